@@ -1,0 +1,182 @@
+//! Composition: the only file that names concrete providers. A checked configuration goes in, a service comes out.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use http::header::{AUTHORIZATION, HeaderValue};
+use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{self, Config, FinishReasonRule, ProviderName};
+use crate::dialect::{Dialect, FinishRule};
+use crate::generation::{Cutoff, Model, Routes, Timeouts};
+use crate::http::{Draining, Shared, router};
+use crate::prompts::{Library, PromptError};
+use crate::provider::Provider;
+use crate::provider::http::{Client, ClientOptions, HttpOptions, HttpProvider};
+use crate::provider::mock::{MODELS, Mock};
+use crate::server::{Limits, Server, Shutdown};
+
+/// The name under which targets name the embedded mock.
+const MOCK: &str = "mock";
+
+/// Why a checked configuration still makes no service.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// A prompt template is broken.
+    #[error(transparent)]
+    Prompts(#[from] PromptError),
+    /// The system's certificates can't be read.
+    #[error("can't read the system's certificates: {0}")]
+    Certificates(#[from] io::Error),
+    /// A base URL and a dialect's path make no address.
+    #[error("providers.{provider}.base_url makes no address: {source}")]
+    Address {
+        /// Which provider.
+        provider: String,
+        /// Why.
+        source: ::http::uri::InvalidUri,
+    },
+    /// A key can't be sent in a header.
+    #[error("the key of providers.{provider} holds characters that no HTTP header can carry")]
+    Key {
+        /// Which provider.
+        provider: String,
+    },
+}
+
+/// A service, ready to listen.
+#[derive(Debug)]
+pub struct App {
+    router: Router,
+    config: Config,
+    draining: Draining,
+    cutoff: Cutoff,
+    tasks: TaskTracker,
+    prompts: usize,
+}
+
+impl App {
+    /// Builds all that a configuration names.
+    ///
+    /// # Errors
+    ///
+    /// When it names what can't be built; nothing has been started then.
+    pub fn new(config: Config) -> Result<Self, AppError> {
+        let tasks = TaskTracker::new();
+        let prompts = Library::open(&config.prompts.path, config.prompts.explicit)?;
+        let count = prompts.current().list().count();
+        let (draining, cutoff) = (Draining::default(), Cutoff::default());
+        let shared = Shared {
+            routes: routes(&config, &tasks)?,
+            prompts,
+            timeouts: Timeouts {
+                first_token: config.timeouts.first_token,
+                between_tokens: config.timeouts.between_tokens,
+                total: config.timeouts.total,
+            },
+            heartbeat: config.sse.heartbeat,
+            commit_after: config.sse.commit_after,
+            max_body: config.max_body,
+            body_timeout: config.timeouts.request_body,
+            draining: draining.clone(),
+            cutoff: cutoff.clone(),
+        };
+        Ok(Self { router: router(Arc::new(shared)), config, draining, cutoff, tasks, prompts: count })
+    }
+
+    /// How many prompt templates there are.
+    #[must_use]
+    pub fn prompts(&self) -> usize {
+        self.prompts
+    }
+
+    /// The routes, to be called without a socket.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// The server, on that listener.
+    #[must_use]
+    pub fn server(self, listener: TcpListener, shutdown: Shutdown) -> Server {
+        let timeouts = &self.config.timeouts;
+        Server {
+            listener,
+            limits: Limits { request_head: timeouts.request_head, client_stall: timeouts.client_stall },
+            router: self.router,
+            shutdown,
+            drain: self.config.drain,
+            draining: self.draining,
+            cutoff: self.cutoff,
+            tasks: self.tasks,
+        }
+    }
+}
+
+fn routes(config: &Config, tasks: &TaskTracker) -> Result<Routes, AppError> {
+    let mock: Arc<dyn Provider> = Arc::new(Mock::new(config.mock.tokens_per_second));
+    let default = config.default_model.clone();
+    if config.models.is_empty() {
+        let model =
+            |name: &str| Model { name: name.to_owned(), provider: mock.clone(), upstream_model: name.to_owned() };
+        return Ok(Routes::new(MODELS.iter().map(|(name, _)| model(name)).collect(), None, default));
+    }
+    let providers = providers(config, tasks)?;
+    let provider = |name: &ProviderName| match providers.get(name) {
+        Some(provider) => provider.clone(),
+        // The configuration knows no other name that is not among the providers.
+        None => mock.clone(),
+    };
+    let mut rest = None;
+    let mut models = Vec::new();
+    for model in &config.models {
+        if model.name == "*" {
+            rest = Some(provider(&model.target.provider));
+        } else {
+            models.push(Model {
+                name: model.name.clone(),
+                provider: provider(&model.target.provider),
+                upstream_model: model.target.model.clone().unwrap_or_else(|| model.name.clone()),
+            });
+        }
+    }
+    Ok(Routes::new(models, rest, default))
+}
+
+fn providers(config: &Config, tasks: &TaskTracker) -> Result<BTreeMap<ProviderName, Arc<dyn Provider>>, AppError> {
+    let mut providers: BTreeMap<ProviderName, Arc<dyn Provider>> = BTreeMap::new();
+    for (name, provider) in &config.providers {
+        debug_assert_ne!(name.as_str(), MOCK);
+        let options = ClientOptions { connect: config.timeouts.connect, http2: provider.http2, tasks: tasks.clone() };
+        let http = HttpProvider::new(http_options(config, name, provider)?, Client::new(options)?);
+        let http = http.map_err(|source| AppError::Address { provider: name.as_str().to_owned(), source })?;
+        providers.insert(name.clone(), Arc::new(http));
+    }
+    Ok(providers)
+}
+
+fn http_options(config: &Config, name: &ProviderName, provider: &config::Provider) -> Result<HttpOptions, AppError> {
+    let mut headers = provider.headers.clone();
+    if let Some(key) = &provider.api_key {
+        let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose()))
+            .map_err(|_| AppError::Key { provider: name.as_str().to_owned() })?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    Ok(HttpOptions {
+        name: name.as_str().to_owned(),
+        dialect: match provider.dialect {
+            config::Dialect::OpenAiChat => Dialect::OpenAiChat,
+        },
+        base_url: provider.base_url.as_str().to_owned(),
+        headers,
+        finish_rule: match provider.finish_reason {
+            FinishReasonRule::Required => FinishRule::Required,
+            FinishReasonRule::Optional => FinishRule::Optional,
+        },
+        max_event: config.max_event_bytes,
+        max_response: config.max_response_bytes,
+    })
+}

@@ -1,0 +1,191 @@
+//! The command line: `tokenrill`, `check`, `tail` and `healthcheck`.
+//!
+//! Whatever a person got wrong is one line on stderr, which names it and says what would be right, and exit code 2.
+
+mod tail;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::App;
+use crate::config::{Config, LogFormat};
+use crate::server::{self, Shutdown};
+use crate::telemetry;
+
+/// The file that is read when none is named and it exists.
+const DEFAULT_FILE: &str = "tokenrill.toml";
+
+/// An LLM token-streaming proxy: prompts in over HTTP, tokens out as Server-Sent Events, and nothing lost between.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Arguments {
+    /// The configuration file [default: tokenrill.toml, if there is one]
+    #[arg(long, value_name = "FILE", env = "TOKENRILL_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    /// Listen here, whatever the configuration says
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check the configuration and the prompt templates, and start nothing
+    Check,
+    /// Print the tokens of a stream as they come
+    Tail {
+        /// The stream, such as http://127.0.0.1:8080/stream?prompt=Hello
+        url: String,
+    },
+    /// Ask a running server whether it is well: exit code 0 if so
+    Healthcheck {
+        /// Where to ask
+        #[arg(default_value = "http://127.0.0.1:8080/healthz")]
+        url: String,
+    },
+}
+
+/// Why the process ends with exit code 2: one line for a person.
+type Complaint = String;
+
+/// Does what the arguments say.
+#[must_use]
+pub fn run(arguments: Arguments) -> ExitCode {
+    // One TLS implementation for all; a second installation, as tests may make, changes nothing.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let result = match &arguments.command {
+        None => serve(&arguments),
+        Some(Command::Check) => check(&arguments),
+        Some(Command::Tail { url }) => block_on(tail::tail(url)),
+        Some(Command::Healthcheck { url }) => block_on(healthcheck(url)),
+    };
+    match result {
+        Ok(code) => code,
+        Err(complaint) => {
+            let _ = writeln!(std::io::stderr(), "tokenrill: {complaint}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn serve(arguments: &Arguments) -> Result<ExitCode, Complaint> {
+    let (mut config, _file) = load(arguments)?;
+    if let Some(listen) = arguments.listen {
+        config.listen = listen;
+    }
+    let format = match config.log.format {
+        LogFormat::Text => telemetry::Format::Text,
+        LogFormat::Json => telemetry::Format::Json,
+    };
+    telemetry::init(format, &config.log.level)
+        .map_err(|error| format!("log.level: {error}; right would be `info`, or `warn,tokenrill=debug`"))?;
+    runtime()?.block_on(async {
+        let address = config.listen;
+        let app = App::new(config).map_err(|error| error.to_string())?;
+        let listener = server::bind(address).map_err(|error| cannot_listen(address, &error))?;
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        let shutdown = Shutdown::default();
+        let signals = signals(shutdown.clone()).map_err(|error| format!("can't listen to signals: {error}"))?;
+        greet(address);
+        let server = app.server(listener, shutdown.clone());
+        tokio::select! {
+            () = server.run() => {}
+            // Never ends: it only tells the server to.
+            () = signals => {}
+        }
+        Ok(if shutdown.now.is_cancelled() { ExitCode::from(130) } else { ExitCode::SUCCESS })
+    })
+}
+
+/// First signal: drain. Second: end now.
+fn signals(shutdown: Shutdown) -> std::io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        for step in [&shutdown.drain, &shutdown.now] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            step.cancel();
+        }
+        std::future::pending().await
+    })
+}
+
+fn greet(address: SocketAddr) {
+    // Who closed our stdout doesn't want to be greeted.
+    let _ = writeln!(
+        std::io::stdout(),
+        "tokenrill {} listens on http://{address}\ntry: curl -N 'http://{address}/stream?prompt=Hello'",
+        env!("CARGO_PKG_VERSION"),
+    );
+}
+
+fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Complaint {
+    let hint = match error.kind() {
+        std::io::ErrorKind::AddrInUse => "; another process has it: stop that, or choose another with --listen ADDR",
+        std::io::ErrorKind::PermissionDenied => "; ports below 1024 need rights: choose another with --listen ADDR",
+        _ => "",
+    };
+    format!("can't listen on {address}: {error}{hint}")
+}
+
+fn check(arguments: &Arguments) -> Result<ExitCode, Complaint> {
+    let (config, file) = load(arguments)?;
+    let (providers, models) = (config.providers.len(), config.models.len());
+    // Providers want a runtime to be built in, though nothing runs.
+    let runtime = runtime()?;
+    let _inside = runtime.enter();
+    let app = App::new(config).map_err(|error| error.to_string())?;
+    let name = file.map_or("the configuration".to_owned(), |file| file.display().to_string());
+    let prompts = app.prompts();
+    let _ = writeln!(
+        std::io::stdout(),
+        "tokenrill: {name} is fine: {providers} providers, {models} models, {prompts} prompts"
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn load(arguments: &Arguments) -> Result<(Config, Option<PathBuf>), Complaint> {
+    let file = arguments.config.clone().or_else(|| {
+        let default = Path::new(DEFAULT_FILE);
+        default.exists().then(|| default.to_owned())
+    });
+    let config = Config::load(file.as_deref(), std::env::vars_os()).map_err(|error| error.to_string())?;
+    Ok((config, file))
+}
+
+fn runtime() -> Result<Runtime, Complaint> {
+    Runtime::new().map_err(|error| format!("can't start: {error}"))
+}
+
+fn block_on(work: impl Future<Output = Result<ExitCode, Complaint>>) -> Result<ExitCode, Complaint> {
+    runtime()?.block_on(work)
+}
+
+async fn healthcheck(url: &str) -> Result<ExitCode, Complaint> {
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(3))
+        .build()
+        .map_err(|error| error.to_string())?;
+    match client.get(url).send().await {
+        Ok(response) if response.status().is_success() => Ok(ExitCode::SUCCESS),
+        Ok(response) => {
+            let _ = writeln!(std::io::stderr(), "tokenrill: {url} answers {}", response.status());
+            Ok(ExitCode::FAILURE)
+        }
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "tokenrill: {url} does not answer: {error}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Reading a request's JSON: bounded, and with errors that say what, where, and what would be right.
+
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use crate::failure::Failure;
+
+/// Deeper nesting than any honest request has; beyond it a parser's stack would be the sender's to fill.
+const DEEPEST: usize = 128;
+
+/// Reads a body as JSON of type `T`, which borrows from it.
+///
+/// # Errors
+///
+/// A 400 for a body that is not UTF-8, not JSON, too deep, or not of that shape.
+pub fn read<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
+    let text = std::str::from_utf8(body)
+        .map_err(|error| invalid(format!("the request's body is not UTF-8: byte {} is wrong", error.valid_up_to())))?;
+    if text.trim_ascii().is_empty() {
+        return Err(invalid("the request's body is empty; it should be a JSON object".to_owned()));
+    }
+    shallow(body)?;
+    serde_json::from_str(text).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => invalid(format!("the request's body does not fit: {error}")),
+        _ => invalid(format!("the request's body is not JSON: {error}")),
+    })
+}
+
+/// Reads one field, for an error that names it.
+///
+/// # Errors
+///
+/// A 400 that says which field is wrong and what it should be.
+pub fn field<T: DeserializeOwned>(name: &str, raw: Option<&RawValue>, want: &str) -> Result<Option<T>, Failure> {
+    match raw.map(RawValue::get) {
+        None | Some("null") => Ok(None),
+        Some(json) => match serde_json::from_str(json) {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(Failure::invalid(name, format!("`{name}` should be {want}, not {}", excerpt(json)))),
+        },
+    }
+}
+
+/// The nearest of the known names, to put into an error about an unknown one.
+#[must_use]
+pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    known
+        .iter()
+        .map(|&k| (strsim::damerau_levenshtein(name, k), k))
+        .filter(|&(distance, _)| distance <= 2.max(name.len() / 3))
+        .min()
+        .map(|(_, k)| k)
+}
+
+/// An error about a field or parameter that this endpoint doesn't know.
+#[must_use]
+pub fn unknown(what: &str, name: &str, known: &[&str]) -> Failure {
+    let name = excerpt(name);
+    let hint = nearest(&name, known).map_or(String::new(), |k| format!(" Did you mean `{k}`?"));
+    Failure::invalid(&name, format!("unknown {what} `{name}`.{hint} Known: {}", known.join(", ")))
+}
+
+fn shallow(json: &[u8]) -> Result<(), Failure> {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for &byte in json {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+        } else {
+            match byte {
+                b'"' => in_string = true,
+                b'[' | b'{' => {
+                    depth += 1;
+                    if depth > DEEPEST {
+                        return Err(invalid(format!("the request's JSON is nested deeper than {DEEPEST}")));
+                    }
+                }
+                b']' | b'}' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn excerpt(text: &str) -> String {
+    let short: String = text.chars().take(60).filter(|c| !c.is_control()).collect();
+    if text.chars().count() > 60 { format!("{short}…") } else { short }
+}
+
+fn invalid(message: String) -> Failure {
+    Failure::InvalidRequest { message, param: None }
+}
+
+/// The largest `max_tokens` that is taken for earnest.
+const MOST_TOKENS: u64 = 10_000_000;
+
+/// Checks a limit on tokens.
+///
+/// # Errors
+///
+/// A 400 that names the field and its range.
+pub fn max_tokens(name: &str, raw: Option<&RawValue>) -> Result<Option<u32>, Failure> {
+    let want = format!("a whole number from 1 to {MOST_TOKENS}");
+    let value: Option<u64> = field(name, raw, &want)?;
+    match value {
+        None => Ok(None),
+        Some(n) if (1..=MOST_TOKENS).contains(&n) => Ok(u32::try_from(n).ok()),
+        Some(n) => Err(Failure::invalid(name, format!("`{name}` should be {want}, not {n}"))),
+    }
+}
+
+/// Checks a temperature.
+///
+/// # Errors
+///
+/// A 400 that names the field and its range.
+pub fn temperature(raw: Option<&RawValue>) -> Result<Option<f64>, Failure> {
+    const WANT: &str = "a number from 0 to 2";
+    match field::<f64>("temperature", raw, WANT)? {
+        Some(t) if !(0.0..=2.0).contains(&t) => {
+            Err(Failure::invalid("temperature", format!("`temperature` should be {WANT}, not {t}")))
+        }
+        t => Ok(t),
+    }
+}

@@ -1,0 +1,268 @@
+//! Everything that can go wrong with a request, as one value.
+//!
+//! A failure says what happened, in words that are safe to send to a client, and keeps its source for the log. It knows
+//! no HTTP: `http::error` is the one place that makes a status of it, and the dialects spell it on the wire.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// A source that only the log sees.
+pub type Source = Box<dyn StdError + Send + Sync>;
+
+/// What went wrong. `Display` is what a client may read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The request makes no sense; `param` names the field.
+    #[error("{message}")]
+    InvalidRequest {
+        /// What, where, and what would be right.
+        message: String,
+        /// The field at fault.
+        param: Option<String>,
+    },
+    /// No model of that name.
+    #[error("the model `{model}` is not served here; known models: {}", known.join(", "))]
+    UnknownModel {
+        /// What was asked for.
+        model: String,
+        /// What could have been.
+        known: Vec<String>,
+    },
+    /// Nothing lives at that address.
+    #[error("{message}")]
+    NotFound {
+        /// What was looked for, and what there is.
+        message: String,
+    },
+    /// The address is right and the method is not.
+    #[error("{method} is not allowed here; allowed: {allowed}")]
+    MethodNotAllowed {
+        /// The request's method.
+        method: String,
+        /// Comma-separated.
+        allowed: String,
+    },
+    /// A body in a format that this endpoint doesn't read.
+    #[error("{message}")]
+    UnsupportedMediaType {
+        /// What came, and what would be right.
+        message: String,
+    },
+    /// The request's body is over the cap.
+    #[error("the request's body is larger than {limit} bytes (max_body)")]
+    BodyTooLarge {
+        /// In bytes.
+        limit: usize,
+    },
+    /// The request's body did not arrive in time.
+    #[error("the request's body did not arrive within {}", humantime::format_duration(*.after))]
+    BodyTimeout {
+        /// How long we waited.
+        after: Duration,
+    },
+    /// The client left while it was still sending its request.
+    #[error("the request's body broke off")]
+    BodyBroken(#[source] Source),
+    /// The request's head is over a cap.
+    #[error("{message}")]
+    HeadersTooLarge {
+        /// Which cap.
+        message: String,
+    },
+    /// No connection to the upstream: refused, unreachable.
+    #[error("could not connect to provider `{provider}`")]
+    ConnectFailed {
+        /// Which provider.
+        provider: String,
+        /// For the log.
+        source: Source,
+    },
+    /// The upstream's name does not resolve.
+    #[error("could not resolve the address of provider `{provider}`")]
+    DnsFailed {
+        /// Which provider.
+        provider: String,
+        /// For the log.
+        source: Source,
+    },
+    /// The upstream's certificate or handshake is wrong.
+    #[error("no secure connection to provider `{provider}`")]
+    TlsFailed {
+        /// Which provider.
+        provider: String,
+        /// For the log.
+        source: Source,
+    },
+    /// No connection in time (`timeouts.connect`).
+    #[error("no connection to provider `{provider}` within {}", humantime::format_duration(*.after))]
+    ConnectTimeout {
+        /// Which provider.
+        provider: String,
+        /// How long we waited.
+        after: Duration,
+    },
+    /// No token in time (`timeouts.first_token`).
+    #[error("the upstream said nothing within {} (timeouts.first_token)", humantime::format_duration(*.after))]
+    FirstTokenTimeout {
+        /// How long we waited.
+        after: Duration,
+    },
+    /// The upstream fell silent (`timeouts.between_tokens`).
+    #[error("the upstream fell silent for {} (timeouts.between_tokens)", humantime::format_duration(*.after))]
+    BetweenTokensTimeout {
+        /// How long we waited.
+        after: Duration,
+    },
+    /// The whole took too long (`timeouts.total`).
+    #[error("the answer was not finished within {} (timeouts.total)", humantime::format_duration(*.after))]
+    TotalTimeout {
+        /// How long we waited.
+        after: Duration,
+    },
+    /// The upstream refused the request with an error of its own.
+    #[error("provider `{}` answered {}: {}", .0.provider, .0.status, .0.message)]
+    UpstreamRefused(Box<Refusal>),
+    /// The upstream answered 200 with something that is no stream of events (or, unasked, with one).
+    #[error("provider `{provider}` answered with {found} instead of {expected}")]
+    NotAStream {
+        /// Which provider.
+        provider: String,
+        /// The content type that came.
+        found: String,
+        /// The one that was due.
+        expected: &'static str,
+        /// The start of the body, for the log.
+        excerpt: String,
+    },
+    /// A frame of the upstream's stream can't be read.
+    #[error("the upstream sent something that is not {expected}")]
+    BadPayload {
+        /// What was due.
+        expected: &'static str,
+        /// For the log.
+        source: Source,
+    },
+    /// One event of the upstream is over the cap.
+    #[error("the upstream sent an event of more than {limit} bytes (max_event_bytes)")]
+    EventTooLarge {
+        /// In bytes.
+        limit: usize,
+    },
+    /// A non-streaming answer is over the cap.
+    #[error("the upstream's answer is larger than {limit} bytes (max_response_bytes)")]
+    ResponseTooLarge {
+        /// In bytes.
+        limit: usize,
+    },
+    /// The upstream's connection broke.
+    #[error("the upstream's connection broke before the answer was complete")]
+    UpstreamReset(#[source] Source),
+    /// The upstream ended its stream before the answer was complete.
+    #[error("the upstream's stream ended before the answer was complete: {missing}")]
+    UpstreamTruncated {
+        /// What should have come.
+        missing: &'static str,
+    },
+    /// The upstream reported an error in the middle of its stream.
+    #[error("{message}")]
+    UpstreamError {
+        /// The upstream's words.
+        message: String,
+        /// The upstream's type of error, where it named one.
+        kind: Option<String>,
+        /// The upstream's code, where it named one.
+        code: Option<String>,
+    },
+    /// This server is shutting down.
+    #[error("this server is shutting down; ask again")]
+    Draining,
+    /// A defect of ours.
+    #[error("internal error")]
+    Internal(#[source] Source),
+}
+
+/// An upstream's own error, instead of an answer.
+#[derive(Debug, Clone, Default)]
+pub struct Refusal {
+    /// Which provider.
+    pub provider: String,
+    /// The upstream's HTTP status.
+    pub status: u16,
+    /// The upstream's own message.
+    pub message: String,
+    /// Its body as it came, for a client of the same dialect; empty if it was no JSON.
+    pub reply: Bytes,
+    /// When it may be tried again, as the upstream said it.
+    pub retry_after: Option<String>,
+    /// Headers that the client may see.
+    pub headers: http::HeaderMap,
+}
+
+impl Failure {
+    /// A 400 of our own finding.
+    pub fn invalid(param: &str, message: impl Into<String>) -> Self {
+        Self::InvalidRequest { message: message.into(), param: Some(param.to_owned()) }
+    }
+
+    /// The stable name of this failure: `code` on the wire, `ended` in the log.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest { .. } => "invalid_request",
+            Self::UnknownModel { .. } => "model_not_found",
+            Self::NotFound { .. } => "not_found",
+            Self::MethodNotAllowed { .. } => "method_not_allowed",
+            Self::UnsupportedMediaType { .. } => "unsupported_media_type",
+            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::BodyTimeout { .. } => "body_timeout",
+            Self::BodyBroken(_) => "body_broken",
+            Self::HeadersTooLarge { .. } => "headers_too_large",
+            Self::ConnectFailed { .. } => "connect_failed",
+            Self::DnsFailed { .. } => "dns_failed",
+            Self::TlsFailed { .. } => "tls_failed",
+            Self::ConnectTimeout { .. } => "connect_timeout",
+            Self::FirstTokenTimeout { .. } => "first_token_timeout",
+            Self::BetweenTokensTimeout { .. } => "between_tokens_timeout",
+            Self::TotalTimeout { .. } => "total_timeout",
+            Self::UpstreamRefused(_) => "upstream_refused",
+            Self::NotAStream { .. } => "upstream_not_a_stream",
+            Self::BadPayload { .. } => "upstream_bad_payload",
+            Self::EventTooLarge { .. } => "event_too_large",
+            Self::ResponseTooLarge { .. } => "response_too_large",
+            Self::UpstreamReset(_) => "upstream_reset",
+            Self::UpstreamTruncated { .. } => "upstream_truncated",
+            Self::UpstreamError { .. } => "upstream_error",
+            Self::Draining => "draining",
+            Self::Internal(_) => "internal",
+        }
+    }
+
+    /// The field of the request at fault, where there is one.
+    #[must_use]
+    pub fn param(&self) -> Option<&str> {
+        match self {
+            Self::InvalidRequest { param, .. } => param.as_deref(),
+            Self::UnknownModel { .. } => Some("model"),
+            _ => None,
+        }
+    }
+
+    /// The whole chain of causes on one line, for the log.
+    #[must_use]
+    pub fn details(&self) -> String {
+        use std::fmt::Write as _;
+        let mut line = self.to_string();
+        let mut source = StdError::source(self);
+        while let Some(cause) = source {
+            let _ = write!(line, ": {cause}");
+            source = cause.source();
+        }
+        if let Self::NotAStream { excerpt, .. } = self {
+            let _ = write!(line, "; it began {excerpt:?}");
+        }
+        line
+    }
+}

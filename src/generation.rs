@@ -1,0 +1,248 @@
+//! One request being answered: from the accepted request to its one terminal event.
+//!
+//! A [`Generation`] is polled by whoever writes the answer: it opens the upstream, reads it, relays it into the client's
+//! dialect, watches the clock, and says in the end how it ended. It runs in no task of its own: a client that reads slowly
+//! slows the upstream's reading, and dropping the generation drops the upstream, which cancels it. Whatever must hold to
+//! the end (timers, counts, the log line) lives in here, not in a middleware, whose future ends with the head.
+//!
+//! Not here: HTTP, and how frames reach a client (`transport`).
+
+mod clock;
+mod record;
+mod relay;
+mod route;
+
+pub use clock::{Clock, Cutoff, Timeouts};
+pub use record::{Ending, Left, Record};
+pub use route::{Model, Routes, Target};
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::dialect::{Answer, Dialect, EventWriter, openai_chat};
+use crate::failure::Failure;
+use crate::provider::{Call, Opened, Opening, Upstream, poll_event};
+use crate::request::Request;
+use relay::{End, Relay};
+
+/// What a generation needs besides its request.
+#[derive(Debug)]
+pub struct Start {
+    /// What the client asks for.
+    pub request: Arc<Request>,
+    /// Who answers.
+    pub target: Target,
+    /// Writes the client's dialect.
+    pub writer: EventWriter,
+    /// The client's headers.
+    pub headers: HeaderMap,
+    /// Whether an upstream's comments are passed on.
+    pub comments: bool,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// Cut when the server must end now: every generation then ends with an error.
+    pub cutoff: Cutoff,
+    /// What the log will say.
+    pub record: Record,
+}
+
+/// One request being answered.
+#[derive(Debug)]
+pub struct Generation {
+    phase: Phase,
+    relay: Relay,
+    clock: Clock,
+    record: Record,
+    /// The upstream's headers that the client may see; there once it has accepted.
+    headers: HeaderMap,
+}
+
+enum Phase {
+    Opening(Opening),
+    Open(Upstream),
+    Ended,
+}
+
+impl std::fmt::Debug for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Phase::Opening(_) => "Opening",
+            Phase::Open(_) => "Open",
+            Phase::Ended => "Ended",
+        })
+    }
+}
+
+impl Generation {
+    /// Sends the request on its way; nothing happens until the generation is polled.
+    #[must_use]
+    pub fn start(start: Start) -> Self {
+        let Start { request, target, writer, headers, comments, timeouts, cutoff, mut record } = start;
+        record.routed(&target);
+        let relay = Relay::new(writer, comments);
+        let clock = Clock::start(timeouts, request.stream, cutoff);
+        let call = Call { dialect: relay.dialect(), request, model: target.upstream_model, headers };
+        let opening = target.provider.open(call);
+        Self { phase: Phase::Opening(opening), relay, clock, record, headers: HeaderMap::new() }
+    }
+
+    /// Waits until the upstream has accepted the request. May be dropped and called again.
+    ///
+    /// # Errors
+    ///
+    /// Whatever kept it from being accepted: the client can still be told with a status.
+    pub async fn opened(&mut self) -> Result<HeaderMap, Failure> {
+        poll_fn(|cx| self.poll_opened(cx)).await?;
+        Ok(self.headers.clone())
+    }
+
+    /// The upstream's headers that the client may see.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Says which HTTP status the client was answered with.
+    pub fn answered(&mut self, status: u16) {
+        self.record.status(status);
+    }
+
+    /// The next run of frames in the client's dialect, whole events as SSE bytes. The last is the end mark, or, of an answer that
+    /// broke, an error; then `None`.
+    pub fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            if let Phase::Opening(_) = self.phase
+                && let Err(failure) = ready!(self.poll_opened(cx))
+            {
+                let error = self.relay.error(&failure, self.record.request_id());
+                self.end(Ending::Failed(failure));
+                return Poll::Ready(Some(error));
+            }
+            let Phase::Open(upstream) = &mut self.phase else {
+                return Poll::Ready(None);
+            };
+            let step = match self.relay.poll(upstream, &mut self.record, cx) {
+                Poll::Ready(step) => step,
+                Poll::Pending => match self.clock.poll_silence(self.record.is_first_said(), cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(failure) => relay::Step::ended(End::Failed { failure, told: false }),
+                },
+            };
+            if step.heard {
+                self.clock.heard();
+            }
+            let mut bytes = step.bytes;
+            if let Some(end) = step.end {
+                bytes = self.relay.append_end(bytes, &end, self.record.request_id());
+                match end {
+                    End::Complete { .. } => self.end(Ending::Complete),
+                    End::Failed { failure, .. } => self.end(Ending::Failed(failure)),
+                }
+            }
+            if !bytes.is_empty() {
+                return Poll::Ready(Some(bytes));
+            }
+        }
+    }
+
+    /// The whole answer at once, as a body in the client's dialect.
+    ///
+    /// # Errors
+    ///
+    /// Whatever kept it from being whole.
+    pub async fn whole(&mut self, id: &str, created: u64, model: &str) -> Result<Bytes, Failure> {
+        let mut answer = Answer::default();
+        let result = poll_fn(|cx| {
+            ready!(self.poll_opened(cx))?;
+            self.poll_whole(&mut answer, cx)
+        })
+        .await;
+        let body = match result {
+            Ok(Some(body)) => body,
+            Ok(None) => openai_chat::write_answer(&answer, id, created, model).to_string().into(),
+            Err(failure) => {
+                self.phase = Phase::Ended;
+                return Err(failure);
+            }
+        };
+        self.end(Ending::Complete);
+        Ok(body)
+    }
+
+    /// Says that the client was told of this failure by a status, and which.
+    pub fn refused(mut self, failure: &Failure, status: u16) {
+        self.phase = Phase::Ended;
+        self.record.status(status);
+        self.record.failed(failure);
+    }
+
+    /// Whether the last frame has been given out.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended)
+    }
+
+    fn poll_opened(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let Phase::Opening(opening) = &mut self.phase else {
+            return Poll::Ready(Ok(()));
+        };
+        let opened = match opening.as_mut().poll(cx) {
+            Poll::Ready(opened) => opened,
+            Poll::Pending => Err(ready!(self.clock.poll_silence(false, cx))),
+        };
+        match opened {
+            Ok(Opened { headers, upstream }) => {
+                self.headers = headers;
+                self.phase = Phase::Open(upstream);
+                Poll::Ready(Ok(()))
+            }
+            Err(failure) => {
+                // Dropping the opening cancels it.
+                self.phase = Phase::Ended;
+                Poll::Ready(Err(failure))
+            }
+        }
+    }
+
+    /// The upstream's own body, or, once its events have ended, none: then they are in `answer`.
+    fn poll_whole(&mut self, answer: &mut Answer, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
+        loop {
+            match &mut self.phase {
+                Phase::Open(Upstream::Whole(body, dialect)) => {
+                    debug_assert_eq!(*dialect, Dialect::OpenAiChat);
+                    let usage = openai_chat::read_answer(body)?;
+                    self.record.usage(usage);
+                    return Poll::Ready(Ok(Some(std::mem::take(body))));
+                }
+                Phase::Open(Upstream::Events(events)) => match poll_event(events, cx) {
+                    Poll::Ready(Some(Ok(event))) => {
+                        self.record.event(&event);
+                        answer.add(&event);
+                    }
+                    Poll::Ready(Some(Err(failure))) => return Poll::Ready(Err(failure)),
+                    Poll::Ready(None) => return Poll::Ready(Ok(None)),
+                    Poll::Pending => {
+                        return Poll::Ready(Err(ready!(self.clock.poll_silence(false, cx))));
+                    }
+                },
+                Phase::Open(Upstream::Frames(..)) | Phase::Opening(_) | Phase::Ended => {
+                    return Poll::Ready(Err(Failure::Internal("a stream came where none was asked for".into())));
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        // Dropping the upstream of a broken answer cancels it; that of a whole one is kept for the next request.
+        if let Phase::Open(Upstream::Frames(frames, ..)) = std::mem::replace(&mut self.phase, Phase::Ended)
+            && matches!(ending, Ending::Complete)
+        {
+            frames.close();
+        }
+        self.record.end(ending);
+    }
+}

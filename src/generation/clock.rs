@@ -1,0 +1,125 @@
+//! How long a generation may take, with one timer that is seldom moved.
+//!
+//! Per token only a deadline changes, not the timer: it fires at the earliest deadline it once knew, looks again, and
+//! goes back to sleep. Time counts only while we wait for the upstream, never while the client keeps us from reading.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::failure::Failure;
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// From the request to the first token.
+    pub first_token: Duration,
+    /// From one payload to the next, once a token has come. Comments don't count.
+    pub between_tokens: Duration,
+    /// From the request to the end.
+    pub total: Duration,
+}
+
+/// Ends all generations at once, each with an error.
+#[derive(Debug, Clone, Default)]
+pub struct Cutoff {
+    /// Asked per token, so it must cost nothing: the token's own answer takes a lock.
+    cut: Arc<AtomicBool>,
+    wake: CancellationToken,
+}
+
+impl Cutoff {
+    /// Ends them now.
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+        self.wake.cancel();
+    }
+}
+
+/// A generation's clock.
+#[derive(Debug)]
+pub struct Clock {
+    timeouts: Timeouts,
+    /// Whether tokens are awaited one by one. A whole answer is bounded by the total alone.
+    stream: bool,
+    started: Instant,
+    /// Since when we have been waiting for the upstream; none while it talks.
+    waiting: Option<Instant>,
+    alarm: Pin<Box<Sleep>>,
+    cut: Arc<AtomicBool>,
+    wake: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Who will be woken by the cutoff. Registering anew takes a lock, so it is done when the task changes, not per token.
+    registered: Option<Waker>,
+}
+
+impl Clock {
+    /// Starts the clock now.
+    #[must_use]
+    pub fn start(timeouts: Timeouts, stream: bool, cutoff: Cutoff) -> Self {
+        let started = Instant::now();
+        let mut clock = Self {
+            timeouts,
+            stream,
+            started,
+            waiting: None,
+            alarm: Box::pin(tokio::time::sleep_until(started)),
+            cut: cutoff.cut,
+            wake: Box::pin(cutoff.wake.cancelled_owned()),
+            registered: None,
+        };
+        let (deadline, _) = clock.deadline(false);
+        clock.alarm.as_mut().reset(deadline);
+        clock
+    }
+
+    /// A payload came.
+    pub fn heard(&mut self) {
+        self.waiting = None;
+    }
+
+    /// Called when the upstream is silent: ready when it has been so for too long, or the server must end now.
+    pub fn poll_silence(&mut self, said: bool, cx: &mut Context<'_>) -> Poll<Failure> {
+        if self.waiting.is_none() {
+            self.waiting = Some(Instant::now());
+            let (deadline, _) = self.deadline(said);
+            // Only the first token brings the deadline nearer; from then on it moves away.
+            if deadline < self.alarm.deadline() {
+                self.alarm.as_mut().reset(deadline);
+            }
+        }
+        if !self.registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.registered = Some(cx.waker().clone());
+            let _ = self.wake.as_mut().poll(cx);
+        }
+        if self.cut.load(Ordering::Acquire) {
+            return Poll::Ready(Failure::Draining);
+        }
+        while self.alarm.as_mut().poll(cx).is_ready() {
+            let (deadline, failure) = self.deadline(said);
+            if deadline <= Instant::now() {
+                return Poll::Ready(failure);
+            }
+            self.alarm.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+
+    fn deadline(&self, said: bool) -> (Instant, Failure) {
+        let Timeouts { first_token, between_tokens, total } = self.timeouts;
+        let whole = (self.started + total, Failure::TotalTimeout { after: total });
+        let silent = match (self.stream, said) {
+            (false, _) => return whole,
+            (true, false) => (self.started + first_token, Failure::FirstTokenTimeout { after: first_token }),
+            (true, true) => (
+                self.waiting.unwrap_or(self.started) + between_tokens,
+                Failure::BetweenTokensTimeout { after: between_tokens },
+            ),
+        };
+        if silent.0 < whole.0 { silent } else { whole }
+    }
+}

@@ -1,0 +1,275 @@
+//! From what an upstream says to frames in the client's dialect.
+//!
+//! **Same dialect on both sides**: a run of events is passed on as the upstream's own bytes, untouched and uncopied; each
+//! payload is read only for what must be known. What says nothing to a client (fields without data, which some SDKs
+//! choke on) is cut out. **Another dialect, or the mock**: events are read one by one and written anew.
+
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::dialect::{Dialect, EventReader, EventWriter, Seen};
+use crate::event::Event;
+use crate::failure::Failure;
+use crate::provider::{Events, Upstream, poll_event};
+use crate::sse;
+
+use super::Record;
+
+/// How much of what is ready is written at once, when a model in this process speaks faster than it is read.
+const RUN: usize = 8 * 1024;
+
+/// How a stream ended, and whether the client has already been told by what was passed on.
+#[derive(Debug)]
+pub(super) enum End {
+    Complete { told: bool },
+    Failed { failure: Failure, told: bool },
+}
+
+/// One step of a stream.
+#[derive(Debug)]
+pub(super) struct Step {
+    /// Whole frames for the client; may be empty.
+    pub(super) bytes: Bytes,
+    /// Whether the upstream sent a payload; comments are none.
+    pub(super) heard: bool,
+    pub(super) end: Option<End>,
+}
+
+impl Step {
+    pub(super) fn ended(end: End) -> Self {
+        Self { bytes: Bytes::new(), heard: false, end: Some(end) }
+    }
+
+    fn of(result: Result<(), Failure>) -> Self {
+        Self::ended(match result {
+            Ok(()) => End::Complete { told: false },
+            Err(failure) => End::Failed { failure, told: false },
+        })
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Relay {
+    writer: EventWriter,
+    comments: bool,
+    /// Whether an in-process model has finished.
+    finished: bool,
+}
+
+impl Relay {
+    pub(super) fn new(writer: EventWriter, comments: bool) -> Self {
+        Self { writer, comments, finished: false }
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        self.writer.dialect()
+    }
+
+    /// The next step of that upstream.
+    pub(super) fn poll(&mut self, upstream: &mut Upstream, record: &mut Record, cx: &mut Context<'_>) -> Poll<Step> {
+        match upstream {
+            Upstream::Frames(frames, dialect, reader) => {
+                let run = match std::task::ready!(frames.poll_next(cx)) {
+                    Some(Ok(run)) => run,
+                    Some(Err(failure)) => return Poll::Ready(Step::of(Err(failure))),
+                    None => return Poll::Ready(Step::of(reader.end())),
+                };
+                let out =
+                    if *dialect == self.dialect() { Lane::Same(Cut::new(&run)) } else { Lane::Other(BytesMut::new()) };
+                Poll::Ready(self.run(&run, out, reader, record))
+            }
+            Upstream::Events(events) => self.poll_events(events, record, cx),
+            Upstream::Whole(..) => {
+                Poll::Ready(Step::of(Err(Failure::Internal("a whole answer came where a stream was asked for".into()))))
+            }
+        }
+    }
+
+    /// One run of an upstream's events.
+    fn run(&mut self, run: &Bytes, mut lane: Lane<'_>, reader: &mut EventReader, record: &mut Record) -> Step {
+        let mut heard = false;
+        let mut end = None;
+        for frame in sse::frames(run) {
+            let data = match (&frame.data, frame.error) {
+                (Some(data), _) if !data.is_empty() => data,
+                (_, Some(error)) => {
+                    let failure = reader.error(error).unwrap_or_else(unnamed_error);
+                    end = Some(End::Failed { failure, told: false });
+                    lane.stop(frame.range.start);
+                    break;
+                }
+                _ => {
+                    if !(frame.comment && self.comments) {
+                        lane.leave_out(frame.range);
+                    }
+                    continue;
+                }
+            };
+            heard = true;
+            let seen = match &mut lane {
+                Lane::Same(_) => reader.read(data, None),
+                Lane::Other(out) => {
+                    let writer = &mut self.writer;
+                    reader.read(data, Some(&mut |event| write(writer, &event, out)))
+                }
+            };
+            let Seen { said, usage, done, error } = match seen {
+                Ok(seen) => seen,
+                Err(failure) => {
+                    let failure = named_error(frame.event, reader, data).unwrap_or(failure);
+                    end = Some(End::Failed { failure, told: false });
+                    lane.stop(frame.range.start);
+                    break;
+                }
+            };
+            if said {
+                record.said();
+            }
+            record.usage(usage);
+            if let Some(failure) = error {
+                end = Some(End::Failed { failure, told: lane.pass(frame.range.end) });
+                break;
+            }
+            if let Some(failure) = named_error(frame.event, reader, data) {
+                end = Some(End::Failed { failure, told: false });
+                lane.stop(frame.range.start);
+                break;
+            }
+            if done {
+                end = Some(match reader.end() {
+                    Ok(()) => End::Complete { told: lane.pass(frame.range.end) },
+                    Err(failure) => {
+                        lane.stop(frame.range.start);
+                        End::Failed { failure, told: false }
+                    }
+                });
+                break;
+            }
+        }
+        Step { bytes: lane.finish(), heard, end }
+    }
+
+    fn poll_events(&mut self, events: &mut Events, record: &mut Record, cx: &mut Context<'_>) -> Poll<Step> {
+        let mut out = BytesMut::new();
+        let end = loop {
+            if out.len() >= RUN {
+                break None;
+            }
+            match poll_event(events, cx) {
+                Poll::Ready(Some(Ok(event))) => {
+                    record.event(&event);
+                    self.finished |= matches!(event, Event::Finish(_));
+                    write(&mut self.writer, &event, &mut out);
+                }
+                Poll::Ready(Some(Err(failure))) => {
+                    break Some(End::Failed { failure, told: false });
+                }
+                Poll::Ready(None) if self.finished => break Some(End::Complete { told: false }),
+                Poll::Ready(None) => {
+                    let failure = Failure::UpstreamTruncated { missing: "the model did not finish" };
+                    break Some(End::Failed { failure, told: false });
+                }
+                Poll::Pending if out.is_empty() => return Poll::Pending,
+                // The waker is registered: what comes next wakes us again.
+                Poll::Pending => break None,
+            }
+        };
+        Poll::Ready(Step { bytes: out.freeze(), heard: true, end })
+    }
+
+    /// The frames that end a stream, after those of its last run.
+    pub(super) fn append_end(&mut self, bytes: Bytes, end: &End, request_id: &str) -> Bytes {
+        let mut out = BytesMut::new();
+        match end {
+            End::Complete { told: true } | End::Failed { told: true, .. } => return bytes,
+            End::Complete { told: false } => self.writer.done(&mut |event, data| sse::write(&mut out, event, data)),
+            End::Failed { failure, told: false } => {
+                self.writer.error(failure, request_id, &mut |event, data| sse::write(&mut out, event, data));
+            }
+        }
+        if bytes.is_empty() { out.freeze() } else { [bytes, out.freeze()].concat().into() }
+    }
+
+    /// The frame of an error that came before anything else.
+    pub(super) fn error(&mut self, failure: &Failure, request_id: &str) -> Bytes {
+        let mut out = BytesMut::new();
+        self.writer.error(failure, request_id, &mut |event, data| sse::write(&mut out, event, data));
+        out.freeze()
+    }
+}
+
+fn write(writer: &mut EventWriter, event: &Event<'_>, out: &mut BytesMut) {
+    writer.write(event, &mut |name, data| sse::write(out, name, data));
+}
+
+/// An event named `error` is one, whatever its payload looks like.
+fn named_error(event: Option<&[u8]>, reader: &EventReader, data: &[u8]) -> Option<Failure> {
+    (event == Some(b"error")).then(|| reader.error(data).unwrap_or_else(unnamed_error))
+}
+
+fn unnamed_error() -> Failure {
+    Failure::UpstreamError { message: "the upstream reported an error".to_owned(), kind: None, code: None }
+}
+
+/// Where a run's frames go.
+enum Lane<'a> {
+    Same(Cut<'a>),
+    Other(BytesMut),
+}
+
+impl Lane<'_> {
+    fn leave_out(&mut self, range: std::ops::Range<usize>) {
+        if let Lane::Same(cut) = self {
+            cut.leave_out(range);
+        }
+    }
+
+    /// Nothing from here on is passed on.
+    fn stop(&mut self, at: usize) {
+        if let Lane::Same(cut) = self {
+            cut.end = at;
+        }
+    }
+
+    /// Everything up to here is passed on, and nothing after; whether the client sees it as it is.
+    fn pass(&mut self, to: usize) -> bool {
+        self.stop(to);
+        matches!(self, Lane::Same(_))
+    }
+
+    fn finish(self) -> Bytes {
+        match self {
+            Lane::Same(cut) => cut.finish(),
+            Lane::Other(out) => out.freeze(),
+        }
+    }
+}
+
+/// A run with pieces cut out: as long as none is, it stays the slice that it is.
+struct Cut<'a> {
+    run: &'a Bytes,
+    from: usize,
+    end: usize,
+    kept: BytesMut,
+}
+
+impl<'a> Cut<'a> {
+    fn new(run: &'a Bytes) -> Self {
+        Self { run, from: 0, end: run.len(), kept: BytesMut::new() }
+    }
+
+    fn leave_out(&mut self, range: std::ops::Range<usize>) {
+        self.kept.extend_from_slice(&self.run[self.from..range.start]);
+        self.from = range.end;
+    }
+
+    fn finish(mut self) -> Bytes {
+        let from = self.from.min(self.end);
+        if self.kept.is_empty() {
+            return self.run.slice(from..self.end);
+        }
+        self.kept.extend_from_slice(&self.run[from..self.end]);
+        self.kept.freeze()
+    }
+}

@@ -1,0 +1,95 @@
+//! The HTTP edge: routes, and a file of handlers for each family of them.
+//!
+//! Handlers read a request, start a generation and hand it to a transport. Whatever they refuse becomes an answer in one
+//! place, [`error`]. Not here: sockets and connections (`server`).
+
+mod body;
+pub mod error;
+mod models;
+mod openai_chat;
+mod ops;
+mod plain;
+mod prompts;
+mod query;
+mod respond;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::Uri;
+use axum::middleware;
+use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::failure::Failure;
+use crate::generation::{Cutoff, Routes, Timeouts};
+use crate::prompts::Library;
+use error::Refused;
+
+/// What handlers share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Which models there are.
+    pub routes: Routes,
+    /// Which prompt templates there are.
+    pub prompts: Library,
+    /// How long a generation may take.
+    pub timeouts: Timeouts,
+    /// When a silent stream gets a comment; never if none.
+    pub heartbeat: Option<Duration>,
+    /// When an SSE response begins though its upstream has not.
+    pub commit_after: Duration,
+    /// The largest request body, in bytes.
+    pub max_body: usize,
+    /// How long a request's body may take to arrive.
+    pub body_timeout: Duration,
+    /// Set once the server is shutting down.
+    pub draining: Draining,
+    /// Cut when the server must end now.
+    pub cutoff: Cutoff,
+}
+
+/// Whether the server is shutting down.
+#[derive(Debug, Clone, Default)]
+pub struct Draining(Arc<AtomicBool>);
+
+impl Draining {
+    /// From now on it is.
+    pub fn begin(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it is.
+    #[must_use]
+    pub fn is_begun(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// All routes.
+pub fn router(shared: Arc<Shared>) -> Router {
+    let routes = Router::new()
+        .route("/stream", get(plain::get).post(plain::post))
+        .route("/prompts", get(prompts::list))
+        .route("/prompts/{name}", get(prompts::get).post(prompts::post))
+        .route("/v1/chat/completions", post(openai_chat::post))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*id}", get(models::one))
+        .route("/healthz", get(ops::healthz))
+        .route("/readyz", get(ops::readyz))
+        .fallback(nowhere)
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .with_state(shared);
+    // Around the whole router, not each route: axum names the allowed methods only after a route's own layers.
+    Router::new().fallback_service(routes).layer(middleware::from_fn(error::answer))
+}
+
+async fn nowhere(uri: Uri) -> Refused {
+    let path: String = uri.path().chars().take(80).collect();
+    let message = format!(
+        "nothing at {path}; there are /stream, /prompts, /v1/chat/completions, /v1/models, /healthz and /readyz"
+    );
+    Refused::from(Failure::NotFound { message })
+}

@@ -1,0 +1,67 @@
+//! Reads a request's body within bounds of size, time and format.
+
+use axum::body::Body;
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+
+use super::Shared;
+use crate::failure::Failure;
+
+/// The formats that bodies come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Json,
+    Text,
+}
+
+/// What the body's `content-type` says it is.
+pub(super) fn format(headers: &HeaderMap, accepted: &[Format]) -> Result<Format, Failure> {
+    let want = if accepted.contains(&Format::Text) { "application/json or text/plain" } else { "application/json" };
+    let encoding = headers.get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
+    if encoding.is_some_and(|encoding| encoding != b"identity") {
+        let message = "the request's body is compressed; send it as it is, without content-encoding".to_owned();
+        return Err(Failure::UnsupportedMediaType { message });
+    }
+    let value = headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
+    let media_type = value.as_deref().map(|value| value.split(';').next().unwrap_or_default().trim());
+    let format = match media_type {
+        Some("application/json") => Some(Format::Json),
+        Some(other) if other.starts_with("application/") && other.ends_with("+json") => Some(Format::Json),
+        Some("text/plain") => Some(Format::Text),
+        _ => None,
+    };
+    format.filter(|format| accepted.contains(format)).ok_or_else(|| {
+        let found =
+            media_type.map_or("nothing".to_owned(), |t| format!("`{}`", t.chars().take(60).collect::<String>()));
+        Failure::UnsupportedMediaType { message: format!("content-type is {found}; it should be {want}") }
+    })
+}
+
+/// The whole body.
+pub(super) async fn read(body: Body, shared: &Shared) -> Result<Bytes, Failure> {
+    let limit = shared.max_body;
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Failure::BodyTooLarge { limit });
+    }
+    match tokio::time::timeout(shared.body_timeout, collect(body, limit)).await {
+        Ok(result) => result,
+        Err(_elapsed) => Err(Failure::BodyTimeout { after: shared.body_timeout }),
+    }
+}
+
+async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Failure> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Failure::BodyBroken(error.into()))?;
+        if let Ok(data) = frame.into_data() {
+            if whole.len() + data.len() > limit {
+                return Err(Failure::BodyTooLarge { limit });
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(whole.freeze())
+}

@@ -1,0 +1,181 @@
+//! The one map from failure to HTTP, and what every answer bears: an `x-request-id`.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::dialect::Dialect;
+use crate::failure::Failure;
+use crate::generation::Generation;
+use crate::id::RequestId;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// More headers than any honest client sends.
+const MOST_HEADERS: usize = 100;
+/// More bytes of headers than any honest client sends.
+const MOST_HEADER_BYTES: usize = 32 * 1024;
+
+/// What a handler answers when it can't do what was asked.
+#[derive(Debug)]
+pub struct Refused {
+    failure: Failure,
+    /// The generation that failed. It writes the log line, once the status is known.
+    generation: Option<Box<Generation>>,
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self { failure, generation: None }
+    }
+}
+
+impl Refused {
+    /// The generation had begun when it failed.
+    pub fn generation(failure: Failure, generation: Generation) -> Self {
+        Self { failure, generation: Some(Box::new(generation)) }
+    }
+}
+
+/// A response's extension: [`answer`] makes the response of it. Extensions must be cloneable, hence the cell.
+#[derive(Clone)]
+struct Pending(Arc<std::sync::Mutex<Option<Refused>>>);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        response.extensions_mut().insert(Pending(Arc::new(std::sync::Mutex::new(Some(self)))));
+        response
+    }
+}
+
+/// The outermost layer: gives each request its id, and each refusal its shape.
+pub(super) async fn answer(mut request: Request, next: Next) -> Response {
+    let id = request.headers().get(X_REQUEST_ID).and_then(|value| RequestId::from_client(value.as_bytes()));
+    let id = id.unwrap_or_else(RequestId::random);
+    let dialect = dialect_at(request.uri().path());
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let refused = match too_many_headers(request.headers()) {
+        Some(failure) => Refused::from(failure).into_response(),
+        None => {
+            request.extensions_mut().insert(id.clone());
+            next.run(request).await
+        }
+    };
+    let mut response = shape(refused, dialect, &id, &method, &path);
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(X_REQUEST_ID, value);
+    }
+    response
+}
+
+fn shape(mut response: Response, dialect: Dialect, id: &RequestId, method: &Method, path: &str) -> Response {
+    let pending = response.extensions_mut().remove::<Pending>();
+    let refused = pending.and_then(|cell| cell.0.lock().ok().and_then(|mut cell| cell.take()));
+    let allow = response.headers().get(ALLOW).cloned();
+    let Refused { failure, generation } = match refused {
+        Some(refused) => refused,
+        // axum's own answer to a wrong method.
+        None if response.status() == StatusCode::METHOD_NOT_ALLOWED => Refused::from(Failure::MethodNotAllowed {
+            method: method.to_string(),
+            allowed: allow.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned(),
+        }),
+        None => return response,
+    };
+    let status = status(&failure, dialect);
+    match generation {
+        Some(generation) => generation.refused(&failure, status.as_u16()),
+        None => {
+            let path: String = path.chars().take(200).collect();
+            let (code, error) = (failure.code(), failure.details());
+            tracing::info!(request_id = %id, method = %method, route = path, status = status.as_u16(), code, error, "refused");
+        }
+    }
+    let body = match &failure {
+        // Same dialect: the upstream's own words.
+        Failure::UpstreamRefused(refusal) if dialect == Dialect::OpenAiChat && !refusal.reply.is_empty() => {
+            Body::from(refusal.reply.clone())
+        }
+        failure => Body::from(dialect.error_body(failure, id.as_str())),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let (name, value) = match &failure {
+        Failure::UpstreamRefused(refusal) => {
+            headers.clone_from(&refusal.headers);
+            (RETRY_AFTER, refusal.retry_after.as_deref().unwrap_or_default())
+        }
+        Failure::Draining => (RETRY_AFTER, "1"),
+        Failure::MethodNotAllowed { allowed, .. } => (ALLOW, allowed.as_str()),
+        _ => (ALLOW, ""),
+    };
+    if let Some(value) = HeaderValue::from_str(value).ok().filter(|value| !value.is_empty()) {
+        headers.insert(name, value);
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The status that a failure is told with, before anything was sent.
+fn status(failure: &Failure, dialect: Dialect) -> StatusCode {
+    match failure {
+        Failure::InvalidRequest { .. } | Failure::BodyBroken(_) => StatusCode::BAD_REQUEST,
+        Failure::UnknownModel { .. } | Failure::NotFound { .. } => StatusCode::NOT_FOUND,
+        Failure::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+        Failure::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Failure::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        Failure::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
+        Failure::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Failure::ConnectTimeout { .. } | Failure::FirstTokenTimeout { .. } | Failure::TotalTimeout { .. } => {
+            StatusCode::GATEWAY_TIMEOUT
+        }
+        Failure::UpstreamRefused(refusal) => refused_status(refusal.status, dialect),
+        Failure::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        Failure::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::BAD_GATEWAY,
+    }
+}
+
+/// A client of the same dialect sees the upstream's own status; another sees whose fault it was: its own (4xx), the
+/// upstream's (5xx), and a refused key is ours, not its.
+fn refused_status(status: u16, dialect: Dialect) -> StatusCode {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    match (dialect, status.as_u16()) {
+        (Dialect::OpenAiChat, _) | (_, 400 | 404 | 413 | 422 | 429) => status,
+        (_, 503 | 529) => StatusCode::SERVICE_UNAVAILABLE,
+        (_, 408 | 504) => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::BAD_GATEWAY,
+    }
+}
+
+/// The dialect that errors at that path are told in.
+fn dialect_at(path: &str) -> Dialect {
+    if path.starts_with("/v1/") { Dialect::OpenAiChat } else { Dialect::Plain }
+}
+
+fn too_many_headers(headers: &HeaderMap) -> Option<Failure> {
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let message = if headers.len() > MOST_HEADERS {
+        format!("the request has {} headers; at most {MOST_HEADERS} are read", headers.len())
+    } else if bytes > MOST_HEADER_BYTES {
+        format!("the request's headers are {bytes} bytes; at most {MOST_HEADER_BYTES} are read")
+    } else {
+        return None;
+    };
+    Some(Failure::HeadersTooLarge { message })
+}
+
+/// What a panic in a handler becomes: that request's end, and nobody else's.
+pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let words = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    let words = words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned());
+    Refused::from(Failure::Internal(words.into())).into_response()
+}

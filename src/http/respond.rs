@@ -1,0 +1,88 @@
+//! From a request to a generation's response: what all families of handlers do in the same way.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::Response;
+
+use super::Shared;
+use super::error::Refused;
+use super::query::Manner;
+use crate::dialect::{Dialect, EventWriter, openai_chat, plain};
+use crate::failure::Failure;
+use crate::generation::{Generation, Left, Record, Start};
+use crate::id::{RequestId, random_hex};
+use crate::request::Request;
+use crate::transport::sse::{self, SseBody};
+
+/// What is known of a request besides what it asks.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) id: RequestId,
+    pub(super) left: Left,
+    pub(super) headers: HeaderMap,
+    pub(super) route: &'static str,
+    pub(super) dialect: Dialect,
+    pub(super) manner: Manner,
+}
+
+/// Answers a request, as a stream or whole, as it asks.
+pub(super) async fn respond(shared: &Shared, request: Request, asked: Asked) -> Result<Response, Refused> {
+    if shared.draining.is_begun() {
+        return Err(Failure::Draining.into());
+    }
+    let model = match &request.model {
+        Some(model) => model.clone(),
+        None => shared.routes.default_model()?.to_owned(),
+    };
+    let target = shared.routes.find(&model)?;
+    let (answer_id, created) = (format!("chatcmpl-{}", random_hex()), unix_time());
+    let writer = match asked.dialect {
+        Dialect::Plain => EventWriter::Plain(plain::EventWriter::new(asked.manner.encoding)),
+        Dialect::OpenAiChat => {
+            let writer = openai_chat::EventWriter::new(&answer_id, created, &model, request.include_usage);
+            EventWriter::OpenAiChat(writer)
+        }
+    };
+    let stream = request.stream;
+    let mut generation = Generation::start(Start {
+        record: Record::new(asked.id, asked.route, &model, asked.left),
+        request: Arc::new(request),
+        target,
+        writer,
+        headers: asked.headers,
+        comments: asked.manner.comments,
+        timeouts: shared.timeouts,
+        cutoff: shared.cutoff.clone(),
+    });
+    if stream {
+        // Until the upstream has accepted, its refusal still gets a status; but no client is left without a head for long.
+        let headers = match tokio::time::timeout(shared.commit_after, generation.opened()).await {
+            Ok(Ok(headers)) => headers,
+            Ok(Err(failure)) => return Err(Refused::generation(failure, generation)),
+            Err(_elapsed) => HeaderMap::new(),
+        };
+        generation.answered(200);
+        let mut response = Response::new(Body::new(SseBody::new(generation, asked.manner.heartbeat(shared.heartbeat))));
+        *response.headers_mut() = headers;
+        sse::head(response.headers_mut());
+        Ok(response)
+    } else {
+        match generation.whole(&answer_id, created, &model).await {
+            Ok(body) => {
+                generation.answered(200);
+                let mut response = Response::new(Body::from(body));
+                *response.headers_mut() = generation.headers().clone();
+                response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
+                Ok(response)
+            }
+            Err(failure) => Err(Refused::generation(failure, generation)),
+        }
+    }
+}
+
+fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

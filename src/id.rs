@@ -1,0 +1,66 @@
+//! Ids that we hand out: unguessable where someone could profit from a guess.
+
+use std::fmt;
+
+/// Names one request, in every log line and in the `x-request-id` header of every answer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RequestId(Box<str>);
+
+/// The longest id that a client may bring.
+const LONGEST: usize = 128;
+
+impl RequestId {
+    /// A new id: `req_` and 128 random bits.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(format!("req_{}", random_hex()).into())
+    }
+
+    /// The client's own id, where it is 1 to 128 of `[A-Za-z0-9._-]`: nothing that could forge a log line or a header.
+    #[must_use]
+    pub fn from_client(value: &[u8]) -> Option<Self> {
+        let fine = (1..=LONGEST).contains(&value.len())
+            && value.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        fine.then(|| Self(String::from_utf8_lossy(value).into()))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// 128 random bits from the operating system, as 32 hex digits.
+#[must_use]
+#[expect(clippy::expect_used, reason = "a machine without randomness can hand out no id that is safe to use")]
+pub fn random_hex() -> String {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the operating system has randomness");
+    format!("{:032x}", u128::from_be_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_brings_its_own_id_when_it_is_harmless() {
+        assert_eq!(RequestId::from_client(b"abc-1.2_3").map(|id| id.to_string()), Some("abc-1.2_3".into()));
+        for bad in [&b""[..], b"a b", b"a\nb", "é".as_bytes(), &[b'a'; 129]] {
+            assert_eq!(RequestId::from_client(bad), None);
+        }
+    }
+
+    #[test]
+    fn random_ids_differ() {
+        assert_ne!(RequestId::random(), RequestId::random());
+        assert_eq!(RequestId::random().as_str().len(), 36);
+    }
+}

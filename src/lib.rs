@@ -1,0 +1,44 @@
+//! tokenrill: prompts in, tokens out, and nothing lost between.
+//!
+//! ```text
+//! client request ─ dialect reads ─▶ Request ─ route ─▶ provider (dialect writes ─ HTTP ─ SSE reader) ─▶ frames or events
+//!                                                                                                            │
+//! client response ◀─ transport (SSE body) ◀──────────── relay (same dialect: as they are; else dialect) ◀────┘
+//! ```
+//!
+//! The floors; each uses only those below it, and siblings on a floor don't know each other:
+//!
+//! | floor | modules |
+//! | --- | --- |
+//! | composition | `main` → [`cli`] → [`app`], [`server`]: configuration to running service; sockets, connections, shutdown |
+//! | 4 edge | [`http`]: routes, handlers, failure to status; [`transport`]: frames to bytes on the wire |
+//! | 3 decisions | [`generation`]: drives one request: route, relay, timeouts, cancellation, its line in the log |
+//! | 2 upstreams | [`provider`]: opens one: the embedded mock, or HTTP |
+//! | 1 tools | [`dialect`]: codecs; [`sse`]: frames; [`prompts`], [`config`], [`telemetry`] |
+//! | 0 vocabulary | [`request`], [`event`], [`failure`], [`id`]: no tokio, no axum, no wire formats |
+//!
+//! What holds, always:
+//! 1. Dialects meet only in [`request`] and [`event`]: N readers and M writers, not N × M translators.
+//! 2. Every generation ends with exactly one terminal event and one line in the log. `[DONE]` means complete: an upstream
+//!    that ends without its own end mark is truncated, and said to be.
+//! 3. No request is sent upstream twice.
+//! 4. Dropping the response's body drops the upstream's, and that *is* cancellation. No stream has a task of its own.
+//! 5. A client that stops reading stops our reading; every buffer between has a cap.
+//! 6. Timers and counts live in the body, not in a middleware's future, which ends when the head is sent.
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod dialect;
+pub mod event;
+pub mod failure;
+pub mod generation;
+pub mod http;
+pub mod id;
+pub mod prompts;
+pub mod provider;
+pub mod request;
+pub mod server;
+pub mod sse;
+pub mod telemetry;
+pub mod transport;

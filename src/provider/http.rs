@@ -1,0 +1,114 @@
+//! A provider across HTTP: an address, a key and a dialect.
+//!
+//! Requests are sent once: no retries on our own account, no redirects, no cookies, no proxy from the environment. The
+//! answer is read from reqwest's byte stream by our own bounded SSE reader.
+
+mod client;
+mod drain;
+mod headers;
+mod reply;
+
+pub use client::{Client, ClientOptions};
+pub use reply::Frames;
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+
+use super::{Call, Opened, Opening, Provider, Upstream};
+use crate::dialect::{Dialect, EventReader, FinishRule, openai_chat};
+use crate::failure::Failure;
+
+/// What a provider needs to know of its upstream.
+#[derive(Debug)]
+pub struct HttpOptions {
+    /// Its name in the configuration.
+    pub name: String,
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// Where it lives, without a trailing slash.
+    pub base_url: String,
+    /// Sent with every request; keys among them are marked sensitive.
+    pub headers: HeaderMap,
+    /// How its streams end.
+    pub finish_rule: FinishRule,
+    /// The longest event of a stream, in bytes.
+    pub max_event: usize,
+    /// The longest answer that is no stream, in bytes.
+    pub max_response: usize,
+}
+
+/// A provider across HTTP.
+#[derive(Debug)]
+pub struct HttpProvider {
+    options: Arc<HttpOptions>,
+    url: http::Uri,
+    client: Client,
+}
+
+impl HttpProvider {
+    /// A provider that sends through that client.
+    ///
+    /// # Errors
+    ///
+    /// When base URL and path make no address.
+    pub fn new(options: HttpOptions, client: Client) -> Result<Self, http::uri::InvalidUri> {
+        let url = format!("{}{}", options.base_url, options.dialect.path()).parse()?;
+        Ok(Self { options: Arc::new(options), url, client })
+    }
+
+    fn request(&self, call: &Call) -> Result<Request<reqwest::Body>, Failure> {
+        let body = self.options.dialect.write_request(&call.request, call.dialect, &call.model)?;
+        let mut request = Request::post(self.url.clone())
+            .body(reqwest::Body::from(body))
+            .map_err(|error| Failure::Internal(error.into()))?;
+        let accept = if call.request.stream { "text/event-stream" } else { "application/json" };
+        let headers = request.headers_mut();
+        if call.dialect == self.options.dialect {
+            headers::forward(&call.headers, headers);
+        }
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("tokenrill/", env!("CARGO_PKG_VERSION"))));
+        for (name, value) in &self.options.headers {
+            headers.insert(name.clone(), value.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl Provider for HttpProvider {
+    fn name(&self) -> &str {
+        &self.options.name
+    }
+
+    fn open(&self, call: Call) -> Opening {
+        let request = self.request(&call);
+        let client = self.client.clone();
+        let options = self.options.clone();
+        Box::pin(async move {
+            let response = client.send(request?, &options.name).await?;
+            if response.status() != StatusCode::OK {
+                return Err(reply::refusal(response, &options).await);
+            }
+            let stream = call.request.stream;
+            let expected = if stream { "text/event-stream" } else { "application/json" };
+            if let Err(found) = reply::expect(&response, expected) {
+                return Err(reply::unexpected(response, &options.name, found, expected).await);
+            }
+            let headers = headers::show(response.headers());
+            let upstream = if stream {
+                let reader = match options.dialect {
+                    Dialect::OpenAiChat | Dialect::Plain => {
+                        EventReader::OpenAiChat(openai_chat::EventReader::new(options.finish_rule))
+                    }
+                };
+                Upstream::Frames(client.frames(response, options.max_event), options.dialect, reader)
+            } else {
+                Upstream::Whole(reply::whole(response, options.max_response).await?, options.dialect)
+            };
+            Ok(Opened { headers, upstream })
+        })
+    }
+}

@@ -1,0 +1,202 @@
+//! Bytes in, whole events out.
+//!
+//! [`Reader`] finds where events end and keeps what is unfinished, at most [`Reader::new`]'s cap of it. [`frames`] then
+//! reads the events of such a run one by one.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use memchr::{memchr2, memchr2_iter};
+
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// An event longer than the cap; reading on would mean buffering without bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an event is longer than {limit} bytes")]
+pub struct TooLarge {
+    /// The cap, in bytes.
+    pub limit: usize,
+}
+
+/// Cuts a byte stream into runs of whole events.
+#[derive(Debug)]
+pub struct Reader {
+    /// The start of an event whose end has not come yet. Empty between events, and then without an allocation.
+    tail: BytesMut,
+    /// Until the first three bytes are in, they might be a byte order mark.
+    at_start: bool,
+    limit: usize,
+}
+
+impl Reader {
+    /// A reader that buffers no more than `limit` bytes of an unfinished event.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { tail: BytesMut::new(), at_start: true, limit }
+    }
+
+    /// Takes in a chunk; gives out all events that are now whole, in one piece: a slice of the chunk itself, unless an
+    /// event began in an earlier chunk. Empty when no event ended.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLarge`] when the unfinished event outgrows the cap.
+    pub fn push(&mut self, mut chunk: Bytes) -> Result<Bytes, TooLarge> {
+        if self.at_start {
+            chunk = match self.skip_bom(chunk) {
+                Some(chunk) => chunk,
+                None => return Ok(Bytes::new()),
+            };
+        }
+        let whole = if self.tail.is_empty() {
+            let end = last_boundary(&chunk, 0);
+            let whole = chunk.split_to(end);
+            self.tail.extend_from_slice(&chunk);
+            whole
+        } else {
+            // Old bytes hold no boundary; but a boundary may begin with up to three of them ("\r\n\r" + "\n").
+            let from = self.tail.len().saturating_sub(3);
+            self.tail.extend_from_slice(&chunk);
+            let end = last_boundary(&self.tail, from);
+            let whole = self.tail.split_to(end).freeze();
+            if self.tail.is_empty() {
+                // An idle stream holds no buffer.
+                self.tail = BytesMut::new();
+            }
+            whole
+        };
+        if self.tail.len() > self.limit { Err(TooLarge { limit: self.limit }) } else { Ok(whole) }
+    }
+
+    /// The stream ended: what is left of it, closed as if its blank line had come. A server that ends without one has
+    /// still said it.
+    #[must_use]
+    pub fn finish(&mut self) -> Bytes {
+        let mut rest = std::mem::take(&mut self.tail);
+        if !rest.is_empty() {
+            rest.extend_from_slice(b"\n\n");
+        }
+        rest.freeze()
+    }
+
+    fn skip_bom(&mut self, mut chunk: Bytes) -> Option<Bytes> {
+        if !self.tail.is_empty() {
+            self.tail.extend_from_slice(&chunk);
+            chunk = std::mem::take(&mut self.tail).freeze();
+        }
+        if chunk.len() < BOM.len() && BOM.starts_with(&chunk) {
+            self.tail.extend_from_slice(&chunk);
+            return None;
+        }
+        self.at_start = false;
+        if chunk.starts_with(BOM) {
+            let _ = chunk.split_to(BOM.len());
+        }
+        Some(chunk)
+    }
+}
+
+/// The end of the last empty line that ends at or after `from`, or 0. An empty line is what ends an event.
+fn last_boundary(bytes: &[u8], from: usize) -> usize {
+    if bytes.ends_with(b"\n\n") {
+        return bytes.len(); // nearly always: an upstream flushes whole events
+    }
+    for i in memchr2_iter(b'\n', b'\r', &bytes[from..]).rev().map(|i| i + from) {
+        let line_end = if bytes[i] == b'\n' && i > 0 && bytes[i - 1] == b'\r' { i - 1 } else { i };
+        if line_end > 0 && matches!(bytes[line_end - 1], b'\n' | b'\r') {
+            // "\r\n" is one line's end: the '\n' before a line is its predecessor's end only if it isn't half of ours.
+            return i + 1;
+        }
+    }
+    0
+}
+
+/// One event, read in place.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// Where it lies in the run, its blank line included.
+    pub range: Range<usize>,
+    /// The last `event:` field.
+    pub event: Option<&'a [u8]>,
+    /// The `data:` fields, joined by line feeds. `None` if there was none.
+    pub data: Option<Cow<'a, [u8]>>,
+    /// An `error:` field: no such thing in the standard, and yet how some servers end (llama-box, old llama.cpp).
+    pub error: Option<&'a [u8]>,
+    /// Whether it holds a comment.
+    pub comment: bool,
+}
+
+/// The events of a run of whole events, as [`Reader::push`] gives them.
+#[must_use]
+pub fn frames(run: &[u8]) -> Frames<'_> {
+    Frames { run, at: 0 }
+}
+
+/// Iterator over the events of a run; see [`frames`].
+#[derive(Debug)]
+pub struct Frames<'a> {
+    run: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Frame<'a>;
+
+    fn next(&mut self) -> Option<Frame<'a>> {
+        let start = self.at;
+        if start >= self.run.len() {
+            return None;
+        }
+        let mut frame = Frame { range: start..start, event: None, data: None, error: None, comment: false };
+        while self.at < self.run.len() {
+            let line = self.line();
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = field(line);
+            match name {
+                b"data" => {
+                    frame.data = Some(match frame.data.take() {
+                        None => Cow::Borrowed(value),
+                        Some(data) => {
+                            let mut data = data.into_owned();
+                            data.push(b'\n');
+                            data.extend_from_slice(value);
+                            Cow::Owned(data)
+                        }
+                    });
+                }
+                b"event" => frame.event = Some(value),
+                b"error" => frame.error = Some(value),
+                b"" => frame.comment = true,
+                _ => {}
+            }
+        }
+        frame.range.end = self.at;
+        Some(frame)
+    }
+}
+
+impl<'a> Frames<'a> {
+    /// The next line without its end, which is LF, CRLF or CR.
+    fn line(&mut self) -> &'a [u8] {
+        let rest = &self.run[self.at..];
+        let end = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
+        let line = &rest[..end];
+        let skip = if rest[end..].starts_with(b"\r\n") { 2 } else { 1 };
+        self.at = (self.at + end + skip).min(self.run.len());
+        line
+    }
+}
+
+/// A line's name and value; one space after the colon belongs to neither.
+fn field(line: &[u8]) -> (&[u8], &[u8]) {
+    match line.iter().position(|&b| b == b':') {
+        None => (line, b""),
+        Some(colon) => {
+            let value = &line[colon + 1..];
+            (&line[..colon], value.strip_prefix(b" ").unwrap_or(value))
+        }
+    }
+}

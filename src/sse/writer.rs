@@ -1,0 +1,32 @@
+//! Payloads in, frames out.
+
+use bytes::{BufMut, BytesMut};
+
+/// A comment that keeps a silent connection open. Clients skip it; it stands only between events.
+pub const HEARTBEAT: &[u8] = b": heartbeat\n\n";
+
+/// Writes one frame: `data` as it is, or, where it holds line ends, as one `data:` line each, so that no content can
+/// forge a frame. A reader joins them with `\n`: of `\r\n` and `\r` only the line's end arrives, not its spelling.
+///
+/// `event` is one of our own names, never foreign text.
+pub fn write(out: &mut BytesMut, event: Option<&'static str>, data: &[u8]) {
+    if let Some(event) = event {
+        out.put_slice(b"event: ");
+        out.put_slice(event.as_bytes());
+        out.put_u8(b'\n');
+    }
+    let mut rest = data;
+    while let Some(end) = memchr::memchr2(b'\n', b'\r', rest) {
+        line(out, &rest[..end]);
+        rest = &rest[end + if rest[end..].starts_with(b"\r\n") { 2 } else { 1 }..];
+    }
+    line(out, rest);
+    out.put_u8(b'\n');
+}
+
+fn line(out: &mut BytesMut, line: &[u8]) {
+    // Always the space: a reader strips one, so a text that begins with a space keeps its own.
+    out.put_slice(b"data: ");
+    out.put_slice(line);
+    out.put_u8(b'\n');
+}

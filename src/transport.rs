@@ -1,0 +1,4 @@
+//! Transports: how a generation's frames reach a client. A transport owns pacing, heartbeats and headers; what a frame
+//! says is decided below it.
+
+pub mod sse;

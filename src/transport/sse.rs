@@ -1,0 +1,107 @@
+//! A generation as an HTTP body of Server-Sent Events.
+//!
+//! The body polls the generation, and hyper polls the body only when the client has taken what came before: a client that
+//! stops reading stops our reading from the upstream, and a client that leaves drops it all.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http_body::{Body, Frame};
+use tokio::time::{Instant, Sleep};
+
+use crate::generation::Generation;
+use crate::sse::HEARTBEAT;
+
+/// The most that is handed to hyper at once. It buffers whole pieces, so a large one would be held twice.
+const PIECE: usize = 16 * 1024;
+
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Sets the headers of every SSE response: what keeps caches, compressors and reverse proxies from holding it back.
+pub fn head(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+}
+
+/// The body of one SSE response.
+#[derive(Debug)]
+pub struct SseBody {
+    generation: Generation,
+    /// What the generation gave and hyper has not taken yet.
+    rest: Bytes,
+    heartbeat: Option<Heartbeat>,
+}
+
+impl SseBody {
+    /// Streams that generation; with a heartbeat after so much silence, if any.
+    #[must_use]
+    pub fn new(generation: Generation, heartbeat: Option<Duration>) -> Self {
+        Self { generation, rest: Bytes::new(), heartbeat: heartbeat.map(Heartbeat::new) }
+    }
+}
+
+impl Body for SseBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = &mut *self;
+        if this.rest.is_empty() {
+            match this.generation.poll_frames(cx) {
+                Poll::Ready(Some(bytes)) => this.rest = bytes,
+                Poll::Ready(None) => return Poll::Ready(None),
+                // Only here, between whole events, may a comment stand.
+                Poll::Pending => match &mut this.heartbeat {
+                    Some(heartbeat) => {
+                        std::task::ready!(heartbeat.poll(cx));
+                        this.rest = Bytes::from_static(HEARTBEAT);
+                    }
+                    None => return Poll::Pending,
+                },
+            }
+        }
+        let piece = this.rest.split_to(this.rest.len().min(PIECE));
+        if let Some(heartbeat) = &mut this.heartbeat {
+            heartbeat.wrote();
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.generation.is_ended()
+    }
+}
+
+/// Tells when the client has been told nothing for a while. As in a generation's clock, the timer moves only when it fires.
+#[derive(Debug)]
+struct Heartbeat {
+    every: Duration,
+    last: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Heartbeat {
+    fn new(every: Duration) -> Self {
+        Self { every, last: Instant::now(), timer: Box::pin(tokio::time::sleep(every)) }
+    }
+
+    fn wrote(&mut self) {
+        self.last = Instant::now();
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let due = self.last + self.every;
+            if due <= Instant::now() {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(due);
+        }
+        Poll::Pending
+    }
+}
