@@ -81,6 +81,8 @@ pub struct Seen {
     pub done: bool,
     /// The upstream reported an error.
     pub error: Option<Failure>,
+    /// Clients of this dialect know this payload for an error.
+    pub told: bool,
 }
 
 /// Whether to make events of what is read, or only to know what it means.

@@ -254,6 +254,10 @@ impl Failure {
     #[must_use]
     pub fn details(&self) -> String {
         use std::fmt::Write as _;
+        if let Self::InvalidRequest { param, .. } = self {
+            // Its message may quote the request, and no prompt belongs into a log.
+            return format!("the request is wrong at {}", param.as_deref().unwrap_or("its body"));
+        }
         let mut line = self.to_string();
         let mut source = StdError::source(self);
         while let Some(cause) = source {

@@ -114,7 +114,7 @@ impl Relay {
                     reader.read(data, Some(&mut |event| write(writer, &event, out)))
                 }
             };
-            let Seen { said, usage, done, error } = match seen {
+            let Seen { said, usage, done, error, told } = match seen {
                 Ok(seen) => seen,
                 Err(failure) => {
                     let failure = named_error(frame.event, reader, data).unwrap_or(failure);
@@ -128,7 +128,8 @@ impl Relay {
             }
             record.usage(usage);
             if let Some(failure) = error {
-                end = Some(End::Failed { failure, told: lane.pass(frame.range.end) });
+                let told = lane.pass(frame.range.end) && told;
+                end = Some(End::Failed { failure, told });
                 break;
             }
             if let Some(failure) = named_error(frame.event, reader, data) {

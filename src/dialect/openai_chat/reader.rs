@@ -102,7 +102,10 @@ impl EventReader {
             seen.usage = Some(usage);
             emit(&mut sink, Event::Usage(usage));
         }
-        seen.error = chunk.error.and_then(|raw| error(raw.get()));
+        if let Some(failure) = chunk.error.and_then(|raw| error(raw.get())) {
+            seen.error = Some(failure);
+            seen.told = true;
+        }
         Ok(seen)
     }
 
