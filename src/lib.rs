@@ -15,7 +15,7 @@
 //! | 3 decisions | [`generation`]: drives one request: route, relay, timeouts, cancellation, its line in the log |
 //! | 2 upstreams | [`provider`]: opens one: the embedded mock, or HTTP |
 //! | 1 tools | [`dialect`]: codecs; [`sse`]: frames; [`prompts`], [`config`], [`telemetry`] |
-//! | 0 vocabulary | [`request`], [`event`], [`failure`], [`id`]: no tokio, no axum, no wire formats |
+//! | 0 vocabulary | [`request`], [`event`], [`failure`], [`id`], [`nearest`]: no tokio, no axum, no wire formats |
 //!
 //! What holds, always:
 //! 1. Dialects meet only in [`request`] and [`event`]: N readers and M writers, not N × M translators.
@@ -35,6 +35,7 @@ pub mod failure;
 pub mod generation;
 pub mod http;
 pub mod id;
+pub mod nearest;
 pub mod prompts;
 pub mod provider;
 pub mod request;

@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::failure::Failure;
+use crate::nearest::nearest;
 
 /// Deeper nesting than any honest request has; beyond it a parser's stack would be the sender's to fill.
 const DEEPEST: usize = 128;
@@ -39,17 +40,6 @@ pub fn field<T: DeserializeOwned>(name: &str, raw: Option<&RawValue>, want: &str
             Err(_) => Err(Failure::invalid(name, format!("`{name}` should be {want}, not {}", excerpt(json)))),
         },
     }
-}
-
-/// The nearest of the known names, to put into an error about an unknown one.
-#[must_use]
-pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    known
-        .iter()
-        .map(|&k| (strsim::damerau_levenshtein(name, k), k))
-        .filter(|&(distance, _)| distance <= 2.max(name.len() / 3))
-        .min()
-        .map(|(_, k)| k)
 }
 
 /// An error about a field or parameter that this endpoint doesn't know.

@@ -23,7 +23,7 @@ use super::socket::Socket;
 use crate::generation::Left;
 
 /// How much of one connection hyper may buffer, in either direction; also the longest head.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 32 * 1024;
 /// Heads with more headers are refused by hyper itself, without a word; those with fewer get an answer that says why.
 const HEADERS: usize = 512;
 /// How long a kept connection may be idle, and how long a later request's head may take.

@@ -17,7 +17,7 @@ use crate::generation::Generation;
 use crate::sse::HEARTBEAT;
 
 /// The most that is handed to hyper at once. It buffers whole pieces, so a large one would be held twice.
-const PIECE: usize = 16 * 1024;
+const PIECE: usize = 8 * 1024;
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 

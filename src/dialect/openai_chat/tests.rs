@@ -80,7 +80,8 @@ fn tool_calls_keep_their_index_and_fragments() {
         r#"{"choices":[{"delta":{"tool_calls":[{"index":7,"function":{"arguments":"lost"}}]}}]}"#,
         r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#,
     ]);
-    let call = |index, id: &'static str, name: &'static str| Event::ToolCall { index, id: id.into(), name: name.into() };
+    let call =
+        |index, id: &'static str, name: &'static str| Event::ToolCall { index, id: id.into(), name: name.into() };
     let arguments = |index, text: &'static str| Event::ToolArguments { index, fragment: text.into() };
     let want = vec![
         call(0, "c1", "f"),

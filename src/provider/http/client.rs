@@ -24,8 +24,8 @@ use super::drain;
 use super::reply::Frames;
 use crate::failure::Failure;
 
-/// How much one connection reads ahead of what its client has taken: a few hundred tokens.
-const READ_AHEAD: usize = 32 * 1024;
+/// How much one connection reads ahead of what its client has taken: some hundred tokens.
+const READ_AHEAD: usize = 16 * 1024;
 /// The kernel's receive buffer of one connection. The kernel doubles it.
 const RECEIVE_BUFFER: usize = 64 * 1024;
 /// What one HTTP/2 stream may send before we read it.

@@ -1,0 +1,237 @@
+//! The configuration: a TOML file, overridden key by key from the environment, checked whole before anything starts.
+//!
+//! Two stages: [`source`] knows which keys there are and where a value came from; here values become types that can't
+//! be wrong. Every problem is one line that names file and line, or the variable, the key, and what would be right.
+//! Secrets come only by the name of a variable or file.
+
+mod source;
+mod values;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::HeaderMap;
+use secrecy::{ExposeSecret, SecretString};
+
+pub use source::ConfigError;
+use source::Source;
+
+/// The provider that is always there; its name can't be given to another.
+pub const MOCK: &str = "mock";
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where clients come in.
+    pub listen: SocketAddr,
+    /// The largest request body, in bytes.
+    pub max_body: usize,
+    /// The longest event of an upstream's stream, in bytes.
+    pub max_event_bytes: usize,
+    /// The largest answer of an upstream that is no stream, in bytes.
+    pub max_response_bytes: usize,
+    /// How long running streams may go on when the server is told to end.
+    pub drain: Duration,
+    /// Where prompt templates are.
+    pub prompts: PromptsDir,
+    /// The model for requests that name none.
+    pub default_model: Option<String>,
+    /// Logs.
+    pub log: Log,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// How streams are written.
+    pub sse: Sse,
+    /// The embedded model.
+    pub mock: Mock,
+    /// Upstreams by name.
+    pub providers: BTreeMap<ProviderName, Provider>,
+    /// Models that clients may ask for; the mock's if none.
+    pub models: Vec<Model>,
+}
+
+/// A folder of prompt templates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromptsDir {
+    /// Where.
+    pub path: PathBuf,
+    /// Whether someone asked for that one: then it must be there.
+    pub explicit: bool,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Their form.
+    pub format: LogFormat,
+    /// Which are written, as a `tracing` filter.
+    pub level: String,
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To connect to an upstream: name, TCP and TLS together.
+    pub connect: Duration,
+    /// From a request to its first token.
+    pub first_token: Duration,
+    /// From one token to the next.
+    pub between_tokens: Duration,
+    /// From a request to its end.
+    pub total: Duration,
+    /// A client that takes nothing for so long is dropped.
+    pub client_stall: Duration,
+    /// From a connection to its first request's whole head.
+    pub request_head: Duration,
+    /// From a request's head to the end of its body.
+    pub request_body: Duration,
+}
+
+/// How streams are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sse {
+    /// A silent stream gets a comment every so often; `None` for `"0s"`, never.
+    pub heartbeat: Option<Duration>,
+    /// A response begins after so long, even if its upstream has not answered.
+    pub commit_after: Duration,
+}
+
+/// The embedded model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mock {
+    /// Its pace; 0 is no delay.
+    pub tokens_per_second: u32,
+}
+
+/// A provider's name: letters, digits, `-` and `_`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProviderName(String);
+
+impl ProviderName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProviderName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What no log, error or `Debug` may show.
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// The secret itself, to be sent where it belongs and nowhere else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// An `http` or `https` address without a trailing slash; it may have a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseUrl(String);
+
+impl BaseUrl {
+    /// The address as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What an upstream speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// OpenAI Chat Completions.
+    OpenAiChat,
+}
+
+/// Whether an upstream's streams say why they ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinishReasonRule {
+    /// A stream without a finish reason is broken off.
+    Required,
+    /// `[DONE]` suffices.
+    Optional,
+}
+
+/// An upstream.
+#[derive(Debug, Clone)]
+pub struct Provider {
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// Where it lives.
+    pub base_url: BaseUrl,
+    /// What opens it.
+    pub api_key: Option<Secret>,
+    /// What else is sent with each request. Their values are secrets too.
+    pub headers: HeaderMap,
+    /// HTTP/2 instead of HTTP/1.1.
+    pub http2: bool,
+    /// How its streams end.
+    pub finish_reason: FinishReasonRule,
+}
+
+/// A model that clients may ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Model {
+    /// Its name; `*` stands for every other.
+    pub name: String,
+    /// Who answers.
+    pub target: Target,
+}
+
+/// Who answers for a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Which provider.
+    pub provider: ProviderName,
+    /// What the model is called there, if not the same.
+    pub model: Option<String>,
+}
+
+impl Config {
+    /// Reads a file, if any, and the environment.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, on one line.
+    pub fn load(file: Option<&Path>, env: impl Iterator<Item = (OsString, OsString)>) -> Result<Self, ConfigError> {
+        let env: BTreeMap<String, String> = env
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+            .collect();
+        let source = match file {
+            Some(file) => Source::read(file, &env)?,
+            None => Source::parse("", "", &env)?,
+        };
+        values::config(&source, &env)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! Every error is one line that says where, what, and what would be right.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::io::Write as _;
+
+use super::*;
+
+fn load(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let env = env.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let name = file.path().display().to_string();
+    Config::load(Some(file.path()), env).map_err(|error| error.to_string().replace(&name, "FILE"))
+}
+
+const OPENAI: &str = "[providers.openai]\ndialect = \"openai-chat\"\nbase_url = \"https://api.openai.com/v1/\"\n";
+const MODELS: &str = "[[models]]\nname = \"*\"\ntargets = [{ provider = \"openai\" }]\n";
+
+#[test]
+fn nothing_configured_is_the_mock_on_loopback() {
+    let config = Config::load(None, std::iter::empty()).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert!(config.models.is_empty() && config.providers.is_empty() && !config.prompts.explicit);
+    assert_eq!((config.max_body, config.timeouts.total), (4 << 20, Duration::from_secs(600)));
+}
+
+#[test]
+fn a_real_configuration_is_read_whole() {
+    let text = format!(
+        "listen = \"0.0.0.0:80\"\n[sse]\nheartbeat = \"0s\"\n{OPENAI}api_key_env = \"KEY\"\nhttp2 = true\n\
+         headers = {{ \"x-a\" = \"b\" }}\nfinish_reason = \"optional\"\n[[models]]\nname = \"fast\"\n\
+         targets = [{{ provider = \"openai\", model = \"gpt\" }}]\n[[models]]\nname = \"m\"\n\
+         targets = [{{ provider = \"mock\" }}]"
+    );
+    let config = load(&text, &[("KEY", " sk-1\n")]).unwrap();
+    let (_, openai) = config.providers.iter().next().unwrap();
+    assert_eq!(openai.base_url.as_str(), "https://api.openai.com/v1");
+    assert_eq!(openai.api_key.as_ref().unwrap().expose(), "sk-1");
+    assert_eq!(config.sse.heartbeat, None);
+    assert_eq!(config.models[0].target.model.as_deref(), Some("gpt"));
+    assert!(openai.http2 && openai.finish_reason == FinishReasonRule::Optional);
+}
+
+#[test]
+fn errors_name_the_place_and_what_would_be_right() {
+    for (text, want) in [
+        ("lisen = \"x\"", "FILE:1: lisen: there is no such key; did you mean `listen`? (known here: "),
+        ("a = \"x", "FILE:1: "),
+        (
+            "\n[timeouts]\nfirst_tokn = \"1s\"",
+            "FILE:3: timeouts.first_tokn: there is no such key; did you mean `first_token`?",
+        ),
+        ("first_token = \"1s\"", "FILE:1: first_token: there is no such key; did you mean `timeouts.first_token`?"),
+        ("timeouts = 5", "FILE:1: timeouts: should be a section, [timeouts]"),
+        (
+            "[timeouts]\nconnect = \"soon\"",
+            "FILE:2: timeouts.connect: should be a duration such as \"500ms\", \"15s\" or \"10m\", not \"soon\"",
+        ),
+        ("[timeouts]\nconnect = 5", "not 5"),
+        ("[timeouts]\nconnect = \"0s\"", "should be longer than nothing"),
+        (
+            "listen = \"localhost\"",
+            "FILE:1: listen: should be an address such as \"127.0.0.1:8080\", not \"localhost\"",
+        ),
+        ("max_body = \"4 potatoes\"", "max_body: should be a size from 1KiB to 1GiB"),
+        ("[log]\nformat = \"jsn\"", "log.format: should be one of text, json, not `jsn`; did you mean `json`?"),
+        ("[mock]\ntokens_per_second = -1", "mock.tokens_per_second: should be a whole number"),
+        ("[providers.x]\nbase_url = \"http://a\"", "FILE:1: providers.x: `dialect` is missing"),
+        ("[providers.x]\ndialect = \"openai\"\nbase_url = \"http://a\"", "should be one of openai-chat, not `openai`"),
+        ("[providers.x]\ndialect = \"openai-chat\"", "FILE:1: providers.x: `base_url` is missing"),
+        ("[providers.x]\ndialect = \"openai-chat\"\nbase_url = \"a/b\"", "providers.x.base_url: "),
+        ("[providers.x]\ndialect = \"openai-chat\"\nbase_url = \"http://u:hunter2@a\"", "holds a user or password"),
+        ("[providers.x]\ndialect = \"openai-chat\"\nbase_url = \"ftp://a\"", "should begin with http:// or https://"),
+        (
+            "[providers.x]\nbase_ur = \"http://a\"",
+            "FILE:2: providers.x.base_ur: there is no such key; did you mean `base_url`?",
+        ),
+        ("[providers.mock]\n", "FILE:1: providers.mock: the name `mock` is the embedded model's"),
+        (OPENAI, "FILE:1: providers.openai: no model leads to it; add [[models]]"),
+        (
+            &format!("{OPENAI}api_key_env = \"NO_KEY\"\n{MODELS}"),
+            "FILE:4: providers.openai.api_key_env: the environment variable NO_KEY is not set",
+        ),
+        (&format!("{OPENAI}api_key_env = \"EMPTY\"\n{MODELS}"), "the environment variable EMPTY is empty"),
+        (&format!("{OPENAI}api_key_file = \"/nowhere\"\n{MODELS}"), "can't read the key file /nowhere: "),
+        (&format!("{OPENAI}headers = {{ \"a b\" = \"c\" }}\n{MODELS}"), "is no name for an HTTP header"),
+        (
+            &format!("{OPENAI}[[models]]\nname = \"a\"\ntargets = [{{ provider = \"opnai\" }}]"),
+            "FILE:6: models.0.targets.0.provider: there is no provider `opnai`; did you mean `openai`?",
+        ),
+        (
+            &format!(
+                "{OPENAI}[[models]]\nname = \"a\"\ntargets = [{{ provider = \"openai\" }}, {{ provider = \"mock\" }}]"
+            ),
+            "one target per model for now",
+        ),
+        (
+            &format!("{OPENAI}[[models]]\nname = \"a\"\ntarget = []"),
+            "models.0.target: there is no such key; did you mean `targets`?",
+        ),
+        (&format!("{OPENAI}{MODELS}{MODELS}"), "there is a model `*` already"),
+    ] {
+        let error = load(text, &[("EMPTY", " ")]).unwrap_err();
+        assert!(error.contains(want), "{text}\n got: {error}\nwant: {want}");
+        assert!(!error.contains('\n') && !error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn the_environment_overrides_every_key() {
+    let text = format!("{OPENAI}{MODELS}");
+    let config = load(
+        &text,
+        &[
+            ("TOKENRILL_LISTEN", "127.0.0.1:1"),
+            ("TOKENRILL_TIMEOUTS_FIRST_TOKEN", "7s"),
+            ("TOKENRILL_MOCK_TOKENS_PER_SECOND", "20"),
+            ("TOKENRILL_PROVIDERS_OPENAI_BASE_URL", "http://127.0.0.1:9"),
+            ("TOKENRILL_PROVIDERS_OPENAI_HTTP2", "true"),
+            ("TOKENRILL_MODELS", "[{ name = \"x\", targets = [{ provider = \"mock\" }] }]"),
+            // What Kubernetes sets for a service named tokenrill.
+            ("TOKENRILL_SERVICE_HOST", "10.0.0.1"),
+            ("TOKENRILL_PORT_80_TCP", "tcp://10.0.0.1:80"),
+            ("TOKENRILL_CONFIG", "elsewhere"),
+        ],
+    )
+    .unwrap();
+    assert_eq!((config.listen.port(), config.mock.tokens_per_second), (1, 20));
+    assert_eq!(config.timeouts.first_token, Duration::from_secs(7));
+    let provider = config.providers.values().next().unwrap();
+    assert!(provider.http2 && provider.base_url.as_str() == "http://127.0.0.1:9");
+    assert_eq!(config.models[0].name, "x");
+    for (variable, value, want) in [
+        (
+            "TOKENRILL_LISEN",
+            "x",
+            "TOKENRILL_LISEN: no key of the configuration has this name; did you mean TOKENRILL_LISTEN?",
+        ),
+        ("TOKENRILL_LISTEN", "x", "TOKENRILL_LISTEN: should be an address"),
+        ("TOKENRILL_PROVIDERS_OPENAI_HTTP2", "maybe", "TOKENRILL_PROVIDERS_OPENAI_HTTP2: should be true or false"),
+        ("TOKENRILL_MODELS", "[", "TOKENRILL_MODELS: should be a TOML value"),
+        ("TOKENRILL_MODELS", "[{ nam = \"x\" }]", "TOKENRILL_MODELS: there is no such key; did you mean `name`?"),
+    ] {
+        let error = load(&text, &[(variable, value)]).unwrap_err();
+        assert!(error.contains(want), "got {error}, want {want}");
+    }
+}
+
+#[test]
+fn a_secret_shows_nowhere() {
+    let text = format!("{OPENAI}api_key_env = \"KEY\"\nheaders = {{ \"x-key\" = \"sk-canary\" }}\n{MODELS}");
+    let config = load(&text, &[("KEY", "sk-canary")]).unwrap();
+    assert!(!format!("{config:?}").contains("canary"));
+    let error = load(&text, &[("KEY", "sk-canary\u{7}")]).unwrap_err();
+    assert!(error.contains("no HTTP header can carry") && !error.contains("canary"), "{error}");
+}

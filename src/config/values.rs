@@ -1,0 +1,312 @@
+//! From values to types that can't be wrong.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use secrecy::SecretString;
+use toml::Value;
+
+use super::source::{ConfigError, Source};
+use super::{
+    BaseUrl, Config, Dialect, FinishReasonRule, Log, LogFormat, MOCK, Mock, Model, PromptsDir, Provider, ProviderName,
+    Secret, Sse, Target, Timeouts,
+};
+use crate::nearest::nearest;
+
+/// Longer than any request: whoever writes more meant another unit.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Sizes beyond it are typing errors.
+const LARGEST: u64 = 1 << 30;
+
+pub(super) fn config(source: &Source, env: &BTreeMap<String, String>) -> Result<Config, ConfigError> {
+    let timeouts = Timeouts {
+        connect: duration(source, "timeouts.connect", 5)?,
+        first_token: duration(source, "timeouts.first_token", 60)?,
+        between_tokens: duration(source, "timeouts.between_tokens", 30)?,
+        total: duration(source, "timeouts.total", 600)?,
+        client_stall: duration(source, "timeouts.client_stall", 30)?,
+        request_head: duration(source, "timeouts.request_head", 10)?,
+        request_body: duration(source, "timeouts.request_body", 30)?,
+    };
+    let sse = Sse {
+        heartbeat: Some(any_duration(source, "sse.heartbeat", 15)?).filter(|every| !every.is_zero()),
+        commit_after: any_duration(source, "sse.commit_after", 10)?,
+    };
+    let providers = source.providers().map(|name| provider(source, name, env)).collect::<Result<_, _>>()?;
+    let models = models(source, &providers)?;
+    if let (Some(name), true) = (providers.keys().next(), models.is_empty()) {
+        let key = format!("providers.{name}");
+        let add = format!("[[models]] with name = \"*\" and targets = [{{ provider = \"{name}\" }}]");
+        return Err(source.error(&key, format!("no model leads to it; add {add}")));
+    }
+    Ok(Config {
+        listen: parsed(source, "listen", "127.0.0.1:8080", "an address such as \"127.0.0.1:8080\"")?,
+        max_body: size(source, "max_body", 4 << 20)?,
+        max_event_bytes: size(source, "max_event_bytes", 1 << 20)?,
+        max_response_bytes: size(source, "max_response_bytes", 16 << 20)?,
+        drain: any_duration(source, "drain", 30)?,
+        prompts: match text(source, "prompts")? {
+            Some(path) => PromptsDir { path: PathBuf::from(path), explicit: true },
+            None => PromptsDir { path: PathBuf::from("prompts"), explicit: false },
+        },
+        default_model: text(source, "default_model")?.map(str::to_owned),
+        log: Log {
+            format: choice(source, "log.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])?,
+            level: text(source, "log.level")?.unwrap_or("info").to_owned(),
+        },
+        timeouts,
+        sse,
+        mock: Mock { tokens_per_second: pace(source)? },
+        providers,
+        models,
+    })
+}
+
+fn wrong(source: &Source, key: &str, want: impl Display, found: &Value) -> ConfigError {
+    source.error(key, format!("should be {want}, not {}", excerpt(found)))
+}
+
+fn excerpt(value: &Value) -> String {
+    let text = value.to_string();
+    if text.chars().count() > 60 { text.chars().take(60).chain(['…']).collect() } else { text }
+}
+
+fn text<'a>(source: &'a Source, key: &str) -> Result<Option<&'a str>, ConfigError> {
+    match source.get(key) {
+        None => Ok(None),
+        Some(Value::String(text)) if !text.is_empty() => Ok(Some(text)),
+        Some(other) => Err(wrong(source, key, "a text that is not empty", other)),
+    }
+}
+
+fn parsed<T: std::str::FromStr>(source: &Source, key: &str, default: &str, want: &str) -> Result<T, ConfigError> {
+    let text = text(source, key)?.unwrap_or(default);
+    text.parse().map_err(|_| wrong(source, key, want, &Value::from(text)))
+}
+
+/// A duration of more than nothing.
+fn duration(source: &Source, key: &str, seconds: u64) -> Result<Duration, ConfigError> {
+    let duration = any_duration(source, key, seconds)?;
+    if duration.is_zero() {
+        return Err(source.error(key, "should be longer than nothing, such as \"5s\""));
+    }
+    Ok(duration)
+}
+
+fn any_duration(source: &Source, key: &str, seconds: u64) -> Result<Duration, ConfigError> {
+    const WANT: &str = "a duration such as \"500ms\", \"15s\" or \"10m\"";
+    let duration = match source.get(key) {
+        None => Duration::from_secs(seconds),
+        Some(Value::String(text)) => {
+            let duration = humantime::parse_duration(text);
+            duration.map_err(|_| wrong(source, key, WANT, &Value::from(text.as_str())))?
+        }
+        Some(other) => return Err(wrong(source, key, WANT, other)),
+    };
+    if duration > LONGEST {
+        return Err(source.error(key, "should be at most a week"));
+    }
+    Ok(duration)
+}
+
+fn size(source: &Source, key: &str, default: usize) -> Result<usize, ConfigError> {
+    const WANT: &str = "a size from 1KiB to 1GiB, such as \"4MiB\"";
+    let bytes = match source.get(key) {
+        None => return Ok(default),
+        Some(Value::String(text)) => text.parse::<ByteSize>().ok().map(|size| size.as_u64()),
+        Some(_) => None,
+    };
+    let bytes = bytes.filter(|bytes| (1024..=LARGEST).contains(bytes)).and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.ok_or_else(|| wrong(source, key, WANT, source.get(key).unwrap_or(&Value::Boolean(false))))
+}
+
+fn pace(source: &Source) -> Result<u32, ConfigError> {
+    const KEY: &str = "mock.tokens_per_second";
+    match source.get(KEY) {
+        None => Ok(50),
+        Some(value) => {
+            let number = value.as_integer().and_then(|n| u32::try_from(n).ok()).filter(|n| *n <= 1_000_000);
+            number.ok_or_else(|| wrong(source, KEY, "a whole number from 0 (no delay) to 1000000", value))
+        }
+    }
+}
+
+/// One of some words; the first is the default.
+fn choice<T: Copy>(source: &Source, key: &str, choices: &[(&str, T)]) -> Result<T, ConfigError> {
+    let found = text(source, key)?;
+    let chosen = choices.iter().find(|(name, _)| found.is_none_or(|found| found == *name));
+    chosen.map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        let hint =
+            nearest(found.unwrap_or_default(), &names).map_or(String::new(), |n| format!("; did you mean `{n}`?"));
+        source.error(key, format!("should be one of {}, not `{}`{hint}", names.join(", "), found.unwrap_or_default()))
+    })
+}
+
+fn provider(
+    source: &Source,
+    name: &str,
+    env: &BTreeMap<String, String>,
+) -> Result<(ProviderName, Provider), ConfigError> {
+    let at = format!("providers.{name}");
+    let key = |leaf: &str| format!("{at}.{leaf}");
+    if name == MOCK {
+        return Err(
+            source.error(&at, "the name `mock` is the embedded model's, which needs no section; choose another")
+        );
+    }
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
+        return Err(source.error(&at, "a provider's name should be of letters, digits, `-` and `_`"));
+    }
+    if source.get(&key("dialect")).is_none() {
+        return Err(source.error(&at, "`dialect` is missing, such as dialect = \"openai-chat\""));
+    }
+    let provider = Provider {
+        dialect: choice(source, &key("dialect"), &[("openai-chat", Dialect::OpenAiChat)])?,
+        base_url: base_url(source, &at)?,
+        api_key: api_key(source, &at, env)?,
+        headers: headers(source, &key("headers"))?,
+        http2: match source.get(&key("http2")) {
+            None => false,
+            Some(Value::Boolean(http2)) => *http2,
+            Some(other) => return Err(wrong(source, &key("http2"), "true or false", other)),
+        },
+        finish_reason: choice(
+            source,
+            &key("finish_reason"),
+            &[("required", FinishReasonRule::Required), ("optional", FinishReasonRule::Optional)],
+        )?,
+    };
+    Ok((ProviderName(name.to_owned()), provider))
+}
+
+fn base_url(source: &Source, at: &str) -> Result<BaseUrl, ConfigError> {
+    const WANT: &str = "such as \"https://api.openai.com/v1\"";
+    let key = format!("{at}.base_url");
+    let Some(text) = text(source, &key)? else {
+        return Err(source.error(at, format!("`base_url` is missing, {WANT}")));
+    };
+    let uri: Uri = text.parse().map_err(|_| source.error(&key, format!("is no address; it should be one, {WANT}")))?;
+    // What a userinfo holds may be a key: errors don't repeat the address.
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(source.error(&key, "holds a user or password; keys come by api_key_env or api_key_file"));
+    }
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
+        return Err(source.error(&key, format!("should begin with http:// or https:// and name a host, {WANT}")));
+    }
+    if uri.query().is_some() || text.contains('#') {
+        return Err(source.error(&key, format!("should have no `?` and no `#`, {WANT}")));
+    }
+    Ok(BaseUrl(text.trim_end_matches('/').to_owned()))
+}
+
+fn api_key(source: &Source, at: &str, env: &BTreeMap<String, String>) -> Result<Option<Secret>, ConfigError> {
+    let (env_key, file_key) = (format!("{at}.api_key_env"), format!("{at}.api_key_file"));
+    let (key, secret, whence) = match (text(source, &env_key)?, text(source, &file_key)?) {
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => return Err(source.error(&file_key, "stands beside api_key_env; give one of the two")),
+        (Some(variable), None) => {
+            let Some(secret) = env.get(variable) else {
+                return Err(source.error(&env_key, format!("the environment variable {variable} is not set")));
+            };
+            (env_key, secret.clone(), format!("the environment variable {variable}"))
+        }
+        (None, Some(file)) => {
+            let secret = std::fs::read_to_string(file)
+                .map_err(|error| source.error(&file_key, format!("can't read the key file {file}: {error}")))?;
+            (file_key, secret, format!("the key file {file}"))
+        }
+    };
+    let secret = secret.trim();
+    if secret.is_empty() {
+        return Err(source.error(&key, format!("{whence} is empty")));
+    }
+    if HeaderValue::from_str(secret).is_err() {
+        return Err(source.error(&key, format!("{whence} holds characters that no HTTP header can carry")));
+    }
+    Ok(Some(Secret(SecretString::from(secret))))
+}
+
+fn headers(source: &Source, key: &str) -> Result<HeaderMap, ConfigError> {
+    const WANT: &str = "a table of texts, as in { \"x-title\" = \"tokenrill\" }";
+    let mut headers = HeaderMap::new();
+    let table = match source.get(key) {
+        None => return Ok(headers),
+        Some(Value::Table(table)) => table,
+        Some(_) => return Err(source.error(key, format!("should be {WANT}"))),
+    };
+    for (name, value) in table {
+        let at = format!("{key}.{name}");
+        let name: HeaderName = name.parse().map_err(|_| source.error(&at, "is no name for an HTTP header"))?;
+        if matches!(name.as_str(), "host" | "content-length" | "transfer-encoding" | "connection" | "content-type") {
+            return Err(source.error(&at, "is set by the request itself and can't be another"));
+        }
+        let value = value.as_str().ok_or_else(|| source.error(key, format!("should be {WANT}")))?;
+        let mut value: HeaderValue =
+            value.parse().map_err(|_| source.error(&at, "holds characters that no HTTP header can carry"))?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    Ok(headers)
+}
+
+fn models(source: &Source, providers: &BTreeMap<ProviderName, Provider>) -> Result<Vec<Model>, ConfigError> {
+    let list = match source.get("models") {
+        None => return Ok(Vec::new()),
+        Some(Value::Array(list)) => list,
+        Some(_) => return Err(source.error("models", "should be a list, as in [[models]]")),
+    };
+    let mut models: Vec<Model> = Vec::new();
+    for at in 0..list.len() {
+        let key = format!("models.{at}");
+        let name_key = format!("{key}.name");
+        let Some(name) = text(source, &name_key)? else {
+            return Err(source.error(&key, "`name` is missing, such as name = \"fast\" or name = \"*\""));
+        };
+        if models.iter().any(|model| model.name == name) {
+            return Err(source.error(&name_key, format!("there is a model `{name}` already")));
+        }
+        let target = target(source, &key, name, providers)?;
+        models.push(Model { name: name.to_owned(), target });
+    }
+    Ok(models)
+}
+
+fn target(
+    source: &Source,
+    model: &str,
+    name: &str,
+    providers: &BTreeMap<ProviderName, Provider>,
+) -> Result<Target, ConfigError> {
+    let key = format!("{model}.targets");
+    match source.get(&key) {
+        Some(Value::Array(targets)) if targets.len() == 1 => {}
+        Some(Value::Array(targets)) if targets.len() > 1 => {
+            return Err(source.error(&key, "one target per model for now; leave only the first"));
+        }
+        _ => return Err(source.error(model, "`targets` is missing, as in targets = [{ provider = \"openai\" }]")),
+    }
+    let provider_key = format!("{key}.0.provider");
+    let Some(provider) = text(source, &provider_key)? else {
+        return Err(source.error(&key, "the target names no provider, as in [{ provider = \"openai\" }]"));
+    };
+    let provider = ProviderName(provider.to_owned());
+    if provider.as_str() != MOCK && !providers.contains_key(&provider) {
+        let mut known: Vec<&str> = providers.keys().map(ProviderName::as_str).collect();
+        known.push(MOCK);
+        let hint = nearest(provider.as_str(), &known).map_or(String::new(), |n| format!("; did you mean `{n}`?"));
+        let list = known.join(", ");
+        return Err(source.error(&provider_key, format!("there is no provider `{provider}`{hint} (there are: {list})")));
+    }
+    let upstream = text(source, &format!("{key}.0.model"))?;
+    if name == "*" && upstream.is_some() {
+        return Err(
+            source.error(&format!("{key}.0.model"), "the model `*` passes every name on as it is; leave this out")
+        );
+    }
+    Ok(Target { provider, model: upstream.map(str::to_owned) })
+}
