@@ -1,6 +1,6 @@
 //! The configuration: a TOML file, overridden key by key from the environment, checked whole before anything starts.
 //!
-//! Two stages: [`source`] knows which keys there are and where a value came from; here values become types that can't
+//! Two stages: `source` knows which keys there are and where a value came from; here values become types that can't
 //! be wrong. Every problem is one line that names file and line, or the variable, the key, and what would be right.
 //! Secrets come only by the name of a variable or file.
 

@@ -2,7 +2,7 @@
 //!
 //! axum's own `serve` has no timers and waits without limit for open streams, so connections are run here: the first
 //! request must come in time, writes must make progress, a client's leaving is seen whatever hyper is doing
-//! ([`connection`]), and shutting down has a deadline.
+//! (`connection`), and shutting down has a deadline.
 
 mod connection;
 mod socket;

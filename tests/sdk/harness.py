@@ -100,6 +100,13 @@ class Server:
         assert len(records) == count, f"{len(records)} lines of `{message}` instead of {count}: {self.log}"
         return records
 
+    def wait_line(self, text, deadline=DEADLINE):
+        """Waits until the log holds that text."""
+        until = time.monotonic() + deadline
+        while text not in self.log:
+            assert time.monotonic() < until, f"no {text!r} in the log: {self.log}"
+            time.sleep(0.01)
+
     def generation(self):
         """The one generation's line in the log."""
         return self.wait_records("generation", 1)[0]

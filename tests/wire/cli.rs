@@ -1,0 +1,87 @@
+//! The command line: what a person gets wrong is one line that says what would be right, and exit code 2.
+
+use std::process::{Command, Output};
+
+use crate::support::Server;
+
+fn run(arguments: &[&str], folder: &std::path::Path, env: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tokenrill"));
+    command.args(arguments).current_dir(folder).envs(env.iter().copied()).output().unwrap()
+}
+
+fn complaint(output: &Output) -> String {
+    let line = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{line}");
+    assert!(line.starts_with("tokenrill: ") && line.trim_end().lines().count() == 1, "{line}");
+    line
+}
+
+#[test]
+fn check_and_start_complain_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.toml");
+    let provider =
+        "[providers.up]\ndialect = \"openai-chat\"\nbase_url = \"http://localhost\"\napi_key_env = \"NO_SUCH_KEY\"\n";
+    for (text, says) in [
+        ("lisen = \"127.0.0.1:0\"", "c.toml:1: lisen: there is no such key; did you mean `listen`?"),
+        ("[timeouts]\nconnect = 5", "c.toml:2: timeouts.connect: should be a duration"),
+        (provider, "NO_SUCH_KEY is not set"),
+        ("[log]\nlevel = \"tokenrill=loud\"", "log.level"),
+        ("prompts = \"nowhere\"", "nowhere: can't read the folder"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        for arguments in [&["check", "--config", "c.toml"][..], &["--config", "c.toml", "--listen", "127.0.0.1:0"]] {
+            let line = complaint(&run(arguments, folder.path(), &[]));
+            assert!(line.contains(says), "{line}");
+        }
+    }
+    assert!(complaint(&run(&["check", "--config", "none.toml"], folder.path(), &[])).contains("none.toml: can't read"));
+    std::fs::create_dir(folder.path().join("prompts")).unwrap();
+    std::fs::write(folder.path().join("prompts/x.md"), "+++\n+++\n{{ oops }}").unwrap();
+    std::fs::write(&file, "").unwrap();
+    assert!(
+        complaint(&run(&["check", "--config", "c.toml"], folder.path(), &[]))
+            .contains("prompts/x.md:3: `oops` is used")
+    );
+    std::fs::remove_file(folder.path().join("prompts/x.md")).unwrap();
+    let fine = run(&["check", "--config", "c.toml"], folder.path(), &[]);
+    assert_eq!(String::from_utf8_lossy(&fine.stdout), "tokenrill: c.toml is fine: 0 providers, 0 models, 0 prompts\n");
+}
+
+#[test]
+fn a_port_in_use_is_one_line() {
+    let server = Server::mock();
+    let folder = tempfile::tempdir().unwrap();
+    let address = server.address.to_string();
+    let line = complaint(&run(&["--listen", &address], folder.path(), &[]));
+    assert!(line.contains(&address) && line.contains("choose another with --listen"), "{line}");
+    let line = complaint(&run(&[], folder.path(), &[("TOKENRILL_LISEN", &address)]));
+    assert!(line.contains("did you mean TOKENRILL_LISTEN?"), "{line}");
+}
+
+#[test]
+fn help_and_version_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = String::from_utf8(run(&["--help"], folder.path(), &[]).stdout).unwrap();
+    assert!(["--config", "--listen", "check", "tail", "healthcheck"].iter().all(|word| help.contains(word)), "{help}");
+    let version = String::from_utf8(run(&["--version"], folder.path(), &[]).stdout).unwrap();
+    assert_eq!(version.trim(), format!("tokenrill {}", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn tail_prints_the_tokens_and_tells_a_broken_stream() {
+    let server = Server::with("[mock]\ntokens_per_second = 0\n", &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let url = |query: &str| format!("http://{}/stream?{query}", server.address);
+    let whole = run(&["tail", &url("prompt=a%20b%0Ac&model=mock-echo")], folder.path(), &[]);
+    assert_eq!((String::from_utf8_lossy(&whole.stdout).as_ref(), whole.status.code()), ("a b\nc\n", Some(0)));
+    let broken = run(&["tail", &url("prompt=a&model=mock-break")], folder.path(), &[]);
+    assert_eq!(broken.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&broken.stderr).contains("the stream broke"));
+    assert!(complaint(&run(&["tail", &url("prompt=a&model=nope")], folder.path(), &[])).contains("404"));
+    let lines = server.log().matches("\"message\":\"generation\"").count();
+    assert_eq!(lines, 2, "nothing was asked twice");
+    let health = format!("http://{}/healthz", server.address);
+    assert!(run(&["healthcheck", &health], folder.path(), &[]).status.success());
+    assert_eq!(run(&["healthcheck", "http://127.0.0.1:1/"], folder.path(), &[]).status.code(), Some(1));
+}

@@ -1,0 +1,109 @@
+//! HTTP/2 upstreams: one connection for many streams, and a slow client of one of them is no other's trouble.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+
+use bytes::Bytes;
+use serde_json::json;
+
+use crate::support::*;
+
+/// An h2c upstream. A request for the model `flood` gets small frames without end; any other is answered and finished.
+struct H2Upstream {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    resets: Arc<AtomicUsize>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl H2Upstream {
+    fn start() -> Self {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (connections, resets) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (count, gone) = (connections.clone(), resets.clone());
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
+                let gone = gone.clone();
+                tokio::spawn(async move {
+                    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+                    while let Some(Ok((request, respond))) = connection.accept().await {
+                        tokio::spawn(answer(request, respond, gone.clone()));
+                    }
+                });
+            }
+        });
+        Self { address, connections, resets, _runtime: runtime }
+    }
+}
+
+async fn answer(
+    request: http::Request<h2::RecvStream>,
+    mut respond: h2::server::SendResponse<Bytes>,
+    gone: Arc<AtomicUsize>,
+) {
+    let mut body = request.into_body();
+    let mut sent = Vec::new();
+    while let Some(Ok(data)) = body.data().await {
+        sent.extend_from_slice(&data);
+        let _ = body.flow_control().release_capacity(data.len());
+    }
+    let head = http::Response::builder().header("content-type", "text/event-stream").body(()).unwrap();
+    let mut stream = respond.send_response(head, false).unwrap();
+    if find(&sent, b"flood").is_some() {
+        let frame = Bytes::from(says("x"));
+        loop {
+            stream.reserve_capacity(frame.len());
+            let room = std::future::poll_fn(|cx| match stream.poll_reset(cx) {
+                Poll::Ready(_) => Poll::Ready(false),
+                Poll::Pending => loop {
+                    match std::task::ready!(stream.poll_capacity(cx)) {
+                        Some(Ok(room)) if room >= frame.len() => break Poll::Ready(true),
+                        Some(Ok(_)) => {}
+                        _ => break Poll::Ready(false),
+                    }
+                },
+            });
+            if !room.await || stream.send_data(frame.clone(), false).is_err() {
+                break;
+            }
+        }
+        gone.fetch_add(1, Ordering::Relaxed);
+    } else {
+        for _ in 0..50 {
+            let _ = stream.send_data(Bytes::from(says("y")), false);
+            tokio::task::yield_now().await;
+        }
+        let _ = stream.send_data(Bytes::from(format!("{STOP}{DONE}")), true);
+    }
+}
+
+#[test]
+fn slow_clients_neither_stall_nor_kill_their_neighbours_and_leaving_resets_the_stream() {
+    let upstream = H2Upstream::start();
+    let config = format!(
+        "[timeouts]\nclient_stall = \"10m\"\nbetween_tokens = \"10m\"\n[providers.up]\ndialect = \"openai-chat\"\n\
+         base_url = \"http://{}/v1\"\nhttp2 = true\n[[models]]\nname = \"*\"\ntargets = [{{ provider = \"up\" }}]\n",
+        upstream.address
+    );
+    let server = Server::with(&config, &[]);
+    let mut slow: Vec<Client> = (0..10).map(|_| server.chat(json!({ "model": "flood" }))).collect();
+    slow.iter_mut().for_each(|client| assert_eq!(client.status(), 200));
+    for _ in 0..30 {
+        let body = server.chat(json!({ "model": "brief" })).body();
+        assert_eq!(body, format!("{}{STOP}{DONE}", says("y").repeat(50)));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(upstream.connections.load(Ordering::Relaxed), 1, "all over one connection");
+    // The slow ones are still whole, too.
+    slow[0].wait_for(&says("x").repeat(500));
+    assert_eq!(upstream.resets.load(Ordering::Relaxed), 0);
+    drop(slow);
+    until("the upstream sees ten resets", || (upstream.resets.load(Ordering::Relaxed) == 10).then_some(()));
+    assert!(server.chat(json!({ "model": "brief" })).body().ends_with(DONE));
+    assert_eq!(upstream.connections.load(Ordering::Relaxed), 1);
+}

@@ -1,0 +1,87 @@
+//! The end of a server loses nothing that could be kept.
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::support::*;
+
+/// Says a token, then waits for the gate, then finishes.
+fn gated() -> (Upstream, std::sync::mpsc::Sender<()>) {
+    let (open, gate) = std::sync::mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let upstream = Upstream::start(move |c| {
+        c.request();
+        c.stream_head();
+        c.say("first");
+        if gate.lock().unwrap().recv().is_ok() {
+            c.chunk(format!("{}{STOP}{DONE}", says("last")).as_bytes());
+            c.end();
+        }
+        c.wait_closed();
+    });
+    (upstream, open)
+}
+
+#[test]
+fn running_streams_finish_and_nothing_new_comes_in() {
+    let (upstream, open) = gated();
+    let mut server = Server::before(&upstream);
+    let mut client = server.chat(json!({}));
+    client.wait_for("first");
+    let mut idle = server.get("/readyz");
+    assert_eq!(idle.body(), "ok");
+    server.signal(Signal::SIGTERM);
+    until("it accepts no more", || std::net::TcpStream::connect(server.address).is_err().then_some(()));
+    idle.wait_end();
+    open.send(()).unwrap();
+    assert!(client.body().ends_with(&format!("{}{STOP}{DONE}", says("last"))));
+    assert!(server.wait_exit().success());
+    assert_eq!(server.ended(), "complete");
+}
+
+#[test]
+fn past_the_deadline_each_stream_ends_with_an_error() {
+    let (upstream, _open) = gated();
+    let mut server = Server::before_with(&upstream, "drain = \"200ms\"", "");
+    let mut client = server.chat(json!({}));
+    client.wait_for("first");
+    let mut plain = server.get("/stream?prompt=x&model=m");
+    plain.wait_for("first");
+    server.signal(Signal::SIGINT);
+    let body = client.body();
+    assert!(body.contains("\"draining\"") && !body.contains("[DONE]"), "{body}");
+    assert!(plain.body().contains("event: error\n"));
+    upstream.wait_closed(2);
+    assert!(server.wait_exit().success());
+    assert_eq!(server.log().matches("\"ended\":\"draining\"").count(), 2);
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let (upstream, _open) = gated();
+    let mut server = Server::before_with(&upstream, "drain = \"10m\"", "");
+    let mut client = server.chat(json!({}));
+    client.wait_for("first");
+    server.signal(Signal::SIGTERM);
+    server.logged("shutting down", 1);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_exit().code(), Some(130));
+    upstream.wait_closed(1);
+}
+
+#[test]
+fn a_kept_connection_is_told_that_the_server_is_not_ready() {
+    let (upstream, open) = gated();
+    let mut server = Server::before(&upstream);
+    let mut stream = server.chat(json!({}));
+    stream.wait_for("first");
+    // Half a request before the signal, the other half after it.
+    let mut client = Client::send(server.address, b"GET /readyz HTTP/1.1\r\nhost: t\r\n\r\n");
+    assert_eq!(client.body(), "ok");
+    server.signal(Signal::SIGTERM);
+    server.logged("shutting down", 1);
+    client.wait_end();
+    open.send(()).unwrap();
+    assert!(stream.body().ends_with(DONE));
+    assert!(server.wait_exit().success());
+}
