@@ -85,8 +85,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Complaint> {
         LogFormat::Text => telemetry::Format::Text,
         LogFormat::Json => telemetry::Format::Json,
     };
-    telemetry::init(format, &config.log.level)
-        .map_err(|error| format!("log.level: {error}; right would be `info`, or `warn,tokenrill=debug`"))?;
+    telemetry::init(format, &config.log.level).map_err(|error| error.to_string())?;
     runtime()?.block_on(async {
         let address = config.listen;
         let app = App::new(config).map_err(|error| error.to_string())?;
@@ -160,6 +159,8 @@ fn load(arguments: &Arguments) -> Result<(Config, Option<PathBuf>), Complaint> {
         default.exists().then(|| default.to_owned())
     });
     let config = Config::load(file.as_deref(), std::env::vars_os()).map_err(|error| error.to_string())?;
+    telemetry::check(&config.log.level)
+        .map_err(|error| format!("log.level: {error}; right would be `info`, or `warn,tokenrill=debug`"))?;
     Ok((config, file))
 }
 

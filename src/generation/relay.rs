@@ -100,7 +100,8 @@ impl Relay {
                     break;
                 }
                 _ => {
-                    if !(frame.comment && self.comments) {
+                    let blank = run[frame.range.clone()].iter().all(|byte| matches!(byte, b'\n' | b'\r'));
+                    if !blank && !(frame.comment && self.comments) {
                         lane.leave_out(frame.range);
                     }
                     continue;

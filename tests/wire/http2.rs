@@ -100,7 +100,7 @@ fn slow_clients_neither_stall_nor_kill_their_neighbours_and_leaving_resets_the_s
     }
     assert_eq!(upstream.connections.load(Ordering::Relaxed), 1, "all over one connection");
     // The slow ones are still whole, too.
-    slow[0].wait_for(&says("x").repeat(500));
+    slow[0].wait_for_many("\"x\"", 500);
     assert_eq!(upstream.resets.load(Ordering::Relaxed), 0);
     drop(slow);
     until("the upstream sees ten resets", || (upstream.resets.load(Ordering::Relaxed) == 10).then_some(()));

@@ -171,7 +171,7 @@ fn an_edited_template_is_served_without_a_restart() {
     std::fs::write(server.path("prompts/greet.md"), GREET.replace("{{ who }}", "{{ who")).unwrap();
     assert_eq!(run(), "goodbye you x1");
     let line = server.logged("a prompt template is broken; its last good version stays", 1);
-    assert!(line["error"].as_str().unwrap().contains("greet.md:8: "), "{line}");
+    assert!(line["error"].as_str().unwrap().contains("greet.md:9: "), "{line}");
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn running_streams_finish_and_nothing_new_comes_in() {
 
 #[test]
 fn past_the_deadline_each_stream_ends_with_an_error() {
-    let (upstream, _open) = gated();
+    let (upstream, open) = gated();
     let mut server = Server::before_with(&upstream, "drain = \"200ms\"", "");
     let mut client = server.chat(json!({}));
     client.wait_for("first");
@@ -51,6 +51,7 @@ fn past_the_deadline_each_stream_ends_with_an_error() {
     let body = client.body();
     assert!(body.contains("\"draining\"") && !body.contains("[DONE]"), "{body}");
     assert!(plain.body().contains("event: error\n"));
+    drop(open);
     upstream.wait_closed(2);
     assert!(server.wait_exit().success());
     assert_eq!(server.log().matches("\"ended\":\"draining\"").count(), 2);
@@ -58,7 +59,7 @@ fn past_the_deadline_each_stream_ends_with_an_error() {
 
 #[test]
 fn a_second_signal_ends_at_once() {
-    let (upstream, _open) = gated();
+    let (upstream, open) = gated();
     let mut server = Server::before_with(&upstream, "drain = \"10m\"", "");
     let mut client = server.chat(json!({}));
     client.wait_for("first");
@@ -66,6 +67,7 @@ fn a_second_signal_ends_at_once() {
     server.logged("shutting down", 1);
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait_exit().code(), Some(130));
+    drop(open);
     upstream.wait_closed(1);
 }
 

@@ -398,6 +398,13 @@ impl Client {
         }
     }
 
+    /// Waits until these bytes came so often.
+    pub(crate) fn wait_for_many(&mut self, needle: &str, count: usize) {
+        while self.text().matches(needle).count() < count {
+            assert!(self.more(), "it ended before {count} {needle:?}");
+        }
+    }
+
     pub(crate) fn head(&mut self) -> String {
         self.wait_for("\r\n\r\n");
         let at = find(&self.received, b"\r\n\r\n").expect("a head");

@@ -9,7 +9,7 @@ fn broken(body: impl Into<Vec<u8>>) -> (String, Value) {
     let upstream = Upstream::streaming(body);
     let server = Server::before(&upstream);
     let got = server.chat(json!({})).body();
-    assert!(!got.contains("[DONE]"), "{got}");
+    assert!(!got.contains("data: [DONE]"), "{got}");
     let (_, last) = events(&got).pop().expect("an error frame");
     let error: Value = serde_json::from_str(&last).expect("JSON");
     assert!(!error["error"].is_null(), "the last frame is an error: {got}");
@@ -167,7 +167,7 @@ fn refusals_keep_their_status_their_body_and_retry_after() {
         let body = "{ \"error\": {\"message\":\"because\",  \"type\":\"t\",\"code\":null,\"vendor\":1.0} }";
         let length = body.len();
         let upstream = Upstream::raw(format!(
-            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nretry-after: 7\r\n\
+            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\nretry-after: 7\r\n\
              retry-after-ms: 7000\r\nx-request-id: up-9\r\n\r\n{body}"
         ));
         let server = Server::before(&upstream);
@@ -210,7 +210,7 @@ fn a_key_that_the_upstream_repeats_is_not_passed_on() {
 #[test]
 fn no_connection() {
     let refused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let plain = Upstream::raw("this is no TLS");
+    let plain = Upstream::start(|c| drop(c.send(b"this is no TLS, and says so at length\r\n")));
     for (url, status, code) in [
         (format!("http://{refused}"), 502, "connect_failed"),
         ("http://nowhere.invalid".to_owned(), 502, "dns_failed"),
