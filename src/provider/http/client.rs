@@ -125,7 +125,8 @@ impl Client {
 }
 
 fn https(tcp: HttpConnector, http2: bool) -> io::Result<HttpsConnector<HttpConnector>> {
-    let builder = HttpsConnectorBuilder::new().with_native_roots()?.https_or_http();
+    let tls = rustls::crypto::aws_lc_rs::default_provider();
+    let builder = HttpsConnectorBuilder::new().with_provider_and_native_roots(tls)?.https_or_http();
     Ok(if http2 { builder.enable_http2().wrap_connector(tcp) } else { builder.enable_http1().wrap_connector(tcp) })
 }
 

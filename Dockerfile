@@ -1,0 +1,22 @@
+# Builds the server and packs it alone: `docker build -t tokenrill .`, then `docker run -p 8080:8080 tokenrill`.
+# A configuration of your own: `-v ./tokenrill.toml:/app/tokenrill.toml:ro`, keys by `-e`; templates: `-v ./prompts:/app/prompts:ro`.
+
+FROM rust:1-bookworm AS build
+WORKDIR /src
+COPY Cargo.toml Cargo.lock ./
+COPY src ./src
+RUN cargo build --release --locked --bin tokenrill
+
+FROM debian:bookworm-slim
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --no-create-home --shell /usr/sbin/nologin tokenrill
+COPY --from=build /src/target/release/tokenrill /usr/local/bin/tokenrill
+WORKDIR /app
+COPY prompts ./prompts
+USER tokenrill
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 CMD ["/usr/local/bin/tokenrill", "healthcheck"]
+ENTRYPOINT ["/usr/local/bin/tokenrill"]
+CMD ["--listen", "0.0.0.0:8080"]
