@@ -40,11 +40,11 @@ struct Stage {
 }
 
 impl Stage {
-    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Instruction> {
+    fn all(&self, name: &'static str) -> impl Iterator<Item = &Instruction> {
         self.instructions.iter().filter(move |instruction| instruction.name == name)
     }
 
-    fn only(&self, name: &str) -> Result<&Instruction, String> {
+    fn only(&self, name: &'static str) -> Result<&Instruction, String> {
         let found: Vec<_> = self.all(name).collect();
         match found[..] {
             [one] => Ok(one),

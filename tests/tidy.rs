@@ -126,7 +126,6 @@ fn crates_stay_where_they_belong() {
     assert_caught("http/plain.rs", "use hyper_util::{rt::TokioIo, client::legacy::Client};", 2, "`hyper_util::client`");
     assert_caught("id.rs", "use tokio::time::Instant;", 2, "`tokio`");
     assert_caught("failure.rs", "fn f(e: hyper::Error) {}", 2, "`hyper`");
-    assert_caught("event.rs", "use http::StatusCode;", 2, "`http`");
     assert_fine("http/plain.rs", "use axum::Router;");
     assert_fine("server.rs", "use axum::Router; use hyper_util::server::conn::auto;");
     assert_fine("provider/http.rs", "use reqwest::Client; use hyper_util::client::legacy;");

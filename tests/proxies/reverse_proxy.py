@@ -2,10 +2,12 @@
 so with buffering as it comes."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 DEADLINE = 30.0
 
@@ -25,12 +27,12 @@ http {{
     {more}
     server {{
         listen 127.0.0.1:{port};
-        location / {{
-            proxy_pass http://127.0.0.1:{target};
-        }}
+        {location}
     }}
 }}
 """
+
+PLAIN_NGINX = NGINX.replace("{location}", "location / {{ proxy_pass http://127.0.0.1:{target}; }}")
 
 HAPROXY = """
 global
@@ -56,12 +58,23 @@ COMPRESSION = "compression algo gzip\n    compression type text/event-stream app
 # it takes a client that leaves for one that has only said its last word, until something can't be written to it.
 ADVISED = "option http-no-delay\n    option abortonclose"
 
+
+def _advised_location():
+    """The README's own snippet, to the letter."""
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    snippet = re.search(r"^    location / \{$.*?^    \}$", readme, re.DOTALL | re.MULTILINE)
+    assert snippet, "the README has no nginx snippet"
+    assert "127.0.0.1:8080" in snippet[0]
+    return snippet[0].replace("127.0.0.1:8080", "127.0.0.1:{target}").replace("{\n", "{{\n").replace("    }", "    }}")
+
+
 # name: (the program, its configuration, what is added to it)
 KINDS = {
-    "nginx": ("nginx", NGINX, ""),
-    "nginx-gzip": ("nginx", NGINX, GZIP + GZIP_TYPES),
+    "nginx": ("nginx", PLAIN_NGINX, ""),
+    "nginx-advised": ("nginx", NGINX.replace("{location}", _advised_location()), ""),
+    "nginx-gzip": ("nginx", PLAIN_NGINX, GZIP + GZIP_TYPES),
     # Compresses whatever it is told not to transform.
-    "nginx-gzip-everything": ("nginx", NGINX, GZIP + "gzip_types *;"),
+    "nginx-gzip-everything": ("nginx", PLAIN_NGINX, GZIP + "gzip_types *;"),
     "haproxy": ("haproxy", HAPROXY, ""),
     "haproxy-compression": ("haproxy", HAPROXY, COMPRESSION),
     "haproxy-advised": ("haproxy", HAPROXY.replace("mode http", "mode http\n    " + ADVISED), ""),

@@ -70,7 +70,7 @@ def test_every_token_arrives_before_the_next_one_is_sent(start, upstream, throug
         assert client.response.complete
 
 
-@pytest.mark.parametrize("kind", ["nginx", "nginx-gzip", "nginx-gzip-everything", "haproxy-advised"])
+@pytest.mark.parametrize("kind", ["nginx", "nginx-advised", "nginx-gzip", "nginx-gzip-everything", "haproxy-advised"])
 def test_tokens_are_not_slowed_down(start, upstream, through, kind):
     """Beside a direct connection, turn by turn: what holds tokens back costs 40 or 200 ms each, a hop next to nothing."""
     server = start(in_front_of(upstream.base_url))
