@@ -75,9 +75,9 @@ impl Relay {
                     Some(Err(failure)) => return Poll::Ready(Step::of(Err(failure))),
                     None => return Poll::Ready(Step::of(reader.end())),
                 };
-                let out =
+                let lane =
                     if *dialect == self.dialect() { Lane::Same(Cut::new(&run)) } else { Lane::Other(BytesMut::new()) };
-                Poll::Ready(self.run(&run, out, reader, record))
+                Poll::Ready(self.run(&run, lane, reader, record, frames.is_ended()))
             }
             Upstream::Events(events) => self.poll_events(events, record, cx),
             Upstream::Whole(..) => {
@@ -86,8 +86,15 @@ impl Relay {
         }
     }
 
-    /// One run of an upstream's events.
-    fn run(&mut self, run: &Bytes, mut lane: Lane<'_>, reader: &mut EventReader, record: &mut Record) -> Step {
+    /// One run of an upstream's events; `cut` if its body ended in the middle of the last.
+    fn run(
+        &mut self,
+        run: &Bytes,
+        mut lane: Lane<'_>,
+        reader: &mut EventReader,
+        record: &mut Record,
+        cut: bool,
+    ) -> Step {
         let mut heard = false;
         let mut end = None;
         for frame in sse::frames(run) {
@@ -101,7 +108,7 @@ impl Relay {
                 }
                 _ => {
                     let blank = run[frame.range.clone()].iter().all(|byte| matches!(byte, b'\n' | b'\r'));
-                    if !blank && !(frame.comment && self.comments) {
+                    if !(blank || frame.comment && self.comments) {
                         lane.leave_out(frame.range);
                     }
                     continue;
@@ -118,7 +125,11 @@ impl Relay {
             let Seen { said, usage, done, error, told } = match seen {
                 Ok(seen) => seen,
                 Err(failure) => {
-                    let failure = named_error(frame.event, reader, data).unwrap_or(failure);
+                    let failure = match named_error(frame.event, reader, data) {
+                        Some(error) => error,
+                        None if cut => Failure::UpstreamTruncated { missing: "it broke off within an event" },
+                        None => failure,
+                    };
                     end = Some(End::Failed { failure, told: false });
                     lane.stop(frame.range.start);
                     break;

@@ -103,6 +103,10 @@ fn last_boundary(bytes: &[u8], from: usize) -> usize {
         return bytes.len(); // nearly always: an upstream flushes whole events
     }
     for i in memchr2_iter(b'\n', b'\r', &bytes[from..]).rev().map(|i| i + from) {
+        if bytes[i] == b'\r' && i + 1 == bytes.len() && bytes[..i].ends_with(b"\n") {
+            // Half of the CRLF that ends a CRLF stream's event. Passed on alone, it would tear the event's end in two.
+            continue;
+        }
         let line_end = if bytes[i] == b'\n' && i > 0 && bytes[i - 1] == b'\r' { i - 1 } else { i };
         if line_end > 0 && matches!(bytes[line_end - 1], b'\n' | b'\r') {
             // "\r\n" is one line's end: the '\n' before a line is its predecessor's end only if it isn't half of ours.

@@ -190,23 +190,38 @@ test("a stream that breaks raises after what was said", TIMEOUT, async () => {
   assert.ok(whole.startsWith(said.join("")))
 })
 
-test("each token arrives before the next one is sent", TIMEOUT, async (t) => {
-  const up = await upstream(t.after.bind(t))
-  const client = clientOf(await start(t.after.bind(t), inFrontOf(up)))
-  const asked = ask(client, "m", { stream: true })
-  const { response } = await up.next()
-  response.writeHead(200, { "content-type": "text/event-stream" })
-  response.flushHeaders()
-  const iterator = (await within(asked, "the head"))[Symbol.asyncIterator]()
-  for (let n = 0; n < 20; n++) {
-    response.write(frame({ content: `token${n}` }))
-    const { value } = await within(iterator.next(), `token ${n}`)
-    assert.equal(value.choices[0].delta.content, `token${n}`)
+// The SDK takes two equal line ends for the end of a frame: an upstream's CRLF, cut anywhere, must not become a mixture.
+for (const lineEnd of ["\n", "\r\n"]) {
+  for (const cut of ["whole frames", "single bytes"]) {
+    const name = `each token arrives before the next one is sent: ${cut}, lines end in ${JSON.stringify(lineEnd)}`
+    test(name, TIMEOUT, async (t) => {
+      const up = await upstream(t.after.bind(t))
+      const client = clientOf(await start(t.after.bind(t), inFrontOf(up)))
+      const asked = ask(client, "m", { stream: true })
+      const { response } = await up.next()
+      response.writeHead(200, { "content-type": "text/event-stream" })
+      response.flushHeaders()
+      response.socket.setNoDelay(true)
+      const write = async (text) => {
+        const bytes = Buffer.from(text.replaceAll("\n", lineEnd))
+        const size = cut === "single bytes" ? 1 : bytes.length
+        for (let at = 0; at < bytes.length; at += size) {
+          await new Promise((written) => response.write(bytes.subarray(at, at + size), written))
+        }
+      }
+      const iterator = (await within(asked, "the head"))[Symbol.asyncIterator]()
+      for (let n = 0; n < 20; n++) {
+        await write(frame({ content: `token${n}` }))
+        const { value } = await within(iterator.next(), `token ${n}`)
+        assert.equal(value.choices[0].delta.content, `token${n}`)
+      }
+      await write(frame({}, "stop") + "data: [DONE]\n\n")
+      response.end()
+      assert.equal((await within(iterator.next(), "the finish")).value.choices[0].finish_reason, "stop")
+      assert.equal((await within(iterator.next(), "the end")).done, true)
+    })
   }
-  response.end(frame({}, "stop") + "data: [DONE]\n\n")
-  assert.equal((await within(iterator.next(), "the finish")).value.choices[0].finish_reason, "stop")
-  assert.equal((await within(iterator.next(), "the end")).done, true)
-})
+}
 
 for (const phase of ["before the head", "before the first token", "after the first token", "not streaming"]) {
   test(`a client that leaves cancels upstream: ${phase}`, TIMEOUT, async (t) => {

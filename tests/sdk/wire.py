@@ -115,7 +115,7 @@ class Frame:
 
 class Frames:
     """Cuts bytes into frames, and insists on one spelling of line ends within a frame: LF throughout or CRLF
-    throughout. EventSource's rules allow a mixture, but the official Python SDK holds such frames back."""
+    throughout. EventSource's rules allow a mixture, but the official Node SDK holds such frames back."""
 
     def __init__(self):
         self._buffer = b""

@@ -54,11 +54,12 @@ pub fn read(bytes: Bytes) -> Result<Request, Failure> {
     }
     let limit = json::max_tokens("max_completion_tokens", body.max_completion_tokens)?;
     let older_limit = json::max_tokens("max_tokens", body.max_tokens)?;
-    let options: Option<Value> = json::field("stream_options", body.stream_options, "an object")?;
+    let options: Option<serde_json::Map<String, Value>> =
+        json::field("stream_options", body.stream_options, "an object")?;
     let request = Request {
         model,
         stream: json::field("stream", body.stream, "true or false")?.unwrap_or(false),
-        include_usage: options.as_ref().is_some_and(|o| o["include_usage"] == true),
+        include_usage: options.as_ref().is_some_and(|o| o.get("include_usage") == Some(&Value::Bool(true))),
         messages: messages(body.messages)?,
         tools: tools(body.tools)?,
         max_tokens: limit.or(older_limit),

@@ -75,6 +75,12 @@ impl Frames {
         Poll::Ready(None)
     }
 
+    /// Whether the upstream's body has ended: what came last may be an event without its end.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Ends the answer after its `[DONE]`. An upstream that ends its body too, at once or within a moment, has its
     /// connection kept for the next request; one that says more has it closed.
     pub fn close(mut self) {
