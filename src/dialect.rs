@@ -179,7 +179,8 @@ pub const DONE: &[u8] = b"[DONE]";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FinishRule {
     /// A stream without a finish reason is broken off, even if it says `[DONE]`: gateways are known to add one to a
-    /// stream that was cut.
+    /// stream that was cut. (OpenRouter and Snowflake sometimes leave the reason out, but then count the usage before
+    /// `[DONE]`; no gateway makes that up.)
     #[default]
     Required,
     /// `[DONE]` suffices, for upstreams that never send a finish reason.

@@ -47,6 +47,8 @@ export async function start(onEnd, config = "", env = {}) {
     env: { ...clean, TOKENRILL_LOG_FORMAT: "json", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   })
+  // Should this process end before its tests do.
+  process.once("exit", () => server.kill("SIGKILL"))
   let log = ""
   server.stderr.on("data", (data) => (log += data))
   const exited = new Promise((resolve) => server.once("exit", resolve))

@@ -1,5 +1,6 @@
 """Starts the real binary as a user does: in a folder of its own, with a config file, reading what it prints."""
 
+import atexit
 import json
 import os
 import re
@@ -53,6 +54,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+        atexit.register(self.process.kill)  # should this process end before its tests do
         self._lines = []
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
@@ -116,6 +118,7 @@ class Server:
         self.process.wait(DEADLINE)
         self._reader.join(DEADLINE)
         self.process.stdout.close()
+        atexit.unregister(self.process.kill)
 
     def stop(self):
         died = self.process.poll()

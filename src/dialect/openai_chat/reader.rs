@@ -19,6 +19,8 @@ pub struct EventReader {
     begun: u128,
     finished: u128,
     done: bool,
+    /// The usage came by itself, as it does at the end only; some count along with every token.
+    counted: bool,
     /// Tool calls that were announced, by index: a fragment of another is no event.
     calls: Vec<u32>,
 }
@@ -93,18 +95,42 @@ impl EventReader {
             seen.done = true;
             return Ok(seen);
         }
-        let chunk: Chunk<'_> = serde_json::from_slice(data)
-            .map_err(|error| Failure::BadPayload { expected: "a Chat Completions chunk", source: error.into() })?;
+        let chunk: Chunk<'_> = match serde_json::from_slice(data) {
+            Ok(chunk) => chunk,
+            Err(_) if data.contains(&b'\n') => return self.read_lines(data, sink),
+            Err(error) => {
+                let source = error.into();
+                return Err(Failure::BadPayload { expected: "a Chat Completions chunk", source });
+            }
+        };
         for choice in chunk.choices.into_iter().flatten() {
             self.choice(&choice, &mut seen, &mut sink);
         }
         if let Some(usage) = chunk.usage.and_then(usage) {
             seen.usage = Some(usage);
+            self.counted |= !seen.said;
             emit(&mut sink, Event::Usage(usage));
         }
         if let Some(failure) = chunk.error.and_then(|raw| error(raw.get())) {
             seen.error = Some(failure);
             seen.told = true;
+        }
+        Ok(seen)
+    }
+
+    /// Payloads that lack the blank line between them: vLLM ends a refused request with an error and `[DONE]` so. No
+    /// client could read them as they are.
+    fn read_lines(&mut self, data: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
+        let mut seen = Seen::default();
+        for line in data.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+            let line = match &mut sink {
+                Some(sink) => self.read(line, Some(&mut **sink))?,
+                None => self.read(line, None)?,
+            };
+            seen.said |= line.said;
+            seen.done |= line.done;
+            seen.usage = line.usage.or(seen.usage);
+            seen.error = seen.error.or(line.error);
         }
         Ok(seen)
     }
@@ -116,7 +142,7 @@ impl EventReader {
     /// [`Failure::UpstreamTruncated`] when one was not.
     pub fn end(&self) -> Result<(), Failure> {
         let finished = self.begun != 0 && self.begun == self.finished;
-        if finished || (self.done && self.rule == FinishRule::Optional) {
+        if finished || (self.done && (self.counted || self.rule == FinishRule::Optional)) {
             return Ok(());
         }
         let missing = if self.done {

@@ -103,6 +103,7 @@ fn errors_in_every_shape_are_errors() {
         (r#"{"error":{"error":{"message":"m"}}}"#, "m"),
         (r#"{"error":{"x":1}}"#, "the upstream reported an error"),
         (r#"{"choices":[{"delta":{"content":"a"}}],"error":{"message":"m"}}"#, "m"),
+        ("{\"error\":{\"message\":\"m\"}}\n[DONE]", "m"),
         (r#"{"choices":[{"delta":{},"finish_reason":"error"}]}"#, "the upstream gave up (finish_reason `error`)"),
     ] {
         let (seen, _) = read(&mut EventReader::default(), chunk);
@@ -129,6 +130,11 @@ fn a_stream_is_whole_when_every_answer_finished() {
     assert!(!end(FinishRule::Required, &["[DONE]"]), "gateways add one to a stream that was cut");
     assert!(!end(FinishRule::Required, &[other, stop]), "one of two answers is open");
     assert!(end(FinishRule::Optional, &[other, "[DONE]"]));
+    let usage = r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#;
+    assert!(end(FinishRule::Required, &[other, usage, "[DONE]"]), "who counts at the end has reached it");
+    assert!(!end(FinishRule::Required, &[other, usage]));
+    let counting = r#"{"choices":[{"delta":{"content":"b"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#;
+    assert!(!end(FinishRule::Required, &[counting, "[DONE]"]), "who counts all along has said nothing by it");
     assert!(end(FinishRule::Optional, &[stop]));
     assert!(!end(FinishRule::Optional, &[other]));
 }
