@@ -3,6 +3,7 @@
 //! Handlers read a request, start a generation and hand it to a transport. Whatever they refuse becomes an answer in one
 //! place, [`error`]. Not here: sockets and connections (`server`).
 
+mod asked;
 mod body;
 pub mod error;
 mod models;
@@ -10,7 +11,6 @@ mod openai_chat;
 mod ops;
 mod plain;
 mod prompts;
-mod query;
 mod respond;
 
 use std::sync::Arc;

@@ -2,72 +2,42 @@
 
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, Uri};
 use axum::response::Response;
 
+use super::Shared;
+use super::asked::Asked;
 use super::body::{self, Format};
 use super::error::Refused;
-use super::respond::{Asked, respond};
-use super::{Shared, query};
+use super::respond::respond;
 use crate::dialect::{Dialect, plain::request};
 use crate::failure::Failure;
-use crate::generation::Left;
-use crate::id::RequestId;
-use crate::request::Request;
 
 const ROUTE: &str = "/stream";
 
 /// `GET /stream?prompt=…`
-pub(super) async fn get(
-    State(shared): State<Arc<Shared>>,
-    Extension(id): Extension<RequestId>,
-    Extension(left): Extension<Left>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, Refused> {
-    only_get(&method, "GET,POST")?;
-    let (manner, pairs) = query::read(&uri, &headers)?;
-    let request = request::from_query(&pairs)?;
-    respond(&shared, request, Asked { id, left, headers, route: ROUTE, dialect: Dialect::Plain, manner }).await
+pub(super) async fn get(State(shared): State<Arc<Shared>>, asked: Asked) -> Result<Response, Refused> {
+    asked.only_get()?;
+    let request = request::from_query(&asked.pairs)?;
+    respond(&shared, ROUTE, Dialect::Plain, request, asked).await
 }
 
 /// `POST /stream`, with JSON or with the prompt itself.
-pub(super) async fn post(
-    State(shared): State<Arc<Shared>>,
-    Extension(id): Extension<RequestId>,
-    Extension(left): Extension<Left>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Refused> {
-    let (manner, mut pairs) = query::read(&uri, &headers)?;
-    let format = body::format(&headers, &[Format::Json, Format::Text])?;
+pub(super) async fn post(State(shared): State<Arc<Shared>>, mut asked: Asked, body: Body) -> Result<Response, Refused> {
+    let format = body::format(&asked.headers, &[Format::Json, Format::Text])?;
     let bytes = body::read(body, &shared).await?;
     let request = match format {
-        Format::Json => match pairs.first() {
-            None => request::from_json(&bytes)?,
-            Some((name, _)) => {
-                return Err(Failure::invalid(name, format!("`{name}` belongs into the JSON body here")).into());
-            }
-        },
+        Format::Json => {
+            asked.no_more_pairs()?;
+            request::from_json(&bytes)?
+        }
         Format::Text => {
-            pairs.push(("prompt".to_owned(), text(&bytes)?));
-            request::from_query(&pairs)?
+            asked.pairs.push(("prompt".to_owned(), text(&bytes)?));
+            request::from_query(&asked.pairs)?
         }
     };
-    respond(&shared, request, Asked { id, left, headers, route: ROUTE, dialect: Dialect::Plain, manner }).await
-}
-
-/// axum answers HEAD with GET's handler; that would run a model for nobody.
-pub(super) fn only_get(method: &Method, allowed: &str) -> Result<(), Failure> {
-    if method == Method::HEAD {
-        return Err(Failure::MethodNotAllowed { method: method.to_string(), allowed: allowed.to_owned() });
-    }
-    Ok(())
+    respond(&shared, ROUTE, Dialect::Plain, request, asked).await
 }
 
 fn text(bytes: &[u8]) -> Result<String, Failure> {
@@ -75,11 +45,4 @@ fn text(bytes: &[u8]) -> Result<String, Failure> {
         message: format!("the request's body is not UTF-8: byte {} is wrong", error.valid_up_to()),
         param: Some("prompt".to_owned()),
     })
-}
-
-/// What a prompt template and its variables came to, as a request.
-pub(super) fn rendered(system: Option<String>, user: String) -> Request {
-    let mut request = Request::prompt(user);
-    request::system(&mut request, system);
-    request
 }

@@ -8,28 +8,23 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 
 use super::Shared;
+use super::asked::Asked;
 use super::error::Refused;
-use super::query::Manner;
 use crate::dialect::{Dialect, EventWriter, openai_chat, plain};
 use crate::failure::Failure;
-use crate::generation::{Generation, Left, Record, Start};
-use crate::id::{RequestId, random_hex};
+use crate::generation::{Generation, Record, Start};
+use crate::id::random_hex;
 use crate::request::Request;
 use crate::transport::sse::{self, SseBody};
 
-/// What is known of a request besides what it asks.
-#[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) id: RequestId,
-    pub(super) left: Left,
-    pub(super) headers: HeaderMap,
-    pub(super) route: &'static str,
-    pub(super) dialect: Dialect,
-    pub(super) manner: Manner,
-}
-
 /// Answers a request, as a stream or whole, as it asks.
-pub(super) async fn respond(shared: &Shared, request: Request, asked: Asked) -> Result<Response, Refused> {
+pub(super) async fn respond(
+    shared: &Shared,
+    route: &'static str,
+    dialect: Dialect,
+    request: Request,
+    asked: Asked,
+) -> Result<Response, Refused> {
     if shared.draining.is_begun() {
         return Err(Failure::Draining.into());
     }
@@ -39,7 +34,7 @@ pub(super) async fn respond(shared: &Shared, request: Request, asked: Asked) -> 
     };
     let target = shared.routes.find(&model)?;
     let (answer_id, created) = (format!("chatcmpl-{}", random_hex()), unix_time());
-    let writer = match asked.dialect {
+    let writer = match dialect {
         Dialect::Plain => EventWriter::Plain(plain::EventWriter::new(asked.manner.encoding)),
         Dialect::OpenAiChat => {
             let writer = openai_chat::EventWriter::new(&answer_id, created, &model, request.include_usage);
@@ -48,7 +43,7 @@ pub(super) async fn respond(shared: &Shared, request: Request, asked: Asked) -> 
     };
     let stream = request.stream;
     let mut generation = Generation::start(Start {
-        record: Record::new(asked.id, asked.route, &model, asked.left),
+        record: Record::new(asked.id, route, &model, asked.left),
         request: Arc::new(request),
         target,
         writer,

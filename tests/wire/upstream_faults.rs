@@ -210,7 +210,9 @@ fn a_key_that_the_upstream_repeats_is_not_passed_on() {
 #[test]
 fn no_connection() {
     let refused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let plain = Upstream::start(|c| drop(c.send(b"this is no TLS, and says so at length\r\n")));
+    let plain = Upstream::start(|c| {
+        c.send(b"this is no TLS, and says so at length\r\n");
+    });
     for (url, status, code) in [
         (format!("http://{refused}"), 502, "connect_failed"),
         ("http://nowhere.invalid".to_owned(), 502, "dns_failed"),

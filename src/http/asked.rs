@@ -1,0 +1,123 @@
+//! What a request says besides its body: who asks, how it is to be answered, and the rest of its query.
+
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, Uri};
+
+use super::error::Refused;
+use crate::dialect::plain::Encoding;
+use crate::failure::Failure;
+use crate::generation::Left;
+use crate::id::RequestId;
+
+/// How a client wants to be answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    /// Whether comments may be sent: heartbeats, and an upstream's own.
+    pub(super) comments: bool,
+    /// How plain text goes into `data:`.
+    pub(super) encoding: Encoding,
+}
+
+impl Manner {
+    pub(super) fn heartbeat(self, configured: Option<Duration>) -> Option<Duration> {
+        configured.filter(|_| self.comments)
+    }
+}
+
+/// What is known of a request besides its body.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) id: RequestId,
+    pub(super) left: Left,
+    pub(super) method: Method,
+    pub(super) headers: HeaderMap,
+    pub(super) manner: Manner,
+    /// The query's other parameters, decoded, in order: they are the request's.
+    pub(super) pairs: Vec<(String, String)>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Asked {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
+        let (manner, pairs) = read(&parts.uri, &parts.headers)?;
+        // The outermost layer and the connection put them there; a router called without them has other ones.
+        let id = parts.extensions.remove().unwrap_or_else(RequestId::random);
+        let left = parts.extensions.remove().unwrap_or_default();
+        let headers = std::mem::take(&mut parts.headers);
+        Ok(Self { id, left, method: parts.method.clone(), headers, manner, pairs })
+    }
+}
+
+impl Asked {
+    /// axum answers HEAD with GET's handler; that would run a model for nobody.
+    pub(super) fn only_get(&self) -> Result<(), Failure> {
+        if self.method == Method::HEAD {
+            let allowed = "GET,POST".to_owned();
+            return Err(Failure::MethodNotAllowed { method: self.method.to_string(), allowed });
+        }
+        Ok(())
+    }
+
+    /// Takes one parameter out of the query.
+    pub(super) fn take(&mut self, name: &str) -> Option<String> {
+        let at = self.pairs.iter().position(|(key, _)| key == name)?;
+        Some(self.pairs.remove(at).1)
+    }
+
+    /// A body in JSON holds all of a request: no part of it may stand in the query.
+    pub(super) fn no_more_pairs(&self) -> Result<(), Failure> {
+        match self.pairs.first() {
+            Some((name, _)) => Err(Failure::invalid(name, format!("`{name}` belongs into the JSON body here"))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn read(uri: &Uri, headers: &HeaderMap) -> Result<(Manner, Vec<(String, String)>), Failure> {
+    let query = uri.query().unwrap_or_default();
+    // Bytes that are no UTF-8 would silently become replacement characters: not the prompt that was sent.
+    if percent_encoding::percent_decode_str(query).decode_utf8().is_err() {
+        return Err(Failure::InvalidRequest { message: "the query is not UTF-8".to_owned(), param: None });
+    }
+    let mut pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).map_err(|error| {
+        Failure::InvalidRequest { message: format!("the query can't be read: {error}"), param: None }
+    })?;
+    let mut manner = Manner { comments: true, encoding: Encoding::Text };
+    if let Some(value) = headers.get("x-heartbeat") {
+        manner.comments = on_or_off("x-heartbeat", &String::from_utf8_lossy(value.as_bytes()))?;
+    }
+    let mut wrong = None;
+    pairs.retain(|(name, value)| {
+        let read = match name.as_str() {
+            "heartbeat" => on_or_off("heartbeat", value).map(|on| manner.comments = on),
+            "encoding" => encoding(value).map(|encoding| manner.encoding = encoding),
+            _ => return true,
+        };
+        wrong = wrong.take().or(read.err());
+        false
+    });
+    match wrong {
+        Some(failure) => Err(failure),
+        None => Ok((manner, pairs)),
+    }
+}
+
+fn on_or_off(name: &str, value: &str) -> Result<bool, Failure> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(Failure::invalid(name, format!("`{name}` should be `on` or `off`"))),
+    }
+}
+
+fn encoding(value: &str) -> Result<Encoding, Failure> {
+    match value {
+        "text" => Ok(Encoding::Text),
+        "json" => Ok(Encoding::Json),
+        _ => Err(Failure::invalid("encoding", "`encoding` should be `text` or `json`")),
+    }
+}
