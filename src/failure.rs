@@ -1,7 +1,7 @@
 //! Everything that can go wrong with a request, as one value.
 //!
-//! A failure says what happened, in words that are safe to send to a client, and keeps its source for the log. It knows
-//! no HTTP: `http::error` is the one place that makes a status of it, and the dialects spell it on the wire.
+//! A failure says what happened, in words that are safe to send to a client, and keeps its source for the log. It makes
+//! no response: `http::error` is the one place that finds a status for it, and the dialects spell it on the wire.
 
 use std::error::Error as StdError;
 use std::time::Duration;

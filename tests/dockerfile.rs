@@ -198,6 +198,25 @@ fn the_build_has_all_that_the_sources_include() -> Outcome {
     Ok(())
 }
 
+/// Cargo refuses a manifest that names a file which isn't there, even one that this build has no use for.
+#[test]
+fn the_build_has_all_that_the_manifest_names() -> Outcome {
+    let stages = stages()?;
+    let build = stages.first().ok_or("no stage")?;
+    let copied: Vec<&str> = build.all("COPY").flat_map(Instruction::words).collect();
+    let manifest: toml::Table = read("Cargo.toml")?.parse()?;
+    for (kind, folder) in [("bench", "benches"), ("test", "tests"), ("example", "examples")] {
+        for target in manifest.get(kind).and_then(toml::Value::as_array).into_iter().flatten() {
+            let path = target.get("path").and_then(toml::Value::as_str).unwrap_or(folder);
+            let top = path.split('/').next().unwrap_or(path);
+            assert!(copied.contains(&top), "[[{kind}]] needs {top}, which the build stage doesn't copy");
+        }
+    }
+    let script = root().join("build.rs").exists();
+    assert!(!script || copied.contains(&"build.rs"), "build.rs is not copied");
+    Ok(())
+}
+
 #[test]
 fn what_is_built_is_what_is_run() -> Outcome {
     let stages = stages()?;

@@ -208,7 +208,7 @@ pub(crate) fn paths(tokens: &[Token]) -> Vec<Path> {
                 found[before..].iter_mut().for_each(|path| path.depth = modules.len());
                 continue;
             }
-            _ if token.is_name() && !i.checked_sub(1).is_some_and(|before| tokens[before].text == ".") => {
+            _ if token.is_name() && i.checked_sub(1).is_none_or(|before| tokens[before].text != ".") => {
                 let mut names = vec![token.text.clone()];
                 while tokens.get(i + 1).is_some_and(|t| t.text == "::") && tokens.get(i + 2).is_some_and(Token::is_name)
                 {
