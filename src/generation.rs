@@ -132,11 +132,13 @@ impl Generation {
                     Poll::Ready(failure) => relay::Step::ended(End::Failed { failure, told: false }),
                 },
             };
-            if step.heard {
-                self.clock.heard();
-            }
             let mut bytes = step.bytes;
-            if let Some(end) = step.end {
+            let mut end = step.end;
+            if step.heard {
+                let over = self.clock.heard();
+                end = end.or(over.map(|failure| End::Failed { failure, told: false }));
+            }
+            if let Some(end) = end {
                 bytes = self.relay.append_end(bytes, &end, self.record.request_id());
                 match end {
                     End::Complete { .. } => self.end(Ending::Complete),

@@ -77,9 +77,15 @@ impl Clock {
         clock
     }
 
-    /// A payload came.
-    pub fn heard(&mut self) {
+    /// A payload came: if too late, or after the cutoff, this is why it is the last. An upstream that never pauses is
+    /// never silent, so it is asked here too.
+    pub fn heard(&mut self) -> Option<Failure> {
         self.waiting = None;
+        if self.cut.load(Ordering::Acquire) {
+            return Some(Failure::Draining);
+        }
+        let total = self.timeouts.total;
+        (self.started.elapsed() >= total).then_some(Failure::TotalTimeout { after: total })
     }
 
     /// Called when the upstream is silent: ready when it has been so for too long, or the server must end now.

@@ -1,4 +1,4 @@
-//! One connection, from accept to close.
+//! One connection, from accept to close. HTTP/1.1: how a stalled client is noticed rests on one stream a connection.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -11,9 +11,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -50,9 +50,8 @@ pub(super) async fn serve(stream: TcpStream, router: Router, limits: Limits, dra
         let (left, asked) = (left.clone(), asked.clone());
         service_fn(move |request: Request<Incoming>| answer(router.clone(), request, left.clone(), &asked))
     };
-    let builder = builder();
     let socket = TokioIo::new(Socket::new(stream.clone(), limits.client_stall, left));
-    let mut connection = pin!(builder.serve_connection(socket, service));
+    let mut connection = pin!(builder().serve_connection(socket, service));
     let mut first_request = pin!(tokio::time::sleep(limits.request_head));
     let mut hung_up = pin!(hung_up(&stream));
     let (mut waiting, mut accepting) = (true, true);
@@ -92,19 +91,9 @@ fn answer(
     router.oneshot(request)
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(BUFFER).max_headers(HEADERS);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(20))
-        .max_concurrent_streams(200)
-        .max_send_buf_size(BUFFER)
-        .initial_stream_window_size(u32::try_from(BUFFER).ok())
-        .initial_connection_window_size(1 << 20)
-        .max_header_list_size(64 * 1024);
+fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(BUFFER).max_headers(HEADERS);
     builder
 }
 
