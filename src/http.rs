@@ -80,8 +80,13 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/healthz", get(ops::healthz))
         .route("/readyz", get(ops::readyz))
         .fallback(nowhere)
-        .layer(CatchPanicLayer::custom(error::panicked))
         .with_state(shared);
+    layered(routes)
+}
+
+/// What every route stands behind: its panics and its refusals become answers.
+fn layered(routes: Router) -> Router {
+    let routes = routes.layer(CatchPanicLayer::custom(error::panicked));
     // Around the whole router, not each route: axum names the allowed methods only after a route's own layers.
     Router::new().fallback_service(routes).layer(middleware::from_fn(error::answer))
 }
@@ -93,3 +98,6 @@ async fn nowhere(uri: Uri) -> Refused {
     );
     Refused::from(Failure::NotFound { message })
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,6 @@
 //! can be what closes the upstream's connection.
 
 use std::io::Write;
-use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::json;
@@ -123,16 +122,7 @@ fn a_half_closed_client_counts_as_gone() {
 
 #[test]
 fn while_connecting() {
-    // A listener whose backlog is full answers no SYN: the connection hangs in the connecting.
-    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    listener.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
-    listener.listen(1).unwrap();
-    let listener: TcpListener = listener.into();
-    let address = listener.local_addr().unwrap();
-    let fill: Vec<_> = (0..4)
-        .map(|_| std::thread::spawn(move || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(300))))
-        .collect();
-    let _full: Vec<_> = fill.into_iter().filter_map(|thread| thread.join().unwrap().ok()).collect();
+    let (address, _full) = unanswering();
     let config = format!(
         "{SLOW}[providers.up]\ndialect = \"openai-chat\"\nbase_url = \"http://{address}\"\n\
          [[models]]\nname = \"m\"\ntargets = [{{ provider = \"up\" }}]\n"

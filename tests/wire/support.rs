@@ -494,3 +494,17 @@ pub(crate) fn events(body: &str) -> Vec<(String, String)> {
     }
     events
 }
+
+/// An address that answers no SYN, as a host behind a firewall doesn't: a listener whose backlog is full. It is so as long
+/// as what comes with it lives.
+pub(crate) fn unanswering() -> (SocketAddr, Vec<TcpStream>) {
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+    listener.listen(1).expect("a listener");
+    let address = listener.local_addr().ok().and_then(|address| address.as_socket()).expect("an address");
+    let brief = Duration::from_millis(300);
+    let fill: Vec<_> =
+        (0..4).map(|_| std::thread::spawn(move || TcpStream::connect_timeout(&address, brief))).collect();
+    let full = fill.into_iter().filter_map(|thread| thread.join().expect("a thread").ok());
+    (address, std::iter::once(listener.into()).chain(full).collect())
+}

@@ -78,6 +78,33 @@ fn the_total() {
 }
 
 #[test]
+fn the_total_of_an_upstream_that_never_pauses() {
+    let upstream = Upstream::start(|c| {
+        c.request();
+        c.stream_head();
+        let run = says("more").repeat(100);
+        while c.chunk(run.as_bytes()) {}
+        c.wait_closed();
+    });
+    let server = Server::before_with(&upstream, "[timeouts]\ntotal = \"300ms\"\n", "");
+    assert_eq!(code(&server.chat(json!({})).body()), "total_timeout");
+    upstream.wait_closed(1);
+}
+
+#[test]
+fn the_connection() {
+    let (address, _full) = unanswering();
+    let config = format!(
+        "[timeouts]\nconnect = \"200ms\"\n[providers.up]\ndialect = \"openai-chat\"\nbase_url = \"http://{address}\"\n\
+         [[models]]\nname = \"m\"\ntargets = [{{ provider = \"up\" }}]\n"
+    );
+    let server = Server::with(&config, &[]);
+    let mut client = server.chat(json!({}));
+    assert_eq!((client.status(), client.json()["error"]["code"].as_str()), (504, Some("connect_timeout")));
+    assert_eq!(server.ended(), "connect_timeout");
+}
+
+#[test]
 fn the_total_of_a_request_that_is_no_stream() {
     let upstream = Upstream::start(|c| {
         c.request();
