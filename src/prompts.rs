@@ -7,6 +7,7 @@
 //! [`Library`] looks at the folder at each use, so an edit is served by the next request; an edit that is broken is
 //! reported and the last good version stays.
 
+mod body;
 mod library;
 mod template;
 mod variables;

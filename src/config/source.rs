@@ -16,8 +16,9 @@ pub struct ConfigError(String);
 
 impl ConfigError {
     pub(super) fn at(place: impl Display, problem: impl Display) -> Self {
-        // A library's words may have several lines.
-        Self(format!("{place}: {problem}").split_whitespace().collect::<Vec<_>>().join(" "))
+        // A library's words may have several lines, and a key from a file anything.
+        let line = format!("{place}: {problem}").split_whitespace().collect::<Vec<_>>().join(" ");
+        Self(line.replace(char::is_control, ""))
     }
 }
 
@@ -123,11 +124,13 @@ impl Source {
         ConfigError::at(self.place(key), problem)
     }
 
-    /// Where a key stands: `FILE:LINE: key`, or the variable that overrides it.
+    /// Where a key stands: `FILE:LINE: key`, or the variable that overrides it and the place in its value.
     fn place(&self, key: &str) -> String {
-        let whole = key.split('.').next().unwrap_or(key);
-        if let Some(variable) = self.variables.get(key).or_else(|| self.variables.get(whole)) {
-            return variable.clone();
+        // What overrides a key overrides all that it holds.
+        let mut upwards = std::iter::successors(Some(key), |key| key.rsplit_once('.').map(|(parent, _)| parent));
+        if let Some((above, variable)) = upwards.find_map(|above| Some((above, self.variables.get(above)?))) {
+            let within = key[above.len()..].trim_start_matches('.');
+            return if within.is_empty() { variable.clone() } else { format!("{variable}: {within}") };
         }
         let mut known = key;
         loop {
@@ -179,6 +182,10 @@ impl Source {
 
     fn check_table(&self, at: &str, table: &Table, keys: &[&str]) -> Result<(), ConfigError> {
         match table.keys().find(|key| !keys.contains(&key.as_str())) {
+            Some(key) if key == "api_key" && keys.contains(&"api_key_env") => Err(self.error(
+                &format!("{at}.{key}"),
+                "a key doesn't stand here; name the variable that holds it by api_key_env, or the file by api_key_file",
+            )),
             Some(key) => Err(self.error(&format!("{at}.{key}"), unknown(nearest(key, keys), keys))),
             None => Ok(()),
         }
@@ -209,7 +216,17 @@ impl Source {
             if is_not_ours(variable) {
                 continue;
             }
-            let Some((key, kind)) = keys.iter().find(|(key, _)| variable_of(key) == *variable) else {
+            let mut named = keys.iter().filter(|(key, _)| variable_of(key) == *variable);
+            let (first, second) = (named.next(), named.next());
+            if let (Some((first, _)), Some((second, _))) = (first, second) {
+                let problem = format!("stands for both {first} and {second}; give one of the providers another name");
+                return Err(ConfigError::at(variable, problem));
+            }
+            let Some((key, kind)) = first else {
+                if variable.starts_with("TOKENRILL_PROVIDERS_") && self.providers().next().is_none() {
+                    let problem = "there is no provider to override; add its section, such as [providers.openai]";
+                    return Err(ConfigError::at(variable, problem));
+                }
                 let known: Vec<String> = keys.iter().map(|(key, _)| variable_of(key)).collect();
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 let hint = nearest(variable, &known).map_or(String::new(), |name| format!("; did you mean {name}?"));

@@ -59,6 +59,13 @@ fn errors_name_the_place_and_what_would_be_right() {
         ),
         ("[timeouts]\nconnect = 5", "not 5"),
         ("[timeouts]\nconnect = \"0s\"", "should be longer than nothing"),
+        ("[timeouts]\nconnect = \"1us\"", "FILE:2: timeouts.connect: should be at least \"1ms\""),
+        ("[timeouts]\ntotal = \"1y\"", "FILE:2: timeouts.total: should be at most a week"),
+        ("[sse]\nheartbeat = \"1ns\"", "FILE:2: sse.heartbeat: should be at least \"1ms\""),
+        ("drain = \"-1s\"", "FILE:1: drain: should be a duration"),
+        ("max_event_bytes = \"0B\"", "FILE:1: max_event_bytes: should be a size from 1KiB to 1GiB"),
+        ("prompts = \"\"", "FILE:1: prompts: should be a text that is not empty"),
+        ("[log]\nlevel = 3", "FILE:2: log.level: should be a text that is not empty, not 3"),
         (
             "listen = \"localhost\"",
             "FILE:1: listen: should be an address such as \"127.0.0.1:8080\", not \"localhost\"",
@@ -84,7 +91,54 @@ fn errors_name_the_place_and_what_would_be_right() {
         ),
         (&format!("{OPENAI}api_key_env = \"EMPTY\"\n{MODELS}"), "the environment variable EMPTY is empty"),
         (&format!("{OPENAI}api_key_file = \"/nowhere\"\n{MODELS}"), "can't read the key file /nowhere: "),
-        (&format!("{OPENAI}headers = {{ \"a b\" = \"c\" }}\n{MODELS}"), "is no name for an HTTP header"),
+        (
+            &format!("{OPENAI}headers = {{ \"a b\" = \"c\" }}\n{MODELS}"),
+            "FILE:4: providers.openai.headers.a b: is no name for an HTTP header",
+        ),
+        (&format!("{OPENAI}headers = {{ x = 5 }}\n{MODELS}"), "providers.openai.headers: should be a table of texts"),
+        (
+            &format!("{OPENAI}headers = {{ x = \"a\\nb\" }}\n{MODELS}"),
+            "headers.x: holds characters that no HTTP header",
+        ),
+        (&format!("{OPENAI}headers = {{ \"X-A\" = \"1\", \"x-a\" = \"2\" }}\n{MODELS}"), "is given twice: capitals"),
+        (
+            &format!("{OPENAI}headers = {{ Accept-Encoding = \"gzip\" }}\n{MODELS}"),
+            "headers.Accept-Encoding: is set by the request itself",
+        ),
+        (
+            &format!("{OPENAI}api_key_env = \"KEY\"\nheaders = {{ Authorization = \"hunter2\" }}\n{MODELS}"),
+            "FILE:5: providers.openai.headers.Authorization: stands beside the provider's key",
+        ),
+        (
+            &format!("{OPENAI}api_key = \"hunter2\"\n{MODELS}"),
+            "FILE:4: providers.openai.api_key: a key doesn't stand here; name the variable that holds it by api_key_env",
+        ),
+        (
+            &format!("{OPENAI}api_key_env = \"KEY\"\napi_key_file = \"f\"\n{MODELS}"),
+            "FILE:5: providers.openai.api_key_file: stands beside api_key_env; give one of the two",
+        ),
+        (&format!("{OPENAI}api_key_file = \"/dev/null\"\n{MODELS}"), "the key file /dev/null is empty"),
+        (&format!("{OPENAI}http2 = \"yes\"\n{MODELS}"), "providers.openai.http2: should be true or false, not \"yes\""),
+        (&format!("{OPENAI}finish_reason = \"maybe\"\n{MODELS}"), "should be one of required, optional, not `maybe`"),
+        ("[providers.\"a.b\"]", "a provider's name should be of letters, digits, `-` and `_`"),
+        ("[providers.\"a\\u001b[31m\"]", "FILE:1: providers.a[31m: a provider's name"),
+        ("providers = 5", "FILE:1: providers: should hold tables, as in [providers.openai]"),
+        ("models = 5", "FILE:1: models: should be a list, as in [[models]]"),
+        ("[[models]]\nname = \"a\"", "FILE:1: models.0: `targets` is missing"),
+        ("[[models]]\ntargets = []", "FILE:1: models.0: `name` is missing"),
+        (
+            "[[models]]\nname = \"a\"\ntargets = { provider = \"mock\" }",
+            "FILE:3: models.0.targets: should be a list, as in [{ provider = \"openai\" }]",
+        ),
+        ("[[models]]\nname = \"a\"\ntargets = [{}]", "FILE:3: models.0.targets: the target names no provider"),
+        (
+            "[[models]]\nname = \"*\"\ntargets = [{ provider = \"mock\", model = \"x\" }]",
+            "FILE:3: models.0.targets.0.model: the model `*` passes every name on as it is",
+        ),
+        (
+            "default_model = \"fsat\"\n[[models]]\nname = \"fast\"\ntargets = [{ provider = \"mock\" }]",
+            "FILE:1: default_model: there is no model `fsat`; did you mean `fast`? (there are: fast)",
+        ),
         (
             &format!("{OPENAI}[[models]]\nname = \"a\"\ntargets = [{{ provider = \"opnai\" }}]"),
             "FILE:6: models.0.targets.0.provider: there is no provider `opnai`; did you mean `openai`?",
@@ -101,7 +155,7 @@ fn errors_name_the_place_and_what_would_be_right() {
         ),
         (&format!("{OPENAI}{MODELS}{MODELS}"), "there is a model `*` already"),
     ] {
-        let error = load(text, &[("EMPTY", " ")]).unwrap_err();
+        let error = load(text, &[("EMPTY", " "), ("KEY", "sk-1")]).unwrap_err();
         assert!(error.contains(want), "{text}\n got: {error}\nwant: {want}");
         assert!(!error.contains('\n') && !error.contains("hunter2"), "{error}");
     }
@@ -140,10 +194,58 @@ fn the_environment_overrides_every_key() {
         ("TOKENRILL_LISTEN", "x", "TOKENRILL_LISTEN: should be an address"),
         ("TOKENRILL_PROVIDERS_OPENAI_HTTP2", "maybe", "TOKENRILL_PROVIDERS_OPENAI_HTTP2: should be true or false"),
         ("TOKENRILL_MODELS", "[", "TOKENRILL_MODELS: should be a TOML value"),
-        ("TOKENRILL_MODELS", "[{ nam = \"x\" }]", "TOKENRILL_MODELS: there is no such key; did you mean `name`?"),
+        (
+            "TOKENRILL_MODELS",
+            "[{ nam = \"x\" }]",
+            "TOKENRILL_MODELS: 0.nam: there is no such key; did you mean `name`?",
+        ),
+        (
+            "TOKENRILL_PROVIDERS_OPENAI_HEADERS",
+            "{ \"a b\" = \"c\" }",
+            "TOKENRILL_PROVIDERS_OPENAI_HEADERS: a b: is no name for an HTTP header",
+        ),
+        ("TOKENRILL_PROVIDERS_OPENAI_API_KEY", "sk", "did you mean TOKENRILL_PROVIDERS_OPENAI_API_KEY_ENV?"),
     ] {
         let error = load(&text, &[(variable, value)]).unwrap_err();
         assert!(error.contains(want), "got {error}, want {want}");
+    }
+}
+
+#[test]
+fn a_variable_that_could_mean_two_providers_is_refused() {
+    let variable = ("TOKENRILL_PROVIDERS_A_B_BASE_URL", "http://c");
+    let text = "[providers.a-b]\ndialect = \"openai-chat\"\nbase_url = \"http://a\"\n\
+                [providers.a_b]\ndialect = \"openai-chat\"\nbase_url = \"http://b\"\n\
+                [[models]]\nname = \"m\"\ntargets = [{ provider = \"a-b\" }]";
+    let error = load(text, &[variable]).unwrap_err();
+    let want = "TOKENRILL_PROVIDERS_A_B_BASE_URL: stands for both providers.a-b.base_url and providers.a_b.base_url";
+    assert!(error.starts_with(want), "{error}");
+    let error = load("", &[variable]).unwrap_err();
+    assert!(error.contains("there is no provider to override; add its section"), "{error}");
+    assert!(load(text, &[]).is_ok());
+}
+
+#[test]
+fn a_base_url_is_an_address_that_can_be_reached() {
+    let read = |url: &str| {
+        let text = format!("[providers.openai]\ndialect = \"openai-chat\"\nbase_url = \"{url}\"\n{MODELS}");
+        load(&text, &[]).map(|config| config.providers.values().next().unwrap().base_url.as_str().to_owned())
+    };
+    for (url, want) in [
+        ("http://h/a/b/", "http://h/a/b"),
+        ("http://[::1]:80//", "http://[::1]:80"),
+        ("https://h:65535", "https://h:65535"),
+    ] {
+        assert_eq!(read(url).as_deref(), Ok(want));
+    }
+    for url in ["http://h:99999/v1", "http://h:0", "http://h:", "http://[::1]:70000"] {
+        assert!(read(url).unwrap_err().contains("base_url: has a port that is none: 1 to 65535"), "{url}");
+    }
+    for url in
+        ["http://h/?key=hunter2", "http://h/#hunter2", "http://h/hunter2 x", "https:///v1", "h/v1", "", "http://"]
+    {
+        let error = read(url).unwrap_err();
+        assert!(error.starts_with("FILE:3: providers.openai.base_url: ") && !error.contains("hunter2"), "{error}");
     }
 }
 
@@ -154,4 +256,10 @@ fn a_secret_shows_nowhere() {
     assert!(!format!("{config:?}").contains("canary"));
     let error = load(&text, &[("KEY", "sk-canary\u{7}")]).unwrap_err();
     assert!(error.contains("no HTTP header can carry") && !error.contains("canary"), "{error}");
+    // Pasted where the name of its variable belongs.
+    for key in ["sk-canary", "gsk_canary0123", "canary"] {
+        let error = load(&format!("{OPENAI}api_key_env = \"{key}\"\n{MODELS}"), &[]).unwrap_err();
+        assert!(error.starts_with("FILE:4: providers.openai.api_key_env: the environment variable that"), "{error}");
+        assert!(!error.contains("canary"), "{error}");
+    }
 }

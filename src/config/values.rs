@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use secrecy::SecretString;
 use toml::Value;
@@ -19,6 +20,24 @@ use crate::nearest::nearest;
 
 /// Longer than any request: whoever writes more meant another unit.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Shorter than any clock here is good for.
+const SHORTEST: Duration = Duration::from_millis(1);
+/// Headers that the request sets itself, or that only concern one connection.
+const OURS: &[&str] = &[
+    "host",
+    "content-length",
+    "content-type",
+    "accept",
+    "accept-encoding",
+    "transfer-encoding",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+];
 /// Sizes beyond it are typing errors.
 const LARGEST: u64 = 1 << 30;
 
@@ -53,7 +72,7 @@ pub(super) fn config(source: &Source, env: &BTreeMap<String, String>) -> Result<
             Some(path) => PromptsDir { path: PathBuf::from(path), explicit: true },
             None => PromptsDir { path: PathBuf::from("prompts"), explicit: false },
         },
-        default_model: text(source, "default_model")?.map(str::to_owned),
+        default_model: default_model(source, &models)?,
         log: Log {
             format: choice(source, "log.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])?,
             level: text(source, "log.level")?.unwrap_or("info").to_owned(),
@@ -64,6 +83,23 @@ pub(super) fn config(source: &Source, env: &BTreeMap<String, String>) -> Result<
         providers,
         models,
     })
+}
+
+/// The default must be a model. With none configured they are the mock's, which are not known here.
+fn default_model(source: &Source, models: &[Model]) -> Result<Option<String>, ConfigError> {
+    const KEY: &str = "default_model";
+    let Some(name) = text(source, KEY)? else { return Ok(None) };
+    let known: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
+    if known.is_empty() || known.contains(&"*") || known.contains(&name) {
+        return Ok(Some(name.to_owned()));
+    }
+    Err(source.error(KEY, format!("there is no model `{name}`{}", among(name, &known))))
+}
+
+/// `; did you mean …? (there are: …)`
+fn among(name: &str, known: &[&str]) -> String {
+    let hint = nearest(name, known).map_or(String::new(), |name| format!("; did you mean `{name}`?"));
+    format!("{hint} (there are: {})", known.join(", "))
 }
 
 fn wrong(source: &Source, key: &str, want: impl Display, found: &Value) -> ConfigError {
@@ -107,6 +143,9 @@ fn any_duration(source: &Source, key: &str, seconds: u64) -> Result<Duration, Co
         }
         Some(other) => return Err(wrong(source, key, WANT, other)),
     };
+    if !duration.is_zero() && duration < SHORTEST {
+        return Err(source.error(key, "should be at least \"1ms\""));
+    }
     if duration > LONGEST {
         return Err(source.error(key, "should be at most a week"));
     }
@@ -169,7 +208,7 @@ fn provider(
         dialect: choice(source, &key("dialect"), &[("openai-chat", Dialect::OpenAiChat)])?,
         base_url: base_url(source, &at)?,
         api_key: api_key(source, &at, env)?,
-        headers: headers(source, &key("headers"))?,
+        headers: headers(source, &at)?,
         http2: match source.get(&key("http2")) {
             None => false,
             Some(Value::Boolean(http2)) => *http2,
@@ -198,6 +237,11 @@ fn base_url(source: &Source, at: &str) -> Result<BaseUrl, ConfigError> {
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
         return Err(source.error(&key, format!("should begin with http:// or https:// and name a host, {WANT}")));
     }
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let port = authority.rsplit_once(']').map_or(authority, |(_, after)| after).rsplit_once(':').map(|(_, port)| port);
+    if port.is_some_and(|port| port.parse().unwrap_or(0_u16) == 0) {
+        return Err(source.error(&key, "has a port that is none: 1 to 65535, or leave it and its `:` out"));
+    }
     if uri.query().is_some() || text.contains('#') {
         return Err(source.error(&key, format!("should have no `?` and no `#`, {WANT}")));
     }
@@ -211,7 +255,20 @@ fn api_key(source: &Source, at: &str, env: &BTreeMap<String, String>) -> Result<
         (Some(_), Some(_)) => return Err(source.error(&file_key, "stands beside api_key_env; give one of the two")),
         (Some(variable), None) => {
             let Some(secret) = env.get(variable) else {
-                return Err(source.error(&env_key, format!("the environment variable {variable} is not set")));
+                // Who pastes the key itself here should not find it in a log.
+                let telling = variable.len() <= 64
+                    && variable.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
+                    && variable.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+                return Err(source.error(
+                    &env_key,
+                    if telling {
+                        format!("the environment variable {variable} is not set")
+                    } else {
+                        "the environment variable that it names is not set; it should be a name, such as \
+                         \"OPENAI_API_KEY\", and not the key itself"
+                            .to_owned()
+                    },
+                ));
             };
             (env_key, secret.clone(), format!("the environment variable {variable}"))
         }
@@ -231,8 +288,10 @@ fn api_key(source: &Source, at: &str, env: &BTreeMap<String, String>) -> Result<
     Ok(Some(Secret(SecretString::from(secret))))
 }
 
-fn headers(source: &Source, key: &str) -> Result<HeaderMap, ConfigError> {
+fn headers(source: &Source, provider: &str) -> Result<HeaderMap, ConfigError> {
     const WANT: &str = "a table of texts, as in { \"x-title\" = \"tokenrill\" }";
+    let key = &format!("{provider}.headers");
+    let keyed = ["api_key_env", "api_key_file"].iter().any(|leaf| source.get(&format!("{provider}.{leaf}")).is_some());
     let mut headers = HeaderMap::new();
     let table = match source.get(key) {
         None => return Ok(headers),
@@ -242,8 +301,14 @@ fn headers(source: &Source, key: &str) -> Result<HeaderMap, ConfigError> {
     for (name, value) in table {
         let at = format!("{key}.{name}");
         let name: HeaderName = name.parse().map_err(|_| source.error(&at, "is no name for an HTTP header"))?;
-        if matches!(name.as_str(), "host" | "content-length" | "transfer-encoding" | "connection" | "content-type") {
+        if OURS.contains(&name.as_str()) {
             return Err(source.error(&at, "is set by the request itself and can't be another"));
+        }
+        if name == AUTHORIZATION && keyed {
+            return Err(source.error(&at, "stands beside the provider's key, which is sent in this header; give one"));
+        }
+        if headers.contains_key(&name) {
+            return Err(source.error(&at, "is given twice: capitals make no other header"));
         }
         let value = value.as_str().ok_or_else(|| source.error(key, format!("should be {WANT}")))?;
         let mut value: HeaderValue =
@@ -288,6 +353,9 @@ fn target(
         Some(Value::Array(targets)) if targets.len() > 1 => {
             return Err(source.error(&key, "one target per model for now; leave only the first"));
         }
+        Some(other) if !other.as_array().is_some_and(Vec::is_empty) => {
+            return Err(source.error(&key, "should be a list, as in [{ provider = \"openai\" }]"));
+        }
         _ => return Err(source.error(model, "`targets` is missing, as in targets = [{ provider = \"openai\" }]")),
     }
     let provider_key = format!("{key}.0.provider");
@@ -298,9 +366,8 @@ fn target(
     if provider.as_str() != MOCK && !providers.contains_key(&provider) {
         let mut known: Vec<&str> = providers.keys().map(ProviderName::as_str).collect();
         known.push(MOCK);
-        let hint = nearest(provider.as_str(), &known).map_or(String::new(), |n| format!("; did you mean `{n}`?"));
-        let list = known.join(", ");
-        return Err(source.error(&provider_key, format!("there is no provider `{provider}`{hint} (there are: {list})")));
+        let among = among(provider.as_str(), &known);
+        return Err(source.error(&provider_key, format!("there is no provider `{provider}`{among}")));
     }
     let upstream = text(source, &format!("{key}.0.model"))?;
     if name == "*" && upstream.is_some() {

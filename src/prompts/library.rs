@@ -33,6 +33,10 @@ struct File {
     stamp: Stamp,
     /// The last good version; none if the file was broken from the start.
     template: Option<Arc<Template>>,
+    /// The version in the set: another one if its name had been given away.
+    served: Option<Arc<Template>>,
+    /// Whether it was said that its name had been given away.
+    told: bool,
 }
 
 /// The templates of one moment.
@@ -51,6 +55,15 @@ impl Set {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Template> {
         self.templates.get(name).map(AsRef::as_ref)
+    }
+}
+
+impl Set {
+    /// Adds a template unless its name is taken.
+    fn add(&mut self, template: Option<&Arc<Template>>) -> bool {
+        let Some(template) = template.filter(|template| self.get(template.name()).is_none()) else { return false };
+        self.templates.insert(template.name().to_owned(), template.clone());
+        true
     }
 }
 
@@ -73,9 +86,13 @@ impl Library {
         let mut state = State::default();
         for (path, stamp) in files {
             let template = Some(Arc::new(read(&path)?));
-            state.files.insert(path, File { stamp, template });
+            state.files.insert(path, File { stamp, template, served: None, told: false });
         }
-        state.set = Arc::new(collect(&state.files)?);
+        let (set, clashes) = collect(&mut state.files);
+        if let Some(clash) = clashes.into_iter().next() {
+            return Err(clash);
+        }
+        state.set = Arc::new(set);
         *library.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
         Ok(library)
     }
@@ -98,22 +115,24 @@ impl Library {
             let file = match old {
                 Some(old) if old.stamp == stamp => old,
                 old => {
+                    let (last_good, served) = old.map_or((None, None), |old| (old.template, old.served));
                     let template = match read(&path) {
                         Ok(template) => Some(Arc::new(template)),
                         Err(error) => {
                             tracing::error!(%error, "a prompt template is broken; its last good version stays");
-                            old.and_then(|old| old.template)
+                            last_good
                         }
                     };
-                    File { stamp, template }
+                    File { stamp, template, served, told: false }
                 }
             };
             state.files.insert(path, file);
         }
-        match collect(&state.files) {
-            Ok(set) => state.set = Arc::new(set),
-            Err(error) => tracing::error!(%error, "the prompt templates stay as they were"),
+        let (set, clashes) = collect(&mut state.files);
+        for error in clashes {
+            tracing::error!(%error, "a prompt template has another's name; its last good version stays");
         }
+        state.set = Arc::new(set);
         state.set.clone()
     }
 }
@@ -123,7 +142,9 @@ fn scan(folder: &Path) -> io::Result<BTreeMap<PathBuf, Stamp>> {
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "md") {
+        // Names with a dot before them are other programs' notes: `._a.md`, `.#a.md`.
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if hidden || path.extension().is_none_or(|extension| extension != "md") {
             continue;
         }
         // Follows links: a mounted configuration is made of them. A file that has just gone is simply not there.
@@ -146,14 +167,31 @@ fn read(path: &Path) -> Result<Template, PromptError> {
     Template::parse(&file, &stem, &text)
 }
 
-fn collect(files: &BTreeMap<PathBuf, File>) -> Result<Set, PromptError> {
+/// One template per name. Who has a name keeps it; who claims it too stays as it was, and is told of once.
+fn collect(files: &mut BTreeMap<PathBuf, File>) -> (Set, Vec<PromptError>) {
     let mut set = Set::default();
-    for (path, file) in files {
-        let Some(template) = &file.template else { continue };
-        if set.templates.insert(template.name().to_owned(), template.clone()).is_some() {
+    let mut clashes = Vec::new();
+    let keeps = |file: &File| {
+        let names = (file.template.as_deref().map(Template::name), file.served.as_deref().map(Template::name));
+        names.0.is_some() && names.0 == names.1
+    };
+    for file in files.values_mut().filter(|file| keeps(file)) {
+        file.served.clone_from(&file.template);
+        set.add(file.served.as_ref());
+    }
+    for (path, file) in files.iter_mut().filter(|(_, file)| !keeps(file)) {
+        if set.add(file.template.as_ref()) {
+            file.served.clone_from(&file.template);
+            continue;
+        }
+        if let Some(template) = file.template.as_ref().filter(|_| !file.told) {
             let problem = format!("there is a template `{}` already", template.name());
-            return Err(PromptError::new(&path.display().to_string(), None, problem));
+            clashes.push(PromptError::new(&path.display().to_string(), None, problem));
+            file.told = true;
+        }
+        if !set.add(file.served.as_ref()) {
+            file.served = None;
         }
     }
-    Ok(set)
+    (set, clashes)
 }

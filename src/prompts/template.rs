@@ -1,12 +1,15 @@
 //! One template: read from a file's text, filled in with values.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
-use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, escape_formatter};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use toml::Spanned;
 
 use super::PromptError;
+use super::body::{self, Blocks};
 use super::variables::{RenderError, Variable, VariableType, check, complete, from_query};
 
 /// Steps that filling in may take: loops over what a value holds, not more.
@@ -15,6 +18,11 @@ const FUEL: u64 = 1_000_000;
 const LONGEST: usize = 8 << 20;
 /// Query parameters of our own, which a variable would hide.
 const RESERVED: &[&str] = &["model", "heartbeat", "encoding", "linger", "last_event_id"];
+/// Words of the template language, which a variable can't be called.
+const WORDS: &[&str] = &[
+    "true", "True", "false", "False", "none", "None", "not", "and", "or", "in", "is", "if", "else", "loop", "self",
+    "super",
+];
 /// The only template of its environment.
 const NAME: &str = "template";
 const FENCE: &str = "+++";
@@ -22,14 +30,14 @@ const FENCE: &str = "+++";
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Head {
-    name: Option<String>,
+    name: Option<Spanned<String>>,
     #[serde(default)]
     description: String,
     model: Option<String>,
-    temperature: Option<f64>,
-    max_tokens: Option<u32>,
+    temperature: Option<Spanned<f64>>,
+    max_tokens: Option<Spanned<u32>>,
     #[serde(default)]
-    variables: toml::map::Map<String, toml::Value>,
+    variables: BTreeMap<Spanned<String>, VariableHead>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,8 +59,7 @@ pub struct Template {
     head: Head,
     variables: Vec<Variable>,
     environment: Environment<'static>,
-    system: bool,
-    user: bool,
+    blocks: Blocks,
 }
 
 /// A template filled in.
@@ -69,27 +76,40 @@ impl Template {
     pub(super) fn parse(file: &str, stem: &str, text: &str) -> Result<Self, PromptError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let (head_text, body, body_line) = split(file, text)?;
-        let head: Head = toml::from_str(head_text).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start).min(head_text.len());
-            // The head begins on the file's second line.
-            PromptError::new(file, Some(head_text[..at].matches('\n').count() + 2), error.message())
+        // The head begins on the file's second line.
+        let line_of = |at: usize| head_text[..at.min(head_text.len())].matches('\n').count() + 2;
+        let mut head: Head = toml::from_str(head_text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            PromptError::new(file, Some(line_of(at)), error.message())
         })?;
-        let line_of = |what: &str| text.lines().position(|line| line.trim_start().starts_with(what)).map(|at| at + 1);
-        let name = head.name.clone().unwrap_or_else(|| stem.to_owned());
+        let name = head.name.as_ref().map_or(stem, |name| name.get_ref().as_str()).to_owned();
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c)) {
             let problem = format!("the name `{name}` should be of small letters, digits, `-` and `_`");
-            return Err(PromptError::new(file, line_of("name"), problem));
+            let line = head.name.as_ref().map(|name| line_of(name.span().start));
+            return Err(PromptError::new(file, line, problem));
+        }
+        if let Some(temperature) = head.temperature.as_ref().filter(|t| !(0.0..=2.0).contains(t.get_ref())) {
+            let problem = format!("temperature should be from 0 to 2, not {}", temperature.get_ref());
+            return Err(PromptError::new(file, Some(line_of(temperature.span().start)), problem));
+        }
+        if let Some(max_tokens) = head.max_tokens.as_ref().filter(|n| *n.get_ref() == 0) {
+            let line = line_of(max_tokens.span().start);
+            return Err(PromptError::new(file, Some(line), "max_tokens should be at least 1"));
         }
         let mut variables = Vec::new();
-        for (name, value) in &head.variables {
-            let line = line_of(&format!("[variables.{name}]")).or_else(|| line_of(name));
-            variables.push(variable(name, value).map_err(|problem| PromptError::new(file, line, problem))?);
+        for (name, value) in std::mem::take(&mut head.variables) {
+            let line = line_of(name.span().start);
+            let variable = variable(name.get_ref(), value);
+            variables.push(variable.map_err(|problem| PromptError::new(file, Some(line), problem))?);
         }
-        let environment = environment(body)
-            .map_err(|error| PromptError::new(file, error.line().map(|line| line + body_line - 1), describe(&error)))?;
-        let mut template = Self { name, head, variables, environment, system: false, user: false };
-        template.check(file, body, body_line)?;
-        Ok(template)
+        let in_body = |error: &minijinja::Error| {
+            PromptError::new(file, error.line().map(|line| line + body_line - 1), describe(error))
+        };
+        let environment = environment(body).map_err(|error| in_body(&error))?;
+        let template = environment.get_template(NAME).map_err(|error| in_body(&error))?;
+        let blocks = body::check(body, &variables, &environment, &template)
+            .map_err(|(line, problem)| PromptError::new(file, Some(line + body_line), problem))?;
+        Ok(Self { name, head, variables, environment, blocks })
     }
 
     /// The name of its endpoint.
@@ -107,13 +127,13 @@ impl Template {
     /// The sampling temperature that it wants.
     #[must_use]
     pub fn temperature(&self) -> Option<f64> {
-        self.head.temperature
+        self.head.temperature.as_ref().map(|temperature| *temperature.get_ref())
     }
 
     /// The most tokens that it wants.
     #[must_use]
     pub fn max_tokens(&self) -> Option<u32> {
-        self.head.max_tokens
+        self.head.max_tokens.as_ref().map(|max_tokens| *max_tokens.get_ref())
     }
 
     /// What a client may know of it.
@@ -122,9 +142,9 @@ impl Template {
         json!({
             "name": self.name,
             "description": self.head.description,
-            "model": self.head.model,
-            "temperature": self.head.temperature,
-            "max_tokens": self.head.max_tokens,
+            "model": self.model(),
+            "temperature": self.temperature(),
+            "max_tokens": self.max_tokens(),
             "variables": self.variables,
         })
     }
@@ -144,73 +164,62 @@ impl Template {
     ///
     /// Names the variable that is missing, unknown or wrong.
     pub fn render(&self, values: Map<String, Value>) -> Result<Rendered, RenderError> {
-        self.fill(&complete(&self.variables, values)?).map_err(|error| RenderError::Template(describe(&error)))
+        self.fill(&complete(&self.variables, values)?).map_err(|error| match error.kind() {
+            // What is written to here has no other reason to fail.
+            ErrorKind::WriteFailure => RenderError::TooLong { limit: LONGEST },
+            _ => RenderError::Template(describe(&error)),
+        })
     }
 
     fn fill(&self, values: &BTreeMap<String, Value>) -> Result<Rendered, minijinja::Error> {
         let values: BTreeMap<String, minijinja::Value> =
             values.iter().map(|(name, value)| (name.clone(), scalar(value))).collect();
-        let mut whole = self.environment.get_template(NAME)?.render_captured(values)?;
-        bounded(whole.output())?;
-        if !self.user {
-            return Ok(Rendered { system: None, user: whole.into_output().trim().to_owned() });
+        let mut user = Bounded::default();
+        let mut whole = self.environment.get_template(NAME)?.render_captured_to(values, &mut user)?;
+        if !self.blocks.user {
+            return Ok(Rendered { system: None, user: user.text() });
         }
-        let mut block = |name| whole.with_state_mut(|state| state.render_block(name));
-        let system = if self.system { Some(block("system")?.trim().to_owned()) } else { None };
-        Ok(Rendered { system: system.filter(|text| !text.is_empty()), user: block("user")?.trim().to_owned() })
+        // The whole was for what is set outside the blocks; now the blocks by themselves.
+        let mut block = |name| {
+            let mut text = Bounded::default();
+            whole.with_state_mut(|state| {
+                state.get_or_insert_extension(Printed::default()).0 = 0;
+                state.render_block_to_write(name, &mut text)
+            })?;
+            Ok::<_, minijinja::Error>(text.text())
+        };
+        let system = if self.blocks.system { Some(block("system")?) } else { None };
+        Ok(Rendered { system: system.filter(|text| !text.is_empty()), user: block("user")? })
+    }
+}
+
+/// A text that refuses to grow beyond [`LONGEST`]: a client chooses what a loop repeats, and how often.
+#[derive(Debug, Default)]
+struct Bounded(Vec<u8>);
+
+impl Bounded {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0).trim().to_owned()
+    }
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > LONGEST {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
     }
 
-    /// What can be known before anyone asks: blocks, variables, defaults.
-    fn check(&mut self, file: &str, body: &str, body_line: usize) -> Result<(), PromptError> {
-        let at = |needle: &str| {
-            let position = body.lines().position(|line| line.contains(needle));
-            position.map(|at| at + body_line)
-        };
-        for forbidden in ["include", "import", "extends", "from"] {
-            let tag = |line: &str| {
-                line.split("{%")
-                    .skip(1)
-                    .any(|tag| tag.trim_start_matches(['-', '+']).trim_start().starts_with(forbidden))
-            };
-            if let Some(line) = body.lines().position(tag) {
-                let problem = format!("`{forbidden}` would reach another file; a template stands alone");
-                return Err(PromptError::new(file, Some(line + body_line), problem));
-            }
-        }
-        let template = self
-            .environment
-            .get_template(NAME)
-            .map_err(|error| PromptError::new(file, error.line(), describe(&error)))?;
-        let mut unknown: Vec<String> = template
-            .undeclared_variables(false)
-            .into_iter()
-            .filter(|name| !self.variables.iter().any(|variable| variable.name == *name))
-            .filter(|name| !self.environment.globals().any(|(global, _)| global == name))
-            .collect();
-        unknown.sort();
-        if let Some(name) = unknown.first() {
-            let problem = format!("`{name}` is used but not declared; add [variables.{name}]");
-            return Err(PromptError::new(file, at(name), problem));
-        }
-        let blocks: Vec<&str> = body.split("{%").skip(1).filter_map(block_name).collect();
-        if let Some(other) = blocks.iter().find(|name| !matches!(**name, "system" | "user")) {
-            let problem = format!("there is no place for a block `{other}`; blocks are `system` and `user`");
-            return Err(PromptError::new(file, at(other), problem));
-        }
-        (self.system, self.user) = (blocks.contains(&"system"), blocks.contains(&"user"));
-        if self.system && !self.user {
-            let problem = "a block `system` needs a block `user` beside it";
-            return Err(PromptError::new(file, at("system"), problem));
-        }
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// The name of the block that a tag opens, if it opens one.
-fn block_name(tag: &str) -> Option<&str> {
-    let mut words = tag.split(['%', '}', ' ', '\n', '-', '+']).filter(|word| !word.is_empty());
-    (words.next()? == "block").then(|| words.next())?
-}
+/// How many bytes of values were printed, also into what a template keeps for itself (`{% set %}…{% endset %}`).
+#[derive(Debug, Default)]
+struct Printed(usize);
 
 /// Splits head and body; also the line on which the body begins.
 fn split<'a>(file: &str, text: &'a str) -> Result<(&'a str, &'a str, usize), PromptError> {
@@ -233,15 +242,16 @@ fn split<'a>(file: &str, text: &'a str) -> Result<(&'a str, &'a str, usize), Pro
     Err(PromptError::new(file, Some(1), "the head is not closed by a second line of +++"))
 }
 
-fn variable(name: &str, value: &toml::Value) -> Result<Variable, String> {
+fn variable(name: &str, head: VariableHead) -> Result<Variable, String> {
     if RESERVED.contains(&name) {
         return Err(format!("`{name}` is a parameter of ours; choose another name for the variable"));
     }
     if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || name.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(format!("`{name}` is no name for a variable: letters, digits and `_`"));
     }
-    let head: VariableHead =
-        value.clone().try_into().map_err(|error: toml::de::Error| format!("variables.{name}: {}", error.message()))?;
+    if WORDS.contains(&name) {
+        return Err(format!("`{name}` is a word of the template language; choose another name for the variable"));
+    }
     let required = head.required.unwrap_or(head.default.is_none());
     let variable = Variable {
         name: name.to_owned(),
@@ -269,6 +279,18 @@ fn environment(body: &str) -> Result<Environment<'static>, minijinja::Error> {
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_fuel(Some(FUEL));
+    environment.set_formatter(|out, state, value| {
+        // An optional variable that was not given is none, and says nothing.
+        if value.is_none() {
+            return Ok(());
+        }
+        let printed = state.get_or_insert_extension(Printed::default());
+        printed.0 = printed.0.saturating_add(value.as_str().map_or(0, str::len));
+        if printed.0 > LONGEST {
+            return Err(minijinja::Error::new(ErrorKind::WriteFailure, "too long"));
+        }
+        escape_formatter(out, state, value)
+    });
     environment.add_template_owned(NAME, body.to_owned())?;
     Ok(environment)
 }
@@ -285,14 +307,6 @@ fn scalar(value: &Value) -> minijinja::Value {
         },
         _ => ().into(),
     }
-}
-
-fn bounded(text: &str) -> Result<(), minijinja::Error> {
-    if text.len() <= LONGEST {
-        return Ok(());
-    }
-    let problem = format!("it would be longer than {LONGEST} bytes");
-    Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, problem))
 }
 
 /// minijinja's words without its position, which is the body's and not the file's.

@@ -2,8 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::fs;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::{fs, io};
 
 use serde_json::{Map, Value, json};
 
@@ -70,19 +71,110 @@ fn broken_templates_name_file_and_line() {
         ("+++\n+++\n{% block footer %}{% endblock %}", "p.md:3: there is no place for a block `footer`"),
         ("+++\n+++\n{% block system %}{% endblock %}", "needs a block `user`"),
         ("+++\n[variables.model]\n+++\n", "p.md:2: `model` is a parameter of ours"),
-        ("+++\n[variables.a]\ntype = 'text'\n+++\n", "p.md:2: variables.a: unknown variant `text`"),
+        ("+++\n[variables.a]\ntype = 'text'\n+++\n", "p.md:3: unknown variant `text`, expected one of"),
         (
             "+++\n[variables.a]\ntype = 'integer'\ndefault = 'x'\n+++\n",
             "p.md:2: variables.a: its default: the variable `a` should be a whole number",
         ),
         ("+++\n[variables.a]\ndefault = 'x'\nvalues = ['y']\n+++\n", "should be one of \"y\""),
         ("+++\n[variables.a]\ndefault = 'x'\nrequired = true\n+++\n", "a required variable has no use for a default"),
+        ("+++\n[variables.b]\ntype = 'string'\ntyp = 'x'\n+++\n", "p.md:4: unknown field `typ`"),
+        ("+++\nmax_tokens = 0\n+++\n", "p.md:2: max_tokens should be at least 1"),
+        ("+++\n\ntemperature = nan\n+++\n", "p.md:3: temperature should be from 0 to 2, not NaN"),
+        ("+++\n[variables.true]\n+++\n", "p.md:2: `true` is a word of the template language"),
+        (
+            "+++\n[variables.b]\n+++\nsay a word\n{{ b.a }}{# {{ a }} #}\n{{ a }}",
+            "p.md:6: `a` is used but not declared",
+        ),
+        ("+++\r\nname='a'\r\n+++\r\nhi\r\n{{ b }}", "p.md:5: `b` is used but not declared"),
+        ("+++\n[variables.a]\n+++\n{{ 'x|y'\n| upcase }}", "p.md:5: there is no filter `upcase`"),
+        ("+++\n+++\n{% filter upcase %}{% endfilter %}", "p.md:3: there is no filter `upcase`"),
+        ("+++\n+++\n{{ 1 is not odder }}", "p.md:3: there is no test `odder`"),
+        ("+++\n+++\n{{ 1 is odder }}", "p.md:3: there is no test `odder`"),
+        (
+            "+++\n+++\n{% block user %}a{% endblock %}\n\nlost",
+            "p.md:5: stands outside the blocks `system` and `user` and would be lost",
+        ),
+        ("+++\n+++\n{{ 1 }}{% block user %}a{% endblock %}", "p.md:3: stands outside the blocks"),
+        ("+++\n+++\n{% if 1 %}a{% endif %}{% block user %}a{% endblock %}", "p.md:3: stands outside the blocks"),
+        (
+            "+++\n+++\n{% if 1 %}\n{% block user %}a{% endblock %}{% endif %}",
+            "p.md:4: the block `user` stands within `if`; put the `if` into the block",
+        ),
+        (
+            "+++\n+++\n{% block user %}{% block system %}{% endblock %}{% endblock %}",
+            "p.md:3: the block `system` stands within another",
+        ),
+        ("+++\n+++\n{% import 'a' as b %}", "p.md:3: `import` would reach another file"),
+        ("+++\n+++\n{% from 'a' import b %}", "p.md:3: `from` would reach another file"),
         ("+++\n[variables.a]\nvalues = [1]\n+++\n", "the allowed value 1 is of another type"),
     ] {
         let error = parse(text).unwrap_err();
         assert!(error.contains(want), "{text}\n got: {error}\nwant: {want}");
         assert!(!error.contains('\n'));
     }
+}
+
+#[test]
+fn what_only_looks_like_a_tag_is_text() {
+    for (body, says) in [
+        ("{# {% block user %} {% include 'x' %} #}hello", "hello"),
+        ("{% raw %}{% include 'x' %}{{ y|z }}{% endraw %}!", "{% include 'x' %}{{ y|z }}!"),
+        ("{%- raw -%} {% block a %} {%- endraw -%}", "{% block a %}"),
+        ("{{ '{% include x %}' }} {{ 'a is b' }} {{ {'a': {'b': 1}}['a']['b'] }}", "{% include x %} a is b 1"),
+        ("{{ \"it's \\\" %}\" }}{{ 1 is not defined }}{{ 'a'|upper|default('|x') }}", "it's \" %}FalseA"),
+        ("a { b {", "a { b {"),
+    ] {
+        assert_eq!(parse(&format!("+++\n+++\n{body}")).unwrap().render(Map::new()).unwrap().user, says);
+    }
+}
+
+#[test]
+fn blocks_see_what_is_set_and_defined_beside_them() {
+    let template = parse(
+        "+++\n+++\n{% set a = 'x' %}{% set b %}y{% endset %}{% macro m(c) %}<{{ c }}>{% endmacro %}{# note #}\n\
+         {% block system %} {{ a }}{{ b }} {% endblock %}\n{% block user %}{{ m('z') }}{% endblock %}",
+    );
+    let rendered = template.unwrap().render(Map::new()).unwrap();
+    assert_eq!(rendered, Rendered { system: Some("xy".into()), user: "<z>".into() });
+}
+
+#[test]
+fn an_optional_variable_that_is_not_given_says_nothing() {
+    let template = parse("+++\n[variables.a]\nrequired = false\n+++\nx{{ a }}y{% if a %}!{% endif %}").unwrap();
+    assert_eq!(template.render(Map::new()).unwrap().user, "xy");
+    assert_eq!(template.render(values(json!({ "a": "-" }))).unwrap().user, "x-y!");
+}
+
+#[test]
+fn a_client_cannot_make_a_prompt_too_large_or_too_slow() {
+    let head = "+++\n[variables.n]\ntype = 'integer'\n[variables.a]\n+++\n";
+    let given = values(json!({ "n": 90_000, "a": "x".repeat(100_000) }));
+    for body in [
+        "{% for i in range(n) %}{{ a }}{% endfor %}",
+        "{% block user %}{% for i in range(n) %}{{ a }}{% endfor %}{% endblock %}",
+        "{% set b %}{% for i in range(n) %}{{ a }}{% endfor %}{% endset %}{% block user %}{{ n }}{% endblock %}",
+    ] {
+        let error = parse(&format!("{head}{body}")).unwrap().render(given.clone()).unwrap_err();
+        assert_eq!(error.to_string(), "the prompt would be longer than 8388608 bytes; give shorter values", "{body}");
+    }
+    let slow = parse(&format!("{head}{{% for i in range(n) %}}{{% for j in range(n) %}}{{% endfor %}}{{% endfor %}}"));
+    assert!(slow.unwrap().render(given).unwrap_err().to_string().contains("out of fuel"));
+    // The cap is the prompt's, not the sum of all that is rendered on the way to it.
+    let large = parse("+++\n[variables.a]\n+++\n{% block user %}{{ a }}{% endblock %}").unwrap();
+    let text = "x".repeat(5 << 20);
+    assert_eq!(large.render(values(json!({ "a": text }))).unwrap().user.len(), 5 << 20);
+}
+
+#[test]
+fn numbers_are_the_same_however_they_are_written() {
+    let template = parse("+++\n[variables.n]\ntype = 'number'\nvalues = [1, 2.5]\n+++\n{{ n }}").unwrap();
+    for (text, says) in [("1", "1"), ("1.0", "1.0"), ("2.5", "2.5")] {
+        let given = template.variables_from_query(&[("n".to_owned(), text.to_owned())]).unwrap();
+        assert_eq!(template.render(given).unwrap().user, says);
+    }
+    let given = template.variables_from_query(&[("n".to_owned(), "NaN".to_owned())]).unwrap();
+    assert_eq!(template.render(given).unwrap_err().to_string(), "the variable `n` should be a number");
 }
 
 #[test]
@@ -129,6 +221,71 @@ fn an_edit_is_seen_at_once_and_a_broken_one_changes_nothing() {
     assert!(library.current().get("b").is_some());
     fs::remove_file(&file).unwrap();
     assert_eq!(say(), None);
+}
+
+/// Where logs go in a test.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_broken_edit_is_told_once_with_file_and_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("a.md", "+++\n+++\na");
+    let library = Library::open(folder.path(), true).unwrap();
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        write("a.md", "+++\n+++\n\n{{ broken");
+        write("b.md", "+++\nname = 'a'\n+++\nclaims a name");
+        for _ in 0..3 {
+            assert!(library.current().get("a").is_some());
+        }
+        // Another file's edit repeats nothing.
+        write("c.md", "+++\n+++\nc");
+        assert!(library.current().get("c").is_some());
+    });
+    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(log.matches("ERROR").count(), 2, "{log}");
+    assert!(log.contains("a.md:4: ") && log.contains("b.md: there is a template `a` already"), "{log}");
+}
+
+#[test]
+fn a_name_stays_with_who_has_it_and_others_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("m.md", "+++\n+++\nm");
+    write("z.md", "+++\n+++\nz");
+    write("._z.md", "no template");
+    let library = Library::open(folder.path(), true).unwrap();
+    let say = |name: &str| library.current().get(name).map(|t| t.render(Map::new()).unwrap().user);
+    // Before `m` in the alphabet, and yet later.
+    write("a.md", "+++\nname = 'm'\n+++\nnew m");
+    assert_eq!(say("m").as_deref(), Some("m"));
+    // Who claims another's name stays as it was, and nobody else is held up.
+    write("z.md", "+++\nname = 'm'\n+++\nanother m");
+    assert_eq!((say("m").as_deref(), say("z").as_deref()), (Some("m"), Some("z")));
+    write("m.md", "+++\n+++\nm edited");
+    assert_eq!((say("m").as_deref(), say("z").as_deref()), (Some("m edited"), Some("z")));
+    // Who had the name is gone: the next one has it.
+    fs::remove_file(folder.path().join("m.md")).unwrap();
+    assert_eq!(say("m").as_deref(), Some("new m"));
+    // A file that moves takes its name along.
+    fs::rename(folder.path().join("a.md"), folder.path().join("b.md")).unwrap();
+    assert!(say("m").is_some());
+    fs::remove_file(folder.path().join("b.md")).unwrap();
+    assert_eq!((say("m").as_deref(), say("z")), (Some("another m"), None));
 }
 
 #[test]

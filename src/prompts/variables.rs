@@ -46,7 +46,11 @@ impl VariableType {
         let read = match self {
             Self::String => None,
             Self::Integer => text.parse::<i64>().ok().map(Value::from),
-            Self::Number => text.parse::<f64>().ok().filter(|n| n.is_finite()).map(Value::from),
+            // A whole number stays one, or 3 would be printed as 3.0.
+            Self::Number => text.parse::<i64>().ok().map(Value::from).or_else(|| {
+                let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
+                number.map(Value::from)
+            }),
             Self::Boolean => text.parse::<bool>().ok().map(Value::from),
         };
         read.unwrap_or_else(|| Value::from(text))
@@ -117,6 +121,12 @@ pub enum RenderError {
         /// What it may be.
         allowed: String,
     },
+    /// The prompt would become too long.
+    #[error("the prompt would be longer than {limit} bytes; give shorter values")]
+    TooLong {
+        /// The longest that it may be.
+        limit: usize,
+    },
     /// The template itself failed.
     #[error("the template can't be filled in: {0}")]
     Template(String),
@@ -132,7 +142,7 @@ impl RenderError {
             | Self::Twice { name }
             | Self::WrongType { name, .. }
             | Self::NotAllowed { name, .. } => Some(name),
-            Self::Template(_) => None,
+            Self::TooLong { .. } | Self::Template(_) => None,
         }
     }
 }
@@ -183,7 +193,9 @@ pub(super) fn check(variable: &Variable, value: &Value) -> Result<(), RenderErro
     if !variable.kind.fits(value) {
         return Err(RenderError::WrongType { name, want: variable.kind.want() });
     }
-    if !variable.values.is_empty() && !variable.values.contains(value) {
+    // 1 and 1.0 are the same number, however they are written.
+    let same = |allowed: &Value| allowed == value || (value.is_number() && allowed.as_f64() == value.as_f64());
+    if !variable.values.is_empty() && !variable.values.iter().any(same) {
         let allowed = variable.values.iter().map(Value::to_string).collect::<Vec<_>>().join(", ");
         return Err(RenderError::NotAllowed { name, allowed });
     }

@@ -5,6 +5,7 @@
 
 mod client;
 mod drain;
+mod h1;
 mod headers;
 mod reply;
 
@@ -13,7 +14,10 @@ pub use reply::Frames;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+
+use http_body_util::Full;
 
 use super::{Call, Opened, Opening, Provider, Upstream};
 use crate::dialect::{Dialect, EventReader, FinishRule, openai_chat};
@@ -57,11 +61,10 @@ impl HttpProvider {
         Ok(Self { options: Arc::new(options), url, client })
     }
 
-    fn request(&self, call: &Call) -> Result<Request<reqwest::Body>, Failure> {
+    fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, Failure> {
         let body = self.options.dialect.write_request(&call.request, call.dialect, &call.model)?;
-        let mut request = Request::post(self.url.clone())
-            .body(reqwest::Body::from(body))
-            .map_err(|error| Failure::Internal(error.into()))?;
+        let mut request =
+            Request::post(self.url.clone()).body(Full::new(body)).map_err(|error| Failure::Internal(error.into()))?;
         let accept = if call.request.stream { "text/event-stream" } else { "application/json" };
         let headers = request.headers_mut();
         if call.dialect == self.options.dialect {

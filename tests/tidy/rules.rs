@@ -29,6 +29,7 @@ const NOT_ON_FLOOR_0: &[&str] = &["tokio", "tokio_util", "axum", "reqwest", "hyp
 const SPAWNS: &[(&str, &str)] = &[
     ("http/prompts.rs", "looks at the folder aside, where it may block; its request waits for it"),
     ("provider/http/drain.rs", "on the server's tracker, and aborted with the stream that it reads ahead"),
+    ("provider/http/h1.rs", "owned by its pool, and aborted with it: closes connections that are idle for long"),
     ("provider/http/reply.rs", "on the server's tracker, for a moment: waits for an upstream's end after its `[DONE]`"),
 ];
 

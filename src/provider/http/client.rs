@@ -1,15 +1,22 @@
 //! The HTTP client under all providers.
 //!
-//! Requests and answers are reqwest's types; the connections under them are hyper-util's, because reqwest has no setting
-//! for what matters to a proxy: how much one connection may read ahead (hyper's default is 408 KiB a stream), the size of
-//! the kernel's receive buffer, and one time limit over name, TCP and TLS.
+//! An answer is read as reqwest's byte stream, over connections of hyper's that are bounded and driven as reqwest lets
+//! nobody do it: how much one may read ahead (hyper's default is 408 KiB a stream), the size of the kernel's receive
+//! buffer, one time limit over name, TCP and TLS, and, for HTTP/1.1 ([`h1`](super::h1)), no task between a token and its
+//! reader. HTTP/2 shares a connection among streams and so leaves it to hyper-util's own task.
 
 use std::error::Error as StdError;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::header::{HOST, HeaderValue};
 use http::{Request, Response, Uri};
+use http_body::{Body, Frame};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy;
@@ -18,24 +25,23 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 use tower::util::BoxCloneSyncService;
-use tower::{BoxError, ServiceBuilder};
+use tower::{BoxError, ServiceBuilder, ServiceExt};
 
 use super::drain;
+use super::h1::{Answer, Pool, Unsent};
 use super::reply::Frames;
 use crate::failure::Failure;
 
-/// How much one connection reads ahead of what its client has taken: some hundred tokens.
-const READ_AHEAD: usize = 16 * 1024;
 /// The kernel's receive buffer of one connection. The kernel doubles it.
 const RECEIVE_BUFFER: usize = 64 * 1024;
 /// What one HTTP/2 stream may send before we read it.
 const H2_STREAM_WINDOW: u32 = 64 * 1024;
 /// What one HTTP/2 connection may send: room for 256 streams that nobody reads, so that they never stall one that is read.
 const H2_CONNECTION_WINDOW: u32 = 256 * H2_STREAM_WINDOW;
-/// Idle connections are closed before a typical upstream's own 60 s, so that we seldom send on one that is being closed.
-const IDLE: Duration = Duration::from_secs(50);
 
-type Connector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>;
+/// A connection's bytes, encrypted or not.
+pub(super) type Io = MaybeHttpsStream<TokioIo<TcpStream>>;
+type Connector = BoxCloneSyncService<Uri, Io, BoxError>;
 
 /// How to reach upstreams.
 #[derive(Debug, Clone)]
@@ -51,12 +57,18 @@ pub struct ClientOptions {
 /// Sends requests over pooled connections.
 #[derive(Debug, Clone)]
 pub struct Client {
-    inner: legacy::Client<Connector, reqwest::Body>,
+    transport: Transport,
     options: Arc<ClientOptions>,
 }
 
+#[derive(Debug, Clone)]
+enum Transport {
+    Http1(Connector, Pool),
+    Http2(legacy::Client<Connector, Full<Bytes>>),
+}
+
 impl Client {
-    /// A client with a pool of its own.
+    /// A client for one upstream, with a pool of its own.
     ///
     /// # Errors
     ///
@@ -68,33 +80,72 @@ impl Client {
         tcp.set_keepalive(Some(Duration::from_secs(15)));
         tcp.set_recv_buffer_size(Some(RECEIVE_BUFFER));
         let connector = ServiceBuilder::new().timeout(options.connect).service(https(tcp, options.http2)?);
-        let inner = legacy::Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .http1_max_buf_size(READ_AHEAD)
-            .http2_only(options.http2)
-            .http2_initial_stream_window_size(H2_STREAM_WINDOW)
-            .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            // Only for a request of which nothing was written: its pooled connection had just been closed.
-            .retry_canceled_requests(true)
-            .build(BoxCloneSyncService::new(connector));
-        Ok(Self { inner, options: Arc::new(options) })
+        let connector = BoxCloneSyncService::new(connector);
+        let transport = if options.http2 {
+            let client = legacy::Client::builder(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .http2_only(true)
+                .http2_initial_stream_window_size(H2_STREAM_WINDOW)
+                .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
+                .http2_keep_alive_interval(Duration::from_secs(20))
+                .build(connector);
+            Transport::Http2(client)
+        } else {
+            Transport::Http1(connector, Pool::default())
+        };
+        Ok(Self { transport, options: Arc::new(options) })
     }
 
     /// Sends a request, once.
     pub(super) async fn send(
         &self,
-        request: Request<reqwest::Body>,
+        request: Request<Full<Bytes>>,
         provider: &str,
-    ) -> Result<Response<Incoming>, Failure> {
-        self.inner.request(request).await.map_err(|error| self.failure(error, provider))
+    ) -> Result<Response<UpstreamBody>, Failure> {
+        match &self.transport {
+            Transport::Http1(connector, pool) => {
+                let response = self.send_http1(connector, pool, request, provider).await?;
+                Ok(response.map(UpstreamBody::Http1))
+            }
+            Transport::Http2(client) => match client.request(request).await {
+                Ok(response) => Ok(response.map(UpstreamBody::Http2)),
+                Err(error) if error.is_connect() => Err(self.not_connected(error.into(), provider)),
+                Err(error) => Err(Failure::UpstreamReset(error.into())),
+            },
+        }
+    }
+
+    async fn send_http1(
+        &self,
+        connector: &Connector,
+        pool: &Pool,
+        mut request: Request<Full<Bytes>>,
+        provider: &str,
+    ) -> Result<Response<Answer>, Failure> {
+        let uri = request.uri().clone();
+        // On the wire a request names its path, and its host in a header.
+        let host = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+        let path = uri.path_and_query().map_or("/", |path| path.as_str()).parse();
+        let (Some(host), Ok(path)) = (host, path) else {
+            return Err(Failure::Internal("an upstream's address has no host".into()));
+        };
+        request.headers_mut().insert(HOST, host);
+        *request.uri_mut() = path;
+        let request = match pool.send_on_idle(request).await {
+            Ok(response) => return Ok(response),
+            Err(Unsent::Back(request)) => request,
+            Err(Unsent::Lost(error)) => return Err(Failure::UpstreamReset(error.into())),
+        };
+        let io = connector.clone().oneshot(uri).await.map_err(|error| self.not_connected(error, provider))?;
+        pool.send_on_new(io, request).await.map_err(|unsent| match unsent {
+            Unsent::Back(_) => Failure::UpstreamReset("the connection was closed at once".into()),
+            Unsent::Lost(error) => Failure::UpstreamReset(error.into()),
+        })
     }
 
     /// The answer as runs of whole events.
-    pub(super) fn frames(&self, response: Response<Incoming>, max_event: usize) -> Frames {
-        let http2 = response.version() == http::Version::HTTP_2;
+    pub(super) fn frames(&self, response: Response<UpstreamBody>, max_event: usize) -> Frames {
+        let http2 = matches!(response.body(), UpstreamBody::Http2(_));
         let response = reqwest::Response::from(response.map(reqwest::Body::wrap));
         let bytes = response.bytes_stream();
         if http2 {
@@ -104,13 +155,8 @@ impl Client {
         }
     }
 
-    fn failure(&self, error: legacy::Error, provider: &str) -> Failure {
+    fn not_connected(&self, source: BoxError, provider: &str) -> Failure {
         let provider = provider.to_owned();
-        let connecting = error.is_connect();
-        let source: BoxError = error.into();
-        if !connecting {
-            return Failure::UpstreamReset(source);
-        }
         if find::<tower::timeout::error::Elapsed>(&*source) {
             Failure::ConnectTimeout { provider, after: self.options.connect }
         } else if find::<rustls::Error>(&*source) {
@@ -120,6 +166,31 @@ impl Client {
             Failure::DnsFailed { provider, source }
         } else {
             Failure::ConnectFailed { provider, source }
+        }
+    }
+}
+
+/// An answer's body.
+pub(super) enum UpstreamBody {
+    Http1(Answer),
+    Http2(Incoming),
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            UpstreamBody::Http1(body) => Pin::new(body).poll_frame(cx),
+            UpstreamBody::Http2(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            UpstreamBody::Http1(body) => body.is_end_stream(),
+            UpstreamBody::Http2(body) => body.is_end_stream(),
         }
     }
 }

@@ -9,9 +9,9 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, Stream, StreamExt};
 use http::{Response, header};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 
+use super::client::UpstreamBody;
 use super::{HttpOptions, headers};
 use crate::failure::{Failure, Refusal};
 use crate::sse;
@@ -95,7 +95,7 @@ impl Frames {
 }
 
 /// Whether the answer is of that media type and not encoded; if not, what it is.
-pub(super) fn expect(response: &Response<Incoming>, media_type: &str) -> Result<(), String> {
+pub(super) fn expect(response: &Response<UpstreamBody>, media_type: &str) -> Result<(), String> {
     let found = headers::media_type(response.headers());
     let encoding = headers::text(response.headers(), header::CONTENT_ENCODING).unwrap_or_default();
     match encoding.as_str() {
@@ -108,7 +108,7 @@ pub(super) fn expect(response: &Response<Incoming>, media_type: &str) -> Result<
 
 /// The failure for an answer of another media type.
 pub(super) async fn unexpected(
-    response: Response<Incoming>,
+    response: Response<UpstreamBody>,
     provider: &str,
     found: String,
     expected: &'static str,
@@ -119,7 +119,7 @@ pub(super) async fn unexpected(
 }
 
 /// The failure for an answer that is no 200.
-pub(super) async fn refusal(response: Response<Incoming>, options: &HttpOptions) -> Failure {
+pub(super) async fn refusal(response: Response<UpstreamBody>, options: &HttpOptions) -> Failure {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         // A redirect is never followed: it would carry the key along.
@@ -141,7 +141,7 @@ pub(super) async fn refusal(response: Response<Incoming>, options: &HttpOptions)
 }
 
 /// A whole body, at most `limit` bytes of it.
-pub(super) async fn whole(response: Response<Incoming>, limit: usize) -> Result<Bytes, Failure> {
+pub(super) async fn whole(response: Response<UpstreamBody>, limit: usize) -> Result<Bytes, Failure> {
     let mut body = response.into_body();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -157,7 +157,7 @@ pub(super) async fn whole(response: Response<Incoming>, limit: usize) -> Result<
 }
 
 /// What came of an error's body, within bounds of size and time. It may be cut: the status is what matters.
-async fn excerpt_of(response: Response<Incoming>) -> Bytes {
+async fn excerpt_of(response: Response<UpstreamBody>) -> Bytes {
     let mut body = response.into_body();
     let mut excerpt = BytesMut::new();
     let read = async {
