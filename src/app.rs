@@ -50,28 +50,41 @@ pub enum AppError {
 /// A service, ready to listen.
 #[derive(Debug)]
 pub struct App {
-    router: Router,
     config: Config,
+    prompts: Arc<Library>,
     draining: Draining,
     cutoff: Cutoff,
     tasks: TaskTracker,
-    prompts: usize,
 }
 
 impl App {
-    /// Builds all that a configuration names.
+    /// Builds what a configuration names.
     ///
     /// # Errors
     ///
-    /// When it names what can't be built; nothing has been started then.
+    /// When a prompt template is broken.
     pub fn new(config: Config) -> Result<Self, AppError> {
-        let tasks = TaskTracker::new();
-        let prompts = Library::open(&config.prompts.path, config.prompts.explicit)?;
-        let count = prompts.current().list().count();
+        let prompts = Arc::new(Library::open(&config.prompts.path, config.prompts.explicit)?);
         let (draining, cutoff) = (Draining::default(), Cutoff::default());
+        Ok(Self { config, prompts, draining, cutoff, tasks: TaskTracker::new() })
+    }
+
+    /// How many prompt templates there are.
+    #[must_use]
+    pub fn prompts(&self) -> usize {
+        self.prompts.current().list().count()
+    }
+
+    /// The routes, with upstream connections of their own: they serve one worker.
+    ///
+    /// # Errors
+    ///
+    /// When a provider can't be built.
+    pub fn router(&self) -> Result<Router, AppError> {
+        let config = &self.config;
         let shared = Shared {
-            routes: routes(&config, &tasks)?,
-            prompts,
+            routes: routes(config, &self.tasks)?,
+            prompts: self.prompts.clone(),
             timeouts: Timeouts {
                 first_token: config.timeouts.first_token,
                 between_tokens: config.timeouts.between_tokens,
@@ -81,37 +94,29 @@ impl App {
             commit_after: config.sse.commit_after,
             max_body: config.max_body,
             body_timeout: config.timeouts.request_body,
-            draining: draining.clone(),
-            cutoff: cutoff.clone(),
+            draining: self.draining.clone(),
+            cutoff: self.cutoff.clone(),
         };
-        Ok(Self { router: router(Arc::new(shared)), config, draining, cutoff, tasks, prompts: count })
-    }
-
-    /// How many prompt templates there are.
-    #[must_use]
-    pub fn prompts(&self) -> usize {
-        self.prompts
-    }
-
-    /// The routes, to be called without a socket.
-    pub fn router(&self) -> Router {
-        self.router.clone()
+        Ok(router(Arc::new(shared)))
     }
 
     /// The server, on that listener.
-    #[must_use]
-    pub fn server(self, listener: TcpListener, shutdown: Shutdown) -> Server {
+    ///
+    /// # Errors
+    ///
+    /// When a provider can't be built.
+    pub fn server(self, listener: TcpListener, shutdown: Shutdown) -> Result<Server, AppError> {
         let timeouts = &self.config.timeouts;
-        Server {
+        Ok(Server {
             listener,
             limits: Limits { request_head: timeouts.request_head, client_stall: timeouts.client_stall },
-            router: self.router,
+            routers: (0..self.config.workers.get()).map(|_| self.router()).collect::<Result<_, _>>()?,
             shutdown,
             drain: self.config.drain,
             draining: self.draining,
             cutoff: self.cutoff,
             tasks: self.tasks,
-        }
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tokio::runtime::Runtime;
+use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
@@ -93,10 +93,10 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Complaint> {
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let shutdown = Shutdown::default();
         let signals = signals(shutdown.clone()).map_err(|error| format!("can't listen to signals: {error}"))?;
+        let server = app.server(listener, shutdown.clone()).map_err(|error| error.to_string())?;
         greet(address);
-        let server = app.server(listener, shutdown.clone());
         tokio::select! {
-            () = server.run() => {}
+            ended = server.run() => ended.map_err(|error| format!("can't start: {error}"))?,
             // Never ends: it only tells the server to.
             () = signals => {}
         }
@@ -140,10 +140,9 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Complaint {
 fn check(arguments: &Arguments) -> Result<ExitCode, Complaint> {
     let (config, file) = load(arguments)?;
     let (providers, models) = (config.providers.len(), config.models.len());
-    // Providers want a runtime to be built in, though nothing runs.
-    let runtime = runtime()?;
-    let _inside = runtime.enter();
     let app = App::new(config).map_err(|error| error.to_string())?;
+    // Built as they would be, and not used.
+    drop(app.router().map_err(|error| error.to_string())?);
     let name = file.map_or("the configuration".to_owned(), |file| file.display().to_string());
     let prompts = app.prompts();
     let _ = writeln!(
@@ -164,8 +163,9 @@ fn load(arguments: &Arguments) -> Result<(Config, Option<PathBuf>), Complaint> {
     Ok((config, file))
 }
 
+/// For accepting connections and for small errands; workers have their own.
 fn runtime() -> Result<Runtime, Complaint> {
-    Runtime::new().map_err(|error| format!("can't start: {error}"))
+    runtime::Builder::new_current_thread().enable_all().build().map_err(|error| format!("can't start: {error}"))
 }
 
 fn block_on(work: impl Future<Output = Result<ExitCode, Complaint>>) -> Result<ExitCode, Complaint> {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub const MOCK: &str = "mock";
 pub struct Config {
     /// Where clients come in.
     pub listen: SocketAddr,
+    /// Threads that serve connections.
+    pub workers: NonZeroUsize,
     /// The largest request body, in bytes.
     pub max_body: usize,
     /// The longest event of an upstream's stream, in bytes.

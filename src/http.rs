@@ -34,7 +34,7 @@ pub struct Shared {
     /// Which models there are.
     pub routes: Routes,
     /// Which prompt templates there are.
-    pub prompts: Library,
+    pub prompts: Arc<Library>,
     /// How long a generation may take.
     pub timeouts: Timeouts,
     /// When a silent stream gets a comment; never if none.

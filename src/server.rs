@@ -1,4 +1,4 @@
-//! The server: a listener, its connections, and an end that loses nothing.
+//! The server: a listener, workers that serve its connections, and an end that loses nothing.
 //!
 //! axum's own `serve` has no timers and waits without limit for open streams, so connections are run here: the first
 //! request must come in time, writes must make progress, a client's leaving is seen whatever hyper is doing
@@ -6,6 +6,7 @@
 
 mod connection;
 mod socket;
+mod worker;
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use crate::generation::Cutoff;
 use crate::http::Draining;
 
 pub use connection::Limits;
+use worker::{Common, Worker};
 
 /// The kernel's send buffer of one client. What lies there is out of backpressure's reach; the kernel doubles it.
 const SEND_BUFFER: usize = 64 * 1024;
@@ -61,8 +63,8 @@ pub struct Shutdown {
 pub struct Server {
     /// Where clients come in.
     pub listener: TcpListener,
-    /// What answers them.
-    pub router: Router,
+    /// What answers them: one for each worker, with upstream connections of its own.
+    pub routers: Vec<Router>,
     /// What a connection may do.
     pub limits: Limits,
     /// Told when to end.
@@ -79,43 +81,62 @@ pub struct Server {
 
 impl Server {
     /// Serves until told to end; returns when every connection is closed, or at the latest shortly after the deadline.
-    pub async fn run(self) {
-        let Self { listener, router, limits, shutdown, drain, draining, cutoff, tasks } = self;
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = shutdown.drain.cancelled() => break,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, _peer)) => {
-                    tasks.spawn(connection::serve(stream, router.clone(), limits, shutdown.drain.clone()));
-                }
-                // The connection was gone before we took it; the next may not be.
-                Err(error) if is_of_one_connection(&error) => {}
-                Err(error) => {
-                    tracing::error!(%error, "can't accept connections");
-                    tokio::time::sleep(OUT_OF_SOCKETS).await;
-                }
-            }
-        }
+    ///
+    /// # Errors
+    ///
+    /// When the system has no thread for a worker.
+    pub async fn run(self) -> io::Result<()> {
+        let Self { listener, routers, limits, shutdown, drain, draining, cutoff, tasks } = self;
+        let common =
+            Common { limits, drain: shutdown.drain.clone(), end: CancellationToken::new(), tasks: tasks.clone() };
+        let start = |(number, router)| Worker::start(number, router, common.clone());
+        let workers = routers.into_iter().enumerate().map(start).collect::<io::Result<Vec<_>>>()?;
+        accept(listener, &workers, &shutdown, &tasks).await;
         draining.begin();
-        drop(listener);
         tasks.close();
         tracing::info!(streams_may_finish_for = ?drain, "shutting down");
-        let finished = tokio::select! {
-            () = tasks.wait() => true,
-            () = tokio::time::sleep(drain) => false,
-            () = shutdown.now.cancelled() => return,
+        finish(&tasks, drain, &cutoff, &shutdown).await;
+        common.end.cancel();
+        let joined = tokio::task::spawn_blocking(move || workers.into_iter().for_each(Worker::join));
+        joined.await.map_err(io::Error::other)
+    }
+}
+
+/// Gives each connection to the worker that has the fewest, until told to end.
+async fn accept(listener: TcpListener, workers: &[Worker], shutdown: &Shutdown, tasks: &TaskTracker) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.drain.cancelled() => return,
+            accepted = listener.accept() => accepted,
         };
-        if !finished {
-            cutoff.cut();
-            tokio::select! {
-                () = tasks.wait() => {}
-                () = tokio::time::sleep(LAST_WORDS) => {}
-                () = shutdown.now.cancelled() => {}
+        match accepted {
+            Ok((stream, _peer)) => {
+                if let Some(worker) = workers.iter().min_by_key(|worker| worker.open()) {
+                    worker.serve(stream, tasks).await;
+                }
+            }
+            // The connection was gone before we took it; the next may not be.
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "can't accept connections");
+                tokio::time::sleep(OUT_OF_SOCKETS).await;
             }
         }
+    }
+}
+
+/// Waits for what runs: to its end, to the deadline and its last words, or until told to end now.
+async fn finish(tasks: &TaskTracker, drain: Duration, cutoff: &Cutoff, shutdown: &Shutdown) {
+    tokio::select! {
+        () = tasks.wait() => return,
+        () = tokio::time::sleep(drain) => cutoff.cut(),
+        () = shutdown.now.cancelled() => return,
+    }
+    tokio::select! {
+        () = tasks.wait() => {}
+        () = tokio::time::sleep(LAST_WORDS) => {}
+        () = shutdown.now.cancelled() => {}
     }
 }
 

@@ -35,6 +35,7 @@ enum Kind {
 /// Every key but those of providers.
 const KEYS: &[(&str, Kind)] = &[
     ("listen", Kind::Text),
+    ("workers", Kind::Literal),
     ("max_body", Kind::Text),
     ("max_event_bytes", Kind::Text),
     ("max_response_bytes", Kind::Text),

@@ -70,6 +70,7 @@ fn errors_name_the_place_and_what_would_be_right() {
             "listen = \"localhost\"",
             "FILE:1: listen: should be an address such as \"127.0.0.1:8080\", not \"localhost\"",
         ),
+        ("workers = 0", "FILE:1: workers: should be a whole number from 1 to 1024, not 0"),
         ("max_body = \"4 potatoes\"", "max_body: should be a size from 1KiB to 1GiB"),
         ("[log]\nformat = \"jsn\"", "log.format: should be one of text, json, not `jsn`; did you mean `json`?"),
         ("[mock]\ntokens_per_second = -1", "mock.tokens_per_second: should be a whole number"),

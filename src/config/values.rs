@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -64,6 +65,7 @@ pub(super) fn config(source: &Source, env: &BTreeMap<String, String>) -> Result<
     }
     Ok(Config {
         listen: parsed(source, "listen", "127.0.0.1:8080", "an address such as \"127.0.0.1:8080\"")?,
+        workers: workers(source)?,
         max_body: size(source, "max_body", 4 << 20)?,
         max_event_bytes: size(source, "max_event_bytes", 1 << 20)?,
         max_response_bytes: size(source, "max_response_bytes", 16 << 20)?,
@@ -161,6 +163,17 @@ fn size(source: &Source, key: &str, default: usize) -> Result<usize, ConfigError
     };
     let bytes = bytes.filter(|bytes| (1024..=LARGEST).contains(bytes)).and_then(|bytes| usize::try_from(bytes).ok());
     bytes.ok_or_else(|| wrong(source, key, WANT, source.get(key).unwrap_or(&Value::Boolean(false))))
+}
+
+fn workers(source: &Source) -> Result<NonZeroUsize, ConfigError> {
+    const KEY: &str = "workers";
+    match source.get(KEY) {
+        None => Ok(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)),
+        Some(value) => {
+            let number = value.as_integer().filter(|n| *n <= 1024).and_then(|n| usize::try_from(n).ok());
+            number.and_then(NonZeroUsize::new).ok_or_else(|| wrong(source, KEY, "a whole number from 1 to 1024", value))
+        }
+    }
 }
 
 fn pace(source: &Source) -> Result<u32, ConfigError> {

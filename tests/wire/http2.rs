@@ -86,7 +86,7 @@ async fn answer(
 fn slow_clients_neither_stall_nor_kill_their_neighbours_and_leaving_resets_the_stream() {
     let upstream = H2Upstream::start();
     let config = format!(
-        "[timeouts]\nclient_stall = \"10m\"\nbetween_tokens = \"10m\"\n[providers.up]\ndialect = \"openai-chat\"\n\
+        "workers = 1\n[timeouts]\nclient_stall = \"10m\"\nbetween_tokens = \"10m\"\n[providers.up]\ndialect = \"openai-chat\"\n\
          base_url = \"http://{}/v1\"\nhttp2 = true\n[[models]]\nname = \"*\"\ntargets = [{{ provider = \"up\" }}]\n",
         upstream.address
     );

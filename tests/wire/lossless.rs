@@ -4,6 +4,9 @@ use serde_json::json;
 
 use crate::support::*;
 
+/// Each worker has connections of its own.
+const ONE_POOL: &str = "workers = 1";
+
 /// Streams these bytes and returns what the client got.
 fn through(body: impl Into<Vec<u8>>) -> String {
     let upstream = Upstream::streaming(body);
@@ -136,7 +139,7 @@ fn the_upstream_sees_the_clients_bytes_but_for_the_models_name() {
 #[test]
 fn a_connection_that_ended_cleanly_is_used_again() {
     let upstream = Upstream::streaming(format!("{STOP}{DONE}"));
-    let server = Server::before(&upstream);
+    let server = Server::before_with(&upstream, ONE_POOL, "");
     for _ in 0..3 {
         assert!(server.chat(json!({})).body().ends_with(DONE));
     }
@@ -154,7 +157,7 @@ fn a_connection_that_says_more_after_its_end_is_closed() {
         }
         c.wait_closed();
     });
-    let server = Server::before(&upstream);
+    let server = Server::before_with(&upstream, ONE_POOL, "");
     assert!(server.chat(json!({})).body().ends_with(DONE));
     upstream.wait_closed(1);
     assert!(server.chat(json!({})).body().ends_with(DONE));

@@ -242,7 +242,7 @@ fn a_kept_connection_that_breaks_is_no_reason_to_send_a_post_again() {
         // The second request is read, and then the connection breaks without an answer.
         c.request();
     });
-    let server = Server::before(&upstream);
+    let server = Server::before_with(&upstream, "workers = 1", "");
     assert!(server.chat(json!({})).body().ends_with(DONE));
     let mut client = server.chat(json!({}));
     assert_eq!(client.status(), 502);

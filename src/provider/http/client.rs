@@ -64,7 +64,7 @@ pub struct Client {
 #[derive(Debug, Clone)]
 enum Transport {
     Http1(Connector, Pool),
-    Http2(legacy::Client<Connector, Full<Bytes>>),
+    Http2(Box<legacy::Client<Connector, Full<Bytes>>>),
 }
 
 impl Client {
@@ -89,7 +89,7 @@ impl Client {
                 .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
                 .http2_keep_alive_interval(Duration::from_secs(20))
                 .build(connector);
-            Transport::Http2(client)
+            Transport::Http2(Box::new(client))
         } else {
             Transport::Http1(connector, Pool::default())
         };
@@ -133,7 +133,7 @@ impl Client {
         *request.uri_mut() = path;
         let request = match pool.send_on_idle(request).await {
             Ok(response) => return Ok(response),
-            Err(Unsent::Back(request)) => request,
+            Err(Unsent::Back(request)) => *request,
             Err(Unsent::Lost(error)) => return Err(Failure::UpstreamReset(error.into())),
         };
         let io = connector.clone().oneshot(uri).await.map_err(|error| self.not_connected(error, provider))?;

@@ -70,7 +70,7 @@ impl std::fmt::Debug for Pool {
 /// A request that was not answered.
 pub(super) enum Unsent {
     /// Not a byte of it was written.
-    Back(Request<Full<Bytes>>),
+    Back(Box<Request<Full<Bytes>>>),
     /// It may have been read.
     Lost(hyper::Error),
 }
@@ -81,11 +81,11 @@ impl Pool {
         while let Some(link) = self.take() {
             match self.send_on(link, request).await {
                 // It had just been closed, and nothing was written: that is no second sending.
-                Err(Unsent::Back(back)) => request = back,
+                Err(Unsent::Back(back)) => request = *back,
                 result => return result,
             }
         }
-        Err(Unsent::Back(request))
+        Err(Unsent::Back(Box::new(request)))
     }
 
     /// Sends a request on a new connection.
@@ -109,7 +109,7 @@ impl Pool {
         match result {
             Ok(response) => Ok(response.map(|incoming| Answer { incoming, link: Some(link), pool: self.clone() })),
             Err(mut error) => Err(match error.take_message() {
-                Some(request) => Unsent::Back(request),
+                Some(request) => Unsent::Back(Box::new(request)),
                 None => Unsent::Lost(error.into_error()),
             }),
         }
