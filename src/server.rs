@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,6 +26,11 @@ use worker::{Common, Worker};
 
 /// The kernel's send buffer of one client. What lies there is out of backpressure's reach; the kernel doubles it.
 const SEND_BUFFER: usize = 64 * 1024;
+/// After so much silence a client's machine is asked whether it is still there; how long it may take to answer is
+/// `timeouts.client_stall`.
+const PROBE_AFTER: Duration = Duration::from_secs(15);
+/// How often it is asked again.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
 /// How long streams that were cut at the deadline may take to send their error and close.
@@ -43,6 +48,8 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     // Accepted sockets inherit it.
     socket.set_send_buffer_size(SEND_BUFFER)?;
+    // A peer that vanished while there is nothing to send it is asked for a sign of life.
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY))?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
