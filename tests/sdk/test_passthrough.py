@@ -296,7 +296,7 @@ def test_connections_to_the_upstream_are_kept_and_used_again(start, upstream):
         exchange.say("hello")
         exchange.finish()
 
-    server = start(in_front_of(upstream.base_url))
+    server = start(in_front_of(upstream.base_url, top="workers = 1"))
     for turn in range(6):
         stream = turn % 2 == 0
         upstream.answer(streamed if stream else lambda e: e.reply(200, completion("hello")))

@@ -92,7 +92,7 @@ def test_the_sdk_may_retry_and_the_proxy_never_does(start, upstream, status):
 def test_a_pooled_connection_that_dies_is_no_reason_to_send_twice(start, upstream):
     """An upstream that closes a kept-alive connection on a request may have begun to answer it: asking again is the
     client's choice."""
-    server = start(in_front_of(upstream.base_url))
+    server = start(in_front_of(upstream.base_url, top="workers = 1"))
     upstream.answer(lambda e: e.reply(200, completion("first")), lambda e: e.cut())
     with client_of(server) as client:
         assert ask(client, False).choices[0].message.content == "first"
