@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use axum::Router;
-use http::header::{AUTHORIZATION, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
@@ -38,6 +38,14 @@ pub enum AppError {
         provider: String,
         /// Why.
         source: ::http::uri::InvalidUri,
+    },
+    /// No upstream speaks that dialect. A checked configuration has no such.
+    #[error("providers.{provider} speaks `{dialect}`, which no upstream does")]
+    Dialect {
+        /// Which provider.
+        provider: String,
+        /// What it is to speak.
+        dialect: &'static str,
     },
     /// A key can't be sent in a header.
     #[error("the key of providers.{provider} holds characters that no HTTP header can carry")]
@@ -164,17 +172,19 @@ fn providers(config: &Config, tasks: &TaskTracker) -> Result<BTreeMap<ProviderNa
 
 fn http_options(config: &Config, name: &ProviderName, provider: &config::Provider) -> Result<HttpOptions, AppError> {
     let mut headers = provider.headers.clone();
+    let (dialect, side) = Dialect::of_upstreams(provider.dialect)
+        .ok_or_else(|| AppError::Dialect { provider: name.as_str().to_owned(), dialect: provider.dialect })?;
     if let Some(key) = &provider.api_key {
-        let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose()))
-            .map_err(|_| AppError::Key { provider: name.as_str().to_owned() })?;
+        let (header, value) = side.key(key.expose());
+        let mut value =
+            HeaderValue::try_from(value).map_err(|_| AppError::Key { provider: name.as_str().to_owned() })?;
         value.set_sensitive(true);
-        headers.insert(AUTHORIZATION, value);
+        headers.insert(HeaderName::from_static(header), value);
     }
     Ok(HttpOptions {
         name: name.as_str().to_owned(),
-        dialect: match provider.dialect {
-            config::Dialect::OpenAiChat => Dialect::OpenAiChat,
-        },
+        dialect,
+        side,
         base_url: provider.base_url.as_str().to_owned(),
         headers,
         finish_rule: match provider.finish_reason {

@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
 use crate::config::{Config, LogFormat};
+use crate::dialect::Dialect;
 use crate::server::{self, Shutdown};
 use crate::telemetry;
 
@@ -157,7 +158,8 @@ fn load(arguments: &Arguments) -> Result<(Config, Option<PathBuf>), Complaint> {
         let default = Path::new(DEFAULT_FILE);
         default.exists().then(|| default.to_owned())
     });
-    let config = Config::load(file.as_deref(), std::env::vars_os()).map_err(|error| error.to_string())?;
+    let dialects: Vec<&str> = Dialect::upstream_names().collect();
+    let config = Config::load(file.as_deref(), std::env::vars_os(), &dialects).map_err(|error| error.to_string())?;
     telemetry::check(&config.log.level)
         .map_err(|error| format!("log.level: {error}; right would be `info`, or `warn,tokenrill=debug`"))?;
     Ok((config, file))

@@ -167,13 +167,6 @@ impl BaseUrl {
     }
 }
 
-/// What an upstream speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// OpenAI Chat Completions.
-    OpenAiChat,
-}
-
 /// Whether an upstream's streams say why they ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FinishReasonRule {
@@ -186,8 +179,8 @@ pub enum FinishReasonRule {
 /// An upstream.
 #[derive(Debug, Clone)]
 pub struct Provider {
-    /// What it speaks.
-    pub dialect: Dialect,
+    /// What it speaks: the name of a dialect that there is.
+    pub dialect: &'static str,
     /// Where it lives.
     pub base_url: BaseUrl,
     /// What opens it.
@@ -219,12 +212,16 @@ pub struct Target {
 }
 
 impl Config {
-    /// Reads a file, if any, and the environment.
+    /// Reads a file, if any, and the environment; `dialects` are those that upstreams speak.
     ///
     /// # Errors
     ///
     /// The first thing that is wrong, on one line.
-    pub fn load(file: Option<&Path>, env: impl Iterator<Item = (OsString, OsString)>) -> Result<Self, ConfigError> {
+    pub fn load(
+        file: Option<&Path>,
+        env: impl Iterator<Item = (OsString, OsString)>,
+        dialects: &[&'static str],
+    ) -> Result<Self, ConfigError> {
         let env: BTreeMap<String, String> = env
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
             .collect();
@@ -232,7 +229,7 @@ impl Config {
             Some(file) => Source::read(file, &env)?,
             None => Source::parse("", "", &env)?,
         };
-        values::config(&source, &env)
+        values::config(&source, &env, dialects)
     }
 }
 

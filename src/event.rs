@@ -11,8 +11,12 @@ use std::borrow::Cow;
 pub enum Event<'a> {
     /// A piece of the answer.
     Text(Cow<'a, str>),
+    /// Where a piece of the text just said comes from.
+    Citation(Citation),
     /// A piece of the model's reasoning, shown apart from the answer.
     Reasoning(Cow<'a, str>),
+    /// What the upstream wants back on the next turn, unread, for the reasoning just shown; it ends that block of it.
+    State(State<'a>),
     /// A piece of a refusal, where the model says it apart from the answer.
     Refusal(Cow<'a, str>),
     /// A tool call begins. Its arguments follow as [`Event::ToolArguments`] of the same index.
@@ -28,12 +32,17 @@ pub enum Event<'a> {
     ToolArguments {
         /// Which call of this answer.
         index: u32,
-        /// The fragment; only all fragments together are JSON.
+        /// The fragment; only all fragments together are JSON. None at all means `{}`.
         fragment: Cow<'a, str>,
+    },
+    /// A tool call's arguments are whole.
+    ToolEnd {
+        /// Which call of this answer.
+        index: u32,
     },
     /// Tokens spent so far. Cumulative: a later one replaces an earlier one.
     Usage(Usage),
-    /// The model stopped, and why.
+    /// The model stopped, and why. Said twice, the later one counts.
     Finish(FinishReason),
 }
 
@@ -45,7 +54,27 @@ impl Event<'_> {
             Event::Text(text) | Event::Reasoning(text) | Event::Refusal(text) => !text.is_empty(),
             Event::ToolCall { .. } => true,
             Event::ToolArguments { fragment, .. } => !fragment.is_empty(),
-            Event::Usage(_) | Event::Finish(_) => false,
+            Event::Citation(_) | Event::State(_) | Event::ToolEnd { .. } | Event::Usage(_) | Event::Finish(_) => false,
+        }
+    }
+
+    /// The same event, borrowing from nothing.
+    #[must_use]
+    pub fn into_owned(self) -> Event<'static> {
+        fn own(text: Cow<'_, str>) -> Cow<'static, str> {
+            text.into_owned().into()
+        }
+        match self {
+            Event::Text(text) => Event::Text(own(text)),
+            Event::Citation(citation) => Event::Citation(citation),
+            Event::Reasoning(text) => Event::Reasoning(own(text)),
+            Event::State(state) => Event::State(State { origin: state.origin, value: own(state.value) }),
+            Event::Refusal(text) => Event::Refusal(own(text)),
+            Event::ToolCall { index, id, name } => Event::ToolCall { index, id: own(id), name: own(name) },
+            Event::ToolArguments { index, fragment } => Event::ToolArguments { index, fragment: own(fragment) },
+            Event::ToolEnd { index } => Event::ToolEnd { index },
+            Event::Usage(usage) => Event::Usage(usage),
+            Event::Finish(reason) => Event::Finish(reason),
         }
     }
 }
@@ -53,9 +82,11 @@ impl Event<'_> {
 /// Why a model stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FinishReason {
-    /// It had said all, or met a stop sequence.
+    /// It had said all.
     Stop,
-    /// It met the limit on tokens.
+    /// It met one of the request's stop sequences.
+    StopSequence,
+    /// It met a limit on tokens or time: there would have been more.
     Length,
     /// It calls tools and waits for their results.
     ToolCalls,
@@ -72,6 +103,75 @@ pub struct Usage {
     pub output: u64,
     /// Of the input: read from a cache.
     pub cached: Option<u64>,
+    /// Of the input: written to a cache.
+    pub cache_written: Option<u64>,
     /// Of the output: reasoning.
     pub reasoning: Option<u64>,
+}
+
+/// A source on the web.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Citation {
+    /// Its address.
+    pub url: String,
+    /// Its title; empty if it has none.
+    pub title: String,
+    /// The words that were cited; empty if they are not said.
+    pub quote: String,
+    /// Which part of the text it backs, in characters, where that is known.
+    pub span: Option<(u64, u64)>,
+}
+
+/// Reasoning that a model wants back on the next turn and nobody else can read: a signature, or the thought, sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State<'a> {
+    /// Whose seal it is: only there is it worth anything.
+    pub origin: Origin,
+    /// The seal, as its origin spells it.
+    pub value: Cow<'a, str>,
+}
+
+/// Which kind of upstream sealed a [`State`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// The signature of an Anthropic thinking block.
+    Anthropic,
+    /// An Anthropic thinking block that is sealed whole (`redacted_thinking`).
+    AnthropicRedacted,
+    /// A reasoning item of OpenAI Responses: its id, a space, its encrypted content.
+    OpenAiResponses,
+    /// A detail of a Chat Completions gateway, as JSON; empty where there is none and only the text goes back.
+    OpenAiChat,
+    /// A Gemini thought signature: it belongs to the part that follows.
+    Gemini,
+}
+
+impl Origin {
+    const ALL: [(Origin, &'static str); 5] = [
+        (Origin::Anthropic, "tokenrill.anthropic:"),
+        (Origin::AnthropicRedacted, "tokenrill.redacted:"),
+        (Origin::OpenAiResponses, "tokenrill.responses:"),
+        (Origin::OpenAiChat, "tokenrill.chat:"),
+        (Origin::Gemini, "tokenrill.gemini:"),
+    ];
+}
+
+impl State<'_> {
+    /// The seal for a dialect that is not its origin's: there it goes out, and comes back, with its origin in front.
+    #[must_use]
+    pub fn packed(&self) -> String {
+        let prefix = Origin::ALL.iter().find(|(origin, _)| *origin == self.origin).map_or("", |(_, prefix)| prefix);
+        format!("{prefix}{}", self.value)
+    }
+
+    /// Reads what [`State::packed`] wrote; anything else is a seal of `own`.
+    #[must_use]
+    pub fn unpack(text: &str, own: Origin) -> State<'_> {
+        for (origin, prefix) in Origin::ALL {
+            if let Some(value) = text.strip_prefix(prefix) {
+                return State { origin, value: value.into() };
+            }
+        }
+        State { origin: own, value: text.into() }
+    }
 }

@@ -189,6 +189,8 @@ pub enum Failure {
 pub struct Refusal {
     /// Which provider.
     pub provider: String,
+    /// The dialect that it spoke.
+    pub dialect: &'static str,
     /// The upstream's HTTP status.
     pub status: u16,
     /// The upstream's own message.
@@ -199,6 +201,75 @@ pub struct Refusal {
     pub retry_after: Option<String>,
     /// Headers that the client may see.
     pub headers: http::HeaderMap,
+}
+
+/// What every API tells apart, in words of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The request is wrong.
+    InvalidRequest,
+    /// The key is wrong.
+    Authentication,
+    /// Nobody pays.
+    Billing,
+    /// The key may not do that.
+    Permission,
+    /// No such thing.
+    NotFound,
+    /// The request is too large.
+    TooLarge,
+    /// Too many requests or tokens.
+    RateLimit,
+    /// Too many of everyone's.
+    Overloaded,
+    /// It took too long.
+    Timeout,
+    /// Anything else is the server's fault.
+    Server,
+}
+
+impl Kind {
+    /// What an HTTP status says.
+    #[must_use]
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            401 => Kind::Authentication,
+            402 => Kind::Billing,
+            403 => Kind::Permission,
+            404 => Kind::NotFound,
+            408 | 504 => Kind::Timeout,
+            413 => Kind::TooLarge,
+            429 => Kind::RateLimit,
+            503 | 529 => Kind::Overloaded,
+            400..=499 => Kind::InvalidRequest,
+            _ => Kind::Server,
+        }
+    }
+
+    /// What a type, code or status word of some API says, if it is known.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        if let Ok(status) = word.parse() {
+            return Some(Self::of_status(status));
+        }
+        Some(match word {
+            "invalid_request_error"
+            | "invalid_request"
+            | "INVALID_ARGUMENT"
+            | "FAILED_PRECONDITION"
+            | "invalid_prompt" => Kind::InvalidRequest,
+            "authentication_error" | "invalid_api_key" | "UNAUTHENTICATED" => Kind::Authentication,
+            "billing_error" => Kind::Billing,
+            "permission_error" | "PERMISSION_DENIED" => Kind::Permission,
+            "not_found_error" | "model_not_found" | "NOT_FOUND" => Kind::NotFound,
+            "request_too_large" => Kind::TooLarge,
+            "rate_limit_error" | "rate_limit_exceeded" | "insufficient_quota" | "RESOURCE_EXHAUSTED" => Kind::RateLimit,
+            "overloaded_error" | "UNAVAILABLE" => Kind::Overloaded,
+            "timeout_error" | "DEADLINE_EXCEEDED" => Kind::Timeout,
+            "api_error" | "server_error" | "INTERNAL" => Kind::Server,
+            _ => return None,
+        })
+    }
 }
 
 impl Failure {
@@ -237,6 +308,32 @@ impl Failure {
             Self::UpstreamError { .. } => "upstream_error",
             Self::Draining => "draining",
             Self::Internal(_) => "internal",
+        }
+    }
+
+    /// Whose fault it is, in the few words that every API has for it.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::InvalidRequest { .. }
+            | Self::MethodNotAllowed { .. }
+            | Self::UnsupportedMediaType { .. }
+            | Self::BodyTimeout { .. }
+            | Self::BodyBroken(_)
+            | Self::HeadersTooLarge { .. } => Kind::InvalidRequest,
+            Self::UnknownModel { .. } | Self::NotFound { .. } => Kind::NotFound,
+            Self::BodyTooLarge { .. } => Kind::TooLarge,
+            Self::UpstreamRefused(refusal) => Kind::of_status(refusal.status),
+            Self::UpstreamError { kind, code, .. } => {
+                let named = [kind, code].into_iter().flatten().find_map(|word| Kind::of_word(word));
+                named.unwrap_or(Kind::Server)
+            }
+            Self::ConnectTimeout { .. }
+            | Self::FirstTokenTimeout { .. }
+            | Self::BetweenTokensTimeout { .. }
+            | Self::TotalTimeout { .. } => Kind::Timeout,
+            Self::Draining => Kind::Overloaded,
+            _ => Kind::Server,
         }
     }
 

@@ -23,10 +23,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::HeaderMap;
 
-use crate::dialect::{Answer, Dialect, EventWriter, openai_chat};
+use crate::dialect::{Answer, Answering, Dialect, UpstreamSide};
 use crate::failure::Failure;
 use crate::provider::{Call, Opened, Opening, Upstream, poll_event};
-use crate::request::Request;
+use crate::request::{Request, Task};
 use relay::{End, Relay};
 
 /// What a generation needs besides its request.
@@ -36,8 +36,10 @@ pub struct Start {
     pub request: Arc<Request>,
     /// Who answers.
     pub target: Target,
-    /// Writes the client's dialect.
-    pub writer: EventWriter,
+    /// What the client speaks.
+    pub dialect: &'static Dialect,
+    /// What its answer bears.
+    pub answering: Answering,
     /// The client's headers.
     pub headers: HeaderMap,
     /// Whether an upstream's comments are passed on.
@@ -53,6 +55,8 @@ pub struct Start {
 /// One request being answered.
 #[derive(Debug)]
 pub struct Generation {
+    dialect: &'static Dialect,
+    task: Task,
     phase: Phase,
     relay: Relay,
     clock: Clock,
@@ -81,13 +85,14 @@ impl Generation {
     /// Sends the request on its way; nothing happens until the generation is polled.
     #[must_use]
     pub fn start(start: Start) -> Self {
-        let Start { request, target, writer, headers, comments, timeouts, cutoff, mut record } = start;
+        let Start { request, target, dialect, answering, headers, comments, timeouts, cutoff, mut record } = start;
         record.routed(&target);
-        let relay = Relay::new(writer, comments);
+        let relay = Relay::new(dialect, answering, comments);
         let clock = Clock::start(timeouts, request.stream, cutoff);
-        let call = Call { dialect: relay.dialect(), request, model: target.upstream_model, headers };
+        let (id, task) = (record.request_id().to_owned(), request.task);
+        let call = Call { dialect, request, model: target.upstream_model, id, headers };
         let opening = target.provider.open(call);
-        Self { phase: Phase::Opening(opening), relay, clock, record, headers: HeaderMap::new() }
+        Self { dialect, task, phase: Phase::Opening(opening), relay, clock, record, headers: HeaderMap::new() }
     }
 
     /// Waits until the upstream has accepted the request. May be dropped and called again.
@@ -139,7 +144,7 @@ impl Generation {
                 end = end.or(over.map(|failure| End::Failed { failure, told: false }));
             }
             if let Some(end) = end {
-                bytes = self.relay.append_end(bytes, &end, self.record.request_id());
+                bytes = self.relay.append_end(bytes, &end, upstream, self.record.request_id());
                 match end {
                     End::Complete { .. } => self.end(Ending::Complete),
                     End::Failed { failure, .. } => self.end(Ending::Failed(failure)),
@@ -156,7 +161,7 @@ impl Generation {
     /// # Errors
     ///
     /// Whatever kept it from being whole.
-    pub async fn whole(&mut self, id: &str, created: u64, model: &str) -> Result<Bytes, Failure> {
+    pub async fn whole(&mut self, answering: &Answering) -> Result<Bytes, Failure> {
         let mut answer = Answer::default();
         let result = poll_fn(|cx| {
             ready!(self.poll_opened(cx))?;
@@ -165,7 +170,7 @@ impl Generation {
         .await;
         let body = match result {
             Ok(Some(body)) => body,
-            Ok(None) => openai_chat::write_answer(&answer, id, created, model).to_string().into(),
+            Ok(None) => self.dialect.client.write_answer(&answer, answering).into(),
             Err(failure) => {
                 self.phase = Phase::Ended;
                 return Err(failure);
@@ -215,10 +220,9 @@ impl Generation {
         loop {
             match &mut self.phase {
                 Phase::Open(Upstream::Whole(body, dialect)) => {
-                    debug_assert_eq!(*dialect, Dialect::OpenAiChat);
-                    let usage = openai_chat::read_answer(body)?;
-                    self.record.usage(usage);
-                    return Poll::Ready(Ok(Some(std::mem::take(body))));
+                    let body = std::mem::take(body);
+                    let (same, side) = (*dialect == self.dialect, dialect.upstream);
+                    return Poll::Ready(self.read_whole(body, same, side, answer));
                 }
                 Phase::Open(Upstream::Events(events)) => match poll_event(events, cx) {
                     Poll::Ready(Some(Ok(event))) => {
@@ -236,6 +240,31 @@ impl Generation {
                 }
             }
         }
+    }
+
+    /// A whole answer of an upstream: passed on as it is, or read into `answer`.
+    fn read_whole(
+        &mut self,
+        body: Bytes,
+        same: bool,
+        side: Option<&'static dyn UpstreamSide>,
+        answer: &mut Answer,
+    ) -> Result<Option<Bytes>, Failure> {
+        // A mere count is no answer, and none of its dialects' clients gets another's.
+        let (Some(side), Task::Generate) = (side, self.task) else { return Ok(Some(body)) };
+        if same {
+            self.record.usage(side.read_answer(&body, None)?.usage);
+            return Ok(Some(body));
+        }
+        let record = &mut self.record;
+        side.read_answer(
+            &body,
+            Some(&mut |event| {
+                record.event(&event);
+                answer.add(&event);
+            }),
+        )?;
+        Ok(None)
     }
 
     fn end(&mut self, ending: Ending) {

@@ -3,11 +3,11 @@
 //! Handlers read a request, start a generation and hand it to a transport. Whatever they refuse becomes an answer in one
 //! place, [`error`]. Not here: sockets and connections (`server`).
 
+mod api;
 mod asked;
 mod body;
 pub mod error;
 mod models;
-mod openai_chat;
 mod ops;
 mod plain;
 mod prompts;
@@ -23,6 +23,7 @@ use axum::middleware;
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::dialect::DIALECTS;
 use crate::failure::Failure;
 use crate::generation::{Cutoff, Routes, Timeouts};
 use crate::prompts::Library;
@@ -70,18 +71,21 @@ impl Draining {
 
 /// All routes.
 pub fn router(shared: Arc<Shared>) -> Router {
-    let routes = Router::new()
+    let mut routes = Router::new()
         .route("/stream", get(plain::get).post(plain::post))
         .route("/prompts", get(prompts::list))
         .route("/prompts/{name}", get(prompts::get).post(prompts::post))
-        .route("/v1/chat/completions", post(openai_chat::post))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
         .route("/healthz", get(ops::healthz))
         .route("/readyz", get(ops::readyz))
-        .fallback(nowhere)
-        .with_state(shared);
-    layered(routes)
+        .fallback(nowhere);
+    for dialect in DIALECTS {
+        for endpoint in dialect.client.endpoints() {
+            routes = routes.route(endpoint, post(api::handler(dialect, endpoint)));
+        }
+    }
+    layered(routes.with_state(shared))
 }
 
 /// What every route stands behind: its panics and its refusals become answers.
@@ -93,8 +97,10 @@ fn layered(routes: Router) -> Router {
 
 async fn nowhere(uri: Uri) -> Refused {
     let path: String = uri.path().chars().take(80).collect();
+    let apis: Vec<&str> = DIALECTS.iter().flat_map(|dialect| dialect.client.endpoints()).copied().collect();
     let message = format!(
-        "nothing at {path}; there are /stream, /prompts, /v1/chat/completions, /v1/models, /healthz and /readyz"
+        "nothing at {path}; there are /stream, /prompts, {}, /v1/models, /healthz and /readyz",
+        apis.join(", ")
     );
     Refused::from(Failure::NotFound { message })
 }

@@ -30,9 +30,11 @@ pub struct Call {
     /// What the client asks for.
     pub request: Arc<Request>,
     /// The dialect that it asked in.
-    pub dialect: Dialect,
+    pub dialect: &'static Dialect,
     /// What the model is called upstream.
     pub model: String,
+    /// The request's id, for what is logged of it.
+    pub id: String,
     /// The client's headers, all of them: a provider picks those that an upstream may see.
     pub headers: HeaderMap,
 }
@@ -67,9 +69,9 @@ pub enum Upstream {
     /// Neutral events.
     Events(Events),
     /// Runs of whole SSE events in the upstream's dialect, and what reads them.
-    Frames(http::Frames, Dialect, EventReader),
+    Frames(http::Frames, &'static Dialect, Box<dyn EventReader>),
     /// A whole answer in the upstream's dialect; none was to be streamed.
-    Whole(Bytes, Dialect),
+    Whole(Bytes, &'static Dialect),
 }
 
 impl fmt::Debug for Upstream {

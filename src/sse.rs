@@ -8,7 +8,7 @@ mod reader;
 mod writer;
 
 pub use reader::{Frame, Frames, Reader, TooLarge, frames};
-pub use writer::{HEARTBEAT, write};
+pub use writer::write;
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,8 @@ fn load(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
     file.write_all(text.as_bytes()).unwrap();
     let env = env.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
     let name = file.path().display().to_string();
-    Config::load(Some(file.path()), env).map_err(|error| error.to_string().replace(&name, "FILE"))
+    Config::load(Some(file.path()), env, &["openai-chat", "anthropic"])
+        .map_err(|error| error.to_string().replace(&name, "FILE"))
 }
 
 const OPENAI: &str = "[providers.openai]\ndialect = \"openai-chat\"\nbase_url = \"https://api.openai.com/v1/\"\n";
@@ -19,7 +20,7 @@ const MODELS: &str = "[[models]]\nname = \"*\"\ntargets = [{ provider = \"openai
 
 #[test]
 fn nothing_configured_is_the_mock_on_loopback() {
-    let config = Config::load(None, std::iter::empty()).unwrap();
+    let config = Config::load(None, std::iter::empty(), &[]).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert!(config.models.is_empty() && config.providers.is_empty() && !config.prompts.explicit);
     assert_eq!((config.max_body, config.timeouts.total), (4 << 20, Duration::from_secs(600)));
@@ -75,7 +76,10 @@ fn errors_name_the_place_and_what_would_be_right() {
         ("[log]\nformat = \"jsn\"", "log.format: should be one of text, json, not `jsn`; did you mean `json`?"),
         ("[mock]\ntokens_per_second = -1", "mock.tokens_per_second: should be a whole number"),
         ("[providers.x]\nbase_url = \"http://a\"", "FILE:1: providers.x: `dialect` is missing"),
-        ("[providers.x]\ndialect = \"openai\"\nbase_url = \"http://a\"", "should be one of openai-chat, not `openai`"),
+        (
+            "[providers.x]\ndialect = \"openai\"\nbase_url = \"http://a\"",
+            "should be one of openai-chat, anthropic, not `openai`",
+        ),
         ("[providers.x]\ndialect = \"openai-chat\"", "FILE:1: providers.x: `base_url` is missing"),
         ("[providers.x]\ndialect = \"openai-chat\"\nbase_url = \"a/b\"", "providers.x.base_url: "),
         ("[providers.x]\ndialect = \"openai-chat\"\nbase_url = \"http://u:hunter2@a\"", "holds a user or password"),

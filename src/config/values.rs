@@ -14,8 +14,8 @@ use toml::Value;
 
 use super::source::{ConfigError, Source};
 use super::{
-    BaseUrl, Config, Dialect, FinishReasonRule, Log, LogFormat, MOCK, Mock, Model, PromptsDir, Provider, ProviderName,
-    Secret, Sse, Target, Timeouts,
+    BaseUrl, Config, FinishReasonRule, Log, LogFormat, MOCK, Mock, Model, PromptsDir, Provider, ProviderName, Secret,
+    Sse, Target, Timeouts,
 };
 use crate::nearest::nearest;
 
@@ -42,7 +42,11 @@ const OURS: &[&str] = &[
 /// Sizes beyond it are typing errors.
 const LARGEST: u64 = 1 << 30;
 
-pub(super) fn config(source: &Source, env: &BTreeMap<String, String>) -> Result<Config, ConfigError> {
+pub(super) fn config(
+    source: &Source,
+    env: &BTreeMap<String, String>,
+    dialects: &[&'static str],
+) -> Result<Config, ConfigError> {
     let timeouts = Timeouts {
         connect: duration(source, "timeouts.connect", 5)?,
         first_token: duration(source, "timeouts.first_token", 60)?,
@@ -56,7 +60,7 @@ pub(super) fn config(source: &Source, env: &BTreeMap<String, String>) -> Result<
         heartbeat: Some(any_duration(source, "sse.heartbeat", 15)?).filter(|every| !every.is_zero()),
         commit_after: any_duration(source, "sse.commit_after", 10)?,
     };
-    let providers = source.providers().map(|name| provider(source, name, env)).collect::<Result<_, _>>()?;
+    let providers = source.providers().map(|name| provider(source, name, env, dialects)).collect::<Result<_, _>>()?;
     let models = models(source, &providers)?;
     if let (Some(name), true) = (providers.keys().next(), models.is_empty()) {
         let key = format!("providers.{name}");
@@ -203,6 +207,7 @@ fn provider(
     source: &Source,
     name: &str,
     env: &BTreeMap<String, String>,
+    dialects: &[&'static str],
 ) -> Result<(ProviderName, Provider), ConfigError> {
     let at = format!("providers.{name}");
     let key = |leaf: &str| format!("{at}.{leaf}");
@@ -218,7 +223,7 @@ fn provider(
         return Err(source.error(&at, "`dialect` is missing, such as dialect = \"openai-chat\""));
     }
     let provider = Provider {
-        dialect: choice(source, &key("dialect"), &[("openai-chat", Dialect::OpenAiChat)])?,
+        dialect: choice(source, &key("dialect"), &dialects.iter().map(|name| (*name, *name)).collect::<Vec<_>>())?,
         base_url: base_url(source, &at)?,
         api_key: api_key(source, &at, env)?,
         headers: headers(source, &at)?,

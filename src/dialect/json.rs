@@ -1,10 +1,16 @@
 //! Reading a request's JSON: bounded, and with errors that say what, where, and what would be right.
 
+use std::collections::BTreeMap;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::failure::Failure;
 use crate::nearest::nearest;
+use crate::request::Request;
 
 /// Deeper nesting than any honest request has; beyond it a parser's stack would be the sender's to fill.
 const DEEPEST: usize = 128;
@@ -48,6 +54,117 @@ pub fn unknown(what: &str, name: &str, known: &[&str]) -> Failure {
     let name = excerpt(name);
     let hint = nearest(&name, known).map_or(String::new(), |k| format!(" Did you mean `{k}`?"));
     Failure::invalid(&name, format!("unknown {what} `{name}`.{hint} Known: {}", known.join(", ")))
+}
+
+/// The fields of a request's body, taken out one by one: what is left in the end has no word here.
+#[derive(Debug)]
+pub struct Fields<'a>(BTreeMap<String, &'a RawValue>);
+
+impl<'a> Fields<'a> {
+    /// Reads a body, which must be an object.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`].
+    pub fn read(body: &'a [u8]) -> Result<Self, Failure> {
+        read(body).map(Self)
+    }
+
+    /// One field as it stands.
+    pub fn raw(&mut self, name: &str) -> Option<&'a RawValue> {
+        self.0.remove(name)
+    }
+
+    /// One field.
+    ///
+    /// # Errors
+    ///
+    /// A 400 that says what it should be.
+    pub fn take<T: DeserializeOwned>(&mut self, name: &str, want: &str) -> Result<Option<T>, Failure> {
+        field(name, self.raw(name), want)
+    }
+
+    /// One field, of any shape; null if it is not there.
+    pub fn value(&mut self, name: &str) -> Value {
+        self.raw(name).and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+    }
+
+    /// A number within a range.
+    ///
+    /// # Errors
+    ///
+    /// A 400 that names the range.
+    pub fn number(&mut self, name: &str, low: f64, high: f64) -> Result<Option<f64>, Failure> {
+        let want = format!("a number from {low} to {high}");
+        match self.take::<f64>(name, &want)? {
+            Some(n) if !(low..=high).contains(&n) => {
+                Err(Failure::invalid(name, format!("`{name}` should be {want}, not {n}")))
+            }
+            n => Ok(n),
+        }
+    }
+
+    /// Notes everything that is left and says something: what of `matters` is there can't be done without.
+    pub fn rest(self, request: &mut Request, ignored: &[&str], matters: &[&str]) {
+        for (name, raw) in self.0 {
+            if matches!(raw.get(), "null" | "false" | "[]" | "{}" | "\"\"") || ignored.contains(&name.as_str()) {
+                continue;
+            }
+            if matters.contains(&name.as_str()) { request.needs(name) } else { request.drops(excerpt(&name)) }
+        }
+    }
+}
+
+/// The client's own body, with another model's name.
+///
+/// # Errors
+///
+/// Never for a body that has one.
+pub fn with_model(request: &Request, model: &str) -> Result<Bytes, Failure> {
+    #[derive(Deserialize)]
+    struct Model<'a> {
+        #[serde(borrow)]
+        model: &'a RawValue,
+    }
+    if request.model.as_deref() == Some(model) {
+        return Ok(request.body.clone());
+    }
+    let body = &request.body;
+    let raw = serde_json::from_slice::<Model<'_>>(body).map_err(|e| Failure::Internal(e.into()))?.model.get();
+    // The raw value is a slice of the body: where it lies there is where the new name goes.
+    let start = (raw.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
+    let name = Value::from(model).to_string();
+    let mut out = BytesMut::with_capacity(body.len() + name.len());
+    out.put_slice(&body[..start]);
+    out.put_slice(name.as_bytes());
+    out.put_slice(&body[start + raw.len()..]);
+    Ok(out.freeze())
+}
+
+/// Whether a value says no more than its absence would.
+pub(super) fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
+}
+
+/// A string, or a list of them.
+pub(super) fn strings(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(list) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Appends a text as a JSON string.
+pub(super) fn quote(out: &mut Vec<u8>, text: &str) {
+    // Writing to a Vec can't fail.
+    let _ = serde_json::to_writer(out, text);
 }
 
 fn shallow(json: &[u8]) -> Result<(), Failure> {

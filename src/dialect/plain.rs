@@ -5,11 +5,46 @@
 
 pub mod request;
 
+use bytes::Bytes;
 use serde_json::json;
 
-use super::{DONE, Out};
+use super::{Answer, Answering, ClientSide, DONE, Dialect, Out};
 use crate::event::Event;
 use crate::failure::Failure;
+use crate::request::{Part, Request};
+
+/// The plain dialect. Spoken by clients only.
+pub static DIALECT: Dialect = Dialect { name: "plain", client: &Plain, upstream: None };
+
+#[derive(Debug)]
+struct Plain;
+
+impl ClientSide for Plain {
+    fn endpoints(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn read(&self, body: Bytes, _path: &str) -> Result<Request, Failure> {
+        request::from_json(&body)
+    }
+
+    fn writer(&self, answering: Answering) -> Box<dyn super::EventWriter> {
+        Box::new(EventWriter::new(answering.encoding))
+    }
+
+    /// The text alone, in JSON. Plain requests are always streamed; this is for whoever builds one that isn't.
+    fn write_answer(&self, answer: &Answer, _answering: &Answering) -> Vec<u8> {
+        let said = |part: &Part| match part {
+            Part::Text(text) | Part::Refusal(text) => Some(text.clone()),
+            _ => None,
+        };
+        json!({ "text": answer.parts.iter().filter_map(said).collect::<String>() }).to_string().into_bytes()
+    }
+
+    fn error_body(&self, failure: &Failure, request_id: &str) -> Vec<u8> {
+        error_body(failure, request_id)
+    }
+}
 
 /// How text goes into `data:`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,18 +71,6 @@ impl EventWriter {
         Self { encoding, after_cr: false }
     }
 
-    /// Text and refusals are written; this dialect has no place for reasoning, tool calls and usage.
-    pub(super) fn write(&mut self, event: &Event<'_>, out: Out<'_>) {
-        let (Event::Text(text) | Event::Refusal(text)) = event else {
-            return;
-        };
-        match self.encoding {
-            Encoding::Text => self.text(text, out),
-            Encoding::Json if text.is_empty() => {}
-            Encoding::Json => out(None, json!(text).to_string().as_bytes()),
-        }
-    }
-
     fn text(&mut self, mut text: &str, out: Out<'_>) {
         if self.after_cr && !text.is_empty() {
             text = text.strip_prefix('\n').unwrap_or(text);
@@ -68,8 +91,30 @@ impl EventWriter {
     }
 }
 
+impl super::EventWriter for EventWriter {
+    /// Text and refusals are written; this dialect has no place for reasoning, tool calls and usage.
+    fn write(&mut self, event: &Event<'_>, out: Out<'_>) -> Result<(), Failure> {
+        if let Event::Text(text) | Event::Refusal(text) = event {
+            match self.encoding {
+                Encoding::Text => self.text(text, out),
+                Encoding::Json if text.is_empty() => {}
+                Encoding::Json => out(None, json!(text).to_string().as_bytes()),
+            }
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, out: Out<'_>) {
+        out(None, DONE);
+    }
+
+    fn error(&mut self, failure: &Failure, request_id: &str, out: Out<'_>) {
+        out(Some("error"), &error_body(failure, request_id));
+    }
+}
+
 /// The error body: `{"error": {"message", "type", "code", "param"?, "request_id"}}`.
-pub(super) fn error_body(failure: &Failure, request_id: &str) -> Vec<u8> {
+fn error_body(failure: &Failure, request_id: &str) -> Vec<u8> {
     let mut error = json!({
         "message": failure.to_string(),
         "type": super::openai_chat::error_type(failure),
@@ -84,15 +129,17 @@ pub(super) fn error_body(failure: &Failure, request_id: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
+    use crate::dialect::EventWriter as _;
 
     fn frames(tokens: &[&str], encoding: Encoding) -> Vec<String> {
         let mut writer = EventWriter::new(encoding);
         let mut frames = Vec::new();
         for token in tokens {
-            writer.write(&Event::Text((*token).into()), &mut |_, data| {
-                frames.push(String::from_utf8_lossy(data).into_owned());
-            });
+            let mut out = |_: Option<&str>, data: &[u8]| frames.push(String::from_utf8_lossy(data).into_owned());
+            writer.write(&Event::Text((*token).into()), &mut out).unwrap();
         }
         frames
     }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::dialect::{Dialect, EventReader, EventWriter, Seen};
+use crate::dialect::{Answering, Dialect, EventReader, EventWriter, Seen};
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::provider::{Events, Upstream, poll_event};
@@ -51,19 +51,16 @@ impl Step {
 
 #[derive(Debug)]
 pub(super) struct Relay {
-    writer: EventWriter,
+    dialect: &'static Dialect,
+    writer: Box<dyn EventWriter>,
     comments: bool,
     /// Whether an in-process model has finished.
     finished: bool,
 }
 
 impl Relay {
-    pub(super) fn new(writer: EventWriter, comments: bool) -> Self {
-        Self { writer, comments, finished: false }
-    }
-
-    pub(super) fn dialect(&self) -> Dialect {
-        self.writer.dialect()
+    pub(super) fn new(dialect: &'static Dialect, answering: Answering, comments: bool) -> Self {
+        Self { dialect, writer: dialect.client.writer(answering), comments, finished: false }
     }
 
     /// The next step of that upstream.
@@ -73,10 +70,10 @@ impl Relay {
                 let run = match std::task::ready!(frames.poll_next(cx)) {
                     Some(Ok(run)) => run,
                     Some(Err(failure)) => return Poll::Ready(Step::of(Err(failure))),
-                    None => return Poll::Ready(Step::of(reader.end())),
+                    None => return Poll::Ready(self.end(reader, *dialect == self.dialect)),
                 };
                 let lane =
-                    if *dialect == self.dialect() { Lane::Same(Cut::new(&run)) } else { Lane::Other(BytesMut::new()) };
+                    if *dialect == self.dialect { Lane::Same(Cut::new(&run)) } else { Lane::Other(BytesMut::new()) };
                 Poll::Ready(self.run(&run, lane, reader, record, frames.is_ended()))
             }
             Upstream::Events(events) => self.poll_events(events, record, cx),
@@ -91,7 +88,7 @@ impl Relay {
         &mut self,
         run: &Bytes,
         mut lane: Lane<'_>,
-        reader: &mut EventReader,
+        reader: &mut Box<dyn EventReader>,
         record: &mut Record,
         cut: bool,
     ) -> Step {
@@ -107,7 +104,14 @@ impl Relay {
                     break;
                 }
                 _ => {
-                    let blank = run[frame.range.clone()].iter().all(|byte| matches!(byte, b'\n' | b'\r'));
+                    let raw = &run[frame.range.clone()];
+                    let blank = raw.iter().all(|byte| matches!(byte, b'\n' | b'\r'));
+                    // Bare lines of JSON, in the middle of a stream: an error that lost its frame.
+                    if let Some(failure) = raw.starts_with(b"{").then(|| reader.error(raw)).flatten() {
+                        end = Some(End::Failed { failure, told: false });
+                        lane.stop(frame.range.start);
+                        break;
+                    }
                     if !(blank || frame.comment && self.comments) {
                         lane.leave_out(frame.range);
                     }
@@ -118,14 +122,28 @@ impl Relay {
             let seen = match &mut lane {
                 Lane::Same(_) => reader.read(data, None),
                 Lane::Other(out) => {
-                    let writer = &mut self.writer;
-                    reader.read(data, Some(&mut |event| write(writer, &event, out)))
+                    let (writer, mut full) = (&mut self.writer, Ok(()));
+                    let seen = reader.read(
+                        data,
+                        Some(&mut |event| {
+                            if full.is_ok() {
+                                full = write(&mut **writer, &event, out);
+                            }
+                        }),
+                    );
+                    match full {
+                        Ok(()) => seen,
+                        Err(failure) => {
+                            end = Some(End::Failed { failure, told: false });
+                            break;
+                        }
+                    }
                 }
             };
-            let Seen { said, usage, done, error, told } = match seen {
+            let Seen { said, usage, done, error, told, known } = match seen {
                 Ok(seen) => seen,
                 Err(failure) => {
-                    let failure = match named_error(frame.event, reader, data) {
+                    let failure = match named_error(frame.event, &**reader, data) {
                         Some(error) => error,
                         None if cut => Failure::UpstreamTruncated { missing: "it broke off within an event" },
                         None => failure,
@@ -135,6 +153,12 @@ impl Relay {
                     break;
                 }
             };
+            if let Lane::Same(cut) = &mut lane
+                && self.dialect.client.names_events()
+                && frame.event.is_none()
+            {
+                cut.name(&frame.range, data);
+            }
             if said {
                 record.said();
             }
@@ -144,13 +168,17 @@ impl Relay {
                 end = Some(End::Failed { failure, told });
                 break;
             }
-            if let Some(failure) = named_error(frame.event, reader, data) {
+            if let Some(failure) = named_error(frame.event, &**reader, data).filter(|_| !known) {
                 end = Some(End::Failed { failure, told: false });
                 lane.stop(frame.range.start);
                 break;
             }
             if done {
-                end = Some(match reader.end() {
+                let ended = match &mut lane {
+                    Lane::Same(_) => reader.end(None),
+                    Lane::Other(out) => finish(&mut **reader, &mut *self.writer, out),
+                };
+                end = Some(match ended {
                     Ok(()) => End::Complete { told: lane.pass(frame.range.end) },
                     Err(failure) => {
                         lane.stop(frame.range.start);
@@ -163,6 +191,19 @@ impl Relay {
         Step { bytes: lane.finish(), heard, end }
     }
 
+    /// The upstream's answer ended, with no mark of its own.
+    fn end(&mut self, reader: &mut Box<dyn EventReader>, same: bool) -> Step {
+        let mut out = BytesMut::new();
+        let ended = if same { reader.end(None) } else { finish(&mut **reader, &mut *self.writer, &mut out) };
+        // Without a mark, the frames that were passed on are all there is of a whole stream.
+        let told = same && self.dialect.client.ends_unmarked();
+        let end = match ended {
+            Ok(()) => End::Complete { told },
+            Err(failure) => End::Failed { failure, told: false },
+        };
+        Step { bytes: out.freeze(), heard: false, end: Some(end) }
+    }
+
     fn poll_events(&mut self, events: &mut Events, record: &mut Record, cx: &mut Context<'_>) -> Poll<Step> {
         let mut out = BytesMut::new();
         let end = loop {
@@ -173,7 +214,9 @@ impl Relay {
                 Poll::Ready(Some(Ok(event))) => {
                     record.event(&event);
                     self.finished |= matches!(event, Event::Finish(_));
-                    write(&mut self.writer, &event, &mut out);
+                    if let Err(failure) = write(&mut *self.writer, &event, &mut out) {
+                        break Some(End::Failed { failure, told: false });
+                    }
                 }
                 Poll::Ready(Some(Err(failure))) => {
                     break Some(End::Failed { failure, told: false });
@@ -192,8 +235,13 @@ impl Relay {
     }
 
     /// The frames that end a stream, after those of its last run.
-    pub(super) fn append_end(&mut self, bytes: Bytes, end: &End, request_id: &str) -> Bytes {
+    pub(super) fn append_end(&mut self, bytes: Bytes, end: &End, upstream: &Upstream, request_id: &str) -> Bytes {
         let mut out = BytesMut::new();
+        if let Upstream::Frames(_, dialect, reader) = upstream
+            && *dialect == self.dialect
+        {
+            self.writer.follow(reader.position());
+        }
         match end {
             End::Complete { told: true } | End::Failed { told: true, .. } => return bytes,
             End::Complete { told: false } => self.writer.done(&mut |event, data| sse::write(&mut out, event, data)),
@@ -212,12 +260,23 @@ impl Relay {
     }
 }
 
-fn write(writer: &mut EventWriter, event: &Event<'_>, out: &mut BytesMut) {
-    writer.write(event, &mut |name, data| sse::write(out, name, data));
+fn write(writer: &mut dyn EventWriter, event: &Event<'_>, out: &mut BytesMut) -> Result<(), Failure> {
+    writer.write(event, &mut |name, data| sse::write(out, name, data))
+}
+
+/// The end of a stream that is read as events: what its reader held back comes now.
+fn finish(reader: &mut dyn EventReader, writer: &mut dyn EventWriter, out: &mut BytesMut) -> Result<(), Failure> {
+    let mut full = Ok(());
+    let ended = reader.end(Some(&mut |event| {
+        if full.is_ok() {
+            full = write(writer, &event, out);
+        }
+    }));
+    full.and(ended)
 }
 
 /// An event named `error` is one, whatever its payload looks like.
-fn named_error(event: Option<&[u8]>, reader: &EventReader, data: &[u8]) -> Option<Failure> {
+fn named_error(event: Option<&[u8]>, reader: &dyn EventReader, data: &[u8]) -> Option<Failure> {
     (event == Some(b"error")).then(|| reader.error(data).unwrap_or_else(unnamed_error))
 }
 
@@ -270,6 +329,23 @@ struct Cut<'a> {
 impl<'a> Cut<'a> {
     fn new(run: &'a Bytes) -> Self {
         Self { run, from: 0, end: run.len(), kept: BytesMut::new() }
+    }
+
+    /// Puts the event's name, which its payload says, in front of a frame that lacks it.
+    fn name(&mut self, range: &std::ops::Range<usize>, data: &[u8]) {
+        #[derive(serde::Deserialize)]
+        struct Named<'a> {
+            #[serde(borrow, rename = "type")]
+            kind: std::borrow::Cow<'a, str>,
+        }
+        let Ok(Named { kind }) = serde_json::from_slice(data) else { return };
+        if !kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.')) {
+            self.kept.extend_from_slice(&self.run[self.from..range.start]);
+            self.kept.extend_from_slice(b"event: ");
+            self.kept.extend_from_slice(kind.as_bytes());
+            self.kept.extend_from_slice(b"\n");
+            self.from = range.start;
+        }
     }
 
     fn leave_out(&mut self, range: std::ops::Range<usize>) {

@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::generation::Generation;
 use crate::id::RequestId;
 
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// More headers than any honest client sends.
@@ -59,7 +60,7 @@ impl IntoResponse for Refused {
 pub(super) async fn answer(mut request: Request, next: Next) -> Response {
     let id = request.headers().get(X_REQUEST_ID).and_then(|value| RequestId::from_client(value.as_bytes()));
     let id = id.unwrap_or_else(RequestId::random);
-    let dialect = dialect_at(request.uri().path());
+    let dialect = Dialect::at(request.uri().path());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let refused = match too_many_headers(request.headers()) {
@@ -71,12 +72,14 @@ pub(super) async fn answer(mut request: Request, next: Next) -> Response {
     };
     let mut response = shape(refused, dialect, &id, &method, &path);
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        // Where Anthropic's SDKs look for it.
+        response.headers_mut().insert(REQUEST_ID, value.clone());
         response.headers_mut().insert(X_REQUEST_ID, value);
     }
     response
 }
 
-fn shape(mut response: Response, dialect: Dialect, id: &RequestId, method: &Method, path: &str) -> Response {
+fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Method, path: &str) -> Response {
     let pending = response.extensions_mut().remove::<Pending>();
     let refused = pending.and_then(|cell| cell.0.lock().ok().and_then(|mut cell| cell.take()));
     let allow = response.headers().get(ALLOW).cloned();
@@ -100,10 +103,10 @@ fn shape(mut response: Response, dialect: Dialect, id: &RequestId, method: &Meth
     }
     let body = match &failure {
         // Same dialect: the upstream's own words.
-        Failure::UpstreamRefused(refusal) if dialect == Dialect::OpenAiChat && !refusal.reply.is_empty() => {
+        Failure::UpstreamRefused(refusal) if dialect.name == refusal.dialect && !refusal.reply.is_empty() => {
             Body::from(refusal.reply.clone())
         }
-        failure => Body::from(dialect.error_body(failure, id.as_str())),
+        failure => Body::from(dialect.client.error_body(failure, id.as_str())),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -125,7 +128,7 @@ fn shape(mut response: Response, dialect: Dialect, id: &RequestId, method: &Meth
 }
 
 /// The status that a failure is told with, before anything was sent.
-fn status(failure: &Failure, dialect: Dialect) -> StatusCode {
+fn status(failure: &Failure, dialect: &Dialect) -> StatusCode {
     match failure {
         Failure::InvalidRequest { .. } | Failure::BodyBroken(_) => StatusCode::BAD_REQUEST,
         Failure::UnknownModel { .. } | Failure::NotFound { .. } => StatusCode::NOT_FOUND,
@@ -144,21 +147,16 @@ fn status(failure: &Failure, dialect: Dialect) -> StatusCode {
     }
 }
 
-/// A client of the same dialect sees the upstream's own status; another sees whose fault it was: its own (4xx), the
-/// upstream's (5xx), and a refused key is ours, not its.
-fn refused_status(status: u16, dialect: Dialect) -> StatusCode {
+/// A client of an API sees the upstream's own status, which its SDK makes an exception of. A plain one sees whose fault it
+/// was: its own (4xx), the upstream's (5xx), and a refused key is ours, not its.
+fn refused_status(status: u16, dialect: &Dialect) -> StatusCode {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-    match (dialect, status.as_u16()) {
-        (Dialect::OpenAiChat, _) | (_, 400 | 404 | 413 | 422 | 429) => status,
+    match (dialect.upstream, status.as_u16()) {
+        (Some(_), _) | (_, 400 | 404 | 413 | 422 | 429) => status,
         (_, 503 | 529) => StatusCode::SERVICE_UNAVAILABLE,
         (_, 408 | 504) => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::BAD_GATEWAY,
     }
-}
-
-/// The dialect that errors at that path are told in.
-fn dialect_at(path: &str) -> Dialect {
-    if path.starts_with("/v1/") { Dialect::OpenAiChat } else { Dialect::Plain }
 }
 
 fn too_many_headers(headers: &HeaderMap) -> Option<Failure> {

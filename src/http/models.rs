@@ -14,7 +14,10 @@ use crate::failure::Failure;
 /// Every model that has a name.
 pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Response {
     let models: Vec<Value> = shared.routes.names().map(|name| model(&shared, name)).collect();
-    json(&json!({ "object": "list", "data": models }))
+    // Both OpenAI's page and Anthropic's, which differ in what they add.
+    let id = |model: Option<&Value>| model.map(|model| model["id"].clone());
+    let (first, last) = (id(models.first()), id(models.last()));
+    json(&json!({ "object": "list", "data": models, "has_more": false, "first_id": first, "last_id": last }))
 }
 
 /// One model, by its name.
@@ -31,7 +34,10 @@ pub(super) async fn one(State(shared): State<Arc<Shared>>, Path(id): Path<String
 fn model(shared: &Shared, name: &str) -> Value {
     let owner = shared.routes.find(name).map_or_else(|_| String::new(), |target| target.provider.name().to_owned());
     // When a model was made is nothing that a proxy knows; SDKs want the field.
-    json!({ "id": name, "object": "model", "created": 0, "owned_by": owner })
+    json!({
+        "id": name, "object": "model", "created": 0, "owned_by": owner,
+        "type": "model", "display_name": name, "created_at": "1970-01-01T00:00:00Z",
+    })
 }
 
 /// A JSON response.

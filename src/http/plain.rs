@@ -11,7 +11,7 @@ use super::asked::Asked;
 use super::body::{self, Format};
 use super::error::Refused;
 use super::respond::respond;
-use crate::dialect::{Dialect, plain::request};
+use crate::dialect::plain::{self, request};
 use crate::failure::Failure;
 
 const ROUTE: &str = "/stream";
@@ -20,7 +20,7 @@ const ROUTE: &str = "/stream";
 pub(super) async fn get(State(shared): State<Arc<Shared>>, asked: Asked) -> Result<Response, Refused> {
     asked.only_get()?;
     let request = request::from_query(&asked.pairs)?;
-    respond(&shared, ROUTE, Dialect::Plain, request, asked).await
+    respond(&shared, ROUTE, &plain::DIALECT, request, asked).await
 }
 
 /// `POST /stream`, with JSON or with the prompt itself.
@@ -37,7 +37,7 @@ pub(super) async fn post(State(shared): State<Arc<Shared>>, mut asked: Asked, bo
             request::from_query(&asked.pairs)?
         }
     };
-    respond(&shared, ROUTE, Dialect::Plain, request, asked).await
+    respond(&shared, ROUTE, &plain::DIALECT, request, asked).await
 }
 
 fn text(bytes: &[u8]) -> Result<String, Failure> {

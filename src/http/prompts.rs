@@ -15,7 +15,7 @@ use super::body::{self, Format};
 use super::error::Refused;
 use super::models::json;
 use super::respond::respond;
-use crate::dialect::{Dialect, json as json_body, plain};
+use crate::dialect::{json as json_body, plain};
 use crate::failure::Failure;
 use crate::prompts::{Set, Template};
 use crate::request::Request;
@@ -75,8 +75,8 @@ async fn run(
     plain::request::system(&mut request, text.system);
     request.model = model.or_else(|| template.model().map(str::to_owned));
     request.max_tokens = template.max_tokens();
-    request.temperature = template.temperature();
-    respond(shared, "/prompts/{name}", Dialect::Plain, request, asked).await
+    request.sampling.temperature = template.temperature();
+    respond(shared, "/prompts/{name}", &plain::DIALECT, request, asked).await
 }
 
 /// The templates as they are on disk now; looking there may block, so it is done aside.

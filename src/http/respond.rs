@@ -10,7 +10,7 @@ use axum::response::Response;
 use super::Shared;
 use super::asked::Asked;
 use super::error::Refused;
-use crate::dialect::{Dialect, EventWriter, openai_chat, plain};
+use crate::dialect::{Answering, Dialect};
 use crate::failure::Failure;
 use crate::generation::{Generation, Record, Start};
 use crate::id::random_hex;
@@ -21,7 +21,7 @@ use crate::transport::sse::{self, SseBody};
 pub(super) async fn respond(
     shared: &Shared,
     route: &'static str,
-    dialect: Dialect,
+    dialect: &'static Dialect,
     request: Request,
     asked: Asked,
 ) -> Result<Response, Refused> {
@@ -33,20 +33,20 @@ pub(super) async fn respond(
         None => shared.routes.default_model()?.to_owned(),
     };
     let target = shared.routes.find(&model)?;
-    let (answer_id, created) = (format!("chatcmpl-{}", random_hex()), unix_time());
-    let writer = match dialect {
-        Dialect::Plain => EventWriter::Plain(plain::EventWriter::new(asked.manner.encoding)),
-        Dialect::OpenAiChat => {
-            let writer = openai_chat::EventWriter::new(&answer_id, created, &model, request.include_usage);
-            EventWriter::OpenAiChat(writer)
-        }
+    let (stream, request) = (request.stream, Arc::new(request));
+    let answering = Answering {
+        id: random_hex(),
+        created: unix_time(),
+        model: model.clone(),
+        request: request.clone(),
+        encoding: asked.manner.encoding,
     };
-    let stream = request.stream;
     let mut generation = Generation::start(Start {
         record: Record::new(asked.id, route, &model, asked.left),
-        request: Arc::new(request),
+        request,
         target,
-        writer,
+        dialect,
+        answering: answering.clone(),
         headers: asked.headers,
         comments: asked.manner.comments,
         timeouts: shared.timeouts,
@@ -60,12 +60,16 @@ pub(super) async fn respond(
             Err(_elapsed) => HeaderMap::new(),
         };
         generation.answered(200);
-        let mut response = Response::new(Body::new(SseBody::new(generation, asked.manner.heartbeat(shared.heartbeat))));
+        let mut response = Response::new(Body::new(SseBody::new(
+            generation,
+            asked.manner.heartbeat(shared.heartbeat),
+            dialect.client.heartbeat(),
+        )));
         *response.headers_mut() = headers;
         sse::head(response.headers_mut());
         Ok(response)
     } else {
-        match generation.whole(&answer_id, created, &model).await {
+        match generation.whole(&answering).await {
             Ok(body) => {
                 generation.answered(200);
                 let mut response = Response::new(Body::from(body));

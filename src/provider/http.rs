@@ -20,8 +20,9 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::Full;
 
 use super::{Call, Opened, Opening, Provider, Upstream};
-use crate::dialect::{Dialect, EventReader, FinishRule, openai_chat};
+use crate::dialect::{self, Dialect, FinishRule, UpstreamSide};
 use crate::failure::Failure;
+use crate::request::Task;
 
 /// What a provider needs to know of its upstream.
 #[derive(Debug)]
@@ -29,7 +30,9 @@ pub struct HttpOptions {
     /// Its name in the configuration.
     pub name: String,
     /// What it speaks.
-    pub dialect: Dialect,
+    pub dialect: &'static Dialect,
+    /// How it speaks it.
+    pub side: &'static dyn UpstreamSide,
     /// Where it lives, without a trailing slash.
     pub base_url: String,
     /// Sent with every request; keys among them are marked sensitive.
@@ -46,7 +49,6 @@ pub struct HttpOptions {
 #[derive(Debug)]
 pub struct HttpProvider {
     options: Arc<HttpOptions>,
-    url: http::Uri,
     client: Client,
 }
 
@@ -57,19 +59,39 @@ impl HttpProvider {
     ///
     /// When base URL and path make no address.
     pub fn new(options: HttpOptions, client: Client) -> Result<Self, http::uri::InvalidUri> {
-        let url = format!("{}{}", options.base_url, options.dialect.path()).parse()?;
-        Ok(Self { options: Arc::new(options), url, client })
+        let path = options.side.path(Task::Generate, "model", true).unwrap_or_default();
+        let _: http::Uri = format!("{}{path}", options.base_url).parse()?;
+        Ok(Self { options: Arc::new(options), client })
     }
 
     fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, Failure> {
-        let body = self.options.dialect.write_request(&call.request, call.dialect, &call.model)?;
-        let mut request =
-            Request::post(self.url.clone()).body(Full::new(body)).map_err(|error| Failure::Internal(error.into()))?;
+        let HttpOptions { dialect, side, base_url, .. } = &*self.options;
+        let (asked, model) = (&*call.request, call.model.as_str());
+        let same = call.dialect == *dialect;
+        let body = if same {
+            side.same(asked, model)?
+        } else {
+            let written = dialect::translate(dialect, *side, asked, model)?;
+            if !written.dropped.is_empty() {
+                let dropped = written.dropped.join(", ");
+                tracing::warn!(request_id = %call.id, from = call.dialect.name, to = dialect.name, dropped, "not sent upstream");
+            }
+            written.body
+        };
+        // Which tokens there are to count is a question of one's own dialect.
+        let path = side.path(asked.task, model, asked.stream).filter(|_| same || asked.task == Task::Generate);
+        let Some(path) = path else {
+            let message = format!("provider `{}` speaks {}, which does not count tokens", self.name(), dialect.name);
+            return Err(Failure::NotFound { message });
+        };
+        let request = Request::post(format!("{base_url}{path}"));
+        let mut request = request.body(Full::new(body)).map_err(|error| Failure::Internal(error.into()))?;
         let accept = if call.request.stream { "text/event-stream" } else { "application/json" };
         let headers = request.headers_mut();
-        if call.dialect == self.options.dialect {
-            headers::forward(&call.headers, headers);
+        for (name, value) in side.headers() {
+            headers.insert(*name, HeaderValue::from_static(value));
         }
+        headers::forward(&call.headers, if same { side.forwarded() } else { &[] }, headers);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -102,11 +124,7 @@ impl Provider for HttpProvider {
             }
             let headers = headers::show(response.headers());
             let upstream = if stream {
-                let reader = match options.dialect {
-                    Dialect::OpenAiChat | Dialect::Plain => {
-                        EventReader::OpenAiChat(openai_chat::EventReader::new(options.finish_rule))
-                    }
-                };
+                let reader = options.side.reader(options.finish_rule);
                 Upstream::Frames(client.frames(response, options.max_event), options.dialect, reader)
             } else {
                 Upstream::Whole(reply::whole(response, options.max_response).await?, options.dialect)

@@ -11,9 +11,9 @@ use async_stream::try_stream;
 use http::HeaderMap;
 
 use super::{Call, Events, Opened, Opening, Provider, Upstream};
-use crate::event::{Event, FinishReason, Usage};
+use crate::event::{Event, FinishReason, Origin, State, Usage};
 use crate::failure::{Failure, Refusal};
-use crate::request::Request;
+use crate::request::{Part, Request, Task};
 
 /// Every name that the mock answers to, and what it does.
 pub const MODELS: &[(&str, &str)] = &[
@@ -25,7 +25,11 @@ pub const MODELS: &[(&str, &str)] = &[
     ("mock-break", "dies after 10 tokens"),
     ("mock-stall", "falls silent after 10 tokens"),
     ("mock-tool", "calls the first tool offered"),
+    ("mock-parallel", "calls every tool offered"),
     ("mock-think", "reasons, then answers"),
+    ("mock-refusal", "refuses"),
+    ("mock-length", "stops in the middle, as if for length"),
+    ("mock-filter", "is stopped in the middle by a filter"),
 ];
 
 /// After how many tokens `mock-break` and `mock-stall` fail.
@@ -59,7 +63,13 @@ impl Mock {
             "mock-break" => Script { fault: Fault::Break, ..Script::say(text::answer(request), paced) },
             "mock-stall" => Script { fault: Fault::Stall, ..Script::say(text::answer(request), paced) },
             "mock-think" => Script { reasoning: text::reasoning(request), ..Script::say(text::answer(request), paced) },
-            "mock-tool" => Script { tool: text::tool_call(request), ..Script::say(text::answer(request), paced) },
+            "mock-tool" => Script { calls: text::tool_calls(request, 1), ..Script::say(text::answer(request), paced) },
+            "mock-parallel" => {
+                Script { calls: text::tool_calls(request, usize::MAX), ..Script::say(text::answer(request), paced) }
+            }
+            "mock-refusal" => Script { refusal: text::REFUSAL, ..Script::say(String::new(), paced) },
+            "mock-length" => Script { finish: FinishReason::Length, ..Script::say(text::half(request), paced) },
+            "mock-filter" => Script { finish: FinishReason::ContentFilter, ..Script::say(text::half(request), paced) },
             "mock-error" => {
                 return Err(refused(503, "the mock model is down, as its name says", None));
             }
@@ -81,10 +91,31 @@ impl Provider for Mock {
     }
 
     fn open(&self, call: Call) -> Opening {
-        let opened =
-            self.answer(&call).map(|events| Opened { headers: HeaderMap::new(), upstream: Upstream::Events(events) });
-        Box::pin(std::future::ready(opened))
+        let upstream = match call.request.task {
+            Task::Generate => self.answer(&call).map(Upstream::Events),
+            Task::CountTokens => count(&call),
+        };
+        Box::pin(std::future::ready(upstream.map(|upstream| Opened { headers: HeaderMap::new(), upstream })))
     }
+}
+
+fn count(call: &Call) -> Result<Upstream, Failure> {
+    match call.dialect.client.write_count(input_tokens(&call.request)) {
+        Some(body) => Ok(Upstream::Whole(body.into(), call.dialect)),
+        None => Err(Failure::Internal("no client of this dialect asks for a count".into())),
+    }
+}
+
+/// What the mock counts of a request: the tokens of its texts.
+fn input_tokens(request: &Request) -> u64 {
+    fn count(part: &Part) -> u64 {
+        match part {
+            Part::Text(text) => text::tokens(text).len() as u64,
+            Part::ToolResult { content, .. } => content.iter().map(count).sum(),
+            _ => 0,
+        }
+    }
+    request.messages.iter().flat_map(|message| &message.parts).map(count).sum()
 }
 
 enum Fault {
@@ -97,14 +128,24 @@ struct Script {
     pause: Duration,
     reasoning: String,
     text: String,
-    /// A tool call in place of the text: id, name, arguments.
-    tool: Option<text::ToolCall>,
+    refusal: &'static str,
+    /// Tool calls in place of the text.
+    calls: Vec<text::ToolCall>,
+    finish: FinishReason,
     fault: Fault,
 }
 
 impl Script {
     fn say(text: String, pause: Duration) -> Self {
-        Self { pause, reasoning: String::new(), text, tool: None, fault: Fault::None }
+        Self {
+            pause,
+            reasoning: String::new(),
+            text,
+            refusal: "",
+            calls: Vec::new(),
+            finish: FinishReason::Stop,
+            fault: Fault::None,
+        }
     }
 }
 
@@ -120,11 +161,12 @@ fn refused(status: u16, message: &str, retry_after: Option<&str>) -> Failure {
 
 fn perform(script: Script, request: &Request) -> Events {
     let limit = request.max_tokens.map_or(usize::MAX, |n| n as usize);
-    let input = request.messages.iter().map(|m| text::tokens(&m.text).len() as u64).sum();
+    let input = input_tokens(request);
+    let stop = request.stop.clone();
     Box::pin(try_stream! {
         let mut said = 0_usize;
         let mut reasoned = 0_u64;
-        let mut finish = FinishReason::Stop;
+        let mut finish = script.finish;
         for token in text::tokens(&script.reasoning) {
             if said == limit {
                 break;
@@ -134,16 +176,31 @@ fn perform(script: Script, request: &Request) -> Events {
             reasoned += 1;
             yield Event::Reasoning(token.to_owned().into());
         }
-        if let Some(call) = script.tool {
-            yield Event::ToolCall { index: 0, id: call.id.into(), name: call.name.into() };
-            for fragment in text::tokens(&call.arguments) {
-                pause(script.pause).await;
-                said += 1;
-                yield Event::ToolArguments { index: 0, fragment: fragment.to_owned().into() };
+        if reasoned > 0 {
+            yield Event::State(State { origin: Origin::Anthropic, value: text::SEAL.into() });
+        }
+        for token in text::tokens(script.refusal) {
+            pause(script.pause).await;
+            said += 1;
+            yield Event::Refusal(token.to_owned().into());
+        }
+        if !script.calls.is_empty() {
+            for (index, call) in (0..).zip(script.calls) {
+                yield Event::ToolCall { index, id: call.id.into(), name: call.name.into() };
+                for fragment in text::tokens(&call.arguments) {
+                    pause(script.pause).await;
+                    said += 1;
+                    yield Event::ToolArguments { index, fragment: fragment.to_owned().into() };
+                }
+                yield Event::ToolEnd { index };
             }
             finish = FinishReason::ToolCalls;
         } else {
-            for token in text::tokens(&script.text) {
+            let (answer, stopped) = text::until(&script.text, &stop);
+            if stopped {
+                finish = FinishReason::StopSequence;
+            }
+            for token in text::tokens(answer) {
                 if said == limit {
                     finish = FinishReason::Length;
                     break;
@@ -162,7 +219,7 @@ fn perform(script: Script, request: &Request) -> Events {
         }
         yield Event::Finish(finish);
         let reasoning = (reasoned > 0).then_some(reasoned);
-        yield Event::Usage(Usage { input, output: said as u64, cached: None, reasoning });
+        yield Event::Usage(Usage { input, output: said as u64, reasoning, ..Usage::default() });
     })
 }
 

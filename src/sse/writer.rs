@@ -2,14 +2,11 @@
 
 use bytes::{BufMut, BytesMut};
 
-/// A comment that keeps a silent connection open. Clients skip it; it stands only between events.
-pub const HEARTBEAT: &[u8] = b": heartbeat\n\n";
-
 /// Writes one frame: `data` as it is, or, where it holds line ends, as one `data:` line each, so that no content can
 /// forge a frame. A reader joins them with `\n`: of `\r\n` and `\r` only the line's end arrives, not its spelling.
 ///
-/// `event` is one of our own names, never foreign text.
-pub fn write(out: &mut BytesMut, event: Option<&'static str>, data: &[u8]) {
+/// `event` is one of a dialect's own names, never foreign text: it must hold no line end.
+pub fn write(out: &mut BytesMut, event: Option<&str>, data: &[u8]) {
     if let Some(event) = event {
         out.put_slice(b"event: ");
         out.put_slice(event.as_bytes());

@@ -14,7 +14,6 @@ use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep};
 
 use crate::generation::Generation;
-use crate::sse::HEARTBEAT;
 
 /// The most that is handed to hyper at once. It buffers whole pieces, so a large one would be held twice.
 const PIECE: usize = 8 * 1024;
@@ -35,13 +34,15 @@ pub struct SseBody {
     /// What the generation gave and hyper has not taken yet.
     rest: Bytes,
     heartbeat: Option<Heartbeat>,
+    /// What a heartbeat looks like.
+    beat: &'static [u8],
 }
 
 impl SseBody {
-    /// Streams that generation; with a heartbeat after so much silence, if any.
+    /// Streams that generation; with a heartbeat that looks so after so much silence, if any.
     #[must_use]
-    pub fn new(generation: Generation, heartbeat: Option<Duration>) -> Self {
-        Self { generation, rest: Bytes::new(), heartbeat: heartbeat.map(Heartbeat::new) }
+    pub fn new(generation: Generation, heartbeat: Option<Duration>, beat: &'static [u8]) -> Self {
+        Self { generation, rest: Bytes::new(), heartbeat: heartbeat.map(Heartbeat::new), beat }
     }
 }
 
@@ -59,7 +60,7 @@ impl Body for SseBody {
                 Poll::Pending => match &mut this.heartbeat {
                     Some(heartbeat) => {
                         std::task::ready!(heartbeat.poll(cx));
-                        this.rest = Bytes::from_static(HEARTBEAT);
+                        this.rest = Bytes::from_static(this.beat);
                     }
                     None => return Poll::Pending,
                 },

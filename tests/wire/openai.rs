@@ -69,7 +69,7 @@ fn models_are_listed_and_found() {
         .iter()
         .map(|m| m["id"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(names.len(), 9);
+    assert_eq!(names.len(), 13);
     for name in names {
         assert_eq!(mock.get(&format!("/v1/models/{name}")).json()["id"], name.as_str());
     }

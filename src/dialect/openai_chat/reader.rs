@@ -6,10 +6,12 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::dialect::{DONE, FinishRule, Seen, Sink};
-use crate::event::{Event, FinishReason, Usage};
+use crate::dialect::tools::Arguments;
+use crate::dialect::{DONE, FinishRule, Seen, Sink, emit};
+use crate::event::{Event, FinishReason, Origin, State, Usage};
 use crate::failure::Failure;
 
 /// The state of one stream: which answers (`n` of them) began and which have ended.
@@ -21,8 +23,23 @@ pub struct EventReader {
     done: bool,
     /// The usage came by itself, as it does at the end only; some count along with every token.
     counted: bool,
-    /// Tool calls that were announced, by index: a fragment of another is no event.
-    calls: Vec<u32>,
+    reading: Reading,
+}
+
+/// What of the first answer has been read: the only one that another dialect has a place for.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    calls: Vec<Call>,
+}
+
+/// A tool call that was announced.
+#[derive(Debug)]
+struct Call {
+    /// What the upstream numbers it by: not unique everywhere.
+    number: u32,
+    id: String,
+    arguments: Arguments,
+    ended: bool,
 }
 
 #[derive(Deserialize)]
@@ -32,7 +49,16 @@ struct Chunk<'a> {
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
     #[serde(borrow)]
+    x_groq: Option<&'a RawValue>,
+    #[serde(borrow)]
     error: Option<&'a RawValue>,
+}
+
+/// Groq's own place for usage, sometimes the only one.
+#[derive(Deserialize)]
+struct Groq<'a> {
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -40,13 +66,14 @@ struct Choice<'a> {
     #[serde(borrow)]
     index: Option<&'a RawValue>,
     #[serde(borrow)]
-    delta: Option<Delta<'a>>,
+    delta: Option<Message<'a>>,
     #[serde(borrow)]
     finish_reason: Option<&'a RawValue>,
 }
 
+/// A delta, or a whole message.
 #[derive(Deserialize)]
-struct Delta<'a> {
+pub(super) struct Message<'a> {
     #[serde(borrow)]
     content: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -54,9 +81,15 @@ struct Delta<'a> {
     #[serde(borrow)]
     reasoning: Option<&'a RawValue>,
     #[serde(borrow)]
+    reasoning_details: Option<&'a RawValue>,
+    #[serde(borrow)]
     refusal: Option<&'a RawValue>,
     #[serde(borrow)]
     tool_calls: Option<&'a RawValue>,
+    #[serde(borrow)]
+    function_call: Option<&'a RawValue>,
+    #[serde(borrow)]
+    annotations: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -73,7 +106,7 @@ struct Function<'a> {
     #[serde(borrow)]
     name: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    arguments: Option<Cow<'a, str>>,
+    arguments: Option<&'a RawValue>,
 }
 
 impl EventReader {
@@ -83,12 +116,45 @@ impl EventReader {
         Self { rule, ..Self::default() }
     }
 
-    /// Reads one payload.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::BadPayload`] for what is no JSON object.
-    pub fn read(&mut self, data: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
+    /// Payloads that lack the blank line between them: vLLM ends a refused request with an error and `[DONE]` so. No
+    /// client could read them as they are.
+    fn read_lines(&mut self, data: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
+        use crate::dialect::EventReader as _;
+        let mut seen = Seen::default();
+        for line in data.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+            let line = match &mut sink {
+                Some(sink) => self.read(line, Some(&mut **sink))?,
+                None => self.read(line, None)?,
+            };
+            seen.said |= line.said;
+            seen.done |= line.done;
+            seen.usage = line.usage.or(seen.usage);
+            seen.error = seen.error.or(line.error);
+        }
+        Ok(seen)
+    }
+
+    fn choice(&mut self, choice: &Choice<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
+        let index = choice.index.and_then(|raw| raw.get().parse::<u32>().ok()).unwrap_or(0);
+        let bit = 1_u128.checked_shl(index).unwrap_or(0);
+        // Another answer than the first is nothing that an event could say.
+        let mut nowhere = None;
+        let sink = if index == 0 { sink } else { &mut nowhere };
+        if let Some(delta) = &choice.delta {
+            self.begun |= bit;
+            self.reading.message(delta, seen, sink);
+        }
+        let reason = choice.finish_reason.and_then(string);
+        if let Some(reason) = reason.filter(|r| !r.is_empty()) {
+            self.begun |= bit;
+            self.finished |= bit;
+            self.reading.finish(&reason, seen, sink);
+        }
+    }
+}
+
+impl crate::dialect::EventReader for EventReader {
+    fn read(&mut self, data: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
         let mut seen = Seen::default();
         if data.trim_ascii() == DONE {
             self.done = true;
@@ -106,7 +172,8 @@ impl EventReader {
         for choice in chunk.choices.into_iter().flatten() {
             self.choice(&choice, &mut seen, &mut sink);
         }
-        if let Some(usage) = chunk.usage.and_then(usage) {
+        let groq = || usage(serde_json::from_str::<Groq<'_>>(chunk.x_groq?.get()).ok()?.usage?);
+        if let Some(usage) = chunk.usage.and_then(usage).or_else(groq) {
             seen.usage = Some(usage);
             self.counted |= !seen.said;
             emit(&mut sink, Event::Usage(usage));
@@ -118,30 +185,12 @@ impl EventReader {
         Ok(seen)
     }
 
-    /// Payloads that lack the blank line between them: vLLM ends a refused request with an error and `[DONE]` so. No
-    /// client could read them as they are.
-    fn read_lines(&mut self, data: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
-        let mut seen = Seen::default();
-        for line in data.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-            let line = match &mut sink {
-                Some(sink) => self.read(line, Some(&mut **sink))?,
-                None => self.read(line, None)?,
-            };
-            seen.said |= line.said;
-            seen.done |= line.done;
-            seen.usage = line.usage.or(seen.usage);
-            seen.error = seen.error.or(line.error);
-        }
-        Ok(seen)
-    }
-
-    /// The stream ended, by `[DONE]` or by its body's end: was every answer finished?
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::UpstreamTruncated`] when one was not.
-    pub fn end(&self) -> Result<(), Failure> {
+    fn end(&mut self, mut sink: Sink<'_>) -> Result<(), Failure> {
         let finished = self.begun != 0 && self.begun == self.finished;
+        if !finished && self.done && self.begun != 0 {
+            // It never says why it ends; whether it called tools says it.
+            self.reading.finish("stop", &mut Seen::default(), &mut sink);
+        }
         if finished || (self.done && (self.counted || self.rule == FinishRule::Optional)) {
             return Ok(());
         }
@@ -153,82 +202,118 @@ impl EventReader {
         };
         Err(Failure::UpstreamTruncated { missing })
     }
+}
 
-    fn choice(&mut self, choice: &Choice<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
-        let index = choice.index.and_then(|raw| raw.get().parse::<u32>().ok()).unwrap_or(0);
-        let bit = 1_u128.checked_shl(index).unwrap_or(0);
-        if let Some(delta) = &choice.delta {
-            self.begun |= bit;
-            self.delta(delta, seen, sink);
+impl Reading {
+    /// Reads a delta, or a whole message: they have the same fields.
+    pub(super) fn message(&mut self, message: &Message<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
+        // One source of reasoning: some send the same text in several fields. Details come first, as they are the ones
+        // that tell one thought, and what goes back with it, from the next.
+        let details = message.reasoning_details.filter(|raw| sink.is_some() && says(raw));
+        let details: Vec<Value> = details.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+        let detailed = details.iter().any(|detail| thought(detail).is_some());
+        let fields = [message.reasoning_content, message.reasoning];
+        if let Some(raw) = fields.into_iter().flatten().find(|raw| says(raw) && !detailed) {
+            field(raw, Event::Reasoning, seen, sink);
         }
-        let reason = choice.finish_reason.and_then(string);
-        if let Some(reason) = reason.filter(|r| !r.is_empty()) {
-            self.begun |= bit;
-            self.finished |= bit;
-            match &*reason {
-                // OpenRouter's `error` and vLLM's `abort` are no ends but breaks.
-                "error" | "abort" => {
-                    seen.error = Some(Failure::UpstreamError {
-                        message: format!("the upstream gave up (finish_reason `{reason}`)"),
-                        kind: None,
-                        code: None,
-                    });
-                }
-                _ => emit(sink, Event::Finish(finish(&reason, !self.calls.is_empty()))),
+        for detail in details {
+            self::detail(detail, seen, sink);
+        }
+        if let Some(raw) = message.content.filter(|raw| says(raw)) {
+            field(raw, Event::Text, seen, sink);
+        }
+        if let Some(raw) = message.refusal.filter(|raw| says(raw)) {
+            field(raw, Event::Refusal, seen, sink);
+        }
+        if let Some(raw) = message.tool_calls.filter(|raw| says(raw)) {
+            seen.said = true;
+            if sink.is_some() {
+                self.tool_calls(raw, sink);
             }
+        }
+        if sink.is_none() {
+            return;
+        }
+        if let Some(raw) = message.function_call.filter(|raw| says(raw))
+            && let Ok(function) = serde_json::from_str(raw.get())
+        {
+            // What tool calls were called before there could be several.
+            self.tool_call(0, ToolCall { index: None, id: None, function: Some(function) }, sink);
+        }
+        if let Some(raw) = message.annotations.filter(|raw| says(raw)) {
+            let list: Vec<Value> = serde_json::from_str(raw.get()).unwrap_or_default();
+            list.iter().filter_map(super::citation).for_each(|citation| emit(sink, Event::Citation(citation)));
         }
     }
 
-    fn delta(&mut self, delta: &Delta<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
-        // One source of reasoning: some send the same text in both fields.
-        let reasoning = delta.reasoning_content.filter(|raw| says(raw)).or(delta.reasoning);
-        for (raw, kind) in [
-            (reasoning, Event::Reasoning as fn(_) -> _),
-            (delta.content, Event::Text as fn(_) -> _),
-            (delta.refusal, Event::Refusal as fn(_) -> _),
-        ] {
-            let Some(raw) = raw.filter(|raw| says(raw)) else {
-                continue;
-            };
-            seen.said = true;
-            if sink.is_some() {
-                if let Some(text) = string(raw) {
-                    emit(sink, kind(text));
-                } else {
-                    parts(raw, sink);
-                }
+    /// Reads why an answer ended.
+    pub(super) fn finish(&mut self, reason: &str, seen: &mut Seen, sink: &mut Sink<'_>) {
+        let reason = match reason {
+            // OpenRouter's `error` and vLLM's `abort` are no ends but breaks.
+            "error" | "abort" => {
+                seen.error = Some(Failure::UpstreamError {
+                    message: format!("the upstream gave up (finish_reason `{reason}`)"),
+                    kind: None,
+                    code: None,
+                });
+                return;
+            }
+            "length" | "max_tokens" => FinishReason::Length,
+            "content_filter" => FinishReason::ContentFilter,
+            "tool_calls" | "function_call" => FinishReason::ToolCalls,
+            // `stop` after a tool call: OpenAI says so when `tool_choice` named the tool.
+            _ if !self.calls.is_empty() => FinishReason::ToolCalls,
+            _ => FinishReason::Stop,
+        };
+        for (index, call) in (0..).zip(&mut self.calls) {
+            if !std::mem::replace(&mut call.ended, true) {
+                emit(sink, Event::ToolEnd { index });
             }
         }
-        if let Some(raw) = delta.tool_calls.filter(|raw| says(raw)) {
-            seen.said = true;
-            self.tool_calls(raw, sink);
-        }
+        emit(sink, Event::Finish(reason));
     }
 
     fn tool_calls(&mut self, raw: &RawValue, sink: &mut Sink<'_>) {
-        let Ok(calls) = serde_json::from_str::<Vec<ToolCall<'_>>>(raw.get()) else {
-            return;
-        };
-        for (at, call) in (0_u32..).zip(calls) {
-            let index = call.index.unwrap_or(at);
-            let function = call.function.unwrap_or(Function { name: None, arguments: None });
-            if !self.calls.contains(&index) {
-                let Some(name) = function.name.filter(|name| !name.is_empty()) else {
-                    continue;
-                };
-                self.calls.push(index);
-                emit(sink, Event::ToolCall { index, id: call.id.unwrap_or_default(), name });
-            }
-            if let Some(fragment) = function.arguments.filter(|a| !a.is_empty()) {
-                emit(sink, Event::ToolArguments { index, fragment });
+        let calls: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
+        for (at, raw) in (0_u32..).zip(calls) {
+            if let Ok(call) = serde_json::from_str(raw.get()) {
+                self.tool_call(at, call, sink);
             }
         }
     }
-}
 
-fn emit(sink: &mut Sink<'_>, event: Event<'_>) {
-    if let Some(sink) = sink {
-        sink(event);
+    fn tool_call(&mut self, at: u32, call: ToolCall<'_>, sink: &mut Sink<'_>) {
+        let number = call.index.unwrap_or(at);
+        let function = call.function.unwrap_or(Function { name: None, arguments: None });
+        let name = function.name.filter(|name| !name.is_empty());
+        let id = call.id.filter(|id| !id.is_empty());
+        let known = self.calls.iter().rposition(|known| known.number == number);
+        // Some number all their calls 0: then a name and an id of its own tell a call from the one before.
+        let known = known.filter(|&at| match (&name, &id) {
+            (Some(_), Some(id)) => self.calls[at].id == **id,
+            _ => true,
+        });
+        let at = match (known, name) {
+            (Some(at), _) => at,
+            // A fragment of a call that was never announced belongs nowhere.
+            (None, None) => return,
+            (None, Some(name)) => {
+                let id = id.map_or_else(|| format!("call_{}", crate::id::random_hex()), Cow::into_owned);
+                let index = u32::try_from(self.calls.len()).unwrap_or(u32::MAX);
+                emit(sink, Event::ToolCall { index, id: id.as_str().into(), name });
+                self.calls.push(Call { number, id, arguments: Arguments::default(), ended: false });
+                self.calls.len() - 1
+            }
+        };
+        // Groq says `"null"` for none; some send the object itself instead of its text.
+        let fragment = function.arguments.map(|raw| string(raw).unwrap_or(raw.get().into()));
+        let Some(fragment) = fragment.filter(|text| !matches!(&**text, "" | "null")) else { return };
+        let index = u32::try_from(at).unwrap_or(u32::MAX);
+        let whole = self.calls[at].arguments.push(&fragment);
+        emit(sink, Event::ToolArguments { index, fragment });
+        if whole && !std::mem::replace(&mut self.calls[at].ended, true) {
+            emit(sink, Event::ToolEnd { index });
+        }
     }
 }
 
@@ -237,7 +322,7 @@ fn says(raw: &RawValue) -> bool {
     !matches!(raw.get(), "null" | "\"\"" | "[]")
 }
 
-fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
+pub(super) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
     raw.get().starts_with('"').then(|| serde_json::from_str::<Text<'_>>(raw.get()).ok()).flatten().map(|t| t.0)
@@ -245,7 +330,7 @@ fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
 
 /// Mistral's content: a list of text and thinking parts.
 fn parts(raw: &RawValue, sink: &mut Sink<'_>) {
-    let Ok(parts) = serde_json::from_str::<Vec<serde_json::Value>>(raw.get()) else {
+    let Ok(parts) = serde_json::from_str::<Vec<Value>>(raw.get()) else {
         return;
     };
     for part in &parts {
@@ -260,15 +345,38 @@ fn parts(raw: &RawValue, sink: &mut Sink<'_>) {
     }
 }
 
-fn finish(reason: &str, called: bool) -> FinishReason {
-    match reason {
-        "length" | "max_tokens" => FinishReason::Length,
-        "content_filter" => FinishReason::ContentFilter,
-        "tool_calls" | "function_call" => FinishReason::ToolCalls,
-        // `stop` after a tool call: OpenAI says so when `tool_choice` named the tool.
-        _ if called => FinishReason::ToolCalls,
-        _ => FinishReason::Stop,
+/// A field of text, or of Mistral's parts.
+fn field<'a>(raw: &'a RawValue, kind: fn(Cow<'a, str>) -> Event<'a>, seen: &mut Seen, sink: &mut Sink<'_>) {
+    seen.said = true;
+    if sink.is_some() {
+        match string(raw) {
+            Some(text) => emit(sink, kind(text)),
+            None => parts(raw, sink),
+        }
     }
+}
+
+fn thought(detail: &Value) -> Option<&str> {
+    detail["text"].as_str().or(detail["summary"].as_str()).filter(|text| !text.is_empty())
+}
+
+/// One of OpenRouter's details: a thought, and what goes back with it.
+fn detail(mut detail: Value, seen: &mut Seen, sink: &mut Sink<'_>) {
+    if let Some(text) = thought(&detail) {
+        seen.said = true;
+        emit(sink, Event::Reasoning(text.into()));
+    }
+    let seal = [&detail["signature"], &detail["data"]].into_iter().find_map(Value::as_str);
+    let Some(seal) = seal.filter(|seal| !seal.is_empty()) else { return };
+    let state = State::unpack(seal, Origin::OpenAiChat);
+    if state.origin != Origin::OpenAiChat {
+        // A server like this one, in front of another dialect.
+        return emit(sink, Event::State(state));
+    }
+    if let Some(fields) = detail.as_object_mut() {
+        fields.remove("text");
+    }
+    emit(sink, Event::State(State { origin: Origin::OpenAiChat, value: detail.to_string().into() }));
 }
 
 /// Reads usage, from a chunk or a whole answer.
@@ -277,29 +385,40 @@ pub(super) fn usage(raw: &RawValue) -> Option<Usage> {
     struct Counts {
         prompt_tokens: Option<u64>,
         completion_tokens: Option<u64>,
+        total_tokens: Option<u64>,
         prompt_tokens_details: Option<Details>,
         completion_tokens_details: Option<Details>,
+        prompt_cache_hit_tokens: Option<u64>,
     }
     #[derive(Deserialize)]
     struct Details {
         cached_tokens: Option<u64>,
+        cache_write_tokens: Option<u64>,
         reasoning_tokens: Option<u64>,
     }
     if raw.get() == "null" {
         return None;
     }
     let counts: Counts = serde_json::from_str(raw.get()).ok()?;
+    let details = counts.prompt_tokens_details;
+    let (input, mut output) = (counts.prompt_tokens?, counts.completion_tokens.unwrap_or(0));
+    let reasoning = counts.completion_tokens_details.and_then(|d| d.reasoning_tokens);
+    // xAI counts reasoning apart, which its total tells.
+    let all = input.checked_add(output).and_then(|sum| sum.checked_add(reasoning?));
+    if reasoning != Some(0) && all.is_some() && all == counts.total_tokens {
+        output += reasoning.unwrap_or(0);
+    }
     Some(Usage {
-        input: counts.prompt_tokens?,
-        output: counts.completion_tokens.unwrap_or(0),
-        cached: counts.prompt_tokens_details.and_then(|d| d.cached_tokens),
-        reasoning: counts.completion_tokens_details.and_then(|d| d.reasoning_tokens),
+        input,
+        output,
+        cached: details.as_ref().and_then(|d| d.cached_tokens).or(counts.prompt_cache_hit_tokens),
+        cache_written: details.and_then(|d| d.cache_write_tokens),
+        reasoning,
     })
 }
 
 /// Reads an error, which providers spell as an object, a string, or worse. `null`, `{}`, `""` and `false` are none.
 pub(super) fn error(json: &str) -> Option<Failure> {
-    use serde_json::Value;
     let value: Value = serde_json::from_str(json).unwrap_or_else(|_| Value::String(json.to_owned()));
     let text = |value: &Value| match value {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
@@ -320,7 +439,7 @@ pub(super) fn error(json: &str) -> Option<Failure> {
         message: text(&inner["message"])
             .or_else(|| text(inner))
             .unwrap_or_else(|| "the upstream reported an error".to_owned()),
-        kind: text(&inner["type"]),
+        kind: text(&inner["type"]).filter(|kind| kind != "error"),
         code: text(&inner["code"]),
     })
 }

@@ -5,28 +5,16 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::dialect::{Answer, FinishRule, Seen};
+use crate::dialect::json::with_model;
+use crate::dialect::{Answer, EventReader as _, EventWriter as _, FinishRule, Seen};
 use crate::event::Event;
 use crate::request::Role;
 
 fn read(reader: &mut EventReader, data: &str) -> (Seen, Vec<Event<'static>>) {
     let mut events = Vec::new();
-    let mut sink = |event: Event<'_>| events.push(owned(event));
+    let mut sink = |event: Event<'_>| events.push(event.into_owned());
     let seen = reader.read(data.as_bytes(), Some(&mut sink)).unwrap();
     (seen, events)
-}
-
-fn owned(event: Event<'_>) -> Event<'static> {
-    let own = |text: std::borrow::Cow<'_, str>| text.into_owned().into();
-    match event {
-        Event::Text(text) => Event::Text(own(text)),
-        Event::Reasoning(text) => Event::Reasoning(own(text)),
-        Event::Refusal(text) => Event::Refusal(own(text)),
-        Event::ToolCall { index, id, name } => Event::ToolCall { index, id: own(id), name: own(name) },
-        Event::ToolArguments { index, fragment } => Event::ToolArguments { index, fragment: own(fragment) },
-        Event::Usage(usage) => Event::Usage(usage),
-        Event::Finish(reason) => Event::Finish(reason),
-    }
 }
 
 fn events(chunks: &[&str]) -> Vec<Event<'static>> {
@@ -88,8 +76,10 @@ fn tool_calls_keep_their_index_and_fragments() {
         call(0, "c1", "f"),
         arguments(0, "{\"a\""),
         arguments(0, ":1}"),
+        Event::ToolEnd { index: 0 },
         call(1, "c2", "g"),
         arguments(1, "{}"),
+        Event::ToolEnd { index: 1 },
         Event::Finish(FinishReason::ToolCalls),
     ];
     assert_eq!(got, want);
@@ -122,7 +112,7 @@ fn a_stream_is_whole_when_every_answer_finished() {
         for chunk in chunks {
             let _ = reader.read(chunk.as_bytes(), None).unwrap();
         }
-        reader.end().is_ok()
+        reader.end(None).is_ok()
     };
     assert!(end(FinishRule::Required, &[stop]));
     assert!(end(FinishRule::Required, &[stop, "[DONE]"]));
@@ -143,17 +133,17 @@ fn a_stream_is_whole_when_every_answer_finished() {
 fn usage_is_read_wherever_it_stands() {
     let chunk = r#"{"choices":[{"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":2},"completion_tokens_details":null}}"#;
     let (seen, _) = read(&mut EventReader::default(), chunk);
-    assert_eq!(seen.usage, Some(Usage { input: 3, output: 4, cached: Some(2), reasoning: None }));
+    assert_eq!(seen.usage, Some(Usage { input: 3, output: 4, cached: Some(2), ..Usage::default() }));
 }
 
 #[test]
 fn the_body_changes_only_in_the_models_name() {
     let body = r#"{ "x" : [1, {"model":"inner"}],  "model" : "alias" , "messages":[{"role":"developer","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"data:"}}]}],"vendor":{"k":1.0}}"#;
     let request = request::read(Bytes::from(body)).unwrap();
-    assert_eq!((request.messages[0].role, request.messages[0].text.as_str()), (Role::System, "a"));
-    let sent = request::with_model(&request, "real\"name").unwrap();
+    assert_eq!((request.messages[0].role, request.messages[0].all_text().as_str()), (Role::System, "a"));
+    let sent = with_model(&request, "real\"name").unwrap();
     assert_eq!(String::from_utf8_lossy(&sent), body.replace("\"alias\"", r#""real\"name""#));
-    assert_eq!(request::with_model(&request, "alias").unwrap(), body);
+    assert_eq!(with_model(&request, "alias").unwrap(), body);
 }
 
 #[test]
@@ -190,20 +180,23 @@ fn what_is_written_reads_back() {
         Event::Text("a\"\r\n".into()),
         Event::ToolCall { index: 0, id: "c".into(), name: "f".into() },
         Event::ToolArguments { index: 0, fragment: "{}".into() },
+        Event::ToolEnd { index: 0 },
         Event::Finish(FinishReason::ToolCalls),
     ];
     let mut writer = EventWriter::new("id", 1, "m", true);
     let mut wire = Vec::new();
-    for event in said.iter().chain([&Event::Usage(Usage { input: 1, output: 2, cached: None, reasoning: Some(1) })]) {
-        writer.write(event, &mut |_, data| wire.push(String::from_utf8_lossy(data).into_owned()));
+    for event in
+        said.iter().chain([&Event::Usage(Usage { input: 1, output: 2, reasoning: Some(1), ..Usage::default() })])
+    {
+        writer.write(event, &mut |_, data| wire.push(String::from_utf8_lossy(data).into_owned())).unwrap();
     }
     writer.done(&mut |_, data| wire.push(String::from_utf8_lossy(data).into_owned()));
     assert_eq!(wire.pop().unwrap(), "[DONE]");
     assert!(wire.last().unwrap().contains(r#""choices":[]"#), "usage comes with no choices");
     let chunks: Vec<&str> = wire.iter().map(String::as_str).collect();
     let got = events(&chunks);
-    assert_eq!(got[..5], said);
-    assert!(matches!(got[5], Event::Usage(Usage { input: 1, output: 2, reasoning: Some(1), .. })));
+    assert_eq!(got[..6], said);
+    assert!(matches!(got[6], Event::Usage(Usage { input: 1, output: 2, reasoning: Some(1), .. })));
 }
 
 #[test]
@@ -217,7 +210,7 @@ fn a_whole_answer_says_all() {
     ] {
         answer.add(&event);
     }
-    let body = write_answer(&answer, "id", 1, "m");
+    let body = answer::write(&answer, "id", 1, "m");
     assert_eq!(body["choices"][0]["message"]["content"], "ab");
     assert_eq!(body["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"], "{}");
     assert_eq!(body["choices"][0]["finish_reason"], "tool_calls");

@@ -26,7 +26,7 @@ pub fn from_json(body: &[u8]) -> Result<Request, Failure> {
     system(&mut request, json::field("system", get("system"), "a string")?);
     request.model = json::field("model", get("model"), "a string")?;
     request.max_tokens = json::max_tokens("max_tokens", get("max_tokens"))?;
-    request.temperature = json::temperature(get("temperature"))?;
+    request.sampling.temperature = json::temperature(get("temperature"))?;
     Ok(request)
 }
 
@@ -52,14 +52,14 @@ pub fn from_query(pairs: &[(String, String)]) -> Result<Request, Failure> {
     system(&mut request, get("system"));
     request.model = get("model");
     request.max_tokens = json::max_tokens("max_tokens", raw("max_tokens").as_deref())?;
-    request.temperature = json::temperature(raw("temperature").as_deref())?;
+    request.sampling.temperature = json::temperature(raw("temperature").as_deref())?;
     Ok(request)
 }
 
 /// Puts a system prompt in front.
 pub fn system(request: &mut Request, text: Option<String>) {
     if let Some(text) = text {
-        request.messages.insert(0, Message { role: Role::System, text });
+        request.messages.insert(0, Message::text(Role::System, text));
     }
 }
 

@@ -2,32 +2,28 @@
 
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 
-/// From a client to an upstream of the same dialect. Everything else stays here: keys, cookies, hosts, hop-by-hop.
-const FORWARDED: &[&str] = &[
-    "openai-organization",
-    "openai-project",
-    "openai-beta",
-    "idempotency-key",
-    "x-client-request-id",
-    "traceparent",
-    "tracestate",
-    "http-referer",
-    "x-title",
-];
+/// From a client to any upstream, besides those of their common dialect. Everything else stays here: keys, cookies,
+/// hosts, hop-by-hop.
+const FORWARDED: &[&str] = &["idempotency-key", "x-client-request-id", "traceparent", "tracestate"];
 
-/// From an upstream to a client, as they are; besides those that begin with [`RATE_LIMITS`].
+/// From an upstream to a client, as they are; besides those that begin as one of [`RATE_LIMITS`].
 const SHOWN: &[&str] = &["retry-after-ms", "x-should-retry", "openai-processing-ms", "openai-version"];
 
-const RATE_LIMITS: &str = "x-ratelimit-";
+const RATE_LIMITS: &[&str] = &["x-ratelimit-", "anthropic-ratelimit-"];
 
 /// The upstream's own id of the request, under a name of its own: `x-request-id` is ours.
 const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
 
 /// Copies what an upstream may see of a client's headers.
-pub(super) fn forward(from: &HeaderMap, to: &mut HeaderMap) {
-    for (name, value) in from {
-        if FORWARDED.contains(&name.as_str()) {
-            to.append(name, value.clone());
+pub(super) fn forward(from: &HeaderMap, dialect: &'static [&'static str], to: &mut HeaderMap) {
+    for name in dialect.iter().chain(FORWARDED) {
+        let mut values = from.get_all(*name).iter();
+        // The client's own takes the place of ours.
+        if let Some(first) = values.next() {
+            to.insert(HeaderName::from_static(name), first.clone());
+        }
+        for value in values {
+            to.append(HeaderName::from_static(name), value.clone());
         }
     }
 }
@@ -36,7 +32,7 @@ pub(super) fn forward(from: &HeaderMap, to: &mut HeaderMap) {
 pub(super) fn show(from: &HeaderMap) -> HeaderMap {
     let mut to = HeaderMap::new();
     for (name, value) in from {
-        if SHOWN.contains(&name.as_str()) || name.as_str().starts_with(RATE_LIMITS) {
+        if SHOWN.contains(&name.as_str()) || RATE_LIMITS.iter().any(|start| name.as_str().starts_with(start)) {
             to.append(name, value.clone());
         }
     }

@@ -129,9 +129,10 @@ pub(super) async fn refusal(response: Response<UpstreamBody>, options: &HttpOpti
     let headers = headers::show(response.headers());
     let body = without_keys(excerpt_of(response).await, &options.headers);
     let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok();
-    let message = options.dialect.error_message(&body);
+    let message = options.side.error_message(&body);
     Failure::UpstreamRefused(Box::new(Refusal {
         provider: options.name.clone(),
+        dialect: options.dialect.name,
         status: status.as_u16(),
         message: message.unwrap_or_else(|| "it gave no reason".to_owned()),
         reply: if is_json { body } else { Bytes::new() },

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::request::{Request, Tool};
+use crate::request::{Format, Request, Tool};
 
 const ANSWER: &str = "A rill is a small stream. This one carries words: each token leaves the model, crosses the wire \
 and reaches you before the next one is born. Nothing is kept back, nothing is made up.\nPünktlich, naïve, 你好, こんにちは \
@@ -10,6 +10,11 @@ and a 🌊 pass through unharmed. Close the connection and the spring runs dry a
 
 /// The readable answer: the same words for every prompt, and the prompt's first words to tell answers apart.
 pub(super) fn answer(request: &Request) -> String {
+    match &request.format {
+        None => {}
+        Some(Format::Json) => return json!({ "answer": ANSWER }).to_string(),
+        Some(Format::Schema { schema, .. }) => return example(schema, schema, 0).to_string(),
+    }
     let prompt: String = request.last_user_text().split_whitespace().take(6).collect::<Vec<_>>().join(" ");
     let prompt: String = prompt.chars().take(60).collect();
     format!("You said “{prompt}”. {ANSWER}")
@@ -26,27 +31,58 @@ pub(super) struct ToolCall {
     pub(super) arguments: String,
 }
 
-/// A call of the first tool offered, with arguments that fit its schema. None without tools, or once its result came.
-pub(super) fn tool_call(request: &Request) -> Option<ToolCall> {
-    let tool = request.tools.first()?;
-    if request.messages.last().is_some_and(|m| m.role == crate::request::Role::Tool) {
-        return None;
+/// What the mock wants back for its reasoning.
+pub(super) const SEAL: &str = "bW9jay1zaWduYXR1cmU=";
+
+pub(super) const REFUSAL: &str = "I’m sorry, but I can’t help with that.";
+
+/// The first half of the answer, cut between words.
+pub(super) fn half(request: &Request) -> String {
+    let answer = answer(request);
+    let tokens = tokens(&answer);
+    tokens[..tokens.len() / 2].concat()
+}
+
+/// The text up to the first stop sequence in it, and whether there is one.
+pub(super) fn until<'a>(text: &'a str, stop: &[String]) -> (&'a str, bool) {
+    match stop.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| text.find(stop.as_str())).min() {
+        Some(end) => (&text[..end], true),
+        None => (text, false),
     }
-    Some(ToolCall {
+}
+
+/// Calls of the first tools offered, with arguments that fit their schemas. None without tools, or once results came.
+pub(super) fn tool_calls(request: &Request, most: usize) -> Vec<ToolCall> {
+    if request.messages.last().is_some_and(|m| m.role == crate::request::Role::Tool) {
+        return Vec::new();
+    }
+    let call = |tool: &Tool| ToolCall {
         id: format!("call_mock_{}", tool.name),
         name: tool.name.clone(),
-        arguments: arguments(tool).to_string(),
-    })
+        arguments: object(&tool.parameters, &tool.parameters, 0).to_string(),
+    };
+    request.tools.iter().take(most).map(call).collect()
 }
 
-fn arguments(tool: &Tool) -> Value {
-    let Some(properties) = tool.parameters["properties"].as_object() else {
+/// Deeper than any honest schema; one that refers to itself has no end.
+const DEEPEST: usize = 8;
+
+fn object(schema: &Value, root: &Value, depth: usize) -> Value {
+    let Some(properties) = schema["properties"].as_object().filter(|_| depth < DEEPEST) else {
         return json!({});
     };
-    properties.iter().map(|(name, schema)| (name.clone(), example(schema))).collect::<serde_json::Map<_, _>>().into()
+    let property = |(name, schema): (&String, &Value)| (name.clone(), example(schema, root, depth + 1));
+    properties.iter().map(property).collect::<serde_json::Map<_, _>>().into()
 }
 
-fn example(schema: &Value) -> Value {
+/// A value that fits a schema; `$ref`s are looked up in `root`.
+fn example(schema: &Value, root: &Value, depth: usize) -> Value {
+    if let Some(place) = schema["$ref"].as_str().and_then(|path| path.strip_prefix('#')).filter(|_| depth < DEEPEST) {
+        return example(root.pointer(place).unwrap_or(&Value::Null), root, depth + 1);
+    }
+    if let Some(first) = schema["anyOf"].as_array().and_then(|any| any.first()).filter(|_| depth < DEEPEST) {
+        return example(first, root, depth + 1);
+    }
     if let Some(first) = schema["enum"].as_array().and_then(|values| values.first()) {
         return first.clone();
     }
@@ -54,8 +90,12 @@ fn example(schema: &Value) -> Value {
         Some("integer") => json!(42),
         Some("number") => json!(4.2),
         Some("boolean") => json!(true),
+        Some("array") if depth < DEEPEST && schema["items"].is_object() => {
+            json!([example(&schema["items"], root, depth + 1)])
+        }
         Some("array") => json!([]),
-        Some("object") => json!({}),
+        Some("object") => object(schema, root, depth),
+        Some("null") => Value::Null,
         _ => json!("Zürich"),
     }
 }

@@ -1,0 +1,96 @@
+//! What the targets share: a stream of any bytes, read by one dialect and written by all.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokenrill::dialect::{Answering, DIALECTS, Dialect, FinishRule, plain};
+use tokenrill::event::Event;
+use tokenrill::request::Request;
+use tokenrill::sse;
+
+/// The payloads of a stream, one a line: read with and without a sink, which must agree; what is read is written in every
+/// dialect, and every one that upstreams speak is read again.
+pub fn stream(dialect: &Dialect, data: &[u8]) {
+    let Some(side) = dialect.upstream else { return };
+    let (mut loud, mut quiet) = (side.reader(FinishRule::Required), side.reader(FinishRule::Required));
+    let mut events: Vec<Event<'static>> = Vec::new();
+    let mut calls = Vec::new();
+    for payload in data.split(|byte| *byte == b'\n') {
+        let mut sink = |event: Event<'_>| events.push(event.into_owned());
+        let (said, silent) = (loud.read(payload, Some(&mut sink)), quiet.read(payload, None));
+        match (said, silent) {
+            (Ok(said), Ok(silent)) => {
+                assert_eq!((said.done, said.usage, said.error.is_some()), (silent.done, silent.usage, silent.error.is_some()));
+            }
+            (Err(_), Err(_)) => break,
+            (said, silent) => panic!("{said:?} is not {silent:?}"),
+        }
+        let _ = quiet.error(payload);
+    }
+    let ended = loud.end(Some(&mut |event| events.push(event.into_owned())));
+    assert_eq!(ended.is_ok(), quiet.end(None).is_ok());
+    for event in &events {
+        match event {
+            Event::ToolCall { index, .. } => {
+                assert_eq!(*index as usize, calls.len(), "calls are numbered from 0");
+                calls.push(true);
+            }
+            Event::ToolArguments { index, .. } => assert!(calls.get(*index as usize).is_some(), "of no call"),
+            Event::ToolEnd { index } => {
+                assert_eq!(calls.get_mut(*index as usize).map(std::mem::take), Some(true), "a call ends once");
+            }
+            _ => {}
+        }
+    }
+    let ok = ended.is_ok();
+    for other in DIALECTS {
+        let mut wire = bytes::BytesMut::new();
+        let mut writer = other.client.writer(answering());
+        for event in &events {
+            let _ = writer.write(event, &mut |name, data| sse::write(&mut wire, name, data));
+        }
+        if ok {
+            writer.done(&mut |name, data| sse::write(&mut wire, name, data));
+        }
+        let Some(side) = other.upstream.filter(|_| ok) else { continue };
+        let mut reader = side.reader(FinishRule::Required);
+        for frame in sse::frames(&wire) {
+            if let Some(data) = frame.data {
+                let seen = reader.read(&data, Some(&mut |_| {})).expect("what we write can be read");
+                assert!(seen.error.is_none(), "{:?}", seen.error);
+            }
+        }
+        reader.end(None).expect("what we write is whole");
+    }
+}
+
+/// What an answer bears.
+pub fn answering() -> Answering {
+    Answering {
+        id: "0".to_owned(),
+        created: 0,
+        model: "m".to_owned(),
+        request: Arc::new(Request::prompt("p")),
+        encoding: plain::Encoding::Text,
+    }
+}
+
+/// A request's body, read by every dialect and written in every other.
+pub fn request(data: &[u8]) {
+    for dialect in DIALECTS {
+        let path = "/v1beta/models/m:streamGenerateContent";
+        let Ok(request) = dialect.client.read(Bytes::copy_from_slice(data), path) else { continue };
+        for other in DIALECTS {
+            let Some(side) = other.upstream else { continue };
+            if let Ok(written) = tokenrill::dialect::translate(other, side, &request, "model") {
+                other.client.read(written.body, path).map(drop).unwrap_or_else(|failure| {
+                    // What a client said badly stays bad, but it stays a request.
+                    assert!(failure.param().is_some(), "{failure}");
+                });
+            }
+            if other == dialect {
+                side.same(&request, "another").expect("the body that was read");
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! A whole answer, for a client that did not ask for a stream.
+
+use crate::event::{Citation, Event, FinishReason, Usage};
+use crate::request::Part;
+
+/// A whole answer: what its events said, in order.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// Text, reasoning, refusals and tool calls, as the model said them.
+    pub parts: Vec<Part>,
+    /// Sources of the text.
+    pub citations: Vec<Citation>,
+    /// What it cost.
+    pub usage: Option<Usage>,
+    /// Why it ended.
+    pub finish: Option<FinishReason>,
+    /// Whether the last reasoning may still grow: nothing has ended its block.
+    open: bool,
+}
+
+impl Answer {
+    /// Adds the next event.
+    pub fn add(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Text(text) | Event::Reasoning(text) | Event::Refusal(text) if text.is_empty() => {}
+            Event::Text(text) => match self.parts.last_mut() {
+                Some(Part::Text(said)) => said.push_str(text),
+                _ => self.parts.push(Part::Text(text.as_ref().into())),
+            },
+            Event::Refusal(text) => match self.parts.last_mut() {
+                Some(Part::Refusal(said)) => said.push_str(text),
+                _ => self.parts.push(Part::Refusal(text.as_ref().into())),
+            },
+            Event::Reasoning(text) => match self.parts.last_mut() {
+                Some(Part::Reasoning { text: said, .. }) if self.open => said.push_str(text),
+                _ => self.parts.push(Part::Reasoning { text: text.as_ref().into(), state: None }),
+            },
+            Event::State(state) => {
+                let Event::State(state) = Event::State(state.clone()).into_owned() else { return };
+                match self.parts.last_mut() {
+                    Some(Part::Reasoning { state: none @ None, .. }) if self.open => *none = Some(state),
+                    _ => self.parts.push(Part::Reasoning { text: String::new(), state: Some(state) }),
+                }
+            }
+            Event::Citation(citation) => self.citations.push(citation.clone()),
+            Event::ToolCall { id, name, .. } => self.parts.push(Part::ToolCall {
+                id: id.as_ref().into(),
+                name: name.as_ref().into(),
+                arguments: String::new(),
+            }),
+            Event::ToolArguments { index, fragment } => {
+                let calls = self.parts.iter_mut().filter_map(|part| match part {
+                    Part::ToolCall { arguments, .. } => Some(arguments),
+                    _ => None,
+                });
+                if let Some(arguments) = calls.into_iter().nth(*index as usize) {
+                    arguments.push_str(fragment);
+                }
+            }
+            Event::ToolEnd { .. } => {}
+            Event::Usage(usage) => self.usage = Some(*usage),
+            Event::Finish(reason) => self.finish = Some(*reason),
+        }
+        match event {
+            Event::Reasoning(text) if !text.is_empty() => self.open = true,
+            Event::State(_) => self.open = false,
+            _ => {}
+        }
+    }
+
+    /// All its text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        crate::request::text_of(&self.parts)
+    }
+
+    /// Whether it calls tools.
+    #[must_use]
+    pub fn calls(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::ToolCall { .. }))
+    }
+
+    /// Why it ended; an answer that does not say so said all.
+    #[must_use]
+    pub fn finish(&self) -> FinishReason {
+        self.finish.unwrap_or(FinishReason::Stop)
+    }
+}

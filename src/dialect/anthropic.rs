@@ -1,0 +1,218 @@
+//! [Anthropic Messages](https://docs.anthropic.com/en/api/messages).
+
+mod answer;
+mod reader;
+mod request;
+mod writer;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::{Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written};
+use crate::event::{Citation, FinishReason, Origin, State, Usage};
+use crate::failure::{Failure, Kind};
+use crate::request::{Request, Task};
+
+/// Anthropic Messages.
+pub static DIALECT: Dialect = Dialect { name: "anthropic", client: &Anthropic, upstream: Some(&Anthropic) };
+
+/// The path is the same here and at an upstream.
+const MESSAGES: &str = "/v1/messages";
+const COUNT_TOKENS: &str = "/v1/messages/count_tokens";
+
+#[derive(Debug)]
+struct Anthropic;
+
+impl ClientSide for Anthropic {
+    fn endpoints(&self) -> &'static [&'static str] {
+        &[MESSAGES, COUNT_TOKENS]
+    }
+
+    fn read(&self, body: Bytes, path: &str) -> Result<Request, Failure> {
+        let mut request = request::read(body)?;
+        if path == COUNT_TOKENS {
+            (request.task, request.stream) = (Task::CountTokens, false);
+        }
+        Ok(request)
+    }
+
+    fn write_count(&self, tokens: u64) -> Option<Vec<u8>> {
+        Some(json!({ "input_tokens": tokens }).to_string().into_bytes())
+    }
+
+    fn writer(&self, answering: Answering) -> Box<dyn super::EventWriter> {
+        Box::new(writer::EventWriter::new(answer_id(&answering), answering.model))
+    }
+
+    fn write_answer(&self, answer: &Answer, answering: &Answering) -> Vec<u8> {
+        answer::write(answer, &answer_id(answering), &answering.model).to_string().into_bytes()
+    }
+
+    fn error_body(&self, failure: &Failure, request_id: &str) -> Vec<u8> {
+        let error = json!({ "type": error_type(failure), "message": failure.to_string() });
+        json!({ "type": "error", "error": error, "request_id": request_id }).to_string().into_bytes()
+    }
+
+    fn names_events(&self) -> bool {
+        true
+    }
+
+    /// Some agents take silence for a dead connection, whatever comments say.
+    fn heartbeat(&self) -> &'static [u8] {
+        b"event: ping\ndata: {\"type\": \"ping\"}\n\n"
+    }
+}
+
+impl UpstreamSide for Anthropic {
+    fn path(&self, task: Task, _model: &str, _stream: bool) -> Option<String> {
+        Some(match task {
+            Task::Generate => MESSAGES.to_owned(),
+            Task::CountTokens => COUNT_TOKENS.to_owned(),
+        })
+    }
+
+    fn key(&self, key: &str) -> (&'static str, String) {
+        ("x-api-key", key.to_owned())
+    }
+
+    fn forwarded(&self) -> &'static [&'static str] {
+        &["anthropic-version", "anthropic-beta"]
+    }
+
+    fn headers(&self) -> &'static [(&'static str, &'static str)] {
+        &[("anthropic-version", "2023-06-01")]
+    }
+
+    fn write(&self, request: &Request, model: &str) -> Result<Written, Failure> {
+        request::write(request, model)
+    }
+
+    fn reader(&self, _rule: FinishRule) -> Box<dyn super::EventReader> {
+        Box::new(reader::EventReader::default())
+    }
+
+    fn read_answer(&self, body: &[u8], sink: Sink<'_>) -> Result<Seen, Failure> {
+        answer::read(body, sink)
+    }
+}
+
+fn answer_id(answering: &Answering) -> String {
+    format!("msg_{}", answering.id)
+}
+
+/// Anthropic's `type` of an error.
+fn error_type(failure: &Failure) -> &'static str {
+    match failure.kind() {
+        Kind::InvalidRequest => "invalid_request_error",
+        Kind::Authentication => "authentication_error",
+        Kind::Billing => "billing_error",
+        Kind::Permission => "permission_error",
+        Kind::NotFound => "not_found_error",
+        Kind::TooLarge => "request_too_large",
+        Kind::RateLimit => "rate_limit_error",
+        Kind::Overloaded => "overloaded_error",
+        Kind::Timeout => "timeout_error",
+        Kind::Server => "api_error",
+    }
+}
+
+fn stop_reason(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Stop => "end_turn",
+        FinishReason::StopSequence => "stop_sequence",
+        FinishReason::Length => "max_tokens",
+        FinishReason::ToolCalls => "tool_use",
+        FinishReason::ContentFilter => "refusal",
+    }
+}
+
+fn finish_reason(reason: &str, called: bool) -> FinishReason {
+    match reason {
+        "stop_sequence" => FinishReason::StopSequence,
+        // A paused turn is not whole either: only the same upstream could go on with it.
+        "max_tokens" | "model_context_window_exceeded" | "pause_turn" => FinishReason::Length,
+        "tool_use" => FinishReason::ToolCalls,
+        "refusal" => FinishReason::ContentFilter,
+        _ if called => FinishReason::ToolCalls,
+        _ => FinishReason::Stop,
+    }
+}
+
+/// Usage as it comes, in parts that don't overlap; what is said later replaces what was said before.
+#[derive(Debug, Default, Clone, Copy)]
+struct Counts {
+    input: u64,
+    output: u64,
+    cached: Option<u64>,
+    cache_written: Option<u64>,
+    reasoning: Option<u64>,
+}
+
+impl Counts {
+    fn read(&mut self, usage: &Value) {
+        let replace = |count: &mut u64, name: &str| *count = usage[name].as_u64().unwrap_or(*count);
+        replace(&mut self.input, "input_tokens");
+        replace(&mut self.output, "output_tokens");
+        self.cached = usage["cache_read_input_tokens"].as_u64().or(self.cached);
+        self.cache_written = usage["cache_creation_input_tokens"].as_u64().or(self.cache_written);
+        self.reasoning = usage["output_tokens_details"]["thinking_tokens"].as_u64().or(self.reasoning);
+    }
+
+    fn usage(self) -> Usage {
+        let (cached, written) = (self.cached.unwrap_or(0), self.cache_written.unwrap_or(0));
+        Usage {
+            input: self.input.saturating_add(cached).saturating_add(written),
+            output: self.output,
+            cached: self.cached,
+            cache_written: self.cache_written,
+            reasoning: self.reasoning,
+        }
+    }
+}
+
+fn usage_json(usage: Option<Usage>) -> Value {
+    let usage = usage.unwrap_or_default();
+    // Parts of a whole; some upstreams count more cached tokens than tokens.
+    let cached = usage.cached.unwrap_or(0).min(usage.input);
+    let written = usage.cache_written.unwrap_or(0).min(usage.input - cached);
+    let mut value = json!({
+        "input_tokens": usage.input - cached - written,
+        "cache_creation_input_tokens": written,
+        "cache_read_input_tokens": cached,
+        "output_tokens": usage.output,
+    });
+    if let Some(reasoning) = usage.reasoning {
+        value["output_tokens_details"] = json!({ "thinking_tokens": reasoning });
+    }
+    value
+}
+
+/// A seal, as this dialect's clients get to see it.
+fn signature(state: &State<'_>) -> String {
+    match state.origin {
+        Origin::Anthropic => state.value.to_string(),
+        _ => state.packed(),
+    }
+}
+
+/// The seal of reasoning that its upstream did not seal: who thought it is all that it says.
+fn unsealed() -> String {
+    State { origin: Origin::OpenAiChat, value: "".into() }.packed()
+}
+
+fn citation(value: &Value) -> Option<Citation> {
+    let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+    Some(Citation {
+        url: value["url"].as_str()?.to_owned(),
+        title: text("title"),
+        quote: text("cited_text"),
+        span: None,
+    })
+}
+
+fn citation_json(citation: &Citation) -> Value {
+    json!({
+        "type": "web_search_result_location", "url": citation.url, "title": citation.title,
+        "cited_text": citation.quote, "encrypted_index": "",
+    })
+}

@@ -1,0 +1,226 @@
+//! Reads an upstream's Messages stream.
+//!
+//! What a payload is stands in its own `type`: some gateways leave the `event:` out.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::{Counts, citation, finish_reason};
+use crate::dialect::{DONE, Seen, Sink, emit, openai_chat};
+use crate::event::{Event, Origin, State};
+use crate::failure::Failure;
+
+/// The state of one stream.
+#[derive(Debug, Default)]
+pub(super) struct EventReader {
+    counts: Counts,
+    /// The blocks that are open.
+    blocks: Vec<Block>,
+    calls: u32,
+    done: bool,
+}
+
+#[derive(Debug)]
+struct Block {
+    number: u64,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// With its seal, once that has come.
+    Thinking(String),
+    /// The call's place among the calls.
+    Tool(u32),
+    Text,
+    /// What the upstream's own tools say is no part of the answer.
+    Other,
+}
+
+#[derive(Deserialize)]
+struct Payload<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    index: Option<&'a RawValue>,
+    #[serde(borrow)]
+    delta: Option<&'a RawValue>,
+    #[serde(borrow)]
+    content_block: Option<&'a RawValue>,
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Delta<'a> {
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    thinking: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    signature: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    partial_json: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    citation: Option<&'a RawValue>,
+}
+
+impl crate::dialect::EventReader for EventReader {
+    fn read(&mut self, data: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
+        let mut seen = Seen::default();
+        if data.trim_ascii() == DONE {
+            // Nothing of Anthropic's, but one gateway adds it.
+            return Ok(seen);
+        }
+        let payload: Payload<'_> = serde_json::from_slice(data)
+            .map_err(|e| Failure::BadPayload { expected: "a Messages event", source: e.into() })?;
+        seen.known = payload.kind.is_some();
+        let number = payload.index.and_then(|raw| raw.get().parse().ok()).unwrap_or(0);
+        match payload.kind.as_deref() {
+            Some("message_start") => {
+                let message = value(payload.message);
+                self.count(&message["usage"], &mut seen, &mut sink);
+            }
+            Some("content_block_start") => {
+                if sink.is_some() {
+                    self.start(number, &value(payload.content_block), &mut seen, &mut sink);
+                }
+            }
+            Some("content_block_delta") => {
+                seen.said = true;
+                if let (true, Some(delta)) = (sink.is_some(), payload.delta) {
+                    self.delta(number, delta, &mut sink);
+                }
+            }
+            Some("content_block_stop") => self.stop(number, &mut sink),
+            Some("message_delta") => {
+                self.count(&value(payload.usage), &mut seen, &mut sink);
+                let delta = value(payload.delta);
+                if let Some(reason) = delta["stop_reason"].as_str() {
+                    emit(&mut sink, Event::Finish(finish_reason(reason, self.calls > 0)));
+                }
+            }
+            Some("message_stop") => {
+                self.done = true;
+                seen.done = true;
+            }
+            Some("error") => {
+                let error = payload.error.and_then(|raw| openai_chat::error_value(raw.get()));
+                seen.error = Some(error.unwrap_or_else(|| Failure::UpstreamError {
+                    message: "the upstream reported an error".to_owned(),
+                    kind: None,
+                    code: None,
+                }));
+                seen.told = true;
+            }
+            // A ping, or what we have never heard of.
+            _ => seen.error = payload.error.and_then(|raw| openai_chat::error_value(raw.get())),
+        }
+        Ok(seen)
+    }
+
+    fn end(&mut self, _sink: Sink<'_>) -> Result<(), Failure> {
+        if self.done { Ok(()) } else { Err(Failure::UpstreamTruncated { missing: "it has no message_stop" }) }
+    }
+}
+
+impl EventReader {
+    fn count(&mut self, usage: &Value, seen: &mut Seen, sink: &mut Sink<'_>) {
+        if usage.is_object() {
+            self.counts.read(usage);
+            seen.usage = Some(self.counts.usage());
+            emit(sink, Event::Usage(self.counts.usage()));
+        }
+    }
+
+    fn start(&mut self, number: u64, block: &Value, seen: &mut Seen, sink: &mut Sink<'_>) {
+        self.stop(number, sink);
+        let text = |name: &str| block[name].as_str().unwrap_or_default();
+        let kind = match block["type"].as_str() {
+            Some("text") => {
+                if !text("text").is_empty() {
+                    seen.said = true;
+                    emit(sink, Event::Text(text("text").into()));
+                }
+                Kind::Text
+            }
+            Some("thinking") => {
+                if !text("thinking").is_empty() {
+                    seen.said = true;
+                    emit(sink, Event::Reasoning(text("thinking").into()));
+                }
+                Kind::Thinking(text("signature").to_owned())
+            }
+            Some("redacted_thinking") => {
+                let state = State { origin: Origin::AnthropicRedacted, value: text("data").into() };
+                emit(sink, Event::State(state));
+                Kind::Other
+            }
+            Some("tool_use") => {
+                let index = self.calls;
+                self.calls += 1;
+                seen.said = true;
+                emit(sink, Event::ToolCall { index, id: text("id").into(), name: text("name").into() });
+                // Empty at first, as a rule; a gateway may have it whole at once.
+                if block["input"].as_object().is_some_and(|input| !input.is_empty()) {
+                    emit(sink, Event::ToolArguments { index, fragment: block["input"].to_string().into() });
+                }
+                Kind::Tool(index)
+            }
+            _ => Kind::Other,
+        };
+        self.blocks.push(Block { number, kind });
+    }
+
+    fn delta(&mut self, number: u64, raw: &RawValue, sink: &mut Sink<'_>) {
+        let Ok(delta) = serde_json::from_str::<Delta<'_>>(raw.get()) else { return };
+        let block = self.blocks.iter_mut().find(|block| block.number == number);
+        match block.map(|block| &mut block.kind) {
+            Some(Kind::Tool(index)) => {
+                if let Some(fragment) = delta.partial_json.filter(|json| !json.is_empty()) {
+                    emit(sink, Event::ToolArguments { index: *index, fragment });
+                }
+            }
+            Some(Kind::Thinking(seal)) => {
+                if let Some(thought) = delta.thinking {
+                    emit(sink, Event::Reasoning(thought));
+                }
+                if let Some(signature) = delta.signature {
+                    seal.push_str(&signature);
+                }
+            }
+            Some(Kind::Other) => {}
+            // A block that was never started can only have been text: nothing else can be told from its delta.
+            Some(Kind::Text) | None => {
+                if let Some(text) = delta.text {
+                    emit(sink, Event::Text(text));
+                }
+                if let Some(cited) = delta.citation.and_then(|raw| citation(&value(Some(raw)))) {
+                    emit(sink, Event::Citation(cited));
+                }
+            }
+        }
+    }
+
+    fn stop(&mut self, number: u64, sink: &mut Sink<'_>) {
+        let Some(at) = self.blocks.iter().position(|block| block.number == number) else { return };
+        match self.blocks.swap_remove(at).kind {
+            Kind::Thinking(seal) if !seal.is_empty() => {
+                emit(sink, Event::State(State::unpack(&seal, Origin::Anthropic)));
+            }
+            Kind::Tool(index) => emit(sink, Event::ToolEnd { index }),
+            _ => {}
+        }
+    }
+}
+
+fn value(raw: Option<&RawValue>) -> Value {
+    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+}

@@ -1,0 +1,444 @@
+//! A request, read from a client and written to an upstream. The model and the method stand in its path.
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use super::unseal;
+use crate::dialect::{Written, json, tools};
+use crate::event::{Origin, State};
+use crate::failure::Failure;
+use crate::request::{Effort, Format, Image, Message, Part, Reasoning, Request, Role, Task, Tool, ToolChoice, text_of};
+
+/// Reads a client's request; `call` is `model:method`.
+pub(super) fn read(bytes: Bytes, call: &str) -> Result<Request, Failure> {
+    const METHODS: &str = "there are generateContent, streamGenerateContent and countTokens";
+    let (model, method) = call.rsplit_once(':').ok_or_else(|| Failure::NotFound {
+        message: format!("the path names no method, as in gemini-2.5-flash:streamGenerateContent; {METHODS}"),
+    })?;
+    let (task, stream) = match method {
+        "streamGenerateContent" => (Task::Generate, true),
+        "generateContent" => (Task::Generate, false),
+        "countTokens" => (Task::CountTokens, false),
+        _ => {
+            let method: String = method.chars().take(60).collect();
+            return Err(Failure::NotFound { message: format!("no method `{method}`; {METHODS}") });
+        }
+    };
+    let model = percent_encoding::percent_decode_str(model).decode_utf8_lossy().into_owned();
+    let fields: Map<String, Value> = json::read(&bytes)?;
+    let mut body = Value::Object(fields);
+    camel_case(&mut body);
+    let mut request = Request { task, model: Some(model), stream, include_usage: true, n: 1, ..Request::default() };
+    let mut take = |name: &str| body.get_mut(name).map(Value::take).unwrap_or_default();
+    let system = take("systemInstruction");
+    if !system.is_null() {
+        let parts = parts(&mut request, "systemInstruction", &system["parts"], &mut Vec::new());
+        request.messages.push(Message { role: Role::System, parts });
+    }
+    let contents = take("contents");
+    // A count may be asked for a whole request inside the request.
+    if task == Task::Generate || !contents.is_null() {
+        contents_of(&mut request, &contents)?;
+    }
+    let tools = list(take("tools"), "tools", "a list of tools")?;
+    for (at, tool) in tools.iter().enumerate() {
+        tools_of(&mut request, &format!("tools[{at}]"), tool);
+    }
+    let config = take("toolConfig");
+    let calling = &config["functionCallingConfig"];
+    let allowed = json::strings(&calling["allowedFunctionNames"]);
+    request.tool_choice = match (calling["mode"].as_str(), &allowed[..]) {
+        (Some("AUTO"), _) => Some(ToolChoice::Auto),
+        (Some("NONE"), _) => Some(ToolChoice::None),
+        (Some("ANY"), [name]) => Some(ToolChoice::Named(name.clone())),
+        (Some("ANY"), _) => Some(ToolChoice::Required),
+        _ => None,
+    };
+    if allowed.len() > 1 {
+        request.needs("toolConfig.functionCallingConfig.allowedFunctionNames");
+    }
+    generation(&mut request, &take("generationConfig"))?;
+    for (name, value) in body.as_object().into_iter().flatten() {
+        match name.as_str() {
+            _ if json::is_nothing(value) => {}
+            "model" => {}
+            "cachedContent" => request.needs("cachedContent"),
+            name => request.drops(name),
+        }
+    }
+    request.body = bytes;
+    Ok(request)
+}
+
+/// Google takes every field in both spellings, and its own clients mix them.
+fn camel_case(value: &mut Value) {
+    match value {
+        Value::Array(list) => list.iter_mut().for_each(camel_case),
+        Value::Object(fields) => {
+            for (name, mut value) in std::mem::take(fields) {
+                let mut words = name.split('_').filter(|word| !word.is_empty());
+                let mut camel = words.next().unwrap_or_default().to_owned();
+                for word in words {
+                    let mut letters = word.chars();
+                    camel.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+                    camel.push_str(letters.as_str());
+                }
+                // What is the client's own inside is let be.
+                if !matches!(
+                    camel.as_str(),
+                    "args"
+                        | "response"
+                        | "parameters"
+                        | "parametersJsonSchema"
+                        | "responseSchema"
+                        | "responseJsonSchema"
+                ) {
+                    camel_case(&mut value);
+                }
+                fields.insert(camel, value);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn list(value: Value, name: &str, want: &str) -> Result<Vec<Value>, Failure> {
+    match value {
+        Value::Null => Ok(Vec::new()),
+        Value::Array(list) => Ok(list),
+        _ => Err(Failure::invalid(name, format!("`{name}` should be {want}"))),
+    }
+}
+
+fn generation(request: &mut Request, config: &Value) -> Result<(), Failure> {
+    if !matches!(config, Value::Null | Value::Object(_)) {
+        return Err(Failure::invalid("generationConfig", "`generationConfig` should be an object"));
+    }
+    for (name, value) in config.as_object().into_iter().flatten() {
+        match name.as_str() {
+            "maxOutputTokens" => {
+                let limit = value.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
+                if limit.is_none() && !value.is_null() {
+                    let name = "generationConfig.maxOutputTokens";
+                    return Err(Failure::invalid(name, format!("`{name}` should be a whole number from 1 on")));
+                }
+                request.max_tokens = limit;
+            }
+            "stopSequences" => request.stop = json::strings(value),
+            "candidateCount" => request.n = value.as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
+            "temperature" => request.sampling.temperature = value.as_f64(),
+            "topP" => request.sampling.top_p = value.as_f64(),
+            // Some clients send it as a float.
+            "topK" => request.sampling.top_k = value.as_f64().map(|k| k.clamp(0.0, 1e9) as u64),
+            "seed" => request.sampling.seed = value.as_i64(),
+            "presencePenalty" => request.sampling.presence_penalty = value.as_f64(),
+            "frequencyPenalty" => request.sampling.frequency_penalty = value.as_f64(),
+            "responseMimeType" | "responseJsonSchema" | "responseSchema" => {}
+            "thinkingConfig" => request.reasoning = Some(thinking(value)),
+            _ if matches!(value, Value::Null | Value::Bool(false)) => {}
+            "responseModalities" if value.as_array().is_some_and(|list| list.iter().all(|mode| mode == "TEXT")) => {}
+            "responseModalities" => request.needs("generationConfig.responseModalities"),
+            _ => request.drops(format!("generationConfig.{name}")),
+        }
+    }
+    let schema = [&config["responseJsonSchema"], &config["responseSchema"]].into_iter().find(|v| !v.is_null());
+    request.format = match (config["responseMimeType"].as_str(), schema) {
+        (_, Some(schema)) => {
+            Some(Format::Schema { name: "answer".to_owned(), schema: json_schema(schema), strict: None })
+        }
+        (Some("application/json"), None) => Some(Format::Json),
+        _ => None,
+    };
+    Ok(())
+}
+
+fn thinking(value: &Value) -> Reasoning {
+    let budget = value["thinkingBudget"].as_i64().and_then(|tokens| u32::try_from(tokens).ok());
+    let level = value["thinkingLevel"].as_str().and_then(|level| Effort::from_word(&level.to_ascii_lowercase()));
+    let effort = level.or(budget.map(Effort::from_budget)).unwrap_or(Effort::Medium);
+    Reasoning { effort, budget: budget.filter(|tokens| *tokens > 0), shown: value["includeThoughts"] == true }
+}
+
+fn contents_of(request: &mut Request, contents: &Value) -> Result<(), Failure> {
+    const WANT: &str = "`contents` is missing or empty; it should be a list, as in [{\"role\": \"user\", \"parts\": \
+                        [{\"text\": \"Hello\"}]}]";
+    let list = contents.as_array().filter(|list| !list.is_empty());
+    let list = list.ok_or_else(|| Failure::invalid("contents", WANT))?;
+    // Results name the function, not the call: each answers the first call of that name that has no answer yet.
+    let mut calls: Vec<(String, String)> = Vec::new();
+    for (at, content) in list.iter().enumerate() {
+        let role = if content["role"] == "model" { Role::Assistant } else { Role::User };
+        let parts = parts(request, &format!("contents[{at}].parts"), &content["parts"], &mut calls);
+        let (results, parts): (Vec<Part>, Vec<Part>) =
+            parts.into_iter().partition(|part| matches!(part, Part::ToolResult { .. }));
+        let was_results = !results.is_empty();
+        if was_results {
+            request.messages.push(Message { role: Role::Tool, parts: results });
+        }
+        if !(was_results && parts.is_empty()) {
+            request.messages.push(Message { role, parts });
+        }
+    }
+    Ok(())
+}
+
+fn parts(request: &mut Request, name: &str, list: &Value, calls: &mut Vec<(String, String)>) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for (at, part) in list.as_array().into_iter().flatten().enumerate() {
+        let text = part["text"].as_str();
+        let state = part["thoughtSignature"].as_str().filter(|seal| !seal.is_empty()).map(unseal);
+        if part["thought"] == true {
+            parts.push(Part::Reasoning { text: text.unwrap_or_default().to_owned(), state });
+            continue;
+        }
+        if let Some(state) = state {
+            parts.push(Part::Reasoning { text: String::new(), state: Some(state) });
+        }
+        let (inline, file) = (&part["inlineData"], &part["fileData"]);
+        let is_image = |data: &Value| data["mimeType"].as_str().is_some_and(|mime| mime.starts_with("image/"));
+        let (call, result) = (&part["functionCall"], &part["functionResponse"]);
+        if let Some(text) = text {
+            parts.push(Part::Text(text.to_owned()));
+        } else if let (true, Some(data)) = (is_image(inline), inline["data"].as_str()) {
+            let media_type = inline["mimeType"].as_str().unwrap_or_default().to_owned();
+            parts.push(Part::Image(Image::Data { media_type, base64: data.to_owned() }));
+        } else if let (true, Some(uri)) = (is_image(file), file["fileUri"].as_str()) {
+            parts.push(Part::Image(Image::Url(uri.to_owned())));
+        } else if let Some(function) = call["name"].as_str() {
+            let id = call["id"].as_str().map_or_else(|| format!("call_{name}_{at}"), str::to_owned);
+            let id = tools::fit_id(&id, 64).into_owned();
+            calls.push((function.to_owned(), id.clone()));
+            let arguments = if call["args"].is_null() { "{}".to_owned() } else { call["args"].to_string() };
+            parts.push(Part::ToolCall { id, name: function.to_owned(), arguments });
+        } else if let Some(function) = result["name"].as_str() {
+            parts.push(tool_result(function, result, calls));
+        } else {
+            request.needs(format!("{name}[{at}]"));
+        }
+    }
+    parts
+}
+
+fn tool_result(function: &str, result: &Value, calls: &mut Vec<(String, String)>) -> Part {
+    let at = calls.iter().position(|(name, _)| name == function);
+    let called = at.map(|at| calls.remove(at).1);
+    let id = result["id"].as_str().map(|id| tools::fit_id(id, 64).into_owned()).or(called);
+    let response = &result["response"];
+    let only = response.as_object().filter(|fields| fields.len() == 1);
+    let (error, said) = match only.and_then(|fields| fields.iter().next()) {
+        Some((key, value)) if matches!(key.as_str(), "output" | "result" | "error") => (key == "error", value),
+        _ => (false, response),
+    };
+    let text = said.as_str().map_or_else(|| said.to_string(), str::to_owned);
+    Part::ToolResult { id: id.unwrap_or_else(|| function.to_owned()), content: vec![Part::Text(text)], error }
+}
+
+fn tools_of(request: &mut Request, name: &str, tool: &Value) {
+    for (kind, value) in tool.as_object().into_iter().flatten() {
+        if kind != "functionDeclarations" {
+            request.needs(format!("{name}.{kind}"));
+            continue;
+        }
+        for function in value.as_array().into_iter().flatten() {
+            let schema = [&function["parametersJsonSchema"], &function["parameters"]];
+            let schema = schema.into_iter().find(|schema| !schema.is_null());
+            request.tools.push(Tool {
+                name: function["name"].as_str().unwrap_or_default().to_owned(),
+                description: function["description"].as_str().map(str::to_owned),
+                parameters: schema.map(json_schema).unwrap_or_default(),
+                strict: None,
+            });
+        }
+    }
+}
+
+/// Gemini's own schemas write their types in capitals.
+fn json_schema(schema: &Value) -> Value {
+    match schema {
+        Value::Object(fields) => {
+            let field = |(name, value): (&String, &Value)| match (name.as_str(), value) {
+                ("type", Value::String(kind)) => (name.clone(), kind.to_ascii_lowercase().into()),
+                ("enum" | "required" | "default" | "const" | "examples", value) => (name.clone(), value.clone()),
+                (_, value) => (name.clone(), json_schema(value)),
+            };
+            fields.iter().map(field).collect::<Map<_, _>>().into()
+        }
+        Value::Array(list) => list.iter().map(json_schema).collect(),
+        other => other.clone(),
+    }
+}
+
+/// A request of another dialect, in this one.
+pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> {
+    let mut dropped = Vec::new();
+    let system: Vec<Value> = request
+        .messages
+        .iter()
+        .filter(|message| message.role == Role::System)
+        .map(|message| json!({ "text": message.all_text() }))
+        .collect();
+    let mut body = json!({ "contents": contents_json(request, model) });
+    if !system.is_empty() {
+        body["systemInstruction"] = json!({ "parts": system });
+    }
+    if !request.tools.is_empty() {
+        let functions: Vec<Value> = request.tools.iter().map(tool_json).collect();
+        body["tools"] = json!([{ "functionDeclarations": functions }]);
+        if let Some(choice) = &request.tool_choice {
+            let calling = match choice {
+                ToolChoice::Auto => json!({ "mode": "AUTO" }),
+                ToolChoice::None => json!({ "mode": "NONE" }),
+                ToolChoice::Required => json!({ "mode": "ANY" }),
+                ToolChoice::Named(name) => json!({ "mode": "ANY", "allowedFunctionNames": [name] }),
+            };
+            body["toolConfig"] = json!({ "functionCallingConfig": calling });
+        }
+        if request.parallel_tool_calls == Some(false) {
+            dropped.push("parallel_tool_calls".to_owned());
+        }
+    }
+    if request.user.is_some() {
+        dropped.push("user".to_owned());
+    }
+    let config = config_json(request);
+    if !config.is_empty() {
+        body["generationConfig"] = config.into();
+    }
+    Ok(Written { body: body.to_string().into(), dropped })
+}
+
+fn config_json(request: &Request) -> Map<String, Value> {
+    let sampling = &request.sampling;
+    let mut config = Map::new();
+    for (name, value) in [
+        ("maxOutputTokens", request.max_tokens.map(Value::from)),
+        ("temperature", sampling.temperature.map(Value::from)),
+        ("topP", sampling.top_p.map(Value::from)),
+        ("topK", sampling.top_k.map(Value::from)),
+        ("seed", sampling.seed.map(Value::from)),
+        ("presencePenalty", sampling.presence_penalty.map(Value::from)),
+        ("frequencyPenalty", sampling.frequency_penalty.map(Value::from)),
+        ("stopSequences", (!request.stop.is_empty()).then(|| json!(request.stop))),
+        ("responseMimeType", request.format.as_ref().map(|_| "application/json".into())),
+        (
+            "responseJsonSchema",
+            match &request.format {
+                Some(Format::Schema { schema, .. }) => Some(schema.clone()),
+                _ => None,
+            },
+        ),
+        (
+            "thinkingConfig",
+            request.reasoning.map(|reasoning| {
+                let budget = reasoning.budget.unwrap_or_else(|| reasoning.effort.budget());
+                json!({ "thinkingBudget": budget, "includeThoughts": reasoning.shown })
+            }),
+        ),
+    ] {
+        if let Some(value) = value {
+            config.insert(name.to_owned(), value);
+        }
+    }
+    config
+}
+
+/// What these models take for a seal when a call was another model's: without any they refuse it.
+const NO_SEAL: &str = "skip_thought_signature_validator";
+
+fn contents_json(request: &Request, model: &str) -> Vec<Value> {
+    let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
+    let turn = request.messages.iter().rposition(|message| message.role == Role::User).unwrap_or(0);
+    for (at, message) in request.messages.iter().enumerate() {
+        let role = match message.role {
+            Role::System => continue,
+            Role::User | Role::Tool => "user",
+            Role::Assistant => "model",
+        };
+        let needs_seal = at > turn && model.contains("gemini-3");
+        let parts = parts_json(&message.parts, request, needs_seal);
+        match turns.last_mut() {
+            Some((last, said)) if *last == role => said.extend(parts),
+            _ => turns.push((role, parts)),
+        }
+    }
+    let turns = turns.into_iter().filter(|(_, parts)| !parts.is_empty());
+    turns.map(|(role, parts)| json!({ "role": role, "parts": parts })).collect()
+}
+
+fn parts_json(parts: &[Part], request: &Request, needs_seal: bool) -> Vec<Value> {
+    let mut out: Vec<Value> = Vec::new();
+    let mut seal: Option<&str> = None;
+    let mut sealed = !needs_seal;
+    for part in parts {
+        let mut value = match part {
+            // A seal before it is that of what follows.
+            Part::Text(text) | Part::Refusal(text) if text.is_empty() => continue,
+            Part::Text(text) | Part::Refusal(text) => json!({ "text": text }),
+            Part::Image(Image::Data { media_type, base64 }) => {
+                json!({ "inlineData": { "mimeType": media_type, "data": base64 } })
+            }
+            Part::Image(Image::Url(url)) => json!({ "fileData": { "fileUri": url, "mimeType": media_type(url) } }),
+            Part::Reasoning { state: Some(State { origin: Origin::Gemini, value }), .. } => {
+                seal = Some(value);
+                continue;
+            }
+            // What it thought is nothing that it wants back in words.
+            Part::Reasoning { .. } => continue,
+            Part::ToolCall { name, arguments, .. } => {
+                let mut call = json!({ "functionCall": { "name": name, "args": tools::object(arguments) } });
+                if !std::mem::replace(&mut sealed, true) && seal.is_none() {
+                    call["thoughtSignature"] = NO_SEAL.into();
+                }
+                call
+            }
+            Part::ToolResult { id, content, error } => {
+                let key = if *error { "error" } else { "output" };
+                let response = json!({ key: text_of(content) });
+                out.push(json!({ "functionResponse": { "name": called(request, id), "response": response } }));
+                let images = content.iter().filter(|part| matches!(part, Part::Image(_))).cloned();
+                out.extend(parts_json(&images.collect::<Vec<_>>(), request, false));
+                continue;
+            }
+        };
+        if let Some(seal) = seal.take() {
+            value["thoughtSignature"] = seal.into();
+        }
+        out.push(value);
+    }
+    if let Some(seal) = seal {
+        out.push(json!({ "text": "", "thoughtSignature": seal }));
+    }
+    out
+}
+
+/// The name of the function that was called with that id: results go by it.
+fn called<'a>(request: &'a Request, result: &'a str) -> &'a str {
+    let parts = request.messages.iter().flat_map(|message| &message.parts);
+    let mut calls = parts.filter_map(|part| match part {
+        Part::ToolCall { id, name, .. } if id == result => Some(name.as_str()),
+        _ => None,
+    });
+    calls.next_back().unwrap_or(result)
+}
+
+fn media_type(url: &str) -> &'static str {
+    let path = url.split(['?', '#']).next().unwrap_or(url).to_ascii_lowercase();
+    match path.rsplit('.').next() {
+        Some("png") => "image/png",
+        Some("gif") => "image/gif",
+        Some("webp") => "image/webp",
+        Some("heic") => "image/heic",
+        _ => "image/jpeg",
+    }
+}
+
+fn tool_json(tool: &Tool) -> Value {
+    let mut value = json!({ "name": tool.name });
+    if let Some(description) = &tool.description {
+        value["description"] = description.as_str().into();
+    }
+    if !tool.parameters.is_null() {
+        value["parametersJsonSchema"] = tool.parameters.clone();
+    }
+    value
+}

@@ -1,0 +1,316 @@
+//! Reads an upstream's Responses stream.
+//!
+//! Items are told apart by their place in the output: one gateway gives every event of an item another id. What an
+//! upstream did not say in pieces is said when the item, or the answer, is whole.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::answer::{arguments, item_events, state};
+use super::{citation, finish_reason, usage};
+use crate::dialect::{DONE, Position, Seen, Sink, emit, openai_chat};
+use crate::event::Event;
+use crate::failure::Failure;
+
+/// The state of one stream.
+#[derive(Debug, Default)]
+pub(super) struct EventReader {
+    /// The answer's id, as the upstream gave it.
+    id: String,
+    /// The number of the next event.
+    next: u64,
+    items: Vec<Item>,
+    calls: u32,
+    done: bool,
+    /// An error that the end of the stream, or `response.failed`, will tell.
+    failing: Option<Told>,
+}
+
+/// What an `error` event said.
+#[derive(Debug, Clone)]
+struct Told {
+    message: String,
+    kind: Option<String>,
+    code: Option<String>,
+}
+
+#[derive(Debug)]
+struct Item {
+    /// Its place in the output, or, where that is not said, its id.
+    key: Key,
+    /// The call's place among the calls, if it is one.
+    call: Option<u32>,
+    /// Whether anything of it came in pieces.
+    said: bool,
+    ended: bool,
+    /// Which kind of event its reasoning came in: some say it in two.
+    thought: Option<&'static str>,
+}
+
+#[derive(Debug, PartialEq, Eq, Clone)]
+enum Key {
+    Place(u64),
+    Id(String),
+}
+
+#[derive(Deserialize)]
+struct Payload<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    sequence_number: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output_index: Option<&'a RawValue>,
+    #[serde(borrow)]
+    item_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    delta: Option<&'a RawValue>,
+    #[serde(borrow)]
+    item: Option<&'a RawValue>,
+    #[serde(borrow)]
+    response: Option<&'a RawValue>,
+    #[serde(borrow)]
+    annotation: Option<&'a RawValue>,
+    #[serde(borrow)]
+    arguments: Option<&'a RawValue>,
+    #[serde(borrow)]
+    summary_index: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
+
+impl crate::dialect::EventReader for EventReader {
+    fn read(&mut self, data: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
+        let mut seen = Seen::default();
+        if data.trim_ascii() == DONE {
+            // Nothing of this dialect's, but some send it.
+            return Ok(seen);
+        }
+        let payload: Payload<'_> = serde_json::from_slice(data)
+            .map_err(|e| Failure::BadPayload { expected: "a Responses event", source: e.into() })?;
+        let number = payload.sequence_number.and_then(|raw| raw.get().parse::<u64>().ok());
+        self.next = number.map_or(self.next, |number| number.saturating_add(1));
+        let kind = payload.kind.as_deref().unwrap_or_default();
+        seen.known = !kind.is_empty();
+        seen.said = kind.ends_with(".delta");
+        match kind {
+            "response.created" => {
+                value(payload.response)["id"].as_str().unwrap_or_default().clone_into(&mut self.id);
+            }
+            "response.completed" | "response.incomplete" => self.completed(&payload, &mut seen, &mut sink),
+            "response.failed" | "response.cancelled" => {
+                let error = self.failing.take().map(Told::failure);
+                let own = || openai_chat::error_value(&value(payload.response)["error"].to_string());
+                seen.error = error.or_else(own).or_else(|| Some(unnamed(kind)));
+                seen.told = true;
+            }
+            "error" => {
+                // Nested, as it really comes, or flat, as the types have it.
+                let raw = payload.error.filter(|raw| raw.get() != "null");
+                let json = raw.map_or_else(|| String::from_utf8_lossy(data).into_owned(), |raw| raw.get().to_owned());
+                let failure = openai_chat::error_value(&json).unwrap_or_else(|| unnamed(kind));
+                self.failing = Told::of(failure);
+            }
+            _ if sink.is_some() => self.piece(kind, &payload, &mut sink),
+            _ => {}
+        }
+        Ok(seen)
+    }
+
+    fn error(&self, data: &[u8]) -> Option<Failure> {
+        // A payload under `event: error` is read as any other; only what can't be is an error by its name alone.
+        match serde_json::from_slice::<Value>(data) {
+            Ok(value) if value["type"].is_string() => None,
+            Ok(value) if !value["error"].is_null() => openai_chat::error_value(&value["error"].to_string()),
+            _ => openai_chat::read_error(data),
+        }
+    }
+
+    fn end(&mut self, _sink: Sink<'_>) -> Result<(), Failure> {
+        match self.failing.take() {
+            Some(told) => Err(told.failure()),
+            None if self.done => Ok(()),
+            None => Err(Failure::UpstreamTruncated { missing: "it has no response.completed" }),
+        }
+    }
+
+    fn position(&self) -> Position<'_> {
+        Position { id: &self.id, next: self.next }
+    }
+}
+
+impl Told {
+    fn of(failure: Failure) -> Option<Self> {
+        match failure {
+            Failure::UpstreamError { message, kind, code } => Some(Self { message, kind, code }),
+            _ => None,
+        }
+    }
+
+    fn failure(self) -> Failure {
+        Failure::UpstreamError { message: self.message, kind: self.kind, code: self.code }
+    }
+}
+
+fn unnamed(kind: &str) -> Failure {
+    Failure::UpstreamError { message: format!("the upstream said {kind}"), kind: None, code: None }
+}
+
+impl EventReader {
+    fn completed(&mut self, payload: &Payload<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
+        self.done = true;
+        seen.done = true;
+        let response = value(payload.response);
+        if sink.is_some() && self.items.is_empty() {
+            for item in response["output"].as_array().into_iter().flatten() {
+                item_events(item, &mut self.calls, sink);
+            }
+        }
+        for item in &mut self.items {
+            if let (Some(index), false) = (item.call, std::mem::replace(&mut item.ended, true)) {
+                emit(sink, Event::ToolEnd { index });
+            }
+        }
+        seen.usage = usage(&response["usage"]);
+        if let Some(usage) = seen.usage {
+            emit(sink, Event::Usage(usage));
+        }
+        emit(sink, Event::Finish(finish_reason(&response, self.calls > 0)));
+    }
+
+    fn piece(&mut self, kind: &str, payload: &Payload<'_>, sink: &mut Sink<'_>) {
+        let key = match payload.output_index.and_then(|raw| raw.get().parse().ok()) {
+            Some(place) => Key::Place(place),
+            None => Key::Id(payload.item_id.and_then(string).unwrap_or_default().into_owned()),
+        };
+        let delta = || payload.delta.and_then(string).filter(|delta| !delta.is_empty());
+        match kind {
+            "response.output_item.added" => {
+                let item = value(payload.item);
+                self.add(key, &item, sink);
+            }
+            "response.output_item.done" => self.item_done(key, &value(payload.item), sink),
+            "response.output_text.delta" => {
+                if let Some(text) = delta() {
+                    self.item(key).said = true;
+                    emit(sink, Event::Text(text));
+                }
+            }
+            "response.refusal.delta" => {
+                if let Some(text) = delta() {
+                    self.item(key).said = true;
+                    emit(sink, Event::Refusal(text));
+                }
+            }
+            "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
+                let kind = if kind.contains("summary") { "summary" } else { "text" };
+                let item = self.item(key);
+                if *item.thought.get_or_insert(kind) == kind
+                    && let Some(text) = delta()
+                {
+                    item.said = true;
+                    emit(sink, Event::Reasoning(text));
+                }
+            }
+            "response.reasoning_summary_part.added" => {
+                let first = payload.summary_index.is_none_or(|raw| raw.get() == "0");
+                if !first && self.item(key).said {
+                    emit(sink, Event::Reasoning("\n\n".into()));
+                }
+            }
+            "response.function_call_arguments.delta" => {
+                let item = self.item(key);
+                if let (Some(index), Some(fragment), false) = (item.call, delta(), item.ended) {
+                    item.said = true;
+                    emit(sink, Event::ToolArguments { index, fragment });
+                }
+            }
+            "response.function_call_arguments.done" => {
+                let whole = payload.arguments.and_then(string).unwrap_or_default();
+                self.call_done(key, &whole, sink);
+            }
+            "response.output_text.annotation.added" => {
+                if let Some(cited) = citation(&value(payload.annotation)) {
+                    emit(sink, Event::Citation(cited));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn item(&mut self, key: Key) -> &mut Item {
+        let at = self.items.iter().position(|item| item.key == key).unwrap_or_else(|| {
+            self.items.push(Item { key, call: None, said: false, ended: false, thought: None });
+            self.items.len() - 1
+        });
+        &mut self.items[at]
+    }
+
+    fn add(&mut self, key: Key, item: &Value, sink: &mut Sink<'_>) {
+        // Where the place is not said, the item's own id is what its events name.
+        let key = match key {
+            Key::Id(_) => Key::Id(item["id"].as_str().unwrap_or_default().to_owned()),
+            place => place,
+        };
+        let is_call = matches!(item["type"].as_str(), Some("function_call" | "custom_tool_call"));
+        let index = self.calls;
+        let known = self.item(key);
+        if !is_call || known.call.is_some() {
+            return;
+        }
+        known.call = Some(index);
+        self.calls += 1;
+        let text = |name: &str| item[name].as_str().unwrap_or_default();
+        emit(sink, Event::ToolCall { index, id: text("call_id").into(), name: text("name").into() });
+    }
+
+    fn call_done(&mut self, key: Key, whole: &str, sink: &mut Sink<'_>) {
+        let item = self.item(key);
+        let Some(index) = item.call.filter(|_| !item.ended) else { return };
+        item.ended = true;
+        if !item.said && !whole.is_empty() {
+            emit(sink, Event::ToolArguments { index, fragment: whole.into() });
+        }
+        emit(sink, Event::ToolEnd { index });
+    }
+
+    fn item_done(&mut self, key: Key, item: &Value, sink: &mut Sink<'_>) {
+        let key = match key {
+            Key::Id(_) => Key::Id(item["id"].as_str().unwrap_or_default().to_owned()),
+            place => place,
+        };
+        match item["type"].as_str() {
+            Some("function_call" | "custom_tool_call") => {
+                self.add(key.clone(), item, sink);
+                self.call_done(key, &arguments(item), sink);
+            }
+            Some("message") if !self.item(key.clone()).said => {
+                self.item(key).said = true;
+                item_events(item, &mut self.calls, sink);
+            }
+            Some("reasoning") => {
+                if !std::mem::replace(&mut self.item(key).said, true) {
+                    item_events(item, &mut self.calls, sink);
+                } else if let Some(state) = state(item) {
+                    emit(sink, Event::State(state));
+                }
+            }
+            _ => {
+                self.item(key);
+            }
+        }
+    }
+}
+
+fn value(raw: Option<&RawValue>) -> Value {
+    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+}
+
+fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    serde_json::from_str::<Text<'_>>(raw.get()).ok().map(|text| text.0)
+}

@@ -1,0 +1,109 @@
+//! What dialects share about tool calls: when arguments are whole, and which ids fit where.
+
+use std::borrow::Cow;
+
+/// Follows arguments as they come in pieces, to know when their JSON is whole.
+#[derive(Debug, Default)]
+pub(super) struct Arguments {
+    depth: u32,
+    in_string: bool,
+    escaped: bool,
+    begun: bool,
+}
+
+impl Arguments {
+    /// Takes the next piece; true once the object or array that they are is closed.
+    pub(super) fn push(&mut self, fragment: &str) -> bool {
+        for byte in fragment.bytes() {
+            if self.in_string {
+                match byte {
+                    _ if self.escaped => self.escaped = false,
+                    b'\\' => self.escaped = true,
+                    b'"' => self.in_string = false,
+                    _ => {}
+                }
+                continue;
+            }
+            match byte {
+                b'"' => self.in_string = true,
+                b'{' | b'[' => {
+                    self.begun = true;
+                    self.depth += 1;
+                }
+                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+        self.begun && self.depth == 0 && !self.in_string
+    }
+}
+
+/// Arguments as an object, where a dialect has them so: none, and `null`, are an empty one; what is no object is kept as
+/// its text, so that nothing is lost.
+pub(super) fn object(arguments: &str) -> serde_json::Value {
+    use serde_json::{Value, json};
+    match serde_json::from_str(arguments) {
+        Ok(value @ Value::Object(_)) => value,
+        Ok(Value::Null) => json!({}),
+        _ if arguments.trim_ascii().is_empty() => json!({}),
+        _ => json!({ "arguments": arguments }),
+    }
+}
+
+/// Arguments as an object, if they are one: what was cut off is no call that anyone should run.
+pub(super) fn whole_object(arguments: &str) -> Option<serde_json::Value> {
+    let value = object(arguments);
+    let made_up = value.get("arguments").is_some_and(|inner| inner == arguments);
+    (!made_up).then_some(value)
+}
+
+/// Arguments as JSON text: none are `{}`.
+pub(super) fn text(arguments: &str) -> &str {
+    if arguments.trim_ascii().is_empty() { "{}" } else { arguments }
+}
+
+/// An id of at most `longest` of `[A-Za-z0-9_-]`. One that does not fit becomes another, the same every time, so that a
+/// call and its result still meet.
+pub(super) fn fit_id(id: &str, longest: usize) -> Cow<'_, str> {
+    let fits = !id.is_empty()
+        && id.len() <= longest
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    if fits {
+        return id.into();
+    }
+    // FNV-1a, 128 bits.
+    let hash = id.bytes().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |hash, byte| {
+        (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+    });
+    format!("call_{hash:032x}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_whole_when_they_close() {
+        for (pieces, whole) in [
+            (&["{", "}"][..], &[false, true][..]),
+            (&["{\"a\": \"}", "\\\"", "\"", "}"], &[false, false, false, true]),
+            (&["", " ", "{\"a\":[", "{}]", "}"], &[false, false, false, false, true]),
+            (&["null"], &[false]),
+        ] {
+            let mut arguments = Arguments::default();
+            let got: Vec<bool> = pieces.iter().map(|piece| arguments.push(piece)).collect();
+            assert_eq!(got, whole, "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn an_id_that_fits_stays_and_another_is_mapped_the_same_every_time() {
+        assert_eq!(fit_id("call_1-a", 40), "call_1-a");
+        let long = "x".repeat(65);
+        for odd in ["", "a.b", &long] {
+            let id = fit_id(odd, 64).into_owned();
+            assert!(id.len() <= 40 && id.starts_with("call_") && id == fit_id(odd, 64), "{id}");
+        }
+        assert_ne!(fit_id("a.b", 64), fit_id("a:b", 64));
+    }
+}

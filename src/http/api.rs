@@ -1,0 +1,33 @@
+//! The endpoints of other people's APIs: one handler for all of them, told which dialect it speaks.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::Response;
+
+use super::Shared;
+use super::asked::Asked;
+use super::body::{self, Format};
+use super::error::Refused;
+use super::respond::respond;
+use crate::dialect::Dialect;
+
+type Answered = Pin<Box<dyn Future<Output = Result<Response, Refused>> + Send>>;
+
+/// A handler of that dialect, streaming or not. Query parameters that are not ours are let be: some SDKs send their own.
+pub(super) fn handler(
+    dialect: &'static Dialect,
+    route: &'static str,
+) -> impl Fn(State<Arc<Shared>>, Uri, Asked, Body) -> Answered + Clone + Send + Sync + 'static {
+    move |State(shared), uri, asked, body| {
+        Box::pin(async move {
+            body::format(&asked.headers, &[Format::Json])?;
+            let request = dialect.client.read(body::read(body, &shared).await?, uri.path())?;
+            respond(&shared, route, dialect, request, asked).await
+        })
+    }
+}

@@ -1,0 +1,10 @@
+//! Dialects as bytes in and bytes out, without a network: every one against every other.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
+
+mod golden;
+mod hostile;
+mod properties;
+mod recordings;
+mod said;
+mod table;
