@@ -126,38 +126,24 @@ fn counted(usage: Option<Usage>) -> Option<Usage> {
 
 /// What a dialect can't say: the whole list, and nothing else may be lost.
 fn losses(said: &mut Said, dialect: &Dialect) {
-    match dialect.name {
-        "openai-chat" | "openai-responses" => {
-            // The finish reason of a stop sequence is that of any end.
-            if said.finish == Some(FinishReason::StopSequence) {
-                said.finish = Some(FinishReason::Stop);
-            }
-        }
-        "anthropic" => {
-            // Refusals are text, and the reason says what they are.
-            refusals_are_text(said);
-        }
-        "gemini" => {
-            refusals_are_text(said);
-            if said.finish == Some(FinishReason::StopSequence) {
-                said.finish = Some(FinishReason::Stop);
-            }
-            // A source is told once.
-            let mut once = Vec::new();
-            said.citations.retain(|cited| {
-                !once.contains(cited) && {
-                    once.push(cited.clone());
-                    true
-                }
-            });
-        }
-        _ => {}
+    // Only Anthropic tells the end at a stop sequence from any other.
+    if dialect.name != "anthropic" && said.finish == Some(FinishReason::StopSequence) {
+        said.finish = Some(FinishReason::Stop);
     }
-}
-
-fn refusals_are_text(said: &mut Said) {
-    if !said.refusal.is_empty() && said.finish == Some(FinishReason::Stop) {
+    // Where refusals are text, the reason says what they are.
+    let refuses = matches!(dialect.name, "openai-chat" | "openai-responses");
+    if !refuses && !said.refusal.is_empty() && said.finish == Some(FinishReason::Stop) {
         said.finish = Some(FinishReason::ContentFilter);
+    }
+    if dialect.name == "gemini" {
+        // A source is told once.
+        let mut once = Vec::new();
+        said.citations.retain(|cited| {
+            !once.contains(cited) && {
+                once.push(cited.clone());
+                true
+            }
+        });
     }
 }
 

@@ -23,7 +23,11 @@ MOCKS = [
     "mock-break",
     "mock-stall",
     "mock-tool",
+    "mock-parallel",
     "mock-think",
+    "mock-refusal",
+    "mock-length",
+    "mock-filter",
 ]
 
 

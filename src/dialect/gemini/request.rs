@@ -192,13 +192,22 @@ fn parts(request: &mut Request, name: &str, list: &Value, calls: &mut Vec<(Strin
             continue;
         }
         if let Some(state) = state {
-            parts.push(Part::Reasoning { text: String::new(), state: Some(state) });
+            // It seals the thoughts before it, which come back as they were streamed: in pieces.
+            let mut text = String::new();
+            while let Some(Part::Reasoning { text: piece, state: None }) = parts.last() {
+                text.insert_str(0, piece);
+                parts.pop();
+            }
+            parts.push(Part::Reasoning { text, state: Some(state) });
         }
         let (inline, file) = (&part["inlineData"], &part["fileData"]);
         let is_image = |data: &Value| data["mimeType"].as_str().is_some_and(|mime| mime.starts_with("image/"));
         let (call, result) = (&part["functionCall"], &part["functionResponse"]);
         if let Some(text) = text {
-            parts.push(Part::Text(text.to_owned()));
+            // Google's own client plays its last, empty part back.
+            if !text.is_empty() {
+                parts.push(Part::Text(text.to_owned()));
+            }
         } else if let (true, Some(data)) = (is_image(inline), inline["data"].as_str()) {
             let media_type = inline["mimeType"].as_str().unwrap_or_default().to_owned();
             parts.push(Part::Image(Image::Data { media_type, base64: data.to_owned() }));

@@ -233,7 +233,7 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
         match message.role {
             Role::System => messages.push(json!({ "role": "system", "content": message.all_text() })),
             Role::User => messages.push(json!({ "role": "user", "content": content_json(&message.parts) })),
-            Role::Assistant => messages.push(assistant(&message.parts, at > turn)),
+            Role::Assistant => messages.extend(assistant(&message.parts, at > turn)),
             Role::Tool => tool_results(&message.parts, &mut messages, &mut dropped),
         }
     }
@@ -311,7 +311,8 @@ fn content_json(parts: &[Part]) -> Value {
     parts.iter().filter_map(part).collect()
 }
 
-fn assistant(parts: &[Part], current: bool) -> Value {
+/// An assistant's message; none if all that it says is nothing to this upstream.
+fn assistant(parts: &[Part], current: bool) -> Option<Value> {
     let text = text_of(parts);
     let mut message = json!({ "role": "assistant", "content": text });
     let mut calls = Vec::new();
@@ -349,7 +350,10 @@ fn assistant(parts: &[Part], current: bool) -> Value {
     } else if !thought.is_empty() {
         message["reasoning_content"] = thought.into();
     }
-    message
+    let says = |name: &str| message.get(name).is_some();
+    let empty =
+        text.is_empty() && !["tool_calls", "refusal", "reasoning_details", "reasoning_content"].into_iter().any(says);
+    (!empty).then_some(message)
 }
 
 /// A message for each result; their images, which no tool message can hold, in a user's right after.
