@@ -126,14 +126,14 @@ fn counted(usage: Option<Usage>) -> Option<Usage> {
 
 /// What a dialect can't say: the whole list, and nothing else may be lost.
 fn losses(said: &mut Said, dialect: &Dialect) {
-    // Only Anthropic tells the end at a stop sequence from any other.
-    if dialect.name != "anthropic" && said.finish == Some(FinishReason::StopSequence) {
-        said.finish = Some(FinishReason::Stop);
-    }
     // Where refusals are text, the reason says what they are.
     let refuses = matches!(dialect.name, "openai-chat" | "openai-responses");
     if !refuses && !said.refusal.is_empty() && said.finish == Some(FinishReason::Stop) {
         said.finish = Some(FinishReason::ContentFilter);
+    }
+    // Only Anthropic tells the end at a stop sequence from any other.
+    if dialect.name != "anthropic" && said.finish == Some(FinishReason::StopSequence) {
+        said.finish = Some(FinishReason::Stop);
     }
     if dialect.name == "gemini" {
         // A source is told once.
@@ -157,7 +157,7 @@ fn spoken(events: &[Event<'_>]) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_written_in_a_dialect_reads_back(
