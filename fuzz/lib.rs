@@ -62,6 +62,7 @@ pub fn stream(dialect: &Dialect, data: &[u8]) {
                 let seen = reader.read(&data, Some(&mut |_| {})).expect("what we write can be read");
                 if seen.error.as_ref().is_some_and(|error| error.to_string().contains("MALFORMED_FUNCTION_CALL")) {
                     // A call whose arguments are no object, where they must be one.
+                    ended = false;
                     break;
                 }
                 assert!(seen.error.is_none(), "{:?}", seen.error);

@@ -1,10 +1,11 @@
 //! Reading a request's JSON: bounded, and with errors that say what, where, and what would be right.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -60,6 +61,32 @@ pub fn unknown(what: &str, name: &str, known: &[&str]) -> Failure {
 #[derive(Debug)]
 pub struct Fields<'a>(BTreeMap<String, &'a RawValue>);
 
+/// A field that is there twice means one thing to us and another to whoever reads it next, so it is refused.
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Once;
+        impl<'de> Visitor<'de> for Once {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields = BTreeMap::new();
+                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                    if fields.contains_key(&name) {
+                        return Err(serde::de::Error::custom(format!("the field `{}` is there twice", excerpt(&name))));
+                    }
+                    fields.insert(name, value);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Once)
+    }
+}
+
 impl<'a> Fields<'a> {
     /// Reads a body, which must be an object.
     ///
@@ -67,7 +94,7 @@ impl<'a> Fields<'a> {
     ///
     /// As [`read`].
     pub fn read(body: &'a [u8]) -> Result<Self, Failure> {
-        read(body).map(Self)
+        read(body)
     }
 
     /// One field as it stands.

@@ -165,6 +165,7 @@ fn wrong_fields_are_named() {
         ("{", "not JSON"),
         ("", "empty"),
         ("[]", "does not fit"),
+        (r#"{"model":"a","messages":[],"model":"b"}"#, "`model` is there twice"),
         (&*format!("{{\"a\":{}", "[".repeat(10_000)), "nested deeper"),
     ] {
         let failure = request::read(Bytes::from(body.to_owned())).unwrap_err().to_string();
