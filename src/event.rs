@@ -140,11 +140,15 @@ pub enum Origin {
     AnthropicRedacted,
     /// A reasoning item of OpenAI Responses: its id, a space, its encrypted content.
     OpenAiResponses,
-    /// A detail of a Chat Completions gateway, as JSON; empty where there is none and only the text goes back.
+    /// A detail of a Chat Completions gateway, as JSON; or the name of the field that the text goes back in; or nothing,
+    /// where nothing goes back.
     OpenAiChat,
     /// A Gemini thought signature: it belongs to the part that follows.
     Gemini,
 }
+
+/// How every seal begins that [`State::packed`] writes.
+pub const SEAL_MARK: &str = "tokenrill.";
 
 impl Origin {
     const ALL: [(Origin, &'static str); 5] = [

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::{Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written};
+use super::{Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written, json};
 use crate::event::{FinishReason, Origin, State, Usage};
 use crate::failure::{Failure, Kind};
 use crate::request::{Request, Task};
@@ -94,7 +94,9 @@ impl UpstreamSide for Gemini {
 
     /// The model stands in the path, not in the body.
     fn same(&self, request: &Request, _model: &str) -> Result<Bytes, Failure> {
-        Ok(request.body.clone())
+        // The mark in base64.
+        let foreign = |seal: &str| unseal(seal).origin != Origin::Gemini;
+        Ok(json::without_foreign_seals(&request.body, "dG9rZW5yaWxs", foreign))
     }
 
     fn write(&self, request: &Request, model: &str) -> Result<Written, Failure> {
@@ -160,7 +162,7 @@ fn usage_json(usage: &Usage) -> Value {
     let mut value = json!({
         "promptTokenCount": usage.input,
         "candidatesTokenCount": usage.output - reasoning.unwrap_or(0),
-        "totalTokenCount": usage.input + usage.output,
+        "totalTokenCount": usage.input.saturating_add(usage.output),
     });
     if let Some(cached) = usage.cached {
         value["cachedContentTokenCount"] = cached.into();

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::event::SEAL_MARK;
 use crate::failure::Failure;
 use crate::nearest::nearest;
 use crate::request::Request;
@@ -142,6 +143,37 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// What a client sends back of thoughts that were sealed elsewhere, taken out of its body: an upstream of its own dialect
+/// would take the seal for one of its own, and refuse it. A body without any stays what it is, byte for byte.
+#[must_use]
+pub fn without_foreign_seals(body: &Bytes, mark: &str, is_foreign: fn(&str) -> bool) -> Bytes {
+    if memchr::memmem::find(body, mark.as_bytes()).is_none() {
+        return body.clone();
+    }
+    let Ok(mut value) = serde_json::from_slice::<Value>(body) else { return body.clone() };
+    unseal(&mut value, is_foreign);
+    value.to_string().into()
+}
+
+fn unseal(value: &mut Value, is_foreign: fn(&str) -> bool) {
+    let foreign = |value: &Value| value.as_str().is_some_and(is_foreign);
+    match value {
+        Value::Array(list) => {
+            // A block, an item or a detail goes with its seal.
+            let sealed =
+                |value: &Value| ["signature", "encrypted_content", "data"].iter().any(|name| foreign(&value[*name]));
+            list.retain(|value| !sealed(value));
+            list.iter_mut().for_each(|value| unseal(value, is_foreign));
+        }
+        Value::Object(fields) => {
+            // A part outlives its own.
+            fields.retain(|name, value| name != "thoughtSignature" && name != "thought_signature" || !foreign(value));
+            fields.values_mut().for_each(|value| unseal(value, is_foreign));
+        }
+        _ => {}
+    }
+}
+
 /// The client's own body, with another model's name.
 ///
 /// # Errors
@@ -153,10 +185,10 @@ pub fn with_model(request: &Request, model: &str) -> Result<Bytes, Failure> {
         #[serde(borrow)]
         model: &'a RawValue,
     }
+    let body = &without_foreign_seals(&request.body, SEAL_MARK, |seal| seal.starts_with(SEAL_MARK));
     if request.model.as_deref() == Some(model) {
-        return Ok(request.body.clone());
+        return Ok(body.clone());
     }
-    let body = &request.body;
     let raw = serde_json::from_slice::<Model<'_>>(body).map_err(|e| Failure::Internal(e.into()))?.model.get();
     // The raw value is a slice of the body: where it lies there is where the new name goes.
     let start = (raw.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);

@@ -2,19 +2,24 @@
 //! speak it.
 
 mod answer;
+mod error;
 mod reader;
 mod request;
+mod usage;
 mod writer;
 
 pub use reader::EventReader;
 pub use writer::EventWriter;
 
+pub(super) use error::{error_body, error_message, error_type, error_value, read_error};
+use usage::usage_json;
+
 use bytes::Bytes;
 use serde_json::json;
 
 use super::{Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written};
-use crate::event::{Citation, FinishReason, Usage};
-use crate::failure::{Failure, Kind};
+use crate::event::{Citation, FinishReason};
+use crate::failure::Failure;
 use crate::request::{Request, Task};
 
 /// OpenAI Chat Completions.
@@ -80,47 +85,6 @@ fn answer_id(answering: &Answering) -> String {
     format!("chatcmpl-{}", answering.id)
 }
 
-/// The error body: `{"error": {"message", "type", "param", "code"}}`.
-pub(super) fn error_body(failure: &Failure) -> Vec<u8> {
-    let body = json!({ "error": {
-        "message": failure.to_string(),
-        "type": error_type(failure),
-        "param": failure.param(),
-        "code": failure.code(),
-    }});
-    body.to_string().into_bytes()
-}
-
-/// OpenAI's `type` of an error.
-pub(super) fn error_type(failure: &Failure) -> &'static str {
-    match failure.kind() {
-        Kind::InvalidRequest | Kind::NotFound | Kind::TooLarge | Kind::Authentication => "invalid_request_error",
-        Kind::RateLimit => "rate_limit_exceeded",
-        Kind::Billing => "insufficient_quota",
-        Kind::Permission => "permission_error",
-        Kind::Overloaded | Kind::Timeout | Kind::Server => "server_error",
-    }
-}
-
-/// Reads an error that came outside of a chunk.
-pub(super) fn read_error(data: &[u8]) -> Option<Failure> {
-    reader::error(&String::from_utf8_lossy(data))
-}
-
-/// Reads the value of an `error` field.
-pub(super) fn error_value(json: &str) -> Option<Failure> {
-    reader::error(json)
-}
-
-/// The message in an error body: `{"error": …}`, `{"message"}`, `{"detail"}`, or an error that is but a string.
-pub(super) fn error_message(body: &[u8]) -> Option<String> {
-    let value: serde_json::Value = serde_json::from_slice(body).ok()?;
-    // Gemini wraps its own in a list.
-    let value = if value.is_array() { &value[0] } else { &value };
-    let error = [&value["error"], &value["detail"]].into_iter().find(|v| !v.is_null()).unwrap_or(value);
-    [&error["message"], error, &value["message"]].into_iter().find_map(|v| v.as_str()).map(str::to_owned)
-}
-
 fn finish_reason(reason: FinishReason) -> &'static str {
     match reason {
         FinishReason::Stop | FinishReason::StopSequence => "stop",
@@ -128,24 +92,6 @@ fn finish_reason(reason: FinishReason) -> &'static str {
         FinishReason::ToolCalls => "tool_calls",
         FinishReason::ContentFilter => "content_filter",
     }
-}
-
-fn usage_json(usage: &Usage) -> serde_json::Value {
-    let mut value = json!({
-        "prompt_tokens": usage.input,
-        "completion_tokens": usage.output,
-        "total_tokens": usage.input + usage.output,
-    });
-    if let Some(cached) = usage.cached {
-        value["prompt_tokens_details"] = json!({ "cached_tokens": cached });
-    }
-    if let Some(written) = usage.cache_written {
-        value["prompt_tokens_details"]["cache_write_tokens"] = written.into();
-    }
-    if let Some(reasoning) = usage.reasoning {
-        value["completion_tokens_details"] = json!({ "reasoning_tokens": reasoning });
-    }
-    value
 }
 
 /// OpenAI's own SDK merges what bears the same index, and wants one.

@@ -8,7 +8,9 @@ mod writer;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written, openai_chat};
+use super::{
+    Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written, openai_chat, tools,
+};
 use crate::event::{Citation, FinishReason, Usage};
 use crate::failure::Failure;
 use crate::request::{Format, Request, Task, Tool, ToolChoice};
@@ -106,7 +108,7 @@ fn usage_json(usage: &Usage) -> Value {
         "input_tokens_details": { "cached_tokens": usage.cached.unwrap_or(0) },
         "output_tokens": usage.output,
         "output_tokens_details": { "reasoning_tokens": usage.reasoning.unwrap_or(0) },
-        "total_tokens": usage.input + usage.output,
+        "total_tokens": usage.input.saturating_add(usage.output),
     });
     if let Some(written) = usage.cache_written {
         value["input_tokens_details"]["cache_write_tokens"] = written.into();
@@ -179,12 +181,9 @@ fn format_json(format: Option<&Format>) -> Value {
 
 /// `strict` is always said: here it is on where nothing is, and another dialect's schemas need not fit it.
 fn tool_json(tool: &Tool) -> Value {
-    let parameters = match &tool.parameters {
-        Value::Null => json!({ "type": "object", "properties": {} }),
-        schema => schema.clone(),
-    };
     json!({
-        "type": "function", "name": tool.name, "description": tool.description, "parameters": parameters,
+        "type": "function", "name": tool.name, "description": tool.description,
+        "parameters": tools::schema(&tool.parameters),
         "strict": tool.strict.unwrap_or(false),
     })
 }

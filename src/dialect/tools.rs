@@ -57,6 +57,21 @@ pub(super) fn whole_object(arguments: &str) -> Option<serde_json::Value> {
     (!made_up).then_some(value)
 }
 
+/// A tool's schema, with what some upstreams insist on even where there is nothing to say.
+pub(super) fn schema(parameters: &serde_json::Value) -> serde_json::Value {
+    use serde_json::{Value, json};
+    let mut schema = if parameters.is_object() { parameters.clone() } else { json!({}) };
+    if let Value::Object(fields) = &mut schema {
+        if !["type", "$ref", "anyOf", "oneOf", "allOf"].iter().any(|name| fields.contains_key(*name)) {
+            fields.insert("type".to_owned(), "object".into());
+        }
+        if fields.get("type").is_some_and(|kind| kind == "object") && !fields.contains_key("properties") {
+            fields.insert("properties".to_owned(), json!({}));
+        }
+    }
+    schema
+}
+
 /// Arguments as JSON text: none are `{}`.
 pub(super) fn text(arguments: &str) -> &str {
     if arguments.trim_ascii().is_empty() { "{}" } else { arguments }

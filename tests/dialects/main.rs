@@ -7,4 +7,5 @@ mod hostile;
 mod properties;
 mod recordings;
 mod said;
+mod seals;
 mod table;

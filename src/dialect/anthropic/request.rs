@@ -195,8 +195,8 @@ fn image(source: &Value) -> Option<Image> {
 
 /// What is asked for when the client sets no limit: this dialect must have one.
 const MAX_TOKENS: u32 = 32_000;
-/// What an answer has besides the thinking, then.
-const ANSWER_TOKENS: u32 = 16_000;
+/// What of that is left for the answer when the model thinks.
+const ANSWER_TOKENS: u32 = 8_000;
 /// Less than this can't be thought with.
 const LEAST_BUDGET: u32 = 1024;
 
@@ -206,7 +206,7 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
     let system: Vec<String> =
         request.messages.iter().filter(|message| message.role == Role::System).map(Message::all_text).collect();
     let budget = thinking_budget(request, &mut dropped);
-    let limit = request.max_tokens.unwrap_or_else(|| budget.map_or(MAX_TOKENS, |budget| budget + ANSWER_TOKENS));
+    let limit = request.max_tokens.unwrap_or(MAX_TOKENS);
     let mut body = json!({
         "model": model, "max_tokens": limit, "messages": messages_json(request), "stream": request.stream,
     });
@@ -232,6 +232,7 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
     set("temperature", temperature.map(Value::from));
     match sampling.top_p {
         Some(p) if budget.is_some() && p < 0.95 => dropped.push(format!("top_p {p} (with thinking it is 0.95 to 1)")),
+        Some(_) if temperature.is_some() => dropped.push("top_p (beside a temperature)".to_owned()),
         p => set("top_p", p.map(Value::from)),
     }
     if budget.is_none() {
@@ -248,7 +249,11 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
             dropped.push(name.to_owned());
         }
     }
-    set("stop_sequences", (!request.stop.is_empty()).then(|| json!(request.stop)));
+    let (stop, blank): (Vec<&String>, Vec<&String>) = request.stop.iter().partition(|stop| !stop.trim().is_empty());
+    set("stop_sequences", (!stop.is_empty()).then(|| json!(stop)));
+    if !blank.is_empty() {
+        dropped.push("stop (of nothing but white space)".to_owned());
+    }
     set("metadata", request.user.as_ref().map(|user| json!({ "user_id": user })));
     if !request.tools.is_empty() {
         set("tools", Some(request.tools.iter().map(tool_json).collect()));
@@ -291,7 +296,7 @@ fn thinking_budget(request: &Request, dropped: &mut Vec<String>) -> Option<u32> 
     match request.max_tokens {
         Some(limit) if limit <= LEAST_BUDGET => refuse("the limit on tokens leaves no room for it"),
         Some(limit) => Some(budget.min(limit - 1).max(LEAST_BUDGET)),
-        None => Some(budget),
+        None => Some(budget.min(MAX_TOKENS - ANSWER_TOKENS)),
     }
 }
 
@@ -340,7 +345,7 @@ fn messages_json(request: &Request) -> Vec<Value> {
 
 fn block_json(part: &Part) -> Option<Value> {
     Some(match part {
-        Part::Text(text) | Part::Refusal(text) if text.is_empty() => return None,
+        Part::Text(text) | Part::Refusal(text) if text.trim().is_empty() => return None,
         Part::Text(text) | Part::Refusal(text) => json!({ "type": "text", "text": text }),
         Part::Image(Image::Url(url)) => json!({ "type": "image", "source": { "type": "url", "url": url } }),
         Part::Image(Image::Data { media_type, base64 }) => json!({
@@ -366,11 +371,7 @@ fn block_json(part: &Part) -> Option<Value> {
 }
 
 fn tool_json(tool: &Tool) -> Value {
-    let schema = match &tool.parameters {
-        Value::Null => json!({ "type": "object", "properties": {} }),
-        schema => schema.clone(),
-    };
-    let mut value = json!({ "name": tool.name, "input_schema": schema });
+    let mut value = json!({ "name": tool.name, "input_schema": tools::schema(&tool.parameters) });
     if let Some(description) = &tool.description {
         value["description"] = description.as_str().into();
     }

@@ -4,8 +4,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::reader::{Message, Reading, error, usage};
-use super::{citation_json, finish_reason, usage_json};
+use super::error::error_value;
+use super::reader::{Message, Reading};
+use super::usage::{usage, usage_json};
+use super::{citation_json, finish_reason};
 use crate::dialect::{Answer, Seen, Sink, emit, tools};
 use crate::event::Event;
 use crate::failure::Failure;
@@ -33,7 +35,7 @@ struct Choice<'a> {
 pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
     let body: Body<'_> = serde_json::from_slice(body)
         .map_err(|e| Failure::BadPayload { expected: "a Chat Completions answer", source: e.into() })?;
-    if let Some(failure) = body.error.and_then(|raw| error(raw.get())) {
+    if let Some(failure) = body.error.and_then(|raw| error_value(raw.get())) {
         return Err(failure);
     }
     let mut seen = Seen { done: true, usage: body.usage.and_then(usage), ..Seen::default() };

@@ -9,9 +9,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::error::error_value;
+use super::usage::usage;
 use crate::dialect::tools::Arguments;
 use crate::dialect::{DONE, FinishRule, Seen, Sink, emit};
-use crate::event::{Event, FinishReason, Origin, State, Usage};
+use crate::event::{Event, FinishReason, Origin, State};
 use crate::failure::Failure;
 
 /// The state of one stream: which answers (`n` of them) began and which have ended.
@@ -30,6 +32,8 @@ pub struct EventReader {
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     calls: Vec<Call>,
+    /// The field that the thought comes in which is not over: there its upstream will want it back.
+    thought: Option<&'static str>,
 }
 
 /// A tool call that was announced.
@@ -178,7 +182,7 @@ impl crate::dialect::EventReader for EventReader {
             self.counted |= !seen.said;
             emit(&mut sink, Event::Usage(usage));
         }
-        if let Some(failure) = chunk.error.and_then(|raw| error(raw.get())) {
+        if let Some(failure) = chunk.error.and_then(|raw| error_value(raw.get())) {
             seen.error = Some(failure);
             seen.told = true;
         }
@@ -212,12 +216,22 @@ impl Reading {
         let details = message.reasoning_details.filter(|raw| sink.is_some() && says(raw));
         let details: Vec<Value> = details.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
         let detailed = details.iter().any(|detail| thought(detail).is_some());
-        let fields = [message.reasoning_content, message.reasoning];
-        if let Some(raw) = fields.into_iter().flatten().find(|raw| says(raw) && !detailed) {
-            field(raw, Event::Reasoning, seen, sink);
+        let fields = [("reasoning_content", message.reasoning_content), ("reasoning", message.reasoning)];
+        for (name, raw) in
+            fields.into_iter().filter_map(|(name, raw)| Some((name, raw.filter(|raw| says(raw))?))).take(1)
+        {
+            if !detailed {
+                self.thought = Some(name);
+                field(raw, Event::Reasoning, seen, sink);
+            }
         }
         for detail in details {
-            self::detail(detail, seen, sink);
+            if self::detail(detail, seen, sink) {
+                self.thought = None;
+            }
+        }
+        if [message.content, message.refusal, message.tool_calls].into_iter().flatten().any(says) {
+            self.seal(sink);
         }
         if let Some(raw) = message.content.filter(|raw| says(raw)) {
             field(raw, Event::Text, seen, sink);
@@ -265,12 +279,20 @@ impl Reading {
             _ if !self.calls.is_empty() => FinishReason::ToolCalls,
             _ => FinishReason::Stop,
         };
+        self.seal(sink);
         for (index, call) in (0..).zip(&mut self.calls) {
             if !std::mem::replace(&mut call.ended, true) {
                 emit(sink, Event::ToolEnd { index });
             }
         }
         emit(sink, Event::Finish(reason));
+    }
+
+    /// The thought is over.
+    fn seal(&mut self, sink: &mut Sink<'_>) {
+        if let Some(field) = self.thought.take() {
+            emit(sink, Event::State(State { origin: Origin::OpenAiChat, value: field.into() }));
+        }
     }
 
     fn tool_calls(&mut self, raw: &RawValue, sink: &mut Sink<'_>) {
@@ -361,85 +383,23 @@ fn thought(detail: &Value) -> Option<&str> {
 }
 
 /// One of OpenRouter's details: a thought, and what goes back with it.
-fn detail(mut detail: Value, seen: &mut Seen, sink: &mut Sink<'_>) {
+/// Whether it was sealed.
+fn detail(mut detail: Value, seen: &mut Seen, sink: &mut Sink<'_>) -> bool {
     if let Some(text) = thought(&detail) {
         seen.said = true;
         emit(sink, Event::Reasoning(text.into()));
     }
     let seal = [&detail["signature"], &detail["data"]].into_iter().find_map(Value::as_str);
-    let Some(seal) = seal.filter(|seal| !seal.is_empty()) else { return };
+    let Some(seal) = seal.filter(|seal| !seal.is_empty()) else { return false };
     let state = State::unpack(seal, Origin::OpenAiChat);
     if state.origin != Origin::OpenAiChat {
         // A server like this one, in front of another dialect.
-        return emit(sink, Event::State(state));
+        emit(sink, Event::State(state));
+        return true;
     }
     if let Some(fields) = detail.as_object_mut() {
         fields.remove("text");
     }
     emit(sink, Event::State(State { origin: Origin::OpenAiChat, value: detail.to_string().into() }));
-}
-
-/// Reads usage, from a chunk or a whole answer.
-pub(super) fn usage(raw: &RawValue) -> Option<Usage> {
-    #[derive(Deserialize)]
-    struct Counts {
-        prompt_tokens: Option<u64>,
-        completion_tokens: Option<u64>,
-        total_tokens: Option<u64>,
-        prompt_tokens_details: Option<Details>,
-        completion_tokens_details: Option<Details>,
-        prompt_cache_hit_tokens: Option<u64>,
-    }
-    #[derive(Deserialize)]
-    struct Details {
-        cached_tokens: Option<u64>,
-        cache_write_tokens: Option<u64>,
-        reasoning_tokens: Option<u64>,
-    }
-    if raw.get() == "null" {
-        return None;
-    }
-    let counts: Counts = serde_json::from_str(raw.get()).ok()?;
-    let details = counts.prompt_tokens_details;
-    let (input, mut output) = (counts.prompt_tokens?, counts.completion_tokens.unwrap_or(0));
-    let reasoning = counts.completion_tokens_details.and_then(|d| d.reasoning_tokens);
-    // xAI counts reasoning apart, which its total tells.
-    let all = input.checked_add(output).and_then(|sum| sum.checked_add(reasoning?));
-    if reasoning != Some(0) && all.is_some() && all == counts.total_tokens {
-        output += reasoning.unwrap_or(0);
-    }
-    Some(Usage {
-        input,
-        output,
-        cached: details.as_ref().and_then(|d| d.cached_tokens).or(counts.prompt_cache_hit_tokens),
-        cache_written: details.and_then(|d| d.cache_write_tokens),
-        reasoning,
-    })
-}
-
-/// Reads an error, which providers spell as an object, a string, or worse. `null`, `{}`, `""` and `false` are none.
-pub(super) fn error(json: &str) -> Option<Failure> {
-    let value: Value = serde_json::from_str(json).unwrap_or_else(|_| Value::String(json.to_owned()));
-    let text = |value: &Value| match value {
-        Value::String(text) if !text.is_empty() => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    };
-    let none = match &value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Object(fields) => fields.is_empty(),
-        Value::String(text) => text.is_empty(),
-        _ => false,
-    };
-    if none {
-        return None;
-    }
-    let inner = if value["error"].is_object() { &value["error"] } else { &value };
-    Some(Failure::UpstreamError {
-        message: text(&inner["message"])
-            .or_else(|| text(inner))
-            .unwrap_or_else(|| "the upstream reported an error".to_owned()),
-        kind: text(&inner["type"]).filter(|kind| kind != "error"),
-        code: text(&inner["code"]),
-    })
+    true
 }

@@ -316,7 +316,7 @@ fn assistant(parts: &[Part], current: bool) -> Option<Value> {
     let text = text_of(parts);
     let mut message = json!({ "role": "assistant", "content": text });
     let mut calls = Vec::new();
-    let (mut thought, mut details) = (String::new(), Vec::new());
+    let mut details = Vec::new();
     for part in parts {
         match part {
             Part::ToolCall { id, name, arguments } => calls.push(json!({
@@ -326,14 +326,19 @@ fn assistant(parts: &[Part], current: bool) -> Option<Value> {
             Part::Refusal(text) => message["refusal"] = text.as_str().into(),
             // What another kind of upstream thought is nothing to this one.
             Part::Reasoning { text, state: Some(State { origin: Origin::OpenAiChat, value }) } if current => {
-                thought.push_str(text);
-                if let Ok(mut detail) = serde_json::from_str::<Value>(value)
-                    && detail.is_object()
-                {
-                    if detail["type"] == "reasoning.text" {
-                        detail["text"] = text.as_str().into();
+                match (&**value, serde_json::from_str::<Value>(value)) {
+                    // Where it came from, and there alone: others refuse a field that they don't know.
+                    (field @ ("reasoning_content" | "reasoning"), _) => {
+                        let before = message[field].as_str().unwrap_or_default();
+                        message[field] = format!("{before}{text}").into();
                     }
-                    details.push(detail);
+                    (_, Ok(mut detail)) if detail.is_object() => {
+                        if detail["type"] == "reasoning.text" {
+                            detail["text"] = text.as_str().into();
+                        }
+                        details.push(detail);
+                    }
+                    _ => {}
                 }
             }
             _ => {}
@@ -347,12 +352,10 @@ fn assistant(parts: &[Part], current: bool) -> Option<Value> {
     }
     if !details.is_empty() {
         message["reasoning_details"] = details.into();
-    } else if !thought.is_empty() {
-        message["reasoning_content"] = thought.into();
     }
     let says = |name: &str| message.get(name).is_some();
-    let empty =
-        text.is_empty() && !["tool_calls", "refusal", "reasoning_details", "reasoning_content"].into_iter().any(says);
+    let empty = text.is_empty()
+        && !["tool_calls", "refusal", "reasoning_details", "reasoning_content", "reasoning"].into_iter().any(says);
     (!empty).then_some(message)
 }
 
@@ -379,7 +382,7 @@ fn tool_json(tool: &Tool) -> Value {
         function["description"] = description.as_str().into();
     }
     if !tool.parameters.is_null() {
-        function["parameters"] = tool.parameters.clone();
+        function["parameters"] = tools::schema(&tool.parameters);
     }
     if let Some(strict) = tool.strict {
         function["strict"] = strict.into();

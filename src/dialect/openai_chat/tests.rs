@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::*;
 use crate::dialect::json::with_model;
 use crate::dialect::{Answer, EventReader as _, EventWriter as _, FinishRule, Seen};
-use crate::event::Event;
+use crate::event::{Event, Usage};
 use crate::request::Role;
 
 fn read(reader: &mut EventReader, data: &str) -> (Seen, Vec<Event<'static>>) {

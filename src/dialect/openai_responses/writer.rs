@@ -88,7 +88,7 @@ impl EventWriter {
 
     fn event(&mut self, kind: &'static str, fields: Value, out: Out<'_>) {
         let mut payload = json!({ "type": kind, "sequence_number": self.next });
-        self.next += 1;
+        self.next = self.next.saturating_add(1);
         if let (Some(payload), Value::Object(fields)) = (payload.as_object_mut(), fields) {
             payload.extend(fields);
         }
@@ -104,7 +104,7 @@ impl EventWriter {
             r#"{{"type":"{kind}","sequence_number":{},"item_id":"{id}","output_index":{place},{rest}"delta":"#,
             self.next
         );
-        self.next += 1;
+        self.next = self.next.saturating_add(1);
         quote(&mut self.line, delta);
         self.line.push(b'}');
         out(Some(kind), &self.line);

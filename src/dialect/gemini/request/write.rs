@@ -1,0 +1,183 @@
+//! A request of another dialect, in this one.
+
+use serde_json::{Map, Value, json};
+
+use crate::dialect::{Written, tools};
+use crate::event::{Origin, State};
+use crate::failure::Failure;
+use crate::request::{Format, Image, Part, Request, Role, Tool, ToolChoice, text_of};
+
+/// Writes a request.
+pub(in crate::dialect::gemini) fn write(request: &Request, model: &str) -> Result<Written, Failure> {
+    let mut dropped = Vec::new();
+    let system: Vec<Value> = request
+        .messages
+        .iter()
+        .filter(|message| message.role == Role::System)
+        .map(|message| json!({ "text": message.all_text() }))
+        .collect();
+    let mut body = json!({ "contents": contents_json(request, model) });
+    if !system.is_empty() {
+        body["systemInstruction"] = json!({ "parts": system });
+    }
+    if !request.tools.is_empty() {
+        let functions: Vec<Value> = request.tools.iter().map(tool_json).collect();
+        body["tools"] = json!([{ "functionDeclarations": functions }]);
+        if let Some(choice) = &request.tool_choice {
+            let calling = match choice {
+                ToolChoice::Auto => json!({ "mode": "AUTO" }),
+                ToolChoice::None => json!({ "mode": "NONE" }),
+                ToolChoice::Required => json!({ "mode": "ANY" }),
+                ToolChoice::Named(name) => json!({ "mode": "ANY", "allowedFunctionNames": [name] }),
+            };
+            body["toolConfig"] = json!({ "functionCallingConfig": calling });
+        }
+        if request.parallel_tool_calls == Some(false) {
+            dropped.push("parallel_tool_calls".to_owned());
+        }
+    }
+    if request.user.is_some() {
+        dropped.push("user".to_owned());
+    }
+    let config = config_json(request);
+    if !config.is_empty() {
+        body["generationConfig"] = config.into();
+    }
+    Ok(Written { body: body.to_string().into(), dropped })
+}
+
+fn config_json(request: &Request) -> Map<String, Value> {
+    let sampling = &request.sampling;
+    let mut config = Map::new();
+    for (name, value) in [
+        ("maxOutputTokens", request.max_tokens.map(Value::from)),
+        ("temperature", sampling.temperature.map(Value::from)),
+        ("topP", sampling.top_p.map(Value::from)),
+        ("topK", sampling.top_k.map(Value::from)),
+        ("seed", sampling.seed.map(Value::from)),
+        ("presencePenalty", sampling.presence_penalty.map(Value::from)),
+        ("frequencyPenalty", sampling.frequency_penalty.map(Value::from)),
+        ("stopSequences", (!request.stop.is_empty()).then(|| json!(request.stop))),
+        ("responseMimeType", request.format.as_ref().map(|_| "application/json".into())),
+        (
+            "responseJsonSchema",
+            match &request.format {
+                Some(Format::Schema { schema, .. }) => Some(schema.clone()),
+                _ => None,
+            },
+        ),
+        (
+            "thinkingConfig",
+            request.reasoning.map(|reasoning| {
+                let budget = reasoning.budget.unwrap_or_else(|| reasoning.effort.budget());
+                json!({ "thinkingBudget": budget, "includeThoughts": reasoning.shown })
+            }),
+        ),
+    ] {
+        if let Some(value) = value {
+            config.insert(name.to_owned(), value);
+        }
+    }
+    config
+}
+
+/// What these models take for a seal when a call was another model's: without any they refuse it.
+const NO_SEAL: &str = "skip_thought_signature_validator";
+
+fn contents_json(request: &Request, model: &str) -> Vec<Value> {
+    let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
+    let turn = request.messages.iter().rposition(|message| message.role == Role::User).unwrap_or(0);
+    for (at, message) in request.messages.iter().enumerate() {
+        let role = match message.role {
+            Role::System => continue,
+            Role::User | Role::Tool => "user",
+            Role::Assistant => "model",
+        };
+        let needs_seal = at > turn && model.contains("gemini-3");
+        let parts = parts_json(&message.parts, request, needs_seal);
+        match turns.last_mut() {
+            Some((last, said)) if *last == role => said.extend(parts),
+            _ => turns.push((role, parts)),
+        }
+    }
+    let turns = turns.into_iter().filter(|(_, parts)| !parts.is_empty());
+    turns.map(|(role, parts)| json!({ "role": role, "parts": parts })).collect()
+}
+
+fn parts_json(parts: &[Part], request: &Request, needs_seal: bool) -> Vec<Value> {
+    let mut out: Vec<Value> = Vec::new();
+    let mut seal: Option<&str> = None;
+    let mut sealed = !needs_seal;
+    for part in parts {
+        let mut value = match part {
+            // A seal before it is that of what follows.
+            Part::Text(text) | Part::Refusal(text) if text.is_empty() => continue,
+            Part::Text(text) | Part::Refusal(text) => json!({ "text": text }),
+            Part::Image(Image::Data { media_type, base64 }) => {
+                json!({ "inlineData": { "mimeType": media_type, "data": base64 } })
+            }
+            Part::Image(Image::Url(url)) => json!({ "fileData": { "fileUri": url, "mimeType": media_type(url) } }),
+            Part::Reasoning { state: Some(State { origin: Origin::Gemini, value }), .. } => {
+                seal = Some(value);
+                continue;
+            }
+            // What it thought is nothing that it wants back in words.
+            Part::Reasoning { .. } => continue,
+            Part::ToolCall { name, arguments, .. } => {
+                let mut call = json!({ "functionCall": { "name": name, "args": tools::object(arguments) } });
+                if !std::mem::replace(&mut sealed, true) && seal.is_none() {
+                    call["thoughtSignature"] = NO_SEAL.into();
+                }
+                call
+            }
+            Part::ToolResult { id, content, error } => {
+                let key = if *error { "error" } else { "output" };
+                let response = json!({ key: text_of(content) });
+                out.push(json!({ "functionResponse": { "name": called(request, id), "response": response } }));
+                let images = content.iter().filter(|part| matches!(part, Part::Image(_))).cloned();
+                out.extend(parts_json(&images.collect::<Vec<_>>(), request, false));
+                continue;
+            }
+        };
+        if let Some(seal) = seal.take() {
+            value["thoughtSignature"] = seal.into();
+        }
+        out.push(value);
+    }
+    if let Some(seal) = seal {
+        out.push(json!({ "text": "", "thoughtSignature": seal }));
+    }
+    out
+}
+
+/// The name of the function that was called with that id: results go by it.
+fn called<'a>(request: &'a Request, result: &'a str) -> &'a str {
+    let parts = request.messages.iter().flat_map(|message| &message.parts);
+    let mut calls = parts.filter_map(|part| match part {
+        Part::ToolCall { id, name, .. } if id == result => Some(name.as_str()),
+        _ => None,
+    });
+    calls.next_back().unwrap_or(result)
+}
+
+fn media_type(url: &str) -> &'static str {
+    let path = url.split(['?', '#']).next().unwrap_or(url).to_ascii_lowercase();
+    match path.rsplit('.').next() {
+        Some("png") => "image/png",
+        Some("gif") => "image/gif",
+        Some("webp") => "image/webp",
+        Some("heic") => "image/heic",
+        _ => "image/jpeg",
+    }
+}
+
+fn tool_json(tool: &Tool) -> Value {
+    let mut value = json!({ "name": tool.name });
+    if let Some(description) = &tool.description {
+        value["description"] = description.as_str().into();
+    }
+    if !tool.parameters.is_null() {
+        value["parametersJsonSchema"] = tool.parameters.clone();
+    }
+    value
+}
