@@ -307,6 +307,18 @@ pub trait EventWriter: Debug + Send {
 /// The most of an answer that a writer keeps, in bytes, where its dialect says it once more at the end.
 pub const HELD: usize = 8 << 20;
 
+/// The most tool calls, items or blocks of one answer: more than any model says, and few enough to be looked through.
+pub(crate) const MOST_CALLS: usize = 1000;
+
+/// What ends a stream that says more of them.
+pub(crate) fn too_many(what: &str) -> Failure {
+    Failure::UpstreamError {
+        message: format!("the upstream said more than {MOST_CALLS} {what}"),
+        kind: None,
+        code: None,
+    }
+}
+
 /// The data of the frame that says: this answer is complete.
 pub const DONE: &[u8] = b"[DONE]";
 

@@ -80,6 +80,26 @@ impl Request {
         self.messages.iter().rev().find(|m| m.role == Role::User).map_or_else(String::new, Message::all_text)
     }
 
+    /// Where the turn that is going on began: with the last thing that the user said, but for what was only said beside
+    /// tools' results.
+    #[must_use]
+    pub fn turn(&self) -> usize {
+        let said = |at: &usize| {
+            self.messages[*at].role == Role::User
+                && at.checked_sub(1).is_none_or(|before| self.messages[before].role != Role::Tool)
+        };
+        (0..self.messages.len()).rev().find(said).unwrap_or(0)
+    }
+
+    /// The text of its system messages, if it has any; and whether it has nothing else.
+    #[must_use]
+    pub fn system(&self) -> (Option<String>, bool) {
+        let system: Vec<String> =
+            self.messages.iter().filter(|message| message.role == Role::System).map(Message::all_text).collect();
+        let alone = system.len() == self.messages.len();
+        ((!system.is_empty()).then(|| system.join("\n\n")), alone)
+    }
+
     /// Notes what can be left out, with a line in the log.
     pub fn drops(&mut self, param: impl Into<String>) {
         self.unsaid.push(Unsaid { param: param.into(), matters: false });
@@ -308,16 +328,14 @@ impl Effort {
         }
     }
 
-    /// The effort that a budget of so many tokens amounts to.
+    /// The effort that a budget of so many tokens amounts to, in words that every model knows.
     #[must_use]
     pub fn from_budget(tokens: u32) -> Self {
         match tokens {
             0 => Effort::None,
-            1..=1024 => Effort::Minimal,
-            1025..=4096 => Effort::Low,
+            1..=4096 => Effort::Low,
             4097..=16_384 => Effort::Medium,
-            16_385..=32_768 => Effort::High,
-            _ => Effort::Highest,
+            _ => Effort::High,
         }
     }
 

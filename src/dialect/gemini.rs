@@ -93,7 +93,8 @@ impl UpstreamSide for Gemini {
     }
 
     /// The model stands in the path, not in the body.
-    fn same(&self, request: &Request, _model: &str) -> Result<Bytes, Failure> {
+    fn same(&self, request: &Request, model: &str) -> Result<Bytes, Failure> {
+        check_model(model)?;
         // The mark in base64.
         let foreign = |seal: &str| unseal(seal).origin != Origin::Gemini;
         Ok(json::without_foreign_seals(&request.body, "dG9rZW5yaWxs", foreign))
@@ -110,6 +111,14 @@ impl UpstreamSide for Gemini {
     fn read_answer(&self, body: &[u8], sink: Sink<'_>) -> Result<Seen, Failure> {
         reader::answer(body, sink)
     }
+}
+
+/// A model's name is part of an address, and must lead nowhere else.
+fn check_model(model: &str) -> Result<(), Failure> {
+    if model.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+        return Err(Failure::invalid("model", "`model` can't have an empty part, `.` or `..` between its slashes"));
+    }
+    Ok(())
 }
 
 /// A seal, as this dialect's clients get to see it: in base64, and nothing else, says Google's own.

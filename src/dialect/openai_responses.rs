@@ -134,11 +134,15 @@ fn citation_json(citation: &Citation) -> Value {
     })
 }
 
+fn response_id(answering: &Answering) -> String {
+    format!("resp_{}", answering.id)
+}
+
 /// The response object, which stands in the first events, in the last, and is the whole answer.
-fn object(answering: &Answering, status: &str, output: Vec<Value>, usage: Option<Usage>) -> Value {
+fn object(answering: &Answering, id: &str, status: &str, output: Vec<Value>, usage: Option<Usage>) -> Value {
     let request = &answering.request;
     json!({
-        "id": format!("resp_{}", answering.id),
+        "id": id,
         "object": "response",
         "created_at": answering.created,
         "status": status,

@@ -107,7 +107,9 @@ impl Relay {
                     let raw = &run[frame.range.clone()];
                     let blank = raw.iter().all(|byte| matches!(byte, b'\n' | b'\r'));
                     // Bare lines of JSON, in the middle of a stream: an error that lost its frame.
-                    if let Some(failure) = raw.starts_with(b"{").then(|| reader.error(raw)).flatten() {
+                    let bare = raw.first().is_some_and(|first| matches!(first, b'{' | b'['));
+                    let named = (frame.event == Some(b"error")).then(unnamed_error);
+                    if let Some(failure) = bare.then(|| reader.error(raw)).flatten().or(named) {
                         end = Some(End::Failed { failure, told: false });
                         lane.stop(frame.range.start);
                         break;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Counts, citation, finish_reason};
-use crate::dialect::{DONE, Seen, Sink, emit, openai_chat};
+use crate::dialect::{DONE, HELD, MOST_CALLS, Seen, Sink, emit, openai_chat, too_many};
 use crate::event::{Event, Origin, State};
 use crate::failure::Failure;
 
@@ -90,13 +90,17 @@ impl crate::dialect::EventReader for EventReader {
             }
             Some("content_block_start") => {
                 if sink.is_some() {
+                    if self.blocks.len() == MOST_CALLS || self.calls as usize == MOST_CALLS {
+                        seen.error = Some(too_many("blocks"));
+                        return Ok(seen);
+                    }
                     self.start(number, &value(payload.content_block), &mut seen, &mut sink);
                 }
             }
             Some("content_block_delta") => {
                 seen.said = true;
                 if let (true, Some(delta)) = (sink.is_some(), payload.delta) {
-                    self.delta(number, delta, &mut sink);
+                    self.delta(number, delta, &mut seen, &mut sink);
                 }
             }
             Some("content_block_stop") => self.stop(number, &mut sink),
@@ -179,7 +183,7 @@ impl EventReader {
         self.blocks.push(Block { number, kind });
     }
 
-    fn delta(&mut self, number: u64, raw: &RawValue, sink: &mut Sink<'_>) {
+    fn delta(&mut self, number: u64, raw: &RawValue, seen: &mut Seen, sink: &mut Sink<'_>) {
         let Ok(delta) = serde_json::from_str::<Delta<'_>>(raw.get()) else { return };
         let block = self.blocks.iter_mut().find(|block| block.number == number);
         match block.map(|block| &mut block.kind) {
@@ -194,6 +198,9 @@ impl EventReader {
                 }
                 if let Some(signature) = delta.signature {
                     seal.push_str(&signature);
+                    if seal.len() > HELD {
+                        seen.error = Some(Failure::ResponseTooLarge { limit: HELD });
+                    }
                 }
             }
             Some(Kind::Other) => {}

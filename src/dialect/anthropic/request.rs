@@ -203,19 +203,23 @@ const LEAST_BUDGET: u32 = 1024;
 /// A request of another dialect, in this one.
 pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> {
     let mut dropped = Vec::new();
-    let system: Vec<String> =
-        request.messages.iter().filter(|message| message.role == Role::System).map(Message::all_text).collect();
+    let (system, alone) = request.system();
+    let mut messages = messages_json(request);
+    if alone {
+        // There must be a message: then they are it.
+        messages.push(json!({ "role": "user", "content": system }));
+    }
     let budget = thinking_budget(request, &mut dropped);
     let limit = request.max_tokens.unwrap_or(MAX_TOKENS);
     let mut body = json!({
-        "model": model, "max_tokens": limit, "messages": messages_json(request), "stream": request.stream,
+        "model": model, "max_tokens": limit, "messages": messages, "stream": request.stream,
     });
     let mut set = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
             body[name] = value;
         }
     };
-    set("system", (!system.is_empty()).then(|| system.join("\n\n").into()));
+    set("system", system.filter(|_| !alone).map(Value::from));
     set("thinking", budget.map(|tokens| json!({ "type": "enabled", "budget_tokens": tokens })));
     let sampling = &request.sampling;
     let temperature = match sampling.temperature {
@@ -266,10 +270,63 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
             return Err(Failure::invalid("response_format", message));
         }
         Some(Format::Schema { schema, .. }) => {
+            let mut schema = schema.clone();
+            let mut left_out = Vec::new();
+            strict(&mut schema, &mut left_out);
+            if !left_out.is_empty() {
+                left_out.sort_unstable();
+                left_out.dedup();
+                dropped.push(format!("of the schema: {}", left_out.join(", ")));
+            }
             set("output_config", Some(json!({ "format": { "type": "json_schema", "schema": schema } })));
         }
     }
     Ok(Written { body: body.to_string().into(), dropped })
+}
+
+/// What these models' schemas don't know.
+const NOT_IN_SCHEMAS: &[&str] = &[
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "minProperties",
+    "maxProperties",
+    "nullable",
+];
+
+/// A schema as these models want one for their answers: no object may have more than it says.
+fn strict(schema: &mut Value, left_out: &mut Vec<&'static str>) {
+    match schema {
+        Value::Array(list) => list.iter_mut().for_each(|schema| strict(schema, left_out)),
+        Value::Object(fields) => {
+            for name in NOT_IN_SCHEMAS {
+                if fields.remove(*name).is_some() {
+                    left_out.push(name);
+                }
+            }
+            if fields.contains_key("properties") {
+                fields.entry("additionalProperties").or_insert(Value::Bool(false));
+            }
+            for (name, value) in fields {
+                match (name.as_str(), value) {
+                    // Names of the client's own, each with a schema.
+                    ("properties" | "$defs" | "definitions", Value::Object(named)) => {
+                        named.values_mut().for_each(|schema| strict(schema, left_out));
+                    }
+                    ("items" | "anyOf" | "allOf" | "oneOf" | "prefixItems", value) => strict(value, left_out),
+                    _ => {}
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// How many tokens may be thought with, if any may.
@@ -283,7 +340,7 @@ fn thinking_budget(request: &Request, dropped: &mut Vec<String>) -> Option<u32> 
         return refuse("a tool is demanded, and these models don't think then");
     }
     // A turn that began without thinking can't take it up in the middle.
-    let turn = request.messages.iter().rposition(|message| message.role == Role::User).map_or(0, |at| at + 1);
+    let turn = request.turn();
     let unsealed = |message: &Message| {
         message.role == Role::Assistant
             && message.parts.iter().any(|part| matches!(part, Part::ToolCall { .. }))
@@ -312,29 +369,30 @@ fn thought_json(part: &Part) -> Option<Value> {
 
 /// Turns: what several messages of one side say stands in one.
 fn messages_json(request: &Request) -> Vec<Value> {
-    let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
+    // Of each: whose it is, the results in it, which stand before everything else, and what else is in it.
+    let mut turns: Vec<(&str, Vec<Value>, Vec<Value>)> = Vec::new();
     for message in &request.messages {
         let role = match message.role {
             Role::System => continue,
             Role::User | Role::Tool => "user",
             Role::Assistant => "assistant",
         };
-        let content: Vec<Value> = message.parts.iter().filter_map(block_json).collect();
+        if turns.last().is_none_or(|(last, ..)| *last != role) {
+            turns.push((role, Vec::new(), Vec::new()));
+        }
+        let content = message.parts.iter().filter_map(block_json);
         match turns.last_mut() {
-            Some((last, blocks)) if *last == role => {
-                // Results stand before everything else.
-                let at = if message.role == Role::Tool {
-                    blocks.iter().take_while(|block| block["type"] == "tool_result").count()
-                } else {
-                    blocks.len()
-                };
-                blocks.splice(at..at, content);
-            }
-            _ => turns.push((role, content)),
+            Some((_, results, _)) if message.role == Role::Tool => results.extend(content),
+            Some((.., others)) => others.extend(content),
+            None => {}
         }
     }
     turns
         .into_iter()
+        .map(|(role, mut results, others)| {
+            results.extend(others);
+            (role, results)
+        })
         .filter(|(_, content)| !content.is_empty())
         .map(|(role, content)| match &content[..] {
             [only] if only["type"] == "text" => json!({ "role": role, "content": only["text"] }),

@@ -1,7 +1,7 @@
 //! Writes a client's Messages stream.
 //!
-//! One block is open at a time. A call that begins while another's arguments are not whole waits for them: its upstream
-//! speaks of both at once, and this dialect can't.
+//! One block is open at a time. What is said while a call's arguments are not whole waits for them: its upstream speaks of
+//! both at once, and this dialect can't.
 
 use std::io::Write as _;
 
@@ -22,8 +22,6 @@ pub(super) struct EventWriter {
     open: Option<Open>,
     /// The number of the next block.
     next: u32,
-    /// Which block each call is.
-    calls: Vec<(u32, u32)>,
     /// What waits for a call's arguments to be whole.
     waiting: Vec<Event<'static>>,
     /// How much of that there is, in bytes.
@@ -41,6 +39,9 @@ enum Open {
     Tool(u32),
 }
 
+/// The most events that wait.
+const MOST_WAITING: usize = 20_000;
+
 impl EventWriter {
     pub(super) fn new(id: String, model: String) -> Self {
         Self {
@@ -49,7 +50,6 @@ impl EventWriter {
             begun: false,
             open: None,
             next: 0,
-            calls: Vec::new(),
             waiting: Vec::new(),
             held: 0,
             refused: false,
@@ -121,28 +121,34 @@ impl EventWriter {
         }
     }
 
-    /// Whether a call must wait for the open one, or for those that wait already.
-    fn must_wait(&self) -> bool {
-        matches!(self.open, Some(Open::Tool(_))) || !self.waiting.is_empty()
+    /// Whether what is no part of the open call must wait for it, or for what waits already.
+    fn must_wait(&self, event: &Event<'_>) -> bool {
+        match event {
+            Event::ToolArguments { index, .. } | Event::ToolEnd { index } => self.waits(*index),
+            Event::Usage(_) | Event::Finish(_) => false,
+            _ => matches!(self.open, Some(Open::Tool(_))) || !self.waiting.is_empty(),
+        }
     }
 
     fn wait(&mut self, event: &Event<'_>) -> Result<(), Failure> {
         self.held += match event {
             Event::ToolArguments { fragment, .. } => fragment.len(),
+            Event::Text(text) | Event::Reasoning(text) | Event::Refusal(text) => text.len(),
+            Event::State(state) => state.value.len(),
             Event::ToolCall { id, name, .. } => id.len() + name.len(),
             _ => 0,
         } + size_of::<Event<'_>>();
-        if self.held > HELD {
+        if self.held > HELD || self.waiting.len() == MOST_WAITING {
             return Err(Failure::ResponseTooLarge { limit: HELD });
         }
         self.waiting.push(event.clone().into_owned());
         Ok(())
     }
 
+    /// What comes after a call's arguments were whole is white space: its block is closed.
     fn arguments(&mut self, index: u32, fragment: &str, out: Out<'_>) {
-        let block = self.calls.iter().find(|(call, _)| *call == index).map(|(_, block)| *block);
-        if let Some(block) = block.filter(|_| !fragment.is_empty()) {
-            self.delta(block, "input_json_delta", "partial_json", fragment, out);
+        if self.open == Some(Open::Tool(index)) && !fragment.is_empty() {
+            self.delta(self.next, "input_json_delta", "partial_json", fragment, out);
         }
     }
 
@@ -163,6 +169,9 @@ impl crate::dialect::EventWriter for EventWriter {
             self.usage = Some(*usage);
         }
         self.begin(out);
+        if self.must_wait(event) {
+            return self.wait(event);
+        }
         match event {
             Event::Text(text) => self.text(text, out),
             Event::Refusal(text) => {
@@ -195,15 +204,12 @@ impl crate::dialect::EventWriter for EventWriter {
                     frame("content_block_delta", &delta, out);
                 }
             }
-            Event::ToolCall { .. } if self.must_wait() => self.wait(event)?,
             Event::ToolCall { index, id, name } => {
                 let id = tools::fit_id(id, 64);
                 let block = || json!({ "type": "tool_use", "id": id, "name": name, "input": {} });
                 self.open(Open::Tool(*index), block, out);
-                self.calls.push((*index, self.next));
                 self.delta(self.next, "input_json_delta", "partial_json", "", out);
             }
-            Event::ToolArguments { index, .. } | Event::ToolEnd { index } if self.waits(*index) => self.wait(event)?,
             Event::ToolArguments { index, fragment } => self.arguments(*index, fragment, out),
             Event::ToolEnd { index } => {
                 if self.open == Some(Open::Tool(*index)) {

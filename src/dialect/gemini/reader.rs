@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{arguments, unseal};
-use crate::dialect::{Seen, Sink, emit, openai_chat};
+use crate::dialect::{HELD, Seen, Sink, emit, openai_chat};
 use crate::event::{Citation, Event, FinishReason, Usage};
 use crate::failure::Failure;
 
@@ -16,6 +16,8 @@ pub(super) struct EventReader {
     calls: u32,
     /// A call whose arguments come leaf by leaf.
     partial: Option<Value>,
+    /// About how many bytes of those there are.
+    held: usize,
     /// Sources told already: each payload has all so far.
     cited: Vec<Citation>,
     finished: bool,
@@ -25,12 +27,18 @@ pub(super) struct EventReader {
 pub(super) fn answer(body: &[u8], sink: Sink<'_>) -> Result<Seen, Failure> {
     use crate::dialect::EventReader as _;
     let mut reader = EventReader::default();
-    let seen = reader.read(body, sink)?;
-    match seen.error {
-        Some(failure) => Err(failure),
-        // A count of tokens has no candidates.
-        None => Ok(Seen { done: true, ..seen }),
+    let mut sink = sink;
+    let seen = match &mut sink {
+        Some(sink) => reader.read(body, Some(&mut **sink))?,
+        None => reader.read(body, None)?,
+    };
+    if let Some(failure) = seen.error {
+        return Err(failure);
     }
+    if sink.is_some() {
+        reader.end(sink)?;
+    }
+    Ok(Seen { done: true, ..seen })
 }
 
 impl crate::dialect::EventReader for EventReader {
@@ -108,11 +116,11 @@ impl EventReader {
         let call = &part["functionCall"];
         if call.is_object() {
             seen.said = true;
-            self.call(call, sink);
+            self.call(call, seen, sink);
         }
     }
 
-    fn call(&mut self, call: &Value, sink: &mut Sink<'_>) {
+    fn call(&mut self, call: &Value, seen: &mut Seen, sink: &mut Sink<'_>) {
         if let Some(name) = call["name"].as_str() {
             self.flush(sink);
             let id = call["id"].as_str().filter(|id| !id.is_empty()).map(str::to_owned);
@@ -124,7 +132,14 @@ impl EventReader {
             self.partial = Some(arguments);
         }
         let Some(arguments) = &mut self.partial else { return };
-        for leaf in call["partialArgs"].as_array().into_iter().flatten() {
+        for leaf in call["partialArgs"].as_array().into_iter().flatten().filter(|_| sink.is_some()) {
+            self.held +=
+                leaf["stringValue"].as_str().map_or(0, str::len) + leaf["jsonPath"].as_str().map_or(0, str::len);
+            self.held += size_of::<Value>();
+            if self.held > HELD {
+                seen.error = Some(Failure::ResponseTooLarge { limit: HELD });
+                return;
+            }
             arguments::put(arguments, leaf);
         }
         if call["willContinue"] != true {

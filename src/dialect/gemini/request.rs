@@ -4,6 +4,8 @@ mod write;
 
 pub(super) use write::write;
 
+use std::collections::{HashMap, VecDeque};
+
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
@@ -35,7 +37,7 @@ pub(super) fn read(bytes: Bytes, call: &str) -> Result<Request, Failure> {
     let mut take = |name: &str| body.get_mut(name).map(Value::take).unwrap_or_default();
     let system = take("systemInstruction");
     if !system.is_null() {
-        let parts = parts(&mut request, "systemInstruction", &system["parts"], &mut Vec::new());
+        let parts = parts(&mut request, "systemInstruction", &system["parts"], &mut Calls::new());
         request.messages.push(Message { role: Role::System, parts });
     }
     let contents = take("contents");
@@ -159,8 +161,11 @@ fn thinking(value: &Value) -> Reasoning {
     let budget = value["thinkingBudget"].as_i64().and_then(|tokens| u32::try_from(tokens).ok());
     let level = value["thinkingLevel"].as_str().and_then(|level| Effort::from_word(&level.to_ascii_lowercase()));
     let effort = level.or(budget.map(Effort::from_budget)).unwrap_or(Effort::Medium);
-    Reasoning { effort, budget: budget.filter(|tokens| *tokens > 0), shown: value["includeThoughts"] == true }
+    Reasoning { effort, budget, shown: value["includeThoughts"] == true }
 }
+
+/// The ids of the calls that have no result yet, by function.
+type Calls = HashMap<String, VecDeque<String>>;
 
 fn contents_of(request: &mut Request, contents: &Value) -> Result<(), Failure> {
     const WANT: &str = "`contents` is missing or empty; it should be a list, as in [{\"role\": \"user\", \"parts\": \
@@ -168,7 +173,7 @@ fn contents_of(request: &mut Request, contents: &Value) -> Result<(), Failure> {
     let list = contents.as_array().filter(|list| !list.is_empty());
     let list = list.ok_or_else(|| Failure::invalid("contents", WANT))?;
     // Results name the function, not the call: each answers the first call of that name that has no answer yet.
-    let mut calls: Vec<(String, String)> = Vec::new();
+    let mut calls = Calls::new();
     for (at, content) in list.iter().enumerate() {
         let role = if content["role"] == "model" { Role::Assistant } else { Role::User };
         let parts = parts(request, &format!("contents[{at}].parts"), &content["parts"], &mut calls);
@@ -185,7 +190,7 @@ fn contents_of(request: &mut Request, contents: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
-fn parts(request: &mut Request, name: &str, list: &Value, calls: &mut Vec<(String, String)>) -> Vec<Part> {
+fn parts(request: &mut Request, name: &str, list: &Value, calls: &mut Calls) -> Vec<Part> {
     let mut parts = Vec::new();
     for (at, part) in list.as_array().into_iter().flatten().enumerate() {
         let text = part["text"].as_str();
@@ -196,11 +201,14 @@ fn parts(request: &mut Request, name: &str, list: &Value, calls: &mut Vec<(Strin
         }
         if let Some(state) = state {
             // It seals the thoughts before it, which come back as they were streamed: in pieces.
-            let mut text = String::new();
-            while let Some(Part::Reasoning { text: piece, state: None }) = parts.last() {
-                text.insert_str(0, piece);
-                parts.pop();
-            }
+            let thoughts =
+                parts.iter().rev().take_while(|part| matches!(part, Part::Reasoning { state: None, .. })).count();
+            let thoughts = parts.drain(parts.len() - thoughts..);
+            let text = thoughts.filter_map(|part| match part {
+                Part::Reasoning { text, .. } => Some(text),
+                _ => None,
+            });
+            let text = text.collect();
             parts.push(Part::Reasoning { text, state: Some(state) });
         }
         let (inline, file) = (&part["inlineData"], &part["fileData"]);
@@ -211,19 +219,18 @@ fn parts(request: &mut Request, name: &str, list: &Value, calls: &mut Vec<(Strin
             if !text.is_empty() {
                 parts.push(Part::Text(text.to_owned()));
             }
-        } else if let (true, Some(data)) = (is_image(inline), inline["data"].as_str()) {
-            let media_type = inline["mimeType"].as_str().unwrap_or_default().to_owned();
-            parts.push(Part::Image(Image::Data { media_type, base64: data.to_owned() }));
+        } else if let Some(image) = image(inline) {
+            parts.push(Part::Image(image));
         } else if let (true, Some(uri)) = (is_image(file), file["fileUri"].as_str()) {
             parts.push(Part::Image(Image::Url(uri.to_owned())));
         } else if let Some(function) = call["name"].as_str() {
             let id = call["id"].as_str().map_or_else(|| format!("call_{name}_{at}"), str::to_owned);
             let id = tools::fit_id(&id, 64).into_owned();
-            calls.push((function.to_owned(), id.clone()));
+            calls.entry(function.to_owned()).or_default().push_back(id.clone());
             let arguments = if call["args"].is_null() { "{}".to_owned() } else { call["args"].to_string() };
             parts.push(Part::ToolCall { id, name: function.to_owned(), arguments });
         } else if let Some(function) = result["name"].as_str() {
-            parts.push(tool_result(function, result, calls));
+            parts.push(tool_result(request, &format!("{name}[{at}]"), function, result, calls));
         } else {
             request.needs(format!("{name}[{at}]"));
         }
@@ -231,9 +238,14 @@ fn parts(request: &mut Request, name: &str, list: &Value, calls: &mut Vec<(Strin
     parts
 }
 
-fn tool_result(function: &str, result: &Value, calls: &mut Vec<(String, String)>) -> Part {
-    let at = calls.iter().position(|(name, _)| name == function);
-    let called = at.map(|at| calls.remove(at).1);
+/// An image that is in the request itself.
+fn image(inline: &Value) -> Option<Image> {
+    let media_type = inline["mimeType"].as_str().filter(|mime| mime.starts_with("image/"))?.to_owned();
+    Some(Image::Data { media_type, base64: inline["data"].as_str()?.to_owned() })
+}
+
+fn tool_result(request: &mut Request, name: &str, function: &str, result: &Value, calls: &mut Calls) -> Part {
+    let called = calls.get_mut(function).and_then(VecDeque::pop_front);
     let id = result["id"].as_str().map(|id| tools::fit_id(id, 64).into_owned()).or(called);
     let response = &result["response"];
     let only = response.as_object().filter(|fields| fields.len() == 1);
@@ -242,7 +254,14 @@ fn tool_result(function: &str, result: &Value, calls: &mut Vec<(String, String)>
         _ => (false, response),
     };
     let text = said.as_str().map_or_else(|| said.to_string(), str::to_owned);
-    Part::ToolResult { id: id.unwrap_or_else(|| function.to_owned()), content: vec![Part::Text(text)], error }
+    let mut content = vec![Part::Text(text)];
+    for (at, part) in result["parts"].as_array().into_iter().flatten().enumerate() {
+        match image(&part["inlineData"]) {
+            Some(image) => content.push(Part::Image(image)),
+            None => request.needs(format!("{name}.functionResponse.parts[{at}]")),
+        }
+    }
+    Part::ToolResult { id: id.unwrap_or_else(|| function.to_owned()), content, error }
 }
 
 fn tools_of(request: &mut Request, name: &str, tool: &Value) {
@@ -269,11 +288,19 @@ fn json_schema(schema: &Value) -> Value {
     match schema {
         Value::Object(fields) => {
             let field = |(name, value): (&String, &Value)| match (name.as_str(), value) {
+                ("type", Value::String(kind)) if fields.get("nullable") == Some(&Value::Bool(true)) => {
+                    (name.clone(), serde_json::json!([kind.to_ascii_lowercase(), "null"]))
+                }
                 ("type", Value::String(kind)) => (name.clone(), kind.to_ascii_lowercase().into()),
+                // Their whole numbers are of 64 bits, and so are strings.
+                ("minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties" | "maxProperties", value) => {
+                    let number = value.as_str().and_then(|text| text.parse::<u64>().ok()).map(Value::from);
+                    (name.clone(), number.unwrap_or_else(|| value.clone()))
+                }
                 ("enum" | "required" | "default" | "const" | "examples", value) => (name.clone(), value.clone()),
                 (_, value) => (name.clone(), json_schema(value)),
             };
-            fields.iter().map(field).collect::<Map<_, _>>().into()
+            fields.iter().filter(|(name, _)| *name != "nullable").map(field).collect::<Map<_, _>>().into()
         }
         Value::Array(list) => list.iter().map(json_schema).collect(),
         other => other.clone(),

@@ -35,6 +35,7 @@ struct Call {
     name: String,
     arguments: String,
     state: Option<String>,
+    whole: bool,
 }
 
 impl EventWriter {
@@ -66,10 +67,15 @@ impl EventWriter {
         out(None, payload.to_string().as_bytes());
     }
 
-    /// Says the calls up to that one: they stay in order.
-    fn call(&mut self, index: u32, out: Out<'_>) {
-        let Some(at) = self.calls.iter().position(|call| call.index == index) else { return };
-        let call = self.calls.remove(at);
+    /// Says the calls that are whole, in their order: one that is not keeps those after it.
+    fn say_calls(&mut self, out: Out<'_>) {
+        while self.calls.first().is_some_and(|call| call.whole) {
+            let call = self.calls.remove(0);
+            self.say_call(call, out);
+        }
+    }
+
+    fn say_call(&mut self, call: Call, out: Out<'_>) {
         self.held = self.held.saturating_sub(call.arguments.len());
         let Some(arguments) = tools::whole_object(&call.arguments) else {
             self.malformed = true;
@@ -111,6 +117,7 @@ impl crate::dialect::EventWriter for EventWriter {
                     name: name.to_string(),
                     arguments: String::new(),
                     state: self.state.take(),
+                    whole: false,
                 });
             }
             Event::ToolArguments { index, fragment } => {
@@ -119,7 +126,12 @@ impl crate::dialect::EventWriter for EventWriter {
                     self.held += fragment.len();
                 }
             }
-            Event::ToolEnd { index } => self.call(*index, out),
+            Event::ToolEnd { index } => {
+                if let Some(call) = self.calls.iter_mut().find(|call| call.index == *index) {
+                    call.whole = true;
+                }
+                self.say_calls(out);
+            }
             Event::Usage(usage) => self.usage = Some(*usage),
             Event::Finish(reason) => self.finish = Some(*reason),
         }
@@ -127,8 +139,8 @@ impl crate::dialect::EventWriter for EventWriter {
     }
 
     fn done(&mut self, out: Out<'_>) {
-        while let Some(call) = self.calls.first() {
-            self.call(call.index, out);
+        for call in std::mem::take(&mut self.calls) {
+            self.say_call(call, out);
         }
         let mut part = json!({ "text": "" });
         if let Some(state) = self.state.take() {

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::error::error_value;
 use super::usage::usage;
 use crate::dialect::tools::Arguments;
-use crate::dialect::{DONE, FinishRule, Seen, Sink, emit};
+use crate::dialect::{DONE, FinishRule, MOST_CALLS, Seen, Sink, emit, too_many};
 use crate::event::{Event, FinishReason, Origin, State};
 use crate::failure::Failure;
 
@@ -242,7 +242,7 @@ impl Reading {
         if let Some(raw) = message.tool_calls.filter(|raw| says(raw)) {
             seen.said = true;
             if sink.is_some() {
-                self.tool_calls(raw, sink);
+                self.tool_calls(raw, seen, sink);
             }
         }
         if sink.is_none() {
@@ -252,7 +252,7 @@ impl Reading {
             && let Ok(function) = serde_json::from_str(raw.get())
         {
             // What tool calls were called before there could be several.
-            self.tool_call(0, ToolCall { index: None, id: None, function: Some(function) }, sink);
+            self.tool_call(0, ToolCall { index: None, id: None, function: Some(function) }, seen, sink);
         }
         if let Some(raw) = message.annotations.filter(|raw| says(raw)) {
             let list: Vec<Value> = serde_json::from_str(raw.get()).unwrap_or_default();
@@ -295,16 +295,16 @@ impl Reading {
         }
     }
 
-    fn tool_calls(&mut self, raw: &RawValue, sink: &mut Sink<'_>) {
+    fn tool_calls(&mut self, raw: &RawValue, seen: &mut Seen, sink: &mut Sink<'_>) {
         let calls: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
         for (at, raw) in (0_u32..).zip(calls) {
             if let Ok(call) = serde_json::from_str(raw.get()) {
-                self.tool_call(at, call, sink);
+                self.tool_call(at, call, seen, sink);
             }
         }
     }
 
-    fn tool_call(&mut self, at: u32, call: ToolCall<'_>, sink: &mut Sink<'_>) {
+    fn tool_call(&mut self, at: u32, call: ToolCall<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
         let number = call.index.unwrap_or(at);
         let function = call.function.unwrap_or(Function { name: None, arguments: None });
         let name = function.name.filter(|name| !name.is_empty());
@@ -319,6 +319,10 @@ impl Reading {
             (Some(at), _) => at,
             // A fragment of a call that was never announced belongs nowhere.
             (None, None) => return,
+            (None, Some(_)) if self.calls.len() == MOST_CALLS => {
+                seen.error = Some(too_many("tool calls"));
+                return;
+            }
             (None, Some(name)) => {
                 let id = id.map_or_else(|| format!("call_{}", crate::id::random_hex()), Cow::into_owned);
                 let index = u32::try_from(self.calls.len()).unwrap_or(u32::MAX);

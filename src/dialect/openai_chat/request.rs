@@ -228,15 +228,20 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
     let mut dropped = Vec::new();
     let mut messages = Vec::new();
     // Only in the turn that is going on does an upstream want its reasoning back.
-    let turn = request.messages.iter().rposition(|message| message.role == Role::User).unwrap_or(0);
+    let turn = request.turn();
+    let mut images = Vec::new();
     for (at, message) in request.messages.iter().enumerate() {
+        if message.role != Role::Tool {
+            results_images(&mut images, &mut messages);
+        }
         match message.role {
             Role::System => messages.push(json!({ "role": "system", "content": message.all_text() })),
             Role::User => messages.push(json!({ "role": "user", "content": content_json(&message.parts) })),
             Role::Assistant => messages.extend(assistant(&message.parts, at > turn)),
-            Role::Tool => tool_results(&message.parts, &mut messages, &mut dropped),
+            Role::Tool => tool_results(&message.parts, &mut messages, &mut images, &mut dropped),
         }
     }
+    results_images(&mut images, &mut messages);
     let mut body = json!({ "model": model, "messages": messages, "stream": request.stream });
     let mut set = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -258,8 +263,13 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
     if sampling.top_k.is_some() {
         dropped.push("top_k".to_owned());
     }
-    set("reasoning_effort", request.reasoning.map(|reasoning| reasoning.effort.word().into()));
-    if request.reasoning.is_some_and(|reasoning| reasoning.budget.is_some()) {
+    // None at all is a word that few models know: only who said it himself is taken at it.
+    let unthinking = request.reasoning.is_some_and(|reasoning| reasoning.budget == Some(0));
+    if unthinking {
+        dropped.push("the thinking budget of 0".to_owned());
+    }
+    set("reasoning_effort", request.reasoning.filter(|_| !unthinking).map(|reasoning| reasoning.effort.word().into()));
+    if request.reasoning.is_some_and(|reasoning| reasoning.budget.is_some_and(|tokens| tokens > 0)) {
         dropped.push("the thinking budget (sent as reasoning_effort)".to_owned());
     }
     if !request.tools.is_empty() {
@@ -359,9 +369,8 @@ fn assistant(parts: &[Part], current: bool) -> Option<Value> {
     (!empty).then_some(message)
 }
 
-/// A message for each result; their images, which no tool message can hold, in a user's right after.
-fn tool_results(parts: &[Part], messages: &mut Vec<Value>, dropped: &mut Vec<String>) {
-    let mut images = Vec::new();
+/// A message for each result. Their images, which no tool message can hold, are kept for after the last of them.
+fn tool_results(parts: &[Part], messages: &mut Vec<Value>, images: &mut Vec<Part>, dropped: &mut Vec<String>) {
     for part in parts {
         let Part::ToolResult { id, content, error } = part else { continue };
         if *error {
@@ -371,8 +380,13 @@ fn tool_results(parts: &[Part], messages: &mut Vec<Value>, dropped: &mut Vec<Str
         messages.push(json!({ "role": "tool", "tool_call_id": id, "content": text_of(content) }));
         images.extend(content.iter().filter(|part| matches!(part, Part::Image(_))).cloned());
     }
+}
+
+/// The images of the results before, as a user's message.
+fn results_images(images: &mut Vec<Part>, messages: &mut Vec<Value>) {
     if !images.is_empty() {
-        messages.push(json!({ "role": "user", "content": content_json(&images) }));
+        messages.push(json!({ "role": "user", "content": content_json(images) }));
+        images.clear();
     }
 }
 

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{citation, citation_json, finish_reason, object, status, usage};
+use super::{citation, citation_json, finish_reason, object, response_id, status, usage};
 use crate::dialect::{Answer, Answering, Seen, Sink, emit, openai_chat, tools};
-use crate::event::{Event, Origin, State};
+use crate::event::{Event, FinishReason, Origin, State};
 use crate::failure::Failure;
 use crate::request::Part;
 
@@ -14,6 +14,17 @@ pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
         .map_err(|e| Failure::BadPayload { expected: "a Responses answer", source: e.into() })?;
     if let Some(failure) = openai_chat::error_value(&body["error"].to_string()) {
         return Err(failure);
+    }
+    match body["status"].as_str() {
+        // Some leave it out.
+        Some("completed" | "incomplete") | None if body["output"].is_array() => {}
+        // A client of the same dialect may have asked for one that is not whole yet.
+        _ if sink.is_none() => {}
+        status => {
+            let status = status.unwrap_or("nothing").to_owned();
+            let message = format!("the upstream's answer is not whole: its status is {status}");
+            return Err(Failure::UpstreamError { message, kind: None, code: None });
+        }
     }
     let mut calls = 0;
     for item in body["output"].as_array().into_iter().flatten() {
@@ -110,12 +121,15 @@ pub(super) fn write(answer: &Answer, answering: &Answering) -> Value {
             Part::Reasoning { text, state } => {
                 reasoning_json(&id("rs"), text, state.as_ref().map_or_else(unsealed, State::packed))
             }
-            Part::ToolCall { id: call, name, arguments } => call_json(&id("fc"), call, name, arguments, "completed"),
+            Part::ToolCall { id: call, name, arguments } => {
+                let cut = answer.finish() == FinishReason::Length && tools::whole_object(arguments).is_none();
+                call_json(&id("fc"), call, name, arguments, if cut { "incomplete" } else { "completed" })
+            }
             Part::Image(_) | Part::ToolResult { .. } => continue,
         });
     }
     let (status, details) = status(answer.finish());
-    let mut body = object(answering, status, output, answer.usage);
+    let mut body = object(answering, &response_id(answering), status, output, answer.usage);
     body["incomplete_details"] = details;
     body
 }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::answer::{arguments, item_events, state};
 use super::{citation, finish_reason, usage};
-use crate::dialect::{DONE, Position, Seen, Sink, emit, openai_chat};
+use crate::dialect::{DONE, MOST_CALLS, Position, Seen, Sink, emit, openai_chat, too_many};
 use crate::event::Event;
 use crate::failure::Failure;
 
@@ -114,7 +114,12 @@ impl crate::dialect::EventReader for EventReader {
                 let failure = openai_chat::error_value(&json).unwrap_or_else(|| unnamed(kind));
                 self.failing = Told::of(failure);
             }
-            _ if sink.is_some() => self.piece(kind, &payload, &mut sink),
+            _ if sink.is_some() => {
+                self.piece(kind, &payload, &mut sink);
+                if self.items.len() > MOST_CALLS {
+                    seen.error = Some(too_many("items"));
+                }
+            }
             _ => {}
         }
         Ok(seen)

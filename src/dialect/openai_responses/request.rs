@@ -190,7 +190,11 @@ const LEAST_TOKENS: u32 = 16;
 /// A request of another dialect, in this one.
 pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> {
     let mut dropped = Vec::new();
-    let leading = request.messages.iter().take_while(|message| message.role == Role::System).count();
+    let mut leading = request.messages.iter().take_while(|message| message.role == Role::System).count();
+    if leading == request.messages.len() {
+        // There must be an input: then they are it.
+        leading = 0;
+    }
     let (system, rest) = request.messages.split_at(leading);
     let mut items = Vec::new();
     for message in rest {
@@ -229,7 +233,9 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
         set("tool_choice", request.tool_choice.as_ref().map(tool_choice_json));
     }
     set("text", request.format.as_ref().map(|format| json!({ "format": format_json(Some(format)) })));
-    if let Some(reasoning) = request.reasoning {
+    if request.reasoning.is_some_and(|reasoning| reasoning.budget == Some(0)) {
+        dropped.push("the thinking budget of 0".to_owned());
+    } else if let Some(reasoning) = request.reasoning {
         let summary = reasoning.shown.then_some("auto");
         set("reasoning", Some(json!({ "effort": reasoning.effort.word(), "summary": summary })));
         if reasoning.budget.is_some() {

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use serde_json::{Value, json};
 
 use super::answer::{call_json, reasoning_json, text_part, unsealed};
-use super::{citation_json, object, status};
+use super::{citation_json, object, response_id, status};
 use crate::dialect::json::quote;
 use crate::dialect::{Answering, HELD, Out, Position};
 use crate::event::{Event, FinishReason, Usage};
@@ -16,6 +16,8 @@ use crate::failure::{Failure, Kind};
 #[derive(Debug)]
 pub(super) struct EventWriter {
     answering: Answering,
+    /// The answer's id: ours, or, where an upstream's frames were passed on, its own.
+    id: String,
     begun: bool,
     /// The number of the next event.
     next: u64,
@@ -64,6 +66,7 @@ struct Call {
 impl EventWriter {
     pub(super) fn new(answering: Answering) -> Self {
         Self {
+            id: response_id(&answering),
             answering,
             begun: false,
             next: 0,
@@ -81,7 +84,7 @@ impl EventWriter {
         if std::mem::replace(&mut self.begun, true) {
             return;
         }
-        let response = object(&self.answering, "in_progress", Vec::new(), None);
+        let response = object(&self.answering, &self.id, "in_progress", Vec::new(), None);
         self.event("response.created", json!({ "response": response }), out);
         self.event("response.in_progress", json!({ "response": response }), out);
     }
@@ -110,7 +113,7 @@ impl EventWriter {
         out(Some(kind), &self.line);
     }
 
-    fn id(&self, prefix: &str, place: usize) -> String {
+    fn item_id(&self, prefix: &str, place: usize) -> String {
         format!("{prefix}_{}_{place}", self.answering.id)
     }
 
@@ -132,7 +135,7 @@ impl EventWriter {
         if !matches!(self.open, Some(Open::Message { .. })) {
             self.close("completed", out);
             let item = |writer: &Self, place| {
-                let id = writer.id("msg", place);
+                let id = writer.item_id("msg", place);
                 json!({ "id": id, "type": "message", "status": "in_progress", "role": "assistant", "content": [] })
             };
             let place = self.add(item, out);
@@ -145,7 +148,7 @@ impl EventWriter {
         let Some(Open::Message { place, parts, part: Some(part) }) = &mut self.open else { return };
         part.text.push_str(text);
         let (place, at) = (*place, parts.len());
-        let id = self.id("msg", place);
+        let id = self.item_id("msg", place);
         match kind {
             Said::Text => {
                 let rest = format!(r#""content_index":{at},"logprobs":[],"#);
@@ -165,7 +168,7 @@ impl EventWriter {
             Said::Text => text_part("", Vec::new()),
             Said::Refusal => json!({ "type": "refusal", "refusal": "" }),
         };
-        let id = self.id("msg", place);
+        let id = self.item_id("msg", place);
         let fields = json!({ "item_id": id, "output_index": place, "content_index": at, "part": empty });
         self.event("response.content_part.added", fields, out);
     }
@@ -179,7 +182,7 @@ impl EventWriter {
             Said::Refusal => json!({ "type": "refusal", "refusal": text }),
         };
         parts.push(whole.clone());
-        let id = self.id("msg", place);
+        let id = self.item_id("msg", place);
         let mut fields = json!({ "item_id": id, "output_index": place, "content_index": at });
         let kind = match kind {
             Said::Text => {
@@ -207,7 +210,7 @@ impl EventWriter {
         }
         let (place, first) = (*place, said.is_empty());
         said.push_str(text);
-        let id = self.id("rs", place);
+        let id = self.item_id("rs", place);
         if first {
             let part = json!({ "type": "summary_text", "text": "" });
             let fields = json!({ "item_id": id, "output_index": place, "summary_index": 0, "part": part });
@@ -219,14 +222,15 @@ impl EventWriter {
 
     fn open_reasoning(&mut self, out: Out<'_>) {
         self.close("completed", out);
-        let item = |writer: &Self, place| json!({ "id": writer.id("rs", place), "type": "reasoning", "summary": [] });
+        let item =
+            |writer: &Self, place| json!({ "id": writer.item_id("rs", place), "type": "reasoning", "summary": [] });
         let place = self.add(item, out);
         self.open = Some(Open::Reasoning { place, text: String::new() });
     }
 
     fn close_reasoning(&mut self, sealed: String, out: Out<'_>) {
         let Some(Open::Reasoning { place, text }) = self.open.take() else { return };
-        let id = self.id("rs", place);
+        let id = self.item_id("rs", place);
         if !text.is_empty() {
             let fields = json!({ "item_id": id, "output_index": place, "summary_index": 0, "text": text });
             self.event("response.reasoning_summary_text.done", fields, out);
@@ -245,7 +249,7 @@ impl EventWriter {
             Some(Open::Message { .. }) => {
                 self.close_part(out);
                 let Some(Open::Message { place, parts, .. }) = self.open.take() else { return };
-                let id = self.id("msg", place);
+                let id = self.item_id("msg", place);
                 let item = json!({
                     "id": id, "type": "message", "status": status, "role": "assistant", "content": parts,
                 });
@@ -256,7 +260,7 @@ impl EventWriter {
 
     fn end_call(&mut self, at: usize, status: &str, out: Out<'_>) {
         let call = self.calls.remove(at);
-        let id = self.id("fc", call.place);
+        let id = self.item_id("fc", call.place);
         let item = call_json(&id, &call.id, &call.name, &call.arguments, status);
         let fields = json!({
             "item_id": id, "output_index": call.place, "name": call.name, "arguments": item["arguments"],
@@ -269,7 +273,7 @@ impl EventWriter {
         let Some(Open::Message { place, parts, part: Some(part) }) = &mut self.open else { return };
         let (place, at, number) = (*place, parts.len(), part.annotations.len());
         part.annotations.push(citation.clone());
-        let id = self.id("msg", place);
+        let id = self.item_id("msg", place);
         let fields = json!({
             "item_id": id, "output_index": place, "content_index": at, "annotation_index": number,
             "annotation": citation,
@@ -306,7 +310,7 @@ impl crate::dialect::EventWriter for EventWriter {
             Event::Citation(citation) => self.cite(citation_json(citation), out),
             Event::ToolCall { index, id, name } => {
                 self.close("completed", out);
-                let item = |writer: &Self, place| call_json(&writer.id("fc", place), id, name, "", "in_progress");
+                let item = |writer: &Self, place| call_json(&writer.item_id("fc", place), id, name, "", "in_progress");
                 let place = self.add(item, out);
                 let (id, name) = (id.to_string(), name.to_string());
                 self.calls.push(Call { index: *index, place, id, name, arguments: String::new() });
@@ -315,7 +319,7 @@ impl crate::dialect::EventWriter for EventWriter {
                 if let Some(call) = self.calls.iter_mut().find(|call| call.index == *index) {
                     call.arguments.push_str(fragment);
                     let place = call.place;
-                    let id = self.id("fc", place);
+                    let id = self.item_id("fc", place);
                     self.delta("response.function_call_arguments.delta", &id, place, "", fragment, out);
                 }
             }
@@ -337,7 +341,7 @@ impl crate::dialect::EventWriter for EventWriter {
         while !self.calls.is_empty() {
             self.end_call(0, status, out);
         }
-        let mut response = object(&self.answering, status, std::mem::take(&mut self.output), self.usage);
+        let mut response = object(&self.answering, &self.id, status, std::mem::take(&mut self.output), self.usage);
         response["incomplete_details"] = details;
         let kind = if status == "completed" { "response.completed" } else { "response.incomplete" };
         self.event(kind, json!({ "response": response }), out);
@@ -354,7 +358,7 @@ impl crate::dialect::EventWriter for EventWriter {
         self.event("error", fields, out);
         // What is whole of the answer is in it.
         let output = std::mem::take(&mut self.output).into_iter().filter(|item| !item.is_null()).collect();
-        let mut response = object(&self.answering, "failed", output, self.usage);
+        let mut response = object(&self.answering, &self.id, "failed", output, self.usage);
         response["error"] = json!({ "code": code, "message": failure.to_string() });
         self.event("response.failed", json!({ "response": response }), out);
     }
@@ -363,7 +367,7 @@ impl crate::dialect::EventWriter for EventWriter {
         if !position.id.is_empty() {
             self.begun = true;
             self.next = position.next;
-            position.id.trim_start_matches("resp_").clone_into(&mut self.answering.id);
+            position.id.clone_into(&mut self.id);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A request of another dialect, in this one.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 
 use crate::dialect::{Written, tools};
@@ -10,15 +12,14 @@ use crate::request::{Format, Image, Part, Request, Role, Tool, ToolChoice, text_
 /// Writes a request.
 pub(in crate::dialect::gemini) fn write(request: &Request, model: &str) -> Result<Written, Failure> {
     let mut dropped = Vec::new();
-    let system: Vec<Value> = request
-        .messages
-        .iter()
-        .filter(|message| message.role == Role::System)
-        .map(|message| json!({ "text": message.all_text() }))
-        .collect();
+    super::super::check_model(model)?;
+    let (system, alone) = request.system();
     let mut body = json!({ "contents": contents_json(request, model) });
-    if !system.is_empty() {
-        body["systemInstruction"] = json!({ "parts": system });
+    match system {
+        // There must be a content: then it is that.
+        Some(system) if alone => body["contents"] = json!([{ "role": "user", "parts": [{ "text": system }] }]),
+        Some(system) => body["systemInstruction"] = json!({ "parts": [{ "text": system }] }),
+        None => {}
     }
     if !request.tools.is_empty() {
         let functions: Vec<Value> = request.tools.iter().map(tool_json).collect();
@@ -39,22 +40,34 @@ pub(in crate::dialect::gemini) fn write(request: &Request, model: &str) -> Resul
     if request.user.is_some() {
         dropped.push("user".to_owned());
     }
-    let config = config_json(request);
+    let config = config_json(request, &mut dropped);
     if !config.is_empty() {
         body["generationConfig"] = config.into();
     }
     Ok(Written { body: body.to_string().into(), dropped })
 }
 
-fn config_json(request: &Request) -> Map<String, Value> {
+/// The most that every model may think with.
+const MOST_THINKING: u32 = 24_576;
+
+fn config_json(request: &Request, dropped: &mut Vec<String>) -> Map<String, Value> {
     let sampling = &request.sampling;
+    let seed = sampling.seed.filter(|seed| i32::try_from(*seed).is_ok());
+    if seed != sampling.seed {
+        dropped.push("seed (of more than 32 bits)".to_owned());
+    }
+    if let Some(budget) =
+        request.reasoning.and_then(|reasoning| reasoning.budget).filter(|tokens| *tokens > MOST_THINKING)
+    {
+        dropped.push(format!("the thinking budget {budget} (sent as {MOST_THINKING})"));
+    }
     let mut config = Map::new();
     for (name, value) in [
         ("maxOutputTokens", request.max_tokens.map(Value::from)),
         ("temperature", sampling.temperature.map(Value::from)),
         ("topP", sampling.top_p.map(Value::from)),
         ("topK", sampling.top_k.map(Value::from)),
-        ("seed", sampling.seed.map(Value::from)),
+        ("seed", seed.map(Value::from)),
         ("presencePenalty", sampling.presence_penalty.map(Value::from)),
         ("frequencyPenalty", sampling.frequency_penalty.map(Value::from)),
         ("stopSequences", (!request.stop.is_empty()).then(|| json!(request.stop))),
@@ -69,7 +82,7 @@ fn config_json(request: &Request) -> Map<String, Value> {
         (
             "thinkingConfig",
             request.reasoning.map(|reasoning| {
-                let budget = reasoning.budget.unwrap_or_else(|| reasoning.effort.budget());
+                let budget = reasoning.budget.unwrap_or_else(|| reasoning.effort.budget()).min(MOST_THINKING);
                 json!({ "thinkingBudget": budget, "includeThoughts": reasoning.shown })
             }),
         ),
@@ -86,7 +99,15 @@ const NO_SEAL: &str = "skip_thought_signature_validator";
 
 fn contents_json(request: &Request, model: &str) -> Vec<Value> {
     let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
-    let turn = request.messages.iter().rposition(|message| message.role == Role::User).unwrap_or(0);
+    let turn = request.turn();
+    // Results go by the function's name.
+    let calls = request.messages.iter().flat_map(|message| &message.parts);
+    let names: HashMap<&str, &str> = calls
+        .filter_map(|part| match part {
+            Part::ToolCall { id, name, .. } => Some((id.as_str(), name.as_str())),
+            _ => None,
+        })
+        .collect();
     for (at, message) in request.messages.iter().enumerate() {
         let role = match message.role {
             Role::System => continue,
@@ -94,7 +115,7 @@ fn contents_json(request: &Request, model: &str) -> Vec<Value> {
             Role::Assistant => "model",
         };
         let needs_seal = at > turn && model.contains("gemini-3");
-        let parts = parts_json(&message.parts, request, needs_seal);
+        let parts = parts_json(&message.parts, &names, needs_seal);
         match turns.last_mut() {
             Some((last, said)) if *last == role => said.extend(parts),
             _ => turns.push((role, parts)),
@@ -104,7 +125,7 @@ fn contents_json(request: &Request, model: &str) -> Vec<Value> {
     turns.map(|(role, parts)| json!({ "role": role, "parts": parts })).collect()
 }
 
-fn parts_json(parts: &[Part], request: &Request, needs_seal: bool) -> Vec<Value> {
+fn parts_json(parts: &[Part], names: &HashMap<&str, &str>, needs_seal: bool) -> Vec<Value> {
     let mut out: Vec<Value> = Vec::new();
     let mut seal: Option<&str> = None;
     let mut sealed = !needs_seal;
@@ -133,9 +154,9 @@ fn parts_json(parts: &[Part], request: &Request, needs_seal: bool) -> Vec<Value>
             Part::ToolResult { id, content, error } => {
                 let key = if *error { "error" } else { "output" };
                 let response = json!({ key: text_of(content) });
-                out.push(json!({ "functionResponse": { "name": called(request, id), "response": response } }));
+                out.push(json!({ "functionResponse": { "name": names.get(id.as_str()).copied().unwrap_or(id), "response": response } }));
                 let images = content.iter().filter(|part| matches!(part, Part::Image(_))).cloned();
-                out.extend(parts_json(&images.collect::<Vec<_>>(), request, false));
+                out.extend(parts_json(&images.collect::<Vec<_>>(), names, false));
                 continue;
             }
         };
@@ -148,16 +169,6 @@ fn parts_json(parts: &[Part], request: &Request, needs_seal: bool) -> Vec<Value>
         out.push(json!({ "text": "", "thoughtSignature": seal }));
     }
     out
-}
-
-/// The name of the function that was called with that id: results go by it.
-fn called<'a>(request: &'a Request, result: &'a str) -> &'a str {
-    let parts = request.messages.iter().flat_map(|message| &message.parts);
-    let mut calls = parts.filter_map(|part| match part {
-        Part::ToolCall { id, name, .. } if id == result => Some(name.as_str()),
-        _ => None,
-    });
-    calls.next_back().unwrap_or(result)
 }
 
 fn media_type(url: &str) -> &'static str {
