@@ -128,8 +128,8 @@ pub trait ClientSide: Debug + Sync {
         None
     }
 
-    /// The body of an error that came before any answer.
-    fn error_body(&self, failure: &Failure, request_id: &str) -> Vec<u8>;
+    /// The body of an error that came before any answer, and is told with that HTTP status.
+    fn error_body(&self, failure: &Failure, status: u16, request_id: &str) -> Vec<u8>;
 
     /// Whether every frame bears an `event:` that says what its payload's `type` says. Clients go by either.
     fn names_events(&self) -> bool {

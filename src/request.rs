@@ -94,10 +94,10 @@ impl Request {
     /// The text of its system messages, if it has any; and whether it has nothing else.
     #[must_use]
     pub fn system(&self) -> (Option<String>, bool) {
-        let system: Vec<String> =
-            self.messages.iter().filter(|message| message.role == Role::System).map(Message::all_text).collect();
-        let alone = system.len() == self.messages.len();
-        ((!system.is_empty()).then(|| system.join("\n\n")), alone)
+        let system = self.messages.iter().filter(|message| message.role == Role::System);
+        let texts: Vec<String> = system.map(|message| texts_of(&message.parts, "\n\n")).collect();
+        let alone = texts.len() == self.messages.len();
+        ((!texts.is_empty()).then(|| texts.join("\n\n")), alone)
     }
 
     /// Notes what can be left out, with a line in the log.
@@ -157,6 +157,16 @@ pub fn text_of(parts: &[Part]) -> String {
             _ => None,
         })
         .collect()
+}
+
+/// The texts of some parts, each a piece of its own.
+#[must_use]
+pub fn texts_of(parts: &[Part], between: &str) -> String {
+    let texts = parts.iter().filter_map(|part| match part {
+        Part::Text(text) => Some(text.as_str()),
+        _ => None,
+    });
+    texts.collect::<Vec<_>>().join(between)
 }
 
 /// A piece of a message.
@@ -279,8 +289,8 @@ pub struct Reasoning {
     pub effort: Effort,
     /// At most so many tokens of it, where the client said so.
     pub budget: Option<u32>,
-    /// Whether the client wants to see it.
-    pub shown: bool,
+    /// Whether the client wants to see it; none if it did not say, and takes it where it comes by itself.
+    pub shown: Option<bool>,
 }
 
 /// How hard a model thinks.

@@ -48,7 +48,7 @@ impl ClientSide for Anthropic {
         answer::write(answer, &answer_id(answering), &answering.model).to_string().into_bytes()
     }
 
-    fn error_body(&self, failure: &Failure, request_id: &str) -> Vec<u8> {
+    fn error_body(&self, failure: &Failure, _status: u16, request_id: &str) -> Vec<u8> {
         let error = json!({ "type": error_type(failure), "message": failure.to_string() });
         json!({ "type": "error", "error": error, "request_id": request_id }).to_string().into_bytes()
     }

@@ -68,8 +68,8 @@ impl ClientSide for Gemini {
         b"\n"
     }
 
-    fn error_body(&self, failure: &Failure, _request_id: &str) -> Vec<u8> {
-        error_json(failure).to_string().into_bytes()
+    fn error_body(&self, failure: &Failure, status: u16, _request_id: &str) -> Vec<u8> {
+        error_json(failure, Some(status)).to_string().into_bytes()
     }
 }
 
@@ -139,7 +139,7 @@ fn unseal(text: &str) -> State<'static> {
 }
 
 /// The error body: `{"error": {"code", "message", "status"}}`.
-fn error_json(failure: &Failure) -> Value {
+fn error_json(failure: &Failure, told: Option<u16>) -> Value {
     let (code, status) = match failure.kind() {
         Kind::InvalidRequest | Kind::TooLarge => (400, "INVALID_ARGUMENT"),
         Kind::Authentication => (401, "UNAUTHENTICATED"),
@@ -150,10 +150,7 @@ fn error_json(failure: &Failure) -> Value {
         Kind::Timeout => (504, "DEADLINE_EXCEEDED"),
         Kind::Server => (500, "INTERNAL"),
     };
-    let code = match failure {
-        Failure::UpstreamRefused(refusal) => refusal.status,
-        _ => code,
-    };
+    let code = told.unwrap_or(code);
     json!({ "error": { "code": code, "message": failure.to_string(), "status": status } })
 }
 

@@ -200,6 +200,11 @@ pub fn with_model(request: &Request, model: &str) -> Result<Bytes, Failure> {
     Ok(out.freeze())
 }
 
+/// A payload in which a field is there twice, which readers refuse: as anyone else would read it, the last one counts.
+pub(super) fn last_counts(payload: &[u8]) -> Option<Vec<u8>> {
+    serde_json::from_slice::<Value>(payload).ok().filter(Value::is_object).map(|value| value.to_string().into_bytes())
+}
+
 /// Whether a value says no more than its absence would.
 pub(super) fn is_nothing(value: &Value) -> bool {
     match value {

@@ -46,7 +46,7 @@ impl ClientSide for Chat {
         answer::write(answer, &answer_id(answering), answering.created, &answering.model).to_string().into_bytes()
     }
 
-    fn error_body(&self, failure: &Failure, _request_id: &str) -> Vec<u8> {
+    fn error_body(&self, failure: &Failure, _status: u16, _request_id: &str) -> Vec<u8> {
         error_body(failure)
     }
 }

@@ -38,7 +38,7 @@ impl ClientSide for Responses {
         answer::write(answer, answering).to_string().into_bytes()
     }
 
-    fn error_body(&self, failure: &Failure, _request_id: &str) -> Vec<u8> {
+    fn error_body(&self, failure: &Failure, _status: u16, _request_id: &str) -> Vec<u8> {
         openai_chat::error_body(failure)
     }
 

@@ -41,7 +41,7 @@ impl ClientSide for Plain {
         json!({ "text": answer.parts.iter().filter_map(said).collect::<String>() }).to_string().into_bytes()
     }
 
-    fn error_body(&self, failure: &Failure, request_id: &str) -> Vec<u8> {
+    fn error_body(&self, failure: &Failure, _status: u16, request_id: &str) -> Vec<u8> {
         error_body(failure, request_id)
     }
 }

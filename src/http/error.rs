@@ -106,7 +106,7 @@ fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Met
         Failure::UpstreamRefused(refusal) if dialect.name == refusal.dialect && !refusal.reply.is_empty() => {
             Body::from(refusal.reply.clone())
         }
-        failure => Body::from(dialect.client.error_body(failure, id.as_str())),
+        failure => Body::from(dialect.client.error_body(failure, status.as_u16(), id.as_str())),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;

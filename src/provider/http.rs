@@ -120,7 +120,7 @@ impl Provider for HttpProvider {
             let stream = call.request.stream;
             let expected = if stream { "text/event-stream" } else { "application/json" };
             if let Err(found) = reply::expect(&response, expected) {
-                return Err(reply::unexpected(response, &options.name, found, expected).await);
+                return Err(reply::unexpected(response, &options, found, expected).await);
             }
             let headers = headers::show(response.headers());
             let upstream = if stream {

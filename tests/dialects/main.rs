@@ -9,3 +9,4 @@ mod recordings;
 mod said;
 mod seals;
 mod table;
+mod translations;

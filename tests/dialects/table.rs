@@ -78,7 +78,7 @@ fn requests() -> Vec<(&'static str, Request, Request)> {
     let schema = Format::Schema { name: "n".to_owned(), schema: json!({ "title": MARK }), strict: None };
     add("JSON of a schema", &base, Request { format: Some(schema), ..base.clone() });
     for (name, budget) in [("reasoning effort", None), ("thinking budget", Some(NUMBER))] {
-        let reasoning = Some(Reasoning { effort: Effort::High, budget, shown: true });
+        let reasoning = Some(Reasoning { effort: Effort::High, budget, shown: Some(true) });
         add(name, &base, Request { reasoning, ..base.clone() });
     }
     add("limit on tokens", &base, Request { max_tokens: Some(NUMBER), ..base.clone() });

@@ -107,6 +107,11 @@ def test_an_upstream_hears_what_the_client_meant(scripted, name, client, upstrea
         heard = replace(heard, max_tokens=None)
     if client == "anthropic" and asked.max_tokens is None:
         expected = replace(expected, max_tokens=heard.max_tokens and 1024)
+    if upstream == "anthropic" != client:
+        # What its models refuse: a nucleus beside a temperature, and to stop at white space.
+        expected = replace(expected, stop=tuple(stop for stop in expected.stop if stop.strip()))
+        if expected.temperature is not None:
+            expected = replace(expected, top_p=None)
     if expected.choice is None and heard.choice == "auto" and asked.tools:
         heard = replace(heard, choice=None)  # what it is without a choice, said aloud
     assert heard == expected

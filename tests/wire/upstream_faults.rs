@@ -45,6 +45,14 @@ fn one_of_two_answers_unfinished_is_a_break() {
 }
 
 #[test]
+fn an_error_without_a_word_is_still_one() {
+    for odd in ["event: error\ndata:\n\n", "event: error\n\n", "[{\"error\":{\"message\":\"gone\"}}]\n\n"] {
+        let (_, error) = broken(format!("{}{STOP}{odd}", says("a")));
+        assert_eq!(error["code"], "upstream_error", "{odd}");
+    }
+}
+
+#[test]
 fn errors_of_the_upstream_pass_and_end_the_stream() {
     let frame = "data: {\"error\":{\"message\":\"overloaded\",\"code\":529}}\n\n";
     let (got, _) = broken(format!("{}{frame}{DONE}", says("a")));

@@ -28,6 +28,15 @@ pub(super) fn answer(body: &[u8], sink: Sink<'_>) -> Result<Seen, Failure> {
     use crate::dialect::EventReader as _;
     let mut reader = EventReader::default();
     let mut sink = sink;
+    if sink.is_none() {
+        // A client of the same dialect reads for itself how it ended; only an error is no answer.
+        let payload: Value = serde_json::from_slice(body)
+            .map_err(|e| Failure::BadPayload { expected: "a Gemini response", source: e.into() })?;
+        return match error(&payload["error"]) {
+            Some(failure) => Err(failure),
+            None => Ok(Seen { done: true, usage: usage(&payload["usageMetadata"]), ..Seen::default() }),
+        };
+    }
     let seen = match &mut sink {
         Some(sink) => reader.read(body, Some(&mut **sink))?,
         None => reader.read(body, None)?,

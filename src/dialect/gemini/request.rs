@@ -107,10 +107,20 @@ fn camel_case(value: &mut Value) {
     }
 }
 
+/// Google takes one for a list of one.
+fn one_or_more(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(list) => list,
+        Value::Object(_) => std::slice::from_ref(value),
+        _ => &[],
+    }
+}
+
 fn list(value: Value, name: &str, want: &str) -> Result<Vec<Value>, Failure> {
     match value {
         Value::Null => Ok(Vec::new()),
         Value::Array(list) => Ok(list),
+        one @ Value::Object(_) => Ok(vec![one]),
         _ => Err(Failure::invalid(name, format!("`{name}` should be {want}"))),
     }
 }
@@ -161,7 +171,7 @@ fn thinking(value: &Value) -> Reasoning {
     let budget = value["thinkingBudget"].as_i64().and_then(|tokens| u32::try_from(tokens).ok());
     let level = value["thinkingLevel"].as_str().and_then(|level| Effort::from_word(&level.to_ascii_lowercase()));
     let effort = level.or(budget.map(Effort::from_budget)).unwrap_or(Effort::Medium);
-    Reasoning { effort, budget, shown: value["includeThoughts"] == true }
+    Reasoning { effort, budget, shown: Some(value["includeThoughts"] == true) }
 }
 
 /// The ids of the calls that have no result yet, by function.
@@ -170,8 +180,10 @@ type Calls = HashMap<String, VecDeque<String>>;
 fn contents_of(request: &mut Request, contents: &Value) -> Result<(), Failure> {
     const WANT: &str = "`contents` is missing or empty; it should be a list, as in [{\"role\": \"user\", \"parts\": \
                         [{\"text\": \"Hello\"}]}]";
-    let list = contents.as_array().filter(|list| !list.is_empty());
-    let list = list.ok_or_else(|| Failure::invalid("contents", WANT))?;
+    let list = one_or_more(contents);
+    if list.is_empty() || !list.iter().all(|content| content.is_object()) {
+        return Err(Failure::invalid("contents", WANT));
+    }
     // Results name the function, not the call: each answers the first call of that name that has no answer yet.
     let mut calls = Calls::new();
     for (at, content) in list.iter().enumerate() {
@@ -192,7 +204,10 @@ fn contents_of(request: &mut Request, contents: &Value) -> Result<(), Failure> {
 
 fn parts(request: &mut Request, name: &str, list: &Value, calls: &mut Calls) -> Vec<Part> {
     let mut parts = Vec::new();
-    for (at, part) in list.as_array().into_iter().flatten().enumerate() {
+    if !matches!(list, Value::Null | Value::Array(_) | Value::Object(_)) {
+        request.needs(name);
+    }
+    for (at, part) in one_or_more(list).iter().enumerate() {
         let text = part["text"].as_str();
         let state = part["thoughtSignature"].as_str().filter(|seal| !seal.is_empty()).map(unseal);
         if part["thought"] == true {
@@ -255,7 +270,7 @@ fn tool_result(request: &mut Request, name: &str, function: &str, result: &Value
     };
     let text = said.as_str().map_or_else(|| said.to_string(), str::to_owned);
     let mut content = vec![Part::Text(text)];
-    for (at, part) in result["parts"].as_array().into_iter().flatten().enumerate() {
+    for (at, part) in one_or_more(&result["parts"]).iter().enumerate() {
         match image(&part["inlineData"]) {
             Some(image) => content.push(Part::Image(image)),
             None => request.needs(format!("{name}.functionResponse.parts[{at}]")),
@@ -270,7 +285,7 @@ fn tools_of(request: &mut Request, name: &str, tool: &Value) {
             request.needs(format!("{name}.{kind}"));
             continue;
         }
-        for function in value.as_array().into_iter().flatten() {
+        for function in one_or_more(value) {
             let schema = [&function["parametersJsonSchema"], &function["parameters"]];
             let schema = schema.into_iter().find(|schema| !schema.is_null());
             request.tools.push(Tool {

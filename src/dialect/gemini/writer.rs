@@ -157,7 +157,7 @@ impl crate::dialect::EventWriter for EventWriter {
     }
 
     fn error(&mut self, failure: &Failure, _request_id: &str, out: Out<'_>) {
-        out(None, error_json(failure).to_string().as_bytes());
+        out(None, error_json(failure, None).to_string().as_bytes());
     }
 }
 

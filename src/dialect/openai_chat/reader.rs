@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::error::error_value;
 use super::usage::usage;
 use crate::dialect::tools::Arguments;
-use crate::dialect::{DONE, FinishRule, MOST_CALLS, Seen, Sink, emit, too_many};
+use crate::dialect::{DONE, FinishRule, MOST_CALLS, Seen, Sink, emit, json, too_many};
 use crate::event::{Event, FinishReason, Origin, State};
 use crate::failure::Failure;
 
@@ -98,17 +98,18 @@ pub(super) struct Message<'a> {
 
 #[derive(Deserialize)]
 struct ToolCall<'a> {
-    index: Option<u32>,
     #[serde(borrow)]
-    id: Option<Cow<'a, str>>,
+    index: Option<&'a RawValue>,
     #[serde(borrow)]
-    function: Option<Function<'a>>,
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    function: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct Function<'a> {
     #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
+    name: Option<&'a RawValue>,
     #[serde(borrow)]
     arguments: Option<&'a RawValue>,
 }
@@ -168,10 +169,13 @@ impl crate::dialect::EventReader for EventReader {
         let chunk: Chunk<'_> = match serde_json::from_slice(data) {
             Ok(chunk) => chunk,
             Err(_) if data.contains(&b'\n') => return self.read_lines(data, sink),
-            Err(error) => {
-                let source = error.into();
-                return Err(Failure::BadPayload { expected: "a Chat Completions chunk", source });
-            }
+            Err(error) => match json::last_counts(data) {
+                Some(once) if once != data => return self.read(&once, sink),
+                _ => {
+                    let source = error.into();
+                    return Err(Failure::BadPayload { expected: "a Chat Completions chunk", source });
+                }
+            },
         };
         for choice in chunk.choices.into_iter().flatten() {
             self.choice(&choice, &mut seen, &mut sink);
@@ -248,11 +252,9 @@ impl Reading {
         if sink.is_none() {
             return;
         }
-        if let Some(raw) = message.function_call.filter(|raw| says(raw))
-            && let Ok(function) = serde_json::from_str(raw.get())
-        {
+        if message.function_call.is_some_and(says) {
             // What tool calls were called before there could be several.
-            self.tool_call(0, ToolCall { index: None, id: None, function: Some(function) }, seen, sink);
+            self.tool_call(0, ToolCall { index: None, id: None, function: message.function_call }, seen, sink);
         }
         if let Some(raw) = message.annotations.filter(|raw| says(raw)) {
             let list: Vec<Value> = serde_json::from_str(raw.get()).unwrap_or_default();
@@ -298,17 +300,24 @@ impl Reading {
     fn tool_calls(&mut self, raw: &RawValue, seen: &mut Seen, sink: &mut Sink<'_>) {
         let calls: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
         for (at, raw) in (0_u32..).zip(calls) {
-            if let Ok(call) = serde_json::from_str(raw.get()) {
-                self.tool_call(at, call, seen, sink);
+            match serde_json::from_str(raw.get()) {
+                Ok(call) => self.tool_call(at, call, seen, sink),
+                // Without it the answer would look whole, and not be.
+                Err(error) => {
+                    let message = format!("the upstream sent a tool call that can't be read: {error}");
+                    seen.error = Some(Failure::UpstreamError { message, kind: None, code: None });
+                }
             }
         }
     }
 
     fn tool_call(&mut self, at: u32, call: ToolCall<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
-        let number = call.index.unwrap_or(at);
-        let function = call.function.unwrap_or(Function { name: None, arguments: None });
-        let name = function.name.filter(|name| !name.is_empty());
-        let id = call.id.filter(|id| !id.is_empty());
+        let number = call.index.and_then(|raw| raw.get().trim_matches('"').parse().ok()).unwrap_or(at);
+        let function = call.function.and_then(|raw| serde_json::from_str(raw.get()).ok());
+        let function = function.unwrap_or(Function { name: None, arguments: None });
+        let name = function.name.and_then(string).filter(|name| !name.is_empty());
+        let id = call.id.filter(|raw| raw.get() != "null").map(|raw| string(raw).unwrap_or(raw.get().into()));
+        let id = id.filter(|id| !id.is_empty());
         let known = self.calls.iter().rposition(|known| known.number == number);
         // Some number all their calls 0: then a name and an id of its own tell a call from the one before.
         let known = known.filter(|&at| match (&name, &id) {

@@ -11,7 +11,7 @@ use crate::dialect::{Written, json, tools};
 use crate::event::{Origin, State};
 use crate::failure::Failure;
 use crate::request::{
-    Effort, Format, Image, Message, Part, Reasoning, Request, Role, Sampling, Tool, ToolChoice, text_of,
+    Effort, Format, Image, Message, Part, Reasoning, Request, Role, Sampling, Tool, ToolChoice, text_of, texts_of,
 };
 
 /// More answers at once than OpenAI itself allows.
@@ -69,7 +69,7 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
     format(&mut request, &body.value("response_format"));
     let effort = [&body.value("reasoning_effort"), &body.value("reasoning")["effort"]].into_iter().find_map(|value| {
         let effort = Effort::from_word(value.as_str()?)?;
-        Some(Reasoning { effort, budget: None, shown: true })
+        Some(Reasoning { effort, budget: None, shown: None })
     });
     request.reasoning = effort;
     if body.value("modalities").as_array().is_some_and(|list| list.iter().any(|mode| mode != "text")) {
@@ -235,7 +235,7 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
             results_images(&mut images, &mut messages);
         }
         match message.role {
-            Role::System => messages.push(json!({ "role": "system", "content": message.all_text() })),
+            Role::System => messages.push(json!({ "role": "system", "content": texts_of(&message.parts, "\n\n") })),
             Role::User => messages.push(json!({ "role": "user", "content": content_json(&message.parts) })),
             Role::Assistant => messages.extend(assistant(&message.parts, at > turn)),
             Role::Tool => tool_results(&message.parts, &mut messages, &mut images, &mut dropped),
@@ -249,15 +249,27 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
         }
     };
     set("stream_options", request.stream.then(|| json!({ "include_usage": true })));
-    let limit = if wants_completion_tokens(model) { "max_completion_tokens" } else { "max_tokens" };
+    let limit = if is_newer(model) { "max_completion_tokens" } else { "max_tokens" };
     set(limit, request.max_tokens.map(Value::from));
     let sampling = &request.sampling;
-    set("temperature", sampling.temperature.map(Value::from));
-    set("top_p", sampling.top_p.map(Value::from));
     set("seed", sampling.seed.map(Value::from));
-    set("presence_penalty", sampling.presence_penalty.map(Value::from));
-    set("frequency_penalty", sampling.frequency_penalty.map(Value::from));
-    set("stop", (!request.stop.is_empty()).then(|| json!(request.stop)));
+    let stop = (!request.stop.is_empty()).then(|| json!(&request.stop[..request.stop.len().min(MOST_STOPS)]));
+    if request.stop.len() > MOST_STOPS {
+        dropped.push(format!("stop (more than {MOST_STOPS})"));
+    }
+    for (name, value) in [
+        ("temperature", sampling.temperature.map(Value::from)),
+        ("top_p", sampling.top_p.map(Value::from)),
+        ("presence_penalty", sampling.presence_penalty.map(Value::from)),
+        ("frequency_penalty", sampling.frequency_penalty.map(Value::from)),
+        ("stop", stop),
+    ] {
+        match value {
+            // These models refuse them.
+            Some(_) if is_newer(model) => dropped.push(name.to_owned()),
+            value => set(name, value),
+        }
+    }
     set("user", request.user.as_deref().map(Value::from));
     set("n", (request.n > 1).then(|| request.n.into()));
     if sampling.top_k.is_some() {
@@ -301,8 +313,11 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
     Ok(Written { body: body.to_string().into(), dropped })
 }
 
-/// OpenAI's newer models refuse `max_tokens`; others know nothing else.
-fn wants_completion_tokens(model: &str) -> bool {
+/// OpenAI takes no more.
+const MOST_STOPS: usize = 4;
+
+/// OpenAI's newer models refuse `max_tokens`, which is all that others know, and have no sampling.
+fn is_newer(model: &str) -> bool {
     let name = model.rsplit('/').next().unwrap_or(model);
     let digit = |rest: &str, from: char| rest.starts_with(|c: char| c.is_ascii_digit() && c >= from);
     name.strip_prefix('o').is_some_and(|rest| digit(rest, '1'))
@@ -377,7 +392,7 @@ fn tool_results(parts: &[Part], messages: &mut Vec<Value>, images: &mut Vec<Part
             dropped.push("is_error of a tool result".to_owned());
         }
         let id = tools::fit_id(id, 40);
-        messages.push(json!({ "role": "tool", "tool_call_id": id, "content": text_of(content) }));
+        messages.push(json!({ "role": "tool", "tool_call_id": id, "content": texts_of(content, "\n") }));
         images.extend(content.iter().filter(|part| matches!(part, Part::Image(_))).cloned());
     }
 }

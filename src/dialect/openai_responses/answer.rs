@@ -12,13 +12,16 @@ use crate::request::Part;
 pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
     let body: Value = serde_json::from_slice(body)
         .map_err(|e| Failure::BadPayload { expected: "a Responses answer", source: e.into() })?;
+    if sink.is_none() && body["status"].is_string() {
+        // A client of the same dialect reads for itself how it ended.
+        return Ok(Seen { done: true, usage: usage(&body["usage"]), ..Seen::default() });
+    }
     if let Some(failure) = openai_chat::error_value(&body["error"].to_string()) {
         return Err(failure);
     }
     match body["status"].as_str() {
         // Some leave it out.
         Some("completed" | "incomplete") | None if body["output"].is_array() => {}
-        // A client of the same dialect may have asked for one that is not whole yet.
         _ if sink.is_none() => {}
         status => {
             let status = status.unwrap_or("nothing").to_owned();

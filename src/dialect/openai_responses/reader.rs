@@ -24,6 +24,10 @@ pub(super) struct EventReader {
     next: u64,
     items: Vec<Item>,
     calls: u32,
+    /// The calls' ids.
+    call_ids: Vec<String>,
+    /// Whether any text or refusal was said.
+    texted: bool,
     done: bool,
     /// An error that the end of the stream, or `response.failed`, will tell.
     failing: Option<Told>,
@@ -169,9 +173,18 @@ impl EventReader {
         self.done = true;
         seen.done = true;
         let response = value(payload.response);
-        if sink.is_some() && self.items.is_empty() {
+        if sink.is_some() {
+            // What was not said in pieces is said now.
             for item in response["output"].as_array().into_iter().flatten() {
-                item_events(item, &mut self.calls, sink);
+                let call = item["call_id"].as_str().unwrap_or_default();
+                let said = match item["type"].as_str() {
+                    Some("message") => self.texted,
+                    Some("reasoning") => self.items.iter().any(|item| item.thought.is_some()),
+                    _ => self.call_ids.iter().any(|known| known == call),
+                };
+                if !said {
+                    item_events(item, &mut self.calls, sink);
+                }
             }
         }
         for item in &mut self.items {
@@ -200,12 +213,14 @@ impl EventReader {
             "response.output_item.done" => self.item_done(key, &value(payload.item), sink),
             "response.output_text.delta" => {
                 if let Some(text) = delta() {
+                    self.texted = true;
                     self.item(key).said = true;
                     emit(sink, Event::Text(text));
                 }
             }
             "response.refusal.delta" => {
                 if let Some(text) = delta() {
+                    self.texted = true;
                     self.item(key).said = true;
                     emit(sink, Event::Refusal(text));
                 }
@@ -269,6 +284,7 @@ impl EventReader {
         known.call = Some(index);
         self.calls += 1;
         let text = |name: &str| item[name].as_str().unwrap_or_default();
+        self.call_ids.push(text("call_id").to_owned());
         emit(sink, Event::ToolCall { index, id: text("call_id").into(), name: text("name").into() });
     }
 
@@ -294,10 +310,13 @@ impl EventReader {
             }
             Some("message") if !self.item(key.clone()).said => {
                 self.item(key).said = true;
+                self.texted = true;
                 item_events(item, &mut self.calls, sink);
             }
             Some("reasoning") => {
-                if !std::mem::replace(&mut self.item(key).said, true) {
+                let known = self.item(key);
+                known.thought.get_or_insert("whole");
+                if !std::mem::replace(&mut known.said, true) {
                     item_events(item, &mut self.calls, sink);
                 } else if let Some(state) = state(item) {
                     emit(sink, Event::State(state));

@@ -8,7 +8,7 @@ use crate::dialect::{Written, json, tools};
 use crate::event::{Origin, State};
 use crate::failure::Failure;
 use crate::request::{
-    Effort, Format, Image, Message, Part, Reasoning, Request, Role, Sampling, Tool, ToolChoice, text_of,
+    Effort, Format, Image, Message, Part, Reasoning, Request, Role, Sampling, Tool, ToolChoice, texts_of,
 };
 
 /// What another answer would come of without it.
@@ -73,10 +73,10 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
     request.reasoning = reasoning["effort"].as_str().and_then(Effort::from_word).map(|effort| Reasoning {
         effort,
         budget: None,
-        shown: !reasoning["summary"].is_null(),
+        shown: (!reasoning["summary"].is_null()).then_some(true),
     });
     if request.reasoning.is_none() && !reasoning["summary"].is_null() {
-        request.reasoning = Some(Reasoning { effort: Effort::Medium, budget: None, shown: true });
+        request.reasoning = Some(Reasoning { effort: Effort::Medium, budget: None, shown: Some(true) });
     }
     body.rest(&mut request, IGNORED, MATTERS);
     request.body = bytes;
@@ -206,7 +206,7 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
             body[name] = value;
         }
     };
-    let system: Vec<String> = system.iter().map(Message::all_text).collect();
+    let system: Vec<String> = system.iter().map(|message| texts_of(&message.parts, "\n\n")).collect();
     set("instructions", (!system.is_empty()).then(|| system.join("\n\n").into()));
     if let Some(limit) = request.max_tokens.filter(|limit| *limit < LEAST_TOKENS) {
         dropped.push(format!("max_tokens {limit} (sent as {LEAST_TOKENS}, the least there is)"));
@@ -236,7 +236,8 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
     if request.reasoning.is_some_and(|reasoning| reasoning.budget == Some(0)) {
         dropped.push("the thinking budget of 0".to_owned());
     } else if let Some(reasoning) = request.reasoning {
-        let summary = reasoning.shown.then_some("auto");
+        // It takes a verified account, so nobody gets it unasked.
+        let summary = (reasoning.shown == Some(true)).then_some("auto");
         set("reasoning", Some(json!({ "effort": reasoning.effort.word(), "summary": summary })));
         if reasoning.budget.is_some() {
             dropped.push("the thinking budget (sent as reasoning.effort)".to_owned());
@@ -280,7 +281,7 @@ fn items_of(message: &Message, items: &mut Vec<Value>, dropped: &mut Vec<String>
                     dropped.push("is_error of a tool result".to_owned());
                 }
                 let output: Value = if content.iter().all(|part| matches!(part, Part::Text(_))) {
-                    text_of(content).into()
+                    texts_of(content, "\n").into()
                 } else {
                     content.iter().filter_map(|part| part_json(part, "input_text")).collect()
                 };

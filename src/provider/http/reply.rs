@@ -109,13 +109,13 @@ pub(super) fn expect(response: &Response<UpstreamBody>, media_type: &str) -> Res
 /// The failure for an answer of another media type.
 pub(super) async fn unexpected(
     response: Response<UpstreamBody>,
-    provider: &str,
+    options: &HttpOptions,
     found: String,
     expected: &'static str,
 ) -> Failure {
-    let body = excerpt_of(response).await;
+    let body = without_keys(excerpt_of(response).await, &options.headers);
     let excerpt = String::from_utf8_lossy(&body[..body.len().min(EXCERPT)]).into_owned();
-    Failure::NotAStream { provider: provider.to_owned(), found, expected, excerpt }
+    Failure::NotAStream { provider: options.name.clone(), found, expected, excerpt }
 }
 
 /// The failure for an answer that is no 200.
@@ -123,7 +123,7 @@ pub(super) async fn refusal(response: Response<UpstreamBody>, options: &HttpOpti
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         // A redirect is never followed: it would carry the key along.
-        return unexpected(response, &options.name, format!("status {}", status.as_u16()), "200").await;
+        return unexpected(response, options, format!("status {}", status.as_u16()), "200").await;
     }
     let retry_after = headers::retry_after(response.headers());
     let headers = headers::show(response.headers());

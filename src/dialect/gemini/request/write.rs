@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::dialect::{Written, tools};
 use crate::event::{Origin, State};
 use crate::failure::Failure;
-use crate::request::{Format, Image, Part, Request, Role, Tool, ToolChoice, text_of};
+use crate::request::{Format, Image, Part, Request, Role, Tool, ToolChoice, texts_of};
 
 /// Writes a request.
 pub(in crate::dialect::gemini) fn write(request: &Request, model: &str) -> Result<Written, Failure> {
@@ -83,7 +83,7 @@ fn config_json(request: &Request, dropped: &mut Vec<String>) -> Map<String, Valu
             "thinkingConfig",
             request.reasoning.map(|reasoning| {
                 let budget = reasoning.budget.unwrap_or_else(|| reasoning.effort.budget()).min(MOST_THINKING);
-                json!({ "thinkingBudget": budget, "includeThoughts": reasoning.shown })
+                json!({ "thinkingBudget": budget, "includeThoughts": reasoning.shown != Some(false) && budget > 0 })
             }),
         ),
     ] {
@@ -153,7 +153,7 @@ fn parts_json(parts: &[Part], names: &HashMap<&str, &str>, needs_seal: bool) -> 
             }
             Part::ToolResult { id, content, error } => {
                 let key = if *error { "error" } else { "output" };
-                let response = json!({ key: text_of(content) });
+                let response = json!({ key: texts_of(content, "\n") });
                 out.push(json!({ "functionResponse": { "name": names.get(id.as_str()).copied().unwrap_or(id), "response": response } }));
                 let images = content.iter().filter(|part| matches!(part, Part::Image(_))).cloned();
                 out.extend(parts_json(&images.collect::<Vec<_>>(), names, false));
