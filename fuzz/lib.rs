@@ -20,10 +20,12 @@ pub fn stream(dialect: &Dialect, data: &[u8]) {
         let (said, silent) = (loud.read(payload, Some(&mut sink)), quiet.read(payload, None));
         match (said, silent) {
             (Ok(said), Ok(silent)) => {
-                assert_eq!(
-                    (said.done, said.usage, said.error.is_some()),
-                    (silent.done, silent.usage, silent.error.is_some())
-                );
+                assert_eq!((said.done, said.usage), (silent.done, silent.usage));
+                // What is not read can't be found wrong.
+                assert!(said.error.is_some() || silent.error.is_none(), "{silent:?}");
+                if said.error.is_some() {
+                    return;
+                }
             }
             (Err(_), Err(_)) => break,
             (said, silent) => panic!("{said:?} is not {silent:?}"),

@@ -1,5 +1,6 @@
 //! Reading a request's JSON: bounded, and with errors that say what, where, and what would be right.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -198,6 +199,18 @@ pub fn with_model(request: &Request, model: &str) -> Result<Bytes, Failure> {
     out.put_slice(name.as_bytes());
     out.put_slice(&body[start + raw.len()..]);
     Ok(out.freeze())
+}
+
+/// A text that borrows from its payload where it can. (In an `Option`, a bare `Cow` never does.)
+#[derive(Debug, Deserialize)]
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+
+/// A value that is a text.
+pub(super) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    if !raw.get().starts_with('"') {
+        return None;
+    }
+    serde_json::from_str::<Text<'_>>(raw.get()).ok().map(|text| text.0)
 }
 
 /// A payload in which a field is there twice, which readers refuse: as anyone else would read it, the last one counts.

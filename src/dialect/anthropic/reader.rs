@@ -2,13 +2,12 @@
 //!
 //! What a payload is stands in its own `type`: some gateways leave the `event:` out.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Counts, citation, finish_reason};
+use crate::dialect::json::Text;
 use crate::dialect::{DONE, HELD, MOST_CALLS, Seen, Sink, emit, openai_chat, too_many};
 use crate::event::{Event, Origin, State};
 use crate::failure::Failure;
@@ -43,7 +42,7 @@ enum Kind {
 #[derive(Deserialize)]
 struct Payload<'a> {
     #[serde(borrow, rename = "type")]
-    kind: Option<Cow<'a, str>>,
+    kind: Option<Text<'a>>,
     #[serde(borrow)]
     index: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -61,13 +60,13 @@ struct Payload<'a> {
 #[derive(Deserialize)]
 struct Delta<'a> {
     #[serde(borrow)]
-    text: Option<Cow<'a, str>>,
+    text: Option<Text<'a>>,
     #[serde(borrow)]
-    thinking: Option<Cow<'a, str>>,
+    thinking: Option<Text<'a>>,
     #[serde(borrow)]
-    signature: Option<Cow<'a, str>>,
+    signature: Option<Text<'a>>,
     #[serde(borrow)]
-    partial_json: Option<Cow<'a, str>>,
+    partial_json: Option<Text<'a>>,
     #[serde(borrow)]
     citation: Option<&'a RawValue>,
 }
@@ -83,7 +82,7 @@ impl crate::dialect::EventReader for EventReader {
             .map_err(|e| Failure::BadPayload { expected: "a Messages event", source: e.into() })?;
         seen.known = payload.kind.is_some();
         let number = payload.index.and_then(|raw| raw.get().parse().ok()).unwrap_or(0);
-        match payload.kind.as_deref() {
+        match payload.kind.as_ref().map(|kind| &*kind.0) {
             Some("message_start") => {
                 let message = value(payload.message);
                 self.count(&message["usage"], &mut seen, &mut sink);
@@ -188,16 +187,16 @@ impl EventReader {
         let block = self.blocks.iter_mut().find(|block| block.number == number);
         match block.map(|block| &mut block.kind) {
             Some(Kind::Tool(index)) => {
-                if let Some(fragment) = delta.partial_json.filter(|json| !json.is_empty()) {
-                    emit(sink, Event::ToolArguments { index: *index, fragment });
+                if let Some(fragment) = delta.partial_json.filter(|json| !json.0.is_empty()) {
+                    emit(sink, Event::ToolArguments { index: *index, fragment: fragment.0 });
                 }
             }
             Some(Kind::Thinking(seal)) => {
                 if let Some(thought) = delta.thinking {
-                    emit(sink, Event::Reasoning(thought));
+                    emit(sink, Event::Reasoning(thought.0));
                 }
                 if let Some(signature) = delta.signature {
-                    seal.push_str(&signature);
+                    seal.push_str(&signature.0);
                     if seal.len() > HELD {
                         seen.error = Some(Failure::ResponseTooLarge { limit: HELD });
                     }
@@ -207,7 +206,7 @@ impl EventReader {
             // A block that was never started can only have been text: nothing else can be told from its delta.
             Some(Kind::Text) | None => {
                 if let Some(text) = delta.text {
-                    emit(sink, Event::Text(text));
+                    emit(sink, Event::Text(text.0));
                 }
                 if let Some(cited) = delta.citation.and_then(|raw| citation(&value(Some(raw)))) {
                     emit(sink, Event::Citation(cited));

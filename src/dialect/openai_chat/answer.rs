@@ -8,7 +8,7 @@ use super::error::error_value;
 use super::reader::{Message, Reading};
 use super::usage::{usage, usage_json};
 use super::{citation_json, finish_reason};
-use crate::dialect::{Answer, Seen, Sink, emit, tools};
+use crate::dialect::{Answer, Seen, Sink, emit, json, tools};
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::request::{Part, text_of};
@@ -47,7 +47,7 @@ pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
         if let Some(message) = &choice.message {
             reading.message(message, &mut seen, &mut sink);
         }
-        let reason = choice.finish_reason.and_then(super::reader::string);
+        let reason = choice.finish_reason.and_then(json::text);
         reading.finish(reason.as_deref().unwrap_or("stop"), &mut seen, &mut sink);
         if let Some(failure) = seen.error.take() {
             return Err(failure);

@@ -149,7 +149,7 @@ impl EventReader {
             self.begun |= bit;
             self.reading.message(delta, seen, sink);
         }
-        let reason = choice.finish_reason.and_then(string);
+        let reason = choice.finish_reason.and_then(json::text);
         if let Some(reason) = reason.filter(|r| !r.is_empty()) {
             self.begun |= bit;
             self.finished |= bit;
@@ -315,8 +315,8 @@ impl Reading {
         let number = call.index.and_then(|raw| raw.get().trim_matches('"').parse().ok()).unwrap_or(at);
         let function = call.function.and_then(|raw| serde_json::from_str(raw.get()).ok());
         let function = function.unwrap_or(Function { name: None, arguments: None });
-        let name = function.name.and_then(string).filter(|name| !name.is_empty());
-        let id = call.id.filter(|raw| raw.get() != "null").map(|raw| string(raw).unwrap_or(raw.get().into()));
+        let name = function.name.and_then(json::text).filter(|name| !name.is_empty());
+        let id = call.id.filter(|raw| raw.get() != "null").map(|raw| json::text(raw).unwrap_or(raw.get().into()));
         let id = id.filter(|id| !id.is_empty());
         let known = self.calls.iter().rposition(|known| known.number == number);
         // Some number all their calls 0: then a name and an id of its own tell a call from the one before.
@@ -341,7 +341,7 @@ impl Reading {
             }
         };
         // Groq says `"null"` for none; some send the object itself instead of its text.
-        let fragment = function.arguments.map(|raw| string(raw).unwrap_or(raw.get().into()));
+        let fragment = function.arguments.map(|raw| json::text(raw).unwrap_or(raw.get().into()));
         let Some(fragment) = fragment.filter(|text| !matches!(&**text, "" | "null")) else { return };
         let index = u32::try_from(at).unwrap_or(u32::MAX);
         let whole = self.calls[at].arguments.push(&fragment);
@@ -355,12 +355,6 @@ impl Reading {
 /// Whether a field holds anything, found without reading it.
 fn says(raw: &RawValue) -> bool {
     !matches!(raw.get(), "null" | "\"\"" | "[]")
-}
-
-pub(super) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    raw.get().starts_with('"').then(|| serde_json::from_str::<Text<'_>>(raw.get()).ok()).flatten().map(|t| t.0)
 }
 
 /// Mistral's content: a list of text and thinking parts.
@@ -384,7 +378,7 @@ fn parts(raw: &RawValue, sink: &mut Sink<'_>) {
 fn field<'a>(raw: &'a RawValue, kind: fn(Cow<'a, str>) -> Event<'a>, seen: &mut Seen, sink: &mut Sink<'_>) {
     seen.said = true;
     if sink.is_some() {
-        match string(raw) {
+        match json::text(raw) {
             Some(text) => emit(sink, kind(text)),
             None => parts(raw, sink),
         }

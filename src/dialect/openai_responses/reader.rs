@@ -3,14 +3,13 @@
 //! Items are told apart by their place in the output: one gateway gives every event of an item another id. What an
 //! upstream did not say in pieces is said when the item, or the answer, is whole.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::answer::{arguments, item_events, state};
 use super::{citation, finish_reason, usage};
+use crate::dialect::json::{Text, text};
 use crate::dialect::{DONE, MOST_CALLS, Position, Seen, Sink, emit, openai_chat, too_many};
 use crate::event::Event;
 use crate::failure::Failure;
@@ -63,7 +62,7 @@ enum Key {
 #[derive(Deserialize)]
 struct Payload<'a> {
     #[serde(borrow, rename = "type")]
-    kind: Option<Cow<'a, str>>,
+    kind: Option<Text<'a>>,
     #[serde(borrow)]
     sequence_number: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -97,7 +96,7 @@ impl crate::dialect::EventReader for EventReader {
             .map_err(|e| Failure::BadPayload { expected: "a Responses event", source: e.into() })?;
         let number = payload.sequence_number.and_then(|raw| raw.get().parse::<u64>().ok());
         self.next = number.map_or(self.next, |number| number.saturating_add(1));
-        let kind = payload.kind.as_deref().unwrap_or_default();
+        let kind = payload.kind.as_ref().map_or("", |kind| &*kind.0);
         seen.known = !kind.is_empty();
         seen.said = kind.ends_with(".delta");
         match kind {
@@ -202,9 +201,9 @@ impl EventReader {
     fn piece(&mut self, kind: &str, payload: &Payload<'_>, sink: &mut Sink<'_>) {
         let key = match payload.output_index.and_then(|raw| raw.get().parse().ok()) {
             Some(place) => Key::Place(place),
-            None => Key::Id(payload.item_id.and_then(string).unwrap_or_default().into_owned()),
+            None => Key::Id(payload.item_id.and_then(text).unwrap_or_default().into_owned()),
         };
-        let delta = || payload.delta.and_then(string).filter(|delta| !delta.is_empty());
+        let delta = || payload.delta.and_then(text).filter(|delta| !delta.is_empty());
         match kind {
             "response.output_item.added" => {
                 let item = value(payload.item);
@@ -249,7 +248,7 @@ impl EventReader {
                 }
             }
             "response.function_call_arguments.done" => {
-                let whole = payload.arguments.and_then(string).unwrap_or_default();
+                let whole = payload.arguments.and_then(text).unwrap_or_default();
                 self.call_done(key, &whole, sink);
             }
             "response.output_text.annotation.added" => {
@@ -331,10 +330,4 @@ impl EventReader {
 
 fn value(raw: Option<&RawValue>) -> Value {
     raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
-}
-
-fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str::<Text<'_>>(raw.get()).ok().map(|text| text.0)
 }

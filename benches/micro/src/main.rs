@@ -1,0 +1,115 @@
+//! What the parts of the token path cost: each measurement is of one token, as it comes in the middle of an answer.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use divan::counter::ItemsCount;
+use divan::{AllocProfiler, Bencher, black_box};
+use tokenrill::dialect::{Answering, DIALECTS, Dialect, EventReader, EventWriter, FinishRule, plain};
+use tokenrill::event::Event;
+use tokenrill::request::Request;
+use tokenrill::sse;
+
+#[global_allocator]
+static ALLOC: AllocProfiler = AllocProfiler::system();
+
+fn main() {
+    divan::main();
+}
+
+const NAMES: &[&str] = &["openai-chat", "openai-responses", "anthropic", "gemini"];
+
+fn dialect(name: &str) -> &'static Dialect {
+    DIALECTS.iter().find(|dialect| dialect.name == name).expect("a dialect")
+}
+
+fn answering() -> Answering {
+    Answering {
+        id: "0123456789abcdef0123456789abcdef".to_owned(),
+        created: 1_700_000_000,
+        model: "gpt-5-mini".to_owned(),
+        request: Arc::new(Request::prompt("Hello")),
+        encoding: plain::Encoding::Text,
+    }
+}
+
+/// A token as a provider of that dialect frames it.
+fn token(name: &str) -> String {
+    match name {
+        "openai-chat" => r#"{"id":"chatcmpl-CB0123456789abcdefghijklmnop","object":"chat.completion.chunk","created":1700000000,"model":"gpt-5-mini-2025-08-07","service_tier":"default","system_fingerprint":"fp_0123456789","choices":[{"index":0,"delta":{"content":" stream"},"logprobs":null,"finish_reason":null}],"obfuscation":"Yq2pJ"}"#.to_owned(),
+        "anthropic" => r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":" stream"}    }"#.to_owned(),
+        "openai-responses" => r#"{"type":"response.output_text.delta","sequence_number":42,"item_id":"msg_0123456789abcdef0123456789abcdef01234567","output_index":0,"content_index":0,"delta":" stream","logprobs":[],"obfuscation":"Yq2pJ"}"#.to_owned(),
+        "gemini" => r#"{"candidates": [{"content": {"parts": [{"text": " stream"}],"role": "model"},"index": 0}],"usageMetadata": {"promptTokenCount": 9,"candidatesTokenCount": 7,"totalTokenCount": 51,"promptTokensDetails": [{"modality": "TEXT","tokenCount": 9}]},"modelVersion": "gemini-2.5-flash","responseId": "hlP6ae3uJuqGz7IP"}"#.to_owned(),
+        other => panic!("{other} has no token here"),
+    }
+}
+
+/// A reader in the middle of an answer.
+fn reader(name: &str) -> Box<dyn EventReader> {
+    let mut reader = dialect(name).upstream.expect("upstreams speak it").reader(FinishRule::Required);
+    let start = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#;
+    if name == "anthropic" {
+        reader.read(start.as_bytes(), Some(&mut |_| {})).expect("a start");
+    }
+    reader
+}
+
+/// Cuts a chunk into events and reads their fields: every token of every stream.
+#[divan::bench]
+fn sse_read(bencher: Bencher<'_, '_>) {
+    let chunk = Bytes::from(format!("data: {}\n\n", token("openai-chat")));
+    let mut reader = sse::Reader::new(1 << 20);
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
+        let run = reader.push(chunk.clone()).expect("it is small");
+        sse::frames(&run).map(|frame| black_box(frame.range.len())).sum::<usize>()
+    });
+}
+
+#[divan::bench]
+fn sse_write(bencher: Bencher<'_, '_>) {
+    let data = token("openai-chat");
+    let mut out = BytesMut::with_capacity(1 << 12);
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
+        out.clear();
+        sse::write(&mut out, None, black_box(data.as_bytes()));
+    });
+}
+
+/// The same dialect on both sides: a payload is read for what must be known.
+#[divan::bench(args = NAMES)]
+fn pass_on(bencher: Bencher<'_, '_>, name: &str) {
+    let (data, mut reader) = (token(name), reader(name));
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
+        reader.read(black_box(data.as_bytes()), None).expect("a payload").said
+    });
+}
+
+/// Another dialect on the other side: a payload is read as events.
+#[divan::bench(args = NAMES)]
+fn read_events(bencher: Bencher<'_, '_>, name: &str) {
+    let (data, mut reader) = (token(name), reader(name));
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
+        let mut sink = |event: Event<'_>| {
+            black_box(event);
+        };
+        reader.read(black_box(data.as_bytes()), Some(&mut sink)).expect("a payload").said
+    });
+}
+
+/// A token as a client of that dialect gets it.
+#[divan::bench(args = NAMES)]
+fn write_events(bencher: Bencher<'_, '_>, name: &str) {
+    // What Responses keeps of an answer has a cap: an answer here is 100,000 tokens.
+    let fresh = || -> Box<dyn EventWriter> { dialect(name).client.writer(answering()) };
+    let (mut writer, mut written) = (fresh(), 0);
+    let mut out = BytesMut::with_capacity(1 << 16);
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
+        out.clear();
+        written += 1;
+        if written % 100_000 == 0 {
+            writer = fresh();
+        }
+        let event = Event::Text(black_box(" stream").into());
+        writer.write(&event, &mut |name, data| sse::write(&mut out, name, data)).expect("room");
+    });
+}
