@@ -4,7 +4,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Runs the load and returns its figures as a line of JSON.
-pub fn run(port: u16, streams: usize, tokens: usize, gap: u64, repeat: usize) -> String {
+pub fn run(client: &str, port: u16, streams: usize, tokens: usize, gap: u64, repeat: usize) -> String {
+    let client = Client::of(client);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let started = std::time::Instant::now();
@@ -15,7 +16,7 @@ pub fn run(port: u16, streams: usize, tokens: usize, gap: u64, repeat: usize) ->
                 let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("the proxy listens");
                 stream.set_nodelay(true).expect("nodelay");
                 for _ in 0..repeat {
-                    read(&mut stream, tokens, gap, &mut delays).await.expect("a whole stream");
+                    read(&client, &mut stream, tokens, gap, &mut delays).await.expect("a whole stream");
                 }
                 delays
             });
@@ -28,12 +29,32 @@ pub fn run(port: u16, streams: usize, tokens: usize, gap: u64, repeat: usize) ->
     })
 }
 
-async fn read(stream: &mut TcpStream, tokens: usize, gap: u64, delays: &mut Vec<u64>) -> std::io::Result<()> {
+/// What a client says, and what ends its answer.
+#[derive(Clone, Copy)]
+struct Client {
+    path: &'static str,
+    more: &'static str,
+    end: &'static [u8],
+}
+
+impl Client {
+    fn of(name: &str) -> Self {
+        match name {
+            "openai-chat" => Self { path: "/v1/chat/completions", more: "", end: b"data: [DONE]" },
+            "anthropic" => Self { path: "/v1/messages", more: "\"max_tokens\":9999,", end: b"event: message_stop" },
+            other => panic!("no client {other}"),
+        }
+    }
+}
+
+async fn read(client: &Client, stream: &mut TcpStream, tokens: usize, gap: u64, delays: &mut Vec<u64>) -> std::io::Result<()> {
     let prompt = format!(
-        "{{\"model\":\"gpt\",\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"{tokens} tokens {gap} gap\"}}]}}"
+        "{{\"model\":\"gpt\",{}\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"{tokens} tokens {gap} gap\"}}]}}",
+        client.more
     );
     let request = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: arena\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        "POST {} HTTP/1.1\r\nhost: arena\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        client.path,
         prompt.len()
     );
     stream.write_all((request + &prompt).as_bytes()).await?;
@@ -60,7 +81,7 @@ async fn read(stream: &mut TcpStream, tokens: usize, gap: u64, delays: &mut Vec<
         }
         body.drain(..from);
         if ended {
-            assert!(find(&body, b"data: [DONE]").is_some(), "it is not whole");
+            assert!(find(&body, client.end).is_some(), "it is not whole");
             return Ok(());
         }
     }

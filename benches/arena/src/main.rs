@@ -40,15 +40,15 @@ fn main() {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         ["upstream"] => upstream::serve(),
-        ["load", port, streams, tokens, gap, repeat] => {
+        ["load", client, port, streams, tokens, gap, repeat] => {
             let number = |text: &str| text.parse().expect("a number");
             println!(
                 "{}",
-                load::run(number(port) as u16, number(streams), number(tokens), number(gap) as u64, number(repeat))
+                load::run(client, number(port) as u16, number(streams), number(tokens), number(gap) as u64, number(repeat))
             );
         }
         ["run", binary, mode] => run(binary, if mode == "quick" { 1 } else { 3 }),
-        _ => panic!("arena upstream | load PORT STREAMS TOKENS GAP REPEAT | run BINARY quick|full"),
+        _ => panic!("arena upstream | load CLIENT PORT STREAMS TOKENS GAP REPEAT | run BINARY quick|full"),
     }
 }
 
@@ -69,7 +69,7 @@ fn run(binary: &str, rounds: usize) {
             for proxy in Proxy::ALL {
                 match proxy.start(binary, upstream.port) {
                     Some(process) => {
-                        all.entry(proxy.name()).or_default().push(measure(workload, &process, upstream.port))
+                        all.entry(proxy.name()).or_default().push(measure(workload, proxy, &process, upstream.port))
                     }
                     None => eprintln!("{} is not installed: skipped", proxy.name()),
                 }
@@ -94,12 +94,13 @@ fn run(binary: &str, rounds: usize) {
     }
 }
 
-fn measure(workload: &Workload, process: &Process, upstream: u16) -> Figures {
+fn measure(workload: &Workload, proxy: Proxy, process: &Process, upstream: u16) -> Figures {
     let port = if process.port == 0 { upstream } else { process.port };
     let load = |streams: usize, tokens: usize, gap: u64, repeat: usize| -> serde_json::Value {
         let mut child = Command::new(std::env::current_exe().expect("this binary"))
             .args([
                 "load",
+                proxy.client(),
                 &port.to_string(),
                 &streams.to_string(),
                 &tokens.to_string(),

@@ -11,10 +11,13 @@ pub enum Proxy {
     Nginx,
     Haproxy,
     Tokenrill,
+    /// tokenrill with an Anthropic client before the same Chat Completions upstream.
+    Translated,
 }
 
 impl Proxy {
-    pub const ALL: [Proxy; 4] = [Proxy::Direct, Proxy::Nginx, Proxy::Haproxy, Proxy::Tokenrill];
+    pub const ALL: [Proxy; 5] =
+        [Proxy::Direct, Proxy::Nginx, Proxy::Haproxy, Proxy::Tokenrill, Proxy::Translated];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -22,7 +25,13 @@ impl Proxy {
             Proxy::Nginx => "nginx",
             Proxy::Haproxy => "haproxy",
             Proxy::Tokenrill => "tokenrill",
+            Proxy::Translated => "translated",
         }
+    }
+
+    /// What its client speaks.
+    pub fn client(self) -> &'static str {
+        if self == Proxy::Translated { "anthropic" } else { "openai-chat" }
     }
 
     /// Starts it in front of that upstream; none if it is not installed.
@@ -60,7 +69,7 @@ impl Proxy {
                 let command = installed("haproxy")?;
                 Some(Process::listening(Command::new(command).arg("-f").arg(at("haproxy.cfg")), port, folder))
             }
-            Proxy::Tokenrill => {
+            Proxy::Tokenrill | Proxy::Translated => {
                 let config = format!(
                     "listen = \"127.0.0.1:{port}\"\n[providers.up]\ndialect = \"openai-chat\"\nbase_url = \"http://127.0.0.1:{upstream}/v1\"\n\
                      [[models]]\nname = \"*\"\ntargets = [{{ provider = \"up\" }}]\n"
