@@ -4,6 +4,7 @@
 
 mod cancel;
 mod cli;
+mod dialects;
 mod flow;
 mod http2;
 mod lossless;

@@ -52,7 +52,8 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
                 name: name.to_owned(),
                 description: tool["description"].as_str().map(str::to_owned),
                 parameters: tool["input_schema"].clone(),
-                strict: tool["strict"].as_bool(),
+                // Elsewhere a strict schema may leave nothing open, as these may.
+                strict: tool["strict"].as_bool().filter(|_| all_required(&tool["input_schema"])),
             }),
             // A tool that Anthropic runs itself.
             _ => request.needs(format!("tools[{at}]")),
@@ -73,7 +74,6 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
     for format in [&output["format"], &body.value("output_format")] {
         if format["type"] == "json_schema" {
             let schema = format["schema"].clone();
-            // Elsewhere a strict schema may leave nothing open, as these may.
             let strict = all_required(&schema).then_some(true);
             request.format = Some(Format::Schema { name: "answer".to_owned(), schema, strict });
         }
