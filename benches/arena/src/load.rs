@@ -31,14 +31,14 @@ pub fn run(client: &str, port: u16, streams: usize, tokens: usize, gap: u64, rep
 
 /// What a client says, and what ends its answer.
 #[derive(Clone, Copy)]
-struct Client {
+pub struct Client {
     path: &'static str,
     more: &'static str,
     end: &'static [u8],
 }
 
 impl Client {
-    fn of(name: &str) -> Self {
+    pub fn of(name: &str) -> Self {
         match name {
             "openai-chat" => Self { path: "/v1/chat/completions", more: "", end: b"data: [DONE]" },
             "anthropic" => Self { path: "/v1/messages", more: "\"max_tokens\":9999,", end: b"event: message_stop" },
@@ -47,7 +47,13 @@ impl Client {
     }
 }
 
-async fn read(client: &Client, stream: &mut TcpStream, tokens: usize, gap: u64, delays: &mut Vec<u64>) -> std::io::Result<()> {
+pub async fn read(
+    client: &Client,
+    stream: &mut TcpStream,
+    tokens: usize,
+    gap: u64,
+    delays: &mut Vec<u64>,
+) -> std::io::Result<()> {
     let prompt = format!(
         "{{\"model\":\"gpt\",{}\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"{tokens} tokens {gap} gap\"}}]}}",
         client.more

@@ -2,6 +2,7 @@
 //! proxy after the other between the two and prints what each of them cost.
 
 mod load;
+mod manners;
 mod proxies;
 mod upstream;
 
@@ -33,6 +34,7 @@ const WORKLOADS: &[Workload] = &[
     Workload { name: "W1 64 streams, no pause", streams: 64, tokens: 200, gap_ms: 0, repeat: 30 },
     Workload { name: "W2 500 streams, 50 ms", streams: 500, tokens: 100, gap_ms: 50, repeat: 1 },
     Workload { name: "W2 2000 streams, 50 ms", streams: 2000, tokens: 100, gap_ms: 50, repeat: 1 },
+    Workload { name: "W3 9000 streams, 1 s", streams: 9000, tokens: 15, gap_ms: 1000, repeat: 1 },
 ];
 
 fn main() {
@@ -44,9 +46,19 @@ fn main() {
             let number = |text: &str| text.parse().expect("a number");
             println!(
                 "{}",
-                load::run(client, number(port) as u16, number(streams), number(tokens), number(gap) as u64, number(repeat))
+                load::run(
+                    client,
+                    number(port) as u16,
+                    number(streams),
+                    number(tokens),
+                    number(gap) as u64,
+                    number(repeat)
+                )
             );
         }
+        ["hangup", port, upstream, after] => println!("{}", manners::hangup(port, upstream, after)),
+        ["slow", port, streams] => println!("{}", manners::slow(port, streams)),
+        ["short", port, kept] => println!("{}", manners::short(port, kept == "kept")),
         ["run", binary, mode] => run(binary, if mode == "quick" { 1 } else { 3 }),
         _ => panic!("arena upstream | load CLIENT PORT STREAMS TOKENS GAP REPEAT | run BINARY quick|full"),
     }
@@ -61,7 +73,7 @@ fn run(binary: &str, rounds: usize) {
         println!("\n{}", workload.name);
         println!(
             "{:>12} {:>14} {:>10} {:>10} {:>10} {:>12} {:>10} {:>8}",
-            "", "CPU s/M tok", "p50 µs", "p99 µs", "p99.9 µs", "tokens/s", "RSS MB", "× nginx"
+            "", "CPU s/M tok", "p50 µs", "p99 µs", "p99.9 µs", "tokens/s", "KB/stream", "× nginx"
         );
         let mut all: BTreeMap<&str, Vec<Figures>> = BTreeMap::new();
         for _ in 0..rounds {
@@ -88,37 +100,23 @@ fn run(binary: &str, rounds: usize) {
                 get("p99"),
                 get("p999"),
                 get("rate"),
-                get("rss")
+                get("kb")
             );
         }
     }
+    manners::run(binary, rounds, &upstream);
 }
 
 fn measure(workload: &Workload, proxy: Proxy, process: &Process, upstream: u16) -> Figures {
     let port = if process.port == 0 { upstream } else { process.port };
-    let load = |streams: usize, tokens: usize, gap: u64, repeat: usize| -> serde_json::Value {
-        let mut child = Command::new(std::env::current_exe().expect("this binary"))
-            .args([
-                "load",
-                proxy.client(),
-                &port.to_string(),
-                &streams.to_string(),
-                &tokens.to_string(),
-                &gap.to_string(),
-                &repeat.to_string(),
-            ])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the load client");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("a result");
-        child.wait().expect("an end");
-        serde_json::from_str(&line).unwrap_or_else(|_| panic!("the load client said {line:?}"))
+    let load = |streams: usize, tokens: usize, gap: u64, repeat: usize| {
+        let words = [port.to_string(), streams.to_string(), tokens.to_string(), gap.to_string(), repeat.to_string()];
+        client(process, ["load", proxy.client()].into_iter().chain(words.iter().map(String::as_str)))
     };
     // Once for what is made only once.
     load(workload.streams.min(64), 20, 0, 2);
-    let before = process.cpu();
-    let result = load(workload.streams, workload.tokens, workload.gap_ms, workload.repeat);
+    let (before, resident) = (process.cpu(), process.resident());
+    let (result, most) = load(workload.streams, workload.tokens, workload.gap_ms, workload.repeat);
     let cpu = process.cpu() - before;
     let number = |name: &str| result[name].as_f64().expect("a number");
     let wanted = (workload.streams * workload.tokens * workload.repeat) as f64;
@@ -129,8 +127,23 @@ fn measure(workload: &Workload, proxy: Proxy, process: &Process, upstream: u16) 
         ("p99", number("p99")),
         ("p999", number("p999")),
         ("rate", number("tokens") / number("seconds")),
-        ("rss", process.resident()),
+        ("kb", (most - resident).max(0.0) * 1024.0 / workload.streams as f64),
     ])
+}
+
+/// Runs a client in a process of its own: what it says, and the most memory that the proxy had meanwhile, in MB.
+fn client<'a>(process: &Process, words: impl Iterator<Item = &'a str>) -> (serde_json::Value, f64) {
+    let mut command = Command::new(std::env::current_exe().expect("this binary"));
+    let mut child = command.args(words).stdout(Stdio::piped()).spawn().expect("the client");
+    let mut most = 0.0_f64;
+    while child.try_wait().expect("a child").is_none() {
+        most = most.max(process.resident());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("a result");
+    let said = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the client said {line:?}"));
+    (said, most)
 }
 
 fn median(rounds: &[Figures], name: &str) -> f64 {

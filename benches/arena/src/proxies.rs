@@ -16,8 +16,7 @@ pub enum Proxy {
 }
 
 impl Proxy {
-    pub const ALL: [Proxy; 5] =
-        [Proxy::Direct, Proxy::Nginx, Proxy::Haproxy, Proxy::Tokenrill, Proxy::Translated];
+    pub const ALL: [Proxy; 5] = [Proxy::Direct, Proxy::Nginx, Proxy::Haproxy, Proxy::Tokenrill, Proxy::Translated];
 
     pub fn name(self) -> &'static str {
         match self {

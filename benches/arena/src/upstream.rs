@@ -1,5 +1,7 @@
-//! An upstream that costs next to nothing: Chat Completions chunks of a typical size, each stamped when it is sent.
+//! An upstream that costs next to nothing: Chat Completions chunks of a typical size, each stamped when it is sent. It
+//! remembers when each of its clients left, and tells at `GET /left`.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,20 +19,40 @@ pub fn serve() {
     });
 }
 
+/// Whose connection was closed in the middle of an answer, and when.
+static LEFT: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
+
+/// A pause so long means that nothing at all is said before it.
+const SILENT: u64 = 10_000;
+
 async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::new();
     loop {
-        let Some((tokens, gap)) = request(&mut stream, &mut buffer).await? else { return Ok(()) };
+        let Some(asked) = request(&mut stream, &mut buffer).await? else { return Ok(()) };
+        let Asked::Stream { tokens, gap, id } = asked else {
+            let left = serde_json::json!(std::mem::take(&mut *LEFT.lock().expect("nobody panics"))).to_string();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", left.len());
+            stream.write_all((head + &left).as_bytes()).await?;
+            continue;
+        };
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
         stream.write_all(head.as_bytes()).await?;
-        let mut ticks = tokio::time::interval(Duration::from_millis(gap.max(1)));
+        let pause = Duration::from_millis(gap.max(1));
+        let first = if gap >= SILENT { pause } else { Duration::ZERO };
+        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + first, pause);
         let mut sent = 0;
         while sent < tokens {
             // Without a pause, sixteen tokens a write: as fast as a proxy can be fed.
             let run = if gap == 0 { 16.min(tokens - sent) } else { 1 };
             if gap > 0 {
-                ticks.tick().await;
+                tokio::select! {
+                    _ = ticks.tick() => {}
+                    () = closed(&stream) => {
+                        LEFT.lock().expect("nobody panics").push((id, crate::now()));
+                        return Ok(());
+                    }
+                }
             }
             let mut bytes = String::new();
             for _ in 0..run {
@@ -55,13 +77,27 @@ async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     }
 }
 
+/// Resolves when the other side has closed the connection.
+async fn closed(stream: &TcpStream) {
+    if let Ok(1..) = stream.peek(&mut [0]).await {
+        // It says more: it is there.
+        std::future::pending::<()>().await;
+    }
+}
+
+enum Asked {
+    Left,
+    Stream { tokens: usize, gap: u64, id: u64 },
+}
+
 fn chunk(out: &mut String, data: &str) {
     use std::fmt::Write as _;
     let _ = write!(out, "{:x}\r\n{data}\r\n", data.len());
 }
 
-/// Reads a request; how many tokens it wants, and the pause in milliseconds, stand in its prompt: `T tokens G gap`.
-async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<(usize, u64)>> {
+/// Reads a request; how many tokens it wants, the pause in milliseconds, and who asks, stand in its prompt: `T tokens G gap
+/// I id`.
+async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<Asked>> {
     loop {
         if let Some(head) = crate::load::find(buffer, b"\r\n\r\n") {
             let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
@@ -72,7 +108,11 @@ async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Resul
                 buffer.drain(..head + 4 + length);
                 let numbers: Vec<u64> =
                     body.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
-                return Ok(Some((numbers[0] as usize, numbers[1])));
+                if text.starts_with("get /left") {
+                    return Ok(Some(Asked::Left));
+                }
+                let id = numbers.get(2).copied().unwrap_or(0);
+                return Ok(Some(Asked::Stream { tokens: numbers[0] as usize, gap: numbers[1], id }));
             }
         }
         if stream.read_buf(buffer).await? == 0 {
