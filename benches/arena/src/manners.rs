@@ -123,7 +123,8 @@ pub fn hangup(port: &str, upstream: &str, after: &str) -> String {
         let mut delays: Vec<f64> = left
             .iter()
             .filter_map(|(id, left)| {
-                let (_, at) = seen.iter().find(|(seen, _)| seen == id)?;
+                // What an earlier proxy's clients left behind came earlier.
+                let (_, at) = seen.iter().find(|(seen, at)| seen == id && at >= left)?;
                 Some(at.saturating_sub(*left) as f64 / 1e6)
             })
             .collect();
