@@ -118,19 +118,17 @@ impl<'a> Fields<'a> {
         self.raw(name).and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
     }
 
-    /// A number within a range.
+    /// The model's name, which every API wants.
     ///
     /// # Errors
     ///
-    /// A 400 that names the range.
-    pub fn number(&mut self, name: &str, low: f64, high: f64) -> Result<Option<f64>, Failure> {
-        let want = format!("a number from {low} to {high}");
-        match self.take::<f64>(name, &want)? {
-            Some(n) if !(low..=high).contains(&n) => {
-                Err(Failure::invalid(name, format!("`{name}` should be {want}, not {n}")))
-            }
-            n => Ok(n),
+    /// A 400 when it is missing.
+    pub fn model(&mut self) -> Result<Option<String>, Failure> {
+        let model: Option<String> = self.take("model", "a string")?;
+        if model.as_ref().is_none_or(String::is_empty) {
+            return Err(Failure::invalid("model", "`model` is missing: name one of GET /v1/models"));
         }
+        Ok(model)
     }
 
     /// Notes everything that is left and says something: what of `matters` is there can't be done without.
@@ -204,6 +202,11 @@ pub fn with_model(request: &Request, model: &str) -> Result<Bytes, Failure> {
 /// A text that borrows from its payload where it can. (In an `Option`, a bare `Cow` never does.)
 #[derive(Debug, Deserialize)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+
+/// A field as a value; null if it is not there.
+pub(super) fn value(raw: Option<&RawValue>) -> Value {
+    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+}
 
 /// A value that is a text.
 pub(super) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {

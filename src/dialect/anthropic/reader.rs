@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Counts, citation, finish_reason};
-use crate::dialect::json::Text;
+use crate::dialect::json::{Text, value};
 use crate::dialect::{DONE, HELD, MOST_CALLS, Seen, Sink, emit, openai_chat, too_many};
 use crate::event::{Event, Origin, State};
 use crate::failure::Failure;
@@ -225,8 +225,4 @@ impl EventReader {
             _ => {}
         }
     }
-}
-
-fn value(raw: Option<&RawValue>) -> Value {
-    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }

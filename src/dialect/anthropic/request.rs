@@ -19,12 +19,8 @@ const MATTERS: &[&str] = &["container", "mcp_servers"];
 /// Reads a client's request.
 pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
     let mut body = json::Fields::read(&bytes)?;
-    let model: Option<String> = body.take("model", "a string")?;
-    if model.as_ref().is_none_or(String::is_empty) {
-        return Err(Failure::invalid("model", "`model` is missing: name one of GET /v1/models"));
-    }
     let mut request = Request {
-        model,
+        model: body.model()?,
         stream: body.take("stream", "true or false")?.unwrap_or(false),
         include_usage: true,
         max_tokens: json::max_tokens("max_tokens", body.raw("max_tokens"))?,

@@ -28,10 +28,6 @@ const IGNORED: &[&str] = &["stream_options", "store"];
 /// A 400 that names the field.
 pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
     let mut body = json::Fields::read(&bytes)?;
-    let model: Option<String> = body.take("model", "a string")?;
-    if model.as_ref().is_none_or(String::is_empty) {
-        return Err(Failure::invalid("model", "`model` is missing: name one of GET /v1/models"));
-    }
     let n = body.take::<u32>("n", "a whole number from 1 to 128")?.unwrap_or(1);
     if !(1..=MOST_ANSWERS).contains(&n) {
         return Err(Failure::invalid("n", format!("`n` should be a whole number from 1 to 128, not {n}")));
@@ -40,7 +36,7 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
     let older_limit = json::max_tokens("max_tokens", body.raw("max_tokens"))?;
     let options: Option<serde_json::Map<String, Value>> = body.take("stream_options", "an object")?;
     let mut request = Request {
-        model,
+        model: body.model()?,
         stream: body.take("stream", "true or false")?.unwrap_or(false),
         include_usage: options.as_ref().is_some_and(|o| o.get("include_usage") == Some(&Value::Bool(true))),
         parallel_tool_calls: body.value("parallel_tool_calls").as_bool(),

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::answer::{arguments, item_events, state};
 use super::{citation, finish_reason, usage};
-use crate::dialect::json::{Text, text};
+use crate::dialect::json::{Text, text, value};
 use crate::dialect::{DONE, MOST_CALLS, Position, Seen, Sink, emit, openai_chat, too_many};
 use crate::event::Event;
 use crate::failure::Failure;
@@ -326,8 +326,4 @@ impl EventReader {
             }
         }
     }
-}
-
-fn value(raw: Option<&RawValue>) -> Value {
-    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }

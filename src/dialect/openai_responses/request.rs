@@ -20,12 +20,8 @@ const IGNORED: &[&str] = &["include", "store", "stream_options", "prompt_cache_k
 /// Reads a client's request.
 pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
     let mut body = json::Fields::read(&bytes)?;
-    let model: Option<String> = body.take("model", "a string")?;
-    if model.as_ref().is_none_or(String::is_empty) {
-        return Err(Failure::invalid("model", "`model` is missing: name one of GET /v1/models"));
-    }
     let mut request = Request {
-        model,
+        model: body.model()?,
         stream: body.take("stream", "true or false")?.unwrap_or(false),
         include_usage: true,
         parallel_tool_calls: body.value("parallel_tool_calls").as_bool(),
