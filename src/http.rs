@@ -21,12 +21,14 @@ use axum::Router;
 use axum::http::Uri;
 use axum::middleware;
 use axum::routing::{get, post};
+use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::dialect::DIALECTS;
 use crate::failure::Failure;
 use crate::generation::{Cutoff, Routes, Timeouts};
 use crate::prompts::Library;
+use crate::stream::Streams;
 use error::Refused;
 
 /// What handlers share.
@@ -38,6 +40,10 @@ pub struct Shared {
     pub prompts: Arc<Library>,
     /// How long a generation may take.
     pub timeouts: Timeouts,
+    /// What outlives its connection.
+    pub streams: Streams,
+    /// How long that may be, and how it is read.
+    pub streaming: Streaming,
     /// When a silent stream gets a comment; never if none.
     pub heartbeat: Option<Duration>,
     /// When an SSE response begins though its upstream has not.
@@ -50,6 +56,21 @@ pub struct Shared {
     pub draining: Draining,
     /// Cut when the server must end now.
     pub cutoff: Cutoff,
+    /// Owns what runs on without a connection.
+    pub tasks: TaskTracker,
+}
+
+/// How streams are made and read.
+#[derive(Debug, Clone, Copy)]
+pub struct Streaming {
+    /// How long a generation may run on without a reader, where its client doesn't say.
+    pub linger: Duration,
+    /// The longest that a client may ask for.
+    pub max_linger: Duration,
+    /// How long a generation's stream is kept after its end, or after its last reader.
+    pub ttl: Duration,
+    /// How long a long-poll may wait.
+    pub long_poll: Duration,
 }
 
 /// Whether the server is shutting down.
