@@ -14,13 +14,19 @@ mod head;
 mod id;
 mod log;
 mod memory;
+mod reader;
+mod run;
 mod streams;
+mod writer;
 
 pub use head::{End, Head, Lifetime, Owner};
 pub use id::{NotAnOffset, Offset, StreamId};
-pub use log::{Batch, Log, Next, Reader, Run, Writer};
+pub use log::{Batch, Log};
 pub use memory::{Memory, Options};
+pub use reader::{Next, Reader};
+pub use run::Run;
 pub use streams::Streams;
+pub use writer::Writer;
 
 /// Why a stream can't be read or written.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
