@@ -11,8 +11,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Config, FinishReasonRule, ProviderName};
 use crate::dialect::{Dialect, FinishRule};
-use crate::generation::{Cutoff, Model, Routes, Timeouts};
-use crate::http::{Draining, Shared, Streaming, router};
+use crate::generation::{Cutoff, Draining, Model, Routes, Timeouts};
+use crate::http::{Shared, Streaming, router};
 use crate::prompts::{Library, PromptError};
 use crate::provider::Provider;
 use crate::provider::http::{Client, ClientOptions, HttpOptions, HttpProvider};

@@ -25,6 +25,7 @@ pub use answer::Answer;
 
 use crate::event::{Event, Usage};
 use crate::failure::Failure;
+use crate::id::random_hex;
 use crate::request::{Request, Task};
 
 /// Every dialect there is.
@@ -58,6 +59,12 @@ impl Dialect {
         Some((dialect, dialect.upstream?))
     }
 
+    /// The dialect of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Dialect> {
+        DIALECTS.iter().find(|dialect| dialect.name == name).copied()
+    }
+
     /// The names of all dialects that upstreams speak.
     pub fn upstream_names() -> impl Iterator<Item = &'static str> {
         DIALECTS.iter().filter(|dialect| dialect.upstream.is_some()).map(|dialect| dialect.name)
@@ -68,6 +75,8 @@ impl Dialect {
     pub fn at(path: &str) -> &'static Dialect {
         match DIALECTS.iter().find(|dialect| dialect.client.owns(path)) {
             Some(dialect) => dialect,
+            // Streams are no API's of a model.
+            None if path.starts_with("/v1/stream/") => &plain::DIALECT,
             None if path.starts_with("/v1/") => &openai_chat::DIALECT,
             None => &plain::DIALECT,
         }
@@ -217,6 +226,15 @@ pub struct Answering {
     pub request: Arc<Request>,
     /// How plain text goes into `data:`.
     pub encoding: plain::Encoding,
+}
+
+impl Answering {
+    /// For a writer that has but an error to tell, of an answer that is not known here.
+    #[must_use]
+    pub fn of_none() -> Self {
+        let request = Arc::default();
+        Self { id: random_hex(), created: 0, model: String::new(), request, encoding: plain::Encoding::default() }
+    }
 }
 
 /// What one payload meant for the course of the stream.

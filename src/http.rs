@@ -6,15 +6,18 @@
 mod api;
 mod asked;
 mod body;
+mod caller;
 pub mod error;
+mod linger;
 mod models;
 mod ops;
 mod plain;
 mod prompts;
 mod respond;
+mod resume;
+mod streams;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -26,7 +29,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::dialect::DIALECTS;
 use crate::failure::Failure;
-use crate::generation::{Cutoff, Routes, Timeouts};
+use crate::generation::{Cutoff, Draining, Routes, Timeouts};
 use crate::prompts::Library;
 use crate::stream::Streams;
 use error::Refused;
@@ -73,39 +76,26 @@ pub struct Streaming {
     pub long_poll: Duration,
 }
 
-/// Whether the server is shutting down.
-#[derive(Debug, Clone, Default)]
-pub struct Draining(Arc<AtomicBool>);
-
-impl Draining {
-    /// From now on it is.
-    pub fn begin(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    /// Whether it is.
-    #[must_use]
-    pub fn is_begun(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
 /// All routes.
 pub fn router(shared: Arc<Shared>) -> Router {
-    let mut routes = Router::new()
+    let mut streaming = Router::new()
         .route("/stream", get(plain::get).post(plain::post))
+        .route("/prompts/{name}", get(prompts::get).post(prompts::post));
+    for dialect in DIALECTS {
+        for endpoint in dialect.client.endpoints() {
+            streaming = streaming.route(endpoint, post(api::handler(dialect, endpoint)));
+        }
+    }
+    let streaming = streaming.route_layer(middleware::from_fn_with_state(shared.clone(), resume::layer));
+    let routes = streaming
         .route("/prompts", get(prompts::list))
-        .route("/prompts/{name}", get(prompts::get).post(prompts::post))
+        .route("/v1/stream/{id}", streams::route())
+        .route("/v1/stream/{id}/cancel", post(resume::cancel))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
         .route("/healthz", get(ops::healthz))
         .route("/readyz", get(ops::readyz))
         .fallback(nowhere);
-    for dialect in DIALECTS {
-        for endpoint in dialect.client.endpoints() {
-            routes = routes.route(endpoint, post(api::handler(dialect, endpoint)));
-        }
-    }
     layered(routes.with_state(shared))
 }
 
@@ -120,7 +110,7 @@ async fn nowhere(uri: Uri) -> Refused {
     let path: String = uri.path().chars().take(80).collect();
     let apis: Vec<&str> = DIALECTS.iter().flat_map(|dialect| dialect.client.endpoints()).copied().collect();
     let message = format!(
-        "nothing at {path}; there are /stream, /prompts, {}, /v1/models, /healthz and /readyz",
+        "nothing at {path}; there are /stream, /prompts, {}, /v1/stream/{{id}}, /v1/models, /healthz and /readyz",
         apis.join(", ")
     );
     Refused::from(Failure::NotFound { message })

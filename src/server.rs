@@ -18,8 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::generation::Cutoff;
-use crate::http::Draining;
+use crate::generation::{Cutoff, Draining};
 use crate::stream::Streams;
 
 pub use connection::Limits;

@@ -38,7 +38,7 @@ pub use reader::{Next, Reader};
 pub use rules::{Append, Appended, Form, Refusal, media_type, records};
 pub use run::Run;
 pub use streams::Streams;
-pub use writer::Writer;
+pub use writer::{Once, OnceKey, Outlook, Writer};
 
 /// Why a stream can't be read or written.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]

@@ -41,6 +41,29 @@ impl Cutoff {
     }
 }
 
+/// Whether the server is shutting down.
+#[derive(Debug, Clone, Default)]
+pub struct Draining(CancellationToken);
+
+impl Draining {
+    /// From now on it is.
+    pub fn begin(&self) {
+        self.0.cancel();
+    }
+
+    /// Whether it is.
+    #[must_use]
+    pub fn is_begun(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// Ready as soon as it is.
+    #[must_use]
+    pub fn begun(&self) -> WaitForCancellationFutureOwned {
+        self.0.clone().cancelled_owned()
+    }
+}
+
 /// A generation's clock.
 #[derive(Debug)]
 pub struct Clock {

@@ -122,4 +122,10 @@ impl Owner {
     pub fn new(digest: String) -> Self {
         Self(digest)
     }
+
+    /// The digest.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }

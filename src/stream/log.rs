@@ -10,7 +10,7 @@ use std::time::Instant;
 use slab::Slab;
 
 use super::budget::Budget;
-use super::{Head, Lifetime, Offset, Run, StreamError, StreamId};
+use super::{End, Head, Lifetime, Offset, Run, StreamError, StreamId};
 
 /// What an empty stream costs to keep.
 const WEIGHT: usize = 1024;
@@ -230,6 +230,12 @@ impl Log {
             Lifetime::Until(time) => time <= std::time::SystemTime::now(),
             Lifetime::Idle(idle) => state.is_idle() && now.saturating_duration_since(state.touched) >= idle,
         }
+    }
+
+    /// Whether its writer has gone without a word: its request was refused, or its client left before it was answered.
+    pub(super) fn is_stillborn(&self) -> bool {
+        let state = self.lock();
+        state.head.end == Some(End::Lost) && state.head.next == 0
     }
 
     /// Since when nobody has had anything to do with an ended generation's stream, if it is one. Others were put here to

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
 use super::log::Limits;
-use super::{Head, Log, Owner, Run, StreamError, StreamId, Writer};
+use super::{Head, Log, Once, OnceKey, Owner, Run, StreamError, StreamId, Writer};
 
 /// How often streams whose time is over are looked for. One that is asked for in between is found to be so, too.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -43,6 +43,10 @@ struct State {
     /// Those that are no more, the oldest first.
     graves: VecDeque<StreamId>,
     gone: HashSet<StreamId>,
+    /// What made a stream that is to be made once, and what was asked for.
+    once: HashMap<String, (StreamId, String)>,
+    /// The other way round.
+    keys: HashMap<StreamId, String>,
 }
 
 impl Memory {
@@ -84,6 +88,29 @@ impl Memory {
     /// As [`Memory::create`].
     pub fn write(&self, id: StreamId, head: Head) -> Result<Writer, StreamError> {
         self.create(id, head, None).map(Writer::new)
+    }
+
+    /// Makes a stream that a generation writes, unless its key has made one already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Memory::create`].
+    pub fn write_once(&self, id: StreamId, head: Head, key: OnceKey) -> Result<Once, StreamError> {
+        let mut state = self.lock();
+        if let Some((made, asked)) = state.once.get(&key.key)
+            // One that was refused before it said anything was none.
+            && state.logs.get(made).is_some_and(|log| !log.is_stillborn())
+        {
+            return Ok(if *asked == key.asked { Once::Same(made.clone()) } else { Once::Other });
+        }
+        state.keys.insert(id.clone(), key.key.clone());
+        state.once.insert(key.key, (id.clone(), key.asked));
+        drop(state);
+        let made = self.create(id.clone(), head, None);
+        if made.is_err() {
+            self.lock().forget_key(&id);
+        }
+        made.map(|log| Once::Made(Writer::new(log)))
     }
 
     /// The stream of that id, for that caller.
@@ -159,8 +186,17 @@ impl Memory {
 }
 
 impl State {
+    fn forget_key(&mut self, id: &StreamId) {
+        if let Some(key) = self.keys.remove(id)
+            && self.once.get(&key).is_some_and(|(made, _)| made == id)
+        {
+            self.once.remove(&key);
+        }
+    }
+
     fn remove(&mut self, id: &StreamId) {
         let Some(log) = self.logs.remove(id) else { return };
+        self.forget_key(id);
         log.forget();
         // A generation's id never comes back. The name of any other stream is free again, as if it had never been.
         if log.head().dialect.is_none() {

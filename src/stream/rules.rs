@@ -191,12 +191,7 @@ impl Append {
     /// The first of: deleted, a generation's, an outdated producer, closed, the type, the body, the producer's count,
     /// `Stream-Seq`.
     pub fn apply(&self, head: &mut Head) -> Result<(Option<Run>, Appended), Refusal> {
-        let as_it_is = |head: &Head, seq| Appended {
-            tail: head.tail(),
-            closed: head.end.is_some(),
-            fresh: false,
-            seq,
-        };
+        let as_it_is = |head: &Head, seq| Appended { tail: head.tail(), closed: head.end.is_some(), fresh: false, seq };
         if head.kin.deleted {
             return Err(Refusal::Deleted);
         }
@@ -213,7 +208,11 @@ impl Append {
                 Some(_) => head.writers.closed_by == self.claim,
                 None => self.close && self.records.is_none(),
             };
-            return if repeated { Ok((None, as_it_is(head, again))) } else { Err(Refusal::Closed { tail: head.tail() }) };
+            return if repeated {
+                Ok((None, as_it_is(head, again)))
+            } else {
+                Err(Refusal::Closed { tail: head.tail() })
+            };
         }
         if let Some(Ok(Verdict::Repeated { last })) = verdict {
             return Ok((None, as_it_is(head, Some(last))));

@@ -2,7 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Batch, Head, Memory, Offset, Options, Owner, Reader, Run, StreamError, StreamId, Writer};
+use super::{Batch, Head, Memory, Offset, Once, OnceKey, Options, Owner, Reader, Run, StreamError, StreamId, Writer};
 
 /// All streams. What is not in this process may be far away, so whatever looks for a stream is asynchronous.
 #[derive(Debug, Clone)]
@@ -35,6 +35,15 @@ impl Streams {
     /// [`StreamError::Exists`], [`StreamError::AllFull`].
     pub fn write(&self, id: &StreamId, head: Head) -> Result<Writer, StreamError> {
         self.memory.write(id.clone(), head)
+    }
+
+    /// Makes a stream that a generation writes, in this process, unless its key has made one already, anywhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`Streams::write`].
+    pub async fn write_once(&self, id: &StreamId, head: Head, key: OnceKey) -> Result<Once, StreamError> {
+        self.memory.write_once(id.clone(), head, key)
     }
 
     /// What a stream is. This is no read: its lifetime goes on as before.

@@ -47,8 +47,8 @@ fn next(reader: &mut Reader) -> Option<String> {
     }
 }
 
-fn has_room(writer: &Writer) -> bool {
-    writer.poll_room(&mut Context::from_waker(Waker::noop())).is_ready()
+fn outlook(writer: &Writer) -> Outlook {
+    writer.poll(&mut Context::from_waker(Waker::noop()))
 }
 
 #[test]
@@ -122,12 +122,12 @@ fn the_fastest_reader_sets_the_pace_and_a_slow_one_is_told_what_it_missed() {
     let mut fast = Reader::attach(writer.log().clone(), start(&writer)).unwrap();
     let record = "x".repeat(1000);
     for _ in 0..4 {
-        assert!(has_room(&writer));
+        assert!(outlook(&writer).room);
         writer.append(run(&[&record]));
     }
-    assert!(!has_room(&writer), "nobody has read anything: nothing may be given up");
+    assert!(!outlook(&writer).room, "nobody has read anything: nothing may be given up");
     assert_eq!(next(&mut fast), Some(record.clone()));
-    assert!(has_room(&writer));
+    assert!(outlook(&writer).room);
     writer.append(run(&["y"]));
     assert_eq!(next(&mut slow).as_deref(), Some("gone"));
     let heard: Vec<String> = std::iter::from_fn(|| next(&mut fast)).collect();
@@ -153,10 +153,9 @@ fn readers_are_counted_and_capped() {
     let readers: Vec<Reader> = (0..3).map(|_| attach().unwrap()).collect();
     assert_eq!(attach().unwrap_err(), StreamError::TooManyReaders);
     drop(readers);
-    let cx = &mut Context::from_waker(Waker::noop());
-    assert!(writer.unattended(cx).is_some());
+    assert!(outlook(&writer).unattended.is_some());
     let _reader = attach().unwrap();
-    assert_eq!(writer.unattended(cx), None);
+    assert_eq!(outlook(&writer).unattended, None);
 }
 
 #[test]
@@ -195,7 +194,7 @@ fn what_is_forgotten_is_gone_and_gives_its_bytes_back() {
     streams.remove(&id);
     assert!(matches!(streams.find(&id, None), Err(StreamError::Gone(_))));
     assert_eq!(next(&mut reader).as_deref(), Some("gone"));
-    assert!(writer.is_cancelled(&mut Context::from_waker(Waker::noop())));
+    assert!(outlook(&writer).cancelled);
     drop((reader, writer));
     assert_eq!(streams.held(), 0);
 }

@@ -1,11 +1,42 @@
 //! The writing end of a generation's log.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 use super::log::State;
-use super::{End, Log, Offset, Run};
+use super::{End, Lifetime, Log, Offset, Run, StreamId};
+
+/// How things stand for a writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outlook {
+    /// It was told to end.
+    pub cancelled: bool,
+    /// Since when the stream has had no reader; none if it has one.
+    pub unattended: Option<Duration>,
+    /// Whether more may be appended.
+    pub room: bool,
+}
+
+/// What makes sure that a request which comes twice makes one stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnceKey {
+    /// The key that its client gave it; whose key it is must be part of it.
+    pub key: String,
+    /// A digest of what was asked for.
+    pub asked: String,
+}
+
+/// What came of a request that is to make one stream, however often it comes.
+#[derive(Debug)]
+pub enum Once {
+    /// It is the first.
+    Made(Writer),
+    /// It has made that stream before.
+    Same(StreamId),
+    /// Its key has made a stream for something else.
+    Other,
+}
 
 /// The one writer of a generation's stream. Dropped before its end, it leaves a stream that says so.
 #[derive(Debug)]
@@ -24,9 +55,11 @@ impl Writer {
         &self.log
     }
 
-    /// Ready when more may be appended. At the cap, what the fastest reader has read is given up; if that is nothing, the
-    /// writer waits: nobody can get ahead of the fastest, and nothing is dropped that no one has read.
-    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// What the writer must know before it goes on. It is woken when any of that changes.
+    ///
+    /// At the cap, what the fastest reader has read is given up; if that is nothing, there is no room: nobody can get ahead
+    /// of the fastest, and nothing is dropped that no one has read.
+    pub fn poll(&self, cx: &mut Context<'_>) -> Outlook {
         let mut state = self.log.lock();
         let fastest = state.readers.iter().map(|(_, reader)| reader.position).max().unwrap_or(0);
         let full = |state: &State| state.weight >= self.log.most || !self.log.budget.fits(0);
@@ -39,11 +72,14 @@ impl Writer {
             self.log.budget.give_back(weight);
             state.runs.pop_front();
         }
-        if full(&state) {
+        if !state.writer.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             state.writer = Some(cx.waker().clone());
-            return Poll::Pending;
         }
-        Poll::Ready(())
+        Outlook {
+            cancelled: state.cancelled || state.gone,
+            unattended: state.readers.is_empty().then(|| state.unattended.elapsed()),
+            room: !full(&state),
+        }
     }
 
     /// Appends records, whether there is room or not.
@@ -58,20 +94,6 @@ impl Writer {
     #[must_use]
     pub fn tail(&self) -> Offset {
         self.log.lock().head.tail()
-    }
-
-    /// Since when the stream has had no reader; none if it has one. Whoever asks is woken when that changes.
-    pub fn unattended(&self, cx: &mut Context<'_>) -> Option<Duration> {
-        let mut state = self.log.lock();
-        state.writer = Some(cx.waker().clone());
-        state.readers.is_empty().then(|| state.unattended.elapsed())
-    }
-
-    /// Whether it was told to end. Whoever asks is woken when that changes.
-    pub fn is_cancelled(&self, cx: &mut Context<'_>) -> bool {
-        let mut state = self.log.lock();
-        state.writer = Some(cx.waker().clone());
-        state.cancelled || state.gone
     }
 
     /// Nothing more will come.
@@ -92,5 +114,10 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.close(End::Lost);
+        let mut state = self.log.lock();
+        if state.head.next == 0 && state.head.end == Some(End::Lost) {
+            // Nobody has heard of it: nobody will come for it.
+            state.head.lifetime = Lifetime::Idle(Duration::ZERO);
+        }
     }
 }
