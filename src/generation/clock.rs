@@ -58,7 +58,6 @@ impl Draining {
     }
 
     /// Ready as soon as it is.
-    #[must_use]
     pub fn begun(&self) -> WaitForCancellationFutureOwned {
         self.0.clone().cancelled_owned()
     }

@@ -31,26 +31,26 @@ pub struct Refused {
     /// The generation that failed. It writes the log line, once the status is known.
     generation: Option<Box<Generation>>,
     /// What the answer says beside its body.
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl From<Failure> for Refused {
     fn from(failure: Failure) -> Self {
-        Self { failure, generation: None, headers: HeaderMap::new() }
+        Self { failure, generation: None, headers: Vec::new() }
     }
 }
 
 impl Refused {
     /// The generation had begun when it failed.
     pub fn generation(failure: Failure, generation: Generation) -> Self {
-        Self { failure, generation: Some(Box::new(generation)), headers: HeaderMap::new() }
+        Self { failure, generation: Some(Box::new(generation)), headers: Vec::new() }
     }
 }
 
 impl Refused {
     /// With one more header.
     pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.headers.push((name, value));
         self
     }
 }
@@ -137,7 +137,9 @@ fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Met
     if let Some(value) = HeaderValue::from_str(value).ok().filter(|value| !value.is_empty()) {
         headers.insert(name, value);
     }
-    headers.extend(more);
+    for (name, value) in more {
+        headers.insert(name, value);
+    }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
