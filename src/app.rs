@@ -117,7 +117,11 @@ impl App {
         let timeouts = &self.config.timeouts;
         Ok(Server {
             listener,
-            limits: Limits { request_head: timeouts.request_head, client_stall: timeouts.client_stall },
+            limits: Limits {
+                request_head: timeouts.request_head,
+                request_body: timeouts.request_body,
+                client_stall: timeouts.client_stall,
+            },
             routers: (0..self.config.workers.get()).map(|_| self.router()).collect::<Result<_, _>>()?,
             shutdown,
             drain: self.config.drain,

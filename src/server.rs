@@ -6,6 +6,7 @@
 
 mod connection;
 mod socket;
+mod unread;
 mod worker;
 
 use std::io;

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::socket::Socket;
+use super::unread::{self, Unread};
 use crate::generation::Left;
 
 /// How much of one connection hyper may buffer, in either direction; also the longest head.
@@ -36,6 +37,8 @@ pub struct Limits {
     pub request_head: Duration,
     /// A client that takes nothing for so long, though there is something to take, is dropped.
     pub client_stall: Duration,
+    /// So long a body may come that nobody reads.
+    pub request_body: Duration,
 }
 
 /// Serves one connection until it is closed.
@@ -46,9 +49,10 @@ pub(super) async fn serve(stream: TcpStream, router: Router, limits: Limits, dra
     let stream = Arc::new(stream);
     let left = Left::default();
     let asked = Arc::new(AtomicBool::new(false));
+    let unread = Unread::default();
     let service = {
-        let (left, asked) = (left.clone(), asked.clone());
-        service_fn(move |request: Request<Incoming>| answer(router.clone(), request, left.clone(), &asked))
+        let (left, asked, unread) = (left.clone(), asked.clone(), unread.clone());
+        service_fn(move |request: Request<Incoming>| answer(router.clone(), request, left.clone(), &asked, &unread))
     };
     let socket = TokioIo::new(Socket::new(stream.clone(), limits.client_stall, left));
     let mut connection = pin!(builder().serve_connection(socket, service));
@@ -58,8 +62,14 @@ pub(super) async fn serve(stream: TcpStream, router: Router, limits: Limits, dra
     loop {
         tokio::select! {
             biased;
-            // Errors here are the client's way of leaving: each generation has logged its own end.
-            _ = connection.as_mut() => return,
+            // Errors here are the client's way of leaving: each generation has logged its own end. But a head that can't
+            // be read is answered, too, and more of it may come.
+            ended = connection.as_mut() => {
+                if unread.is() || ended.is_err_and(|error| error.is_parse()) {
+                    unread::discard(&stream, limits.request_body).await;
+                }
+                return;
+            }
             // hyper looks for a client's end only while its own read buffer is empty; one stray byte hides it.
             () = hung_up.as_mut() => return,
             () = first_request.as_mut(), if waiting => {
@@ -84,9 +94,10 @@ fn answer(
     request: Request<Incoming>,
     left: Left,
     asked: &AtomicBool,
+    unread: &Unread,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
     asked.store(true, Ordering::Release);
-    let mut request = request.map(Body::new);
+    let mut request = request.map(|body| Body::new(unread.watch(body)));
     request.extensions_mut().insert(left);
     router.oneshot(request)
 }

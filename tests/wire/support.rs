@@ -365,12 +365,17 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn send(address: SocketAddr, bytes: &[u8]) -> Self {
-        let mut stream = TcpStream::connect(address).expect("the server listens");
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("the server listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("nodelay");
-        let _ = stream.write_all(bytes);
         Self { stream, received: Vec::new() }
+    }
+
+    pub(crate) fn send(address: SocketAddr, bytes: &[u8]) -> Self {
+        let mut client = Self::connect(address);
+        let _ = client.stream.write_all(bytes);
+        client
     }
 
     fn more(&mut self) -> bool {
