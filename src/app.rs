@@ -17,6 +17,7 @@ use crate::prompts::{Library, PromptError};
 use crate::provider::Provider;
 use crate::provider::http::{Client, ClientOptions, HttpOptions, HttpProvider};
 use crate::provider::mock::{MODELS, Mock};
+use crate::server::tls::{self, TlsError};
 use crate::server::{Limits, Server, Shutdown};
 
 /// The name under which targets name the embedded mock.
@@ -31,6 +32,9 @@ pub enum AppError {
     /// The system's certificates can't be read.
     #[error("can't read the system's certificates: {0}")]
     Certificates(#[from] io::Error),
+    /// The certificate for clients, or its key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A base URL and a dialect's path make no address.
     #[error("providers.{provider}.base_url makes no address: {source}")]
     Address {
@@ -60,6 +64,7 @@ pub enum AppError {
 pub struct App {
     config: Config,
     prompts: Arc<Library>,
+    tls: Option<Arc<rustls::ServerConfig>>,
     draining: Draining,
     cutoff: Cutoff,
     tasks: TaskTracker,
@@ -70,11 +75,12 @@ impl App {
     ///
     /// # Errors
     ///
-    /// When a prompt template is broken.
+    /// When a prompt template is broken, or the certificate.
     pub fn new(config: Config) -> Result<Self, AppError> {
         let prompts = Arc::new(Library::open(&config.prompts.path, config.prompts.explicit)?);
+        let tls = config.tls.as_ref().map(|files| tls::load(&files.cert, &files.key)).transpose()?;
         let (draining, cutoff) = (Draining::default(), Cutoff::default());
-        Ok(Self { config, prompts, draining, cutoff, tasks: TaskTracker::new() })
+        Ok(Self { config, prompts, tls, draining, cutoff, tasks: TaskTracker::new() })
     }
 
     /// How many prompt templates there are.
@@ -123,6 +129,7 @@ impl App {
                 client_stall: timeouts.client_stall,
             },
             routers: (0..self.config.workers.get()).map(|_| self.router()).collect::<Result<_, _>>()?,
+            tls: self.tls,
             shutdown,
             drain: self.config.drain,
             draining: self.draining,

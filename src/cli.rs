@@ -89,13 +89,14 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Complaint> {
     telemetry::init(format, &config.log.level).map_err(|error| error.to_string())?;
     runtime()?.block_on(async {
         let address = config.listen;
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
         let app = App::new(config).map_err(|error| error.to_string())?;
         let listener = server::bind(address).map_err(|error| cannot_listen(address, &error))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let shutdown = Shutdown::default();
         let signals = signals(shutdown.clone()).map_err(|error| format!("can't listen to signals: {error}"))?;
         let server = app.server(listener, shutdown.clone()).map_err(|error| error.to_string())?;
-        greet(address);
+        greet(scheme, address);
         tokio::select! {
             ended = server.run() => ended.map_err(|error| format!("can't start: {error}"))?,
             // Never ends: it only tells the server to.
@@ -120,11 +121,11 @@ fn signals(shutdown: Shutdown) -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-fn greet(address: SocketAddr) {
+fn greet(scheme: &str, address: SocketAddr) {
     // Who closed our stdout doesn't want to be greeted.
     let _ = writeln!(
         std::io::stdout(),
-        "tokenrill {} listens on http://{address}\ntry: curl -N 'http://{address}/stream?prompt=Hello'",
+        "tokenrill {} listens on {scheme}://{address}\ntry: curl -N '{scheme}://{address}/stream?prompt=Hello'",
         env!("CARGO_PKG_VERSION"),
     );
 }

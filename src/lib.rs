@@ -23,8 +23,8 @@
 //!    that ends without its own end mark is truncated, and said to be.
 //! 3. No request is sent upstream twice.
 //! 4. Dropping the response's body drops the upstream's, and that *is* cancellation. No stream has a task of its own, and
-//!    none changes threads: a worker has its clients' connections and its upstreams'. (HTTP/2 upstreams are the exception:
-//!    a task reads each one ahead, within a bound.)
+//!    none changes threads: a worker has its clients' connections and its upstreams'. (HTTP/2 is the exception: a
+//!    client's stream has a task beside its connection's, and an upstream's one that reads it ahead, within a bound.)
 //! 5. A client that stops reading stops our reading; every buffer between has a cap.
 //! 6. Timers and counts live in the body, not in a middleware's future, which ends when the head is sent.
 

@@ -77,6 +77,8 @@ impl Drop for Watched {
 
 /// Reads and throws away what still comes, until the client closes, a bound is reached, or `longest` is over.
 pub(super) async fn discard(stream: &TcpStream, longest: Duration) {
+    // hyper has done so, unless a head was too broken for an answer: then the client must learn it from this.
+    let _ = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write);
     // Whatever ends it: the connection is closed next.
     let _ = tokio::time::timeout(longest, async {
         let mut piece = vec![0; PIECE];

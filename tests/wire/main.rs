@@ -4,8 +4,10 @@
 
 mod cancel;
 mod cli;
+mod clients_http2;
 mod dialects;
 mod flow;
+mod h2_client;
 mod http2;
 mod lossless;
 mod openai;
@@ -14,4 +16,5 @@ mod refusals;
 mod shutdown;
 mod support;
 mod timeouts;
+mod tls;
 mod upstream_faults;

@@ -276,7 +276,7 @@ impl Server {
             assert!(stdout.read(&mut byte).expect("stdout") == 1, "it ended: {}", log.lock().expect("the log"));
             greeting.push(byte[0] as char);
         }
-        let address = greeting.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let address = greeting.split("://").nth(1).and_then(|rest| rest.split_whitespace().next());
         let address = address.and_then(|address| address.parse().ok()).expect("the first line has the address");
         Self { child, address, log, folder }
     }
