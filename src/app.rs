@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{self, Config, FinishReasonRule, ProviderName};
 use crate::dialect::{Dialect, FinishRule};
 use crate::generation::{Cutoff, Model, Routes, Timeouts};
-use crate::http::{Draining, Shared, router};
+use crate::http::{Draining, Shared, cors, router};
 use crate::prompts::{Library, PromptError};
 use crate::provider::Provider;
 use crate::provider::http::{Client, ClientOptions, HttpOptions, HttpProvider};
@@ -111,7 +111,7 @@ impl App {
             draining: self.draining.clone(),
             cutoff: self.cutoff.clone(),
         };
-        Ok(router(Arc::new(shared)))
+        Ok(cors::around(router(Arc::new(shared)), &config.cors))
     }
 
     /// The server, on that listener.

@@ -6,6 +6,7 @@
 mod api;
 mod asked;
 mod body;
+pub mod cors;
 pub mod error;
 mod models;
 mod ops;

@@ -5,6 +5,7 @@
 mod cancel;
 mod cli;
 mod clients_http2;
+mod cors;
 mod dialects;
 mod flow;
 mod h2_client;
