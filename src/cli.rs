@@ -41,11 +41,8 @@ pub struct Arguments {
 enum Command {
     /// Check the configuration and the prompt templates, and start nothing
     Check,
-    /// Print the tokens of a stream as they come
-    Tail {
-        /// The stream, such as http://127.0.0.1:8080/stream?prompt=Hello
-        url: String,
-    },
+    /// Print the tokens of a stream as they come, and resume it when its connection breaks
+    Tail(tail::Tail),
     /// Ask a running server whether it is well: exit code 0 if so
     Healthcheck {
         /// Where to ask
@@ -65,7 +62,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     let result = match &arguments.command {
         None => serve(&arguments),
         Some(Command::Check) => check(&arguments),
-        Some(Command::Tail { url }) => block_on(tail::tail(url)),
+        Some(Command::Tail(options)) => block_on(tail::tail(options)),
         Some(Command::Healthcheck { url }) => block_on(healthcheck(url)),
     };
     match result {

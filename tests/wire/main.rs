@@ -16,6 +16,7 @@ mod plain;
 mod refusals;
 mod shutdown;
 mod support;
+mod tail;
 mod timeouts;
 mod tls;
 mod upstream_faults;
