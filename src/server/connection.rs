@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::socket::{Protocol, Socket};
-use super::unread::{self, Unread};
+use super::unread::{self, Watched};
 use super::worker::Load;
 use super::{http2, tls};
 use crate::generation::Left;
@@ -121,12 +121,15 @@ impl Visit<'_> {
 async fn serve_http1(socket: impl AsyncRead + AsyncWrite + Unpin, visit: Visit<'_>) {
     let Visit { stream, router, terms, left, mut first_request } = visit;
     let asked = Arc::new(AtomicBool::new(false));
-    let unread = Unread::default();
+    let unread = Arc::new(AtomicBool::new(false));
     let service = {
         let (asked, unread) = (asked.clone(), unread.clone());
         service_fn(move |request: Request<Incoming>| {
             asked.store(true, Ordering::Release);
-            answer(router.clone(), request.map(|body| Body::new(unread.watch(body))), left.clone())
+            let unread = unread.clone();
+            // Nothing reads on: hyper closes the connection once it has answered.
+            let watch = |body| Body::new(Watched::new(body, move |_rest| unread.store(true, Ordering::Release)));
+            answer(router.clone(), request.map(watch), left.clone())
         })
     };
     let mut connection = pin!(builder().serve_connection(TokioIo::new(socket), service));
@@ -138,7 +141,7 @@ async fn serve_http1(socket: impl AsyncRead + AsyncWrite + Unpin, visit: Visit<'
             // Errors here are the client's way of leaving: each generation has logged its own end. But a head that can't
             // be read is answered, too, and more of it may come.
             ended = connection.as_mut() => {
-                if unread.is() || ended.is_err_and(|error| error.is_parse()) {
+                if unread.load(Ordering::Acquire) || ended.is_err_and(|error| error.is_parse()) {
                     unread::discard(stream, terms.limits.request_body).await;
                 }
                 return;

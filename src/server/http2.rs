@@ -25,7 +25,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 use tokio_util::task::TaskTracker;
 
-use super::connection::{IDLE, Visit, answer, hung_up};
+use super::connection::{IDLE, Limits, Visit, answer, hung_up};
+use super::unread::{Rest, Watched};
 use super::worker::{Load, One};
 use crate::generation::Left;
 
@@ -49,14 +50,16 @@ pub(super) async fn serve(socket: impl AsyncRead + AsyncWrite + Unpin, visit: Vi
         load: terms.load.clone(),
         count: Arc::default(),
         left: left.clone(),
-        stall: terms.limits.client_stall,
+        limits: terms.limits,
     };
     let service = service_fn(move |request: Request<Incoming>| {
         let router = router.clone();
         async move {
             // The executor has put it there.
             let flow = FLOW.try_with(Arc::clone).unwrap_or_default();
-            let response = answer(router, request.map(Body::new), flow.left.clone()).await?;
+            let kept = flow.clone();
+            let watch = |body| Body::new(Watched::new(body, move |rest| kept.rest.keep(rest)));
+            let response = answer(router, request.map(watch), flow.left.clone()).await?;
             Ok::<Response<Metered>, Infallible>(response.map(|body| Metered { body, rest: Bytes::new(), flow }))
         }
     });
@@ -113,18 +116,20 @@ struct Streams {
     count: Arc<Count>,
     /// Why the connection was given up, if it was.
     left: Left,
-    stall: Duration,
+    limits: Limits,
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        let flow = Arc::new(Flow { handed: AtomicU64::new(0), left: self.left.of_stream() });
+        let flow = Arc::new(Flow { left: self.left.of_stream(), ..Flow::default() });
         // To a worker a stream is as much work as a connection.
         let counted = (self.count.begin(), self.load.one());
-        let stall = self.stall;
+        let limits = self.limits;
         self.tasks.spawn(FLOW.scope(flow.clone(), async move {
             let _counted = counted;
-            guard(stream, &flow, stall).await;
+            guard(stream, &flow, limits).await;
+            // What still holds the stream would keep it from being reset.
+            flow.rest.give_up();
         }));
     }
 }
@@ -140,17 +145,28 @@ struct Flow {
     /// Counts up when a piece of the body is handed to hyper, and when hyper asks again: odd while it is full.
     handed: AtomicU64,
     left: Left,
+    /// What the handler left of the request's body.
+    rest: Rest,
 }
 
 /// Runs a stream to its end, or until its client has taken nothing for too long.
-async fn guard(stream: impl Future<Output = ()>, flow: &Flow, stall: Duration) {
-    let mut stream = pin!(stream);
+async fn guard(stream: impl Future<Output = ()>, flow: &Flow, limits: Limits) {
+    let stall = limits.client_stall;
+    let mut stream = pin!(Some(stream));
     let mut full_since: Option<(u64, Instant)> = None;
     // Made when the client first lets us wait; most never do.
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|cx| {
-        if stream.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
+        let ended = stream.as_mut().as_pin_mut().is_none_or(|stream| stream.poll(cx).is_ready());
+        let discarded = flow.rest.poll_discard(cx).is_ready();
+        if ended {
+            // With it goes all that the answer held, though the client may still be sending.
+            if stream.is_some() {
+                stream.set(None);
+                timer = None;
+            }
+            let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limits.request_body)));
+            return if discarded { Poll::Ready(()) } else { timer.as_mut().poll(cx) };
         }
         let handed = flow.handed.load(Ordering::Relaxed);
         if handed.is_multiple_of(2) {

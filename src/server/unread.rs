@@ -1,14 +1,14 @@
 //! The rest of a request's body that nobody reads, as after a refusal: what becomes of it.
 //!
-//! hyper answers, shuts down its sending half and is done. Closing the socket then, with bytes of the client's still
+//! Over HTTP/1.1 hyper answers, shuts down its sending half and is done. Closing the socket then, with bytes of the client's still
 //! unread or on their way, makes the kernel send a RST, and the client loses the answer before it has read it. So what
 //! still comes is read and thrown away, within bounds, until the client closes.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,58 +24,91 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// Read at once.
 const PIECE: usize = 64 * 1024;
 
-/// Whether a request's body was left unread.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Unread(Arc<AtomicBool>);
-
-impl Unread {
-    pub(super) fn is(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-
-    /// Says so if that body is dropped before its end.
-    pub(super) fn watch(&self, body: Incoming) -> Watched {
-        Watched { body, ended: false, unread: self.clone() }
-    }
-}
-
-/// A request's body that says so when it is dropped before its end.
-#[derive(Debug)]
-pub(super) struct Watched {
-    body: Incoming,
+/// A request's body; what its reader leaves of it goes to `left`.
+pub(super) struct Watched<F: FnOnce(Incoming)> {
+    /// None only while it is being dropped.
+    body: Option<Incoming>,
     ended: bool,
-    unread: Unread,
+    left: Option<F>,
 }
 
-impl Body for Watched {
+impl<F: FnOnce(Incoming)> Watched<F> {
+    pub(super) fn new(body: Incoming, left: F) -> Self {
+        Self { body: Some(body), ended: false, left: Some(left) }
+    }
+}
+
+impl<F: FnOnce(Incoming) + Unpin> Body for Watched<F> {
     type Data = Bytes;
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = Pin::new(body).poll_frame(cx);
         // The length of a chunked body is never known, its end only seen.
         self.ended |= matches!(frame, Poll::Ready(None));
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(SizeHint::default, Body::size_hint)
     }
 }
 
-impl Drop for Watched {
+impl<F: FnOnce(Incoming)> Drop for Watched<F> {
     fn drop(&mut self) {
-        if !self.ended && !self.body.is_end_stream() {
-            self.unread.0.store(true, Ordering::Release);
+        let unread = !self.ended && self.body.as_ref().is_some_and(|body| !body.is_end_stream());
+        if let (true, Some(body), Some(left)) = (unread, self.body.take(), self.left.take()) {
+            left(body);
         }
     }
 }
 
-/// Reads and throws away what still comes, until the client closes, a bound is reached, or `longest` is over.
+/// The rest of one stream's body, of a connection that goes on: read and thrown away while its answer is sent, and after.
+/// To reset the stream instead is allowed, but clients such as curl take it for a failure and the answer is lost.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    body: Mutex<Option<Incoming>>,
+    read: AtomicUsize,
+}
+
+impl Rest {
+    pub(super) fn keep(&self, body: Incoming) {
+        if let Ok(mut rest) = self.body.lock() {
+            *rest = Some(body);
+        }
+    }
+
+    /// Ready when there is none, or too much.
+    pub(super) fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let Ok(mut rest) = self.body.lock() else { return Poll::Ready(()) };
+        while let Some(body) = &mut *rest {
+            match ready!(Pin::new(body).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    let length = frame.data_ref().map_or(0, Bytes::len);
+                    if self.read.fetch_add(length, Ordering::Relaxed) + length > MOST {
+                        *rest = None;
+                    }
+                }
+                _ => *rest = None,
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Lets go of it, unread.
+    pub(super) fn give_up(&self) {
+        if let Ok(mut rest) = self.body.lock() {
+            *rest = None;
+        }
+    }
+}
+
+/// The rest of a connection's bytes: reads and throws away what still comes, until the client closes, a bound is reached, or `longest` is over.
 pub(super) async fn discard(stream: &TcpStream, longest: Duration) {
     // hyper has done so, unless a head was too broken for an answer: then the client must learn it from this.
     let _ = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write);

@@ -53,14 +53,17 @@ impl H2 {
         Self { send, connection: Arc::new(tokio::spawn(connection)) }
     }
 
+    pub(crate) async fn ready(&self) -> SendRequest<Bytes> {
+        self.send.clone().ready().await.expect("room for a stream")
+    }
+
     /// Sends a request; the answer comes later.
     pub(crate) async fn send(
         &self,
         request: Request<()>,
         body: Option<Bytes>,
     ) -> Result<(impl Future<Output = Result<Response<RecvStream>, h2::Error>>, SendStream<Bytes>), h2::Error> {
-        let mut ready = self.send.clone().ready().await?;
-        let (answer, mut stream) = ready.send_request(request, body.is_none())?;
+        let (answer, mut stream) = self.send.clone().ready().await?.send_request(request, body.is_none())?;
         if let Some(body) = body {
             stream.send_data(body, true)?;
         }
@@ -69,8 +72,7 @@ impl H2 {
 
     pub(crate) async fn ask(&self, request: Request<()>, body: Option<Bytes>) -> Result<Stream, h2::Error> {
         let (answer, request) = self.send(request, body).await?;
-        let (head, body) = answer.await?.into_parts();
-        Ok(Stream { head, body, request })
+        Ok(Stream::new(answer.await?, request))
     }
 
     pub(crate) async fn get(&self, path: &str) -> Stream {
@@ -96,6 +98,11 @@ impl H2 {
 }
 
 impl Stream {
+    pub(crate) fn new(answer: Response<RecvStream>, request: SendStream<Bytes>) -> Self {
+        let (head, body) = answer.into_parts();
+        Self { head, body, request }
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.headers.get(name).and_then(|value| value.to_str().ok())
     }
@@ -152,7 +159,8 @@ pub(crate) fn post(path: &str) -> Request<()> {
 /// A server that speaks TLS, and the certificate to know it by.
 pub(crate) fn tls_server(config: &str) -> (Server, CertificateDer<'static>) {
     let folder = tempfile::tempdir().expect("a folder");
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(vec!["rill.test".to_owned()]).expect("a key");
+    let names = ["rill.test", "localhost"].map(str::to_owned);
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).expect("a key");
     std::fs::write(folder.path().join("cert.pem"), cert.pem()).expect("written");
     std::fs::write(folder.path().join("key.pem"), signing_key.serialize_pem()).expect("written");
     let config = format!("{config}\n[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n");
