@@ -175,6 +175,8 @@ fn block_on(work: impl Future<Output = Result<ExitCode, Complaint>>) -> Result<E
 async fn healthcheck(url: &str) -> Result<ExitCode, Complaint> {
     let client = reqwest::Client::builder()
         .no_proxy()
+        // It asks on the same machine, by an address that no certificate names, and sends nothing that is secret.
+        .danger_accept_invalid_certs(true)
         .timeout(Duration::from_secs(3))
         .build()
         .map_err(|error| error.to_string())?;

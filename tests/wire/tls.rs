@@ -1,6 +1,7 @@
 //! TLS for clients: HTTP/2 or HTTP/1.1 as they prefer, and nothing is lost by it.
 
 use std::io::{Read, Write};
+use std::process::Command;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -101,6 +102,19 @@ fn a_refusal_reaches_a_client_that_sends_all_of_a_big_body_before_it_reads() {
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     });
+}
+
+#[test]
+fn our_own_tools_reach_it() {
+    let (server, _) = tls_server(FAST);
+    let url = |path: &str| format!("https://localhost:{}{path}", server.address.port());
+    let tokenrill = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tokenrill"));
+        command.args(arguments).env("SSL_CERT_FILE", server.path("cert.pem")).output().unwrap()
+    };
+    assert!(tokenrill(&["healthcheck", &format!("https://{}/healthz", server.address)]).status.success());
+    let tail = tokenrill(&["tail", &url(PATH)]);
+    assert_eq!((String::from_utf8_lossy(&tail.stdout).as_ref(), tail.status.code()), ("hi\n", Some(0)));
 }
 
 #[test]
