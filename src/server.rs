@@ -24,8 +24,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::generation::Cutoff;
-use crate::http::Draining;
+use crate::generation::{Cutoff, Draining};
+use crate::stream::Streams;
 
 pub use connection::Limits;
 use connection::Terms;
@@ -93,6 +93,8 @@ pub struct Server {
     pub cutoff: Cutoff,
     /// Owns every task.
     pub tasks: TaskTracker,
+    /// What outlives its connection: forgotten in time.
+    pub streams: Streams,
 }
 
 impl Server {
@@ -102,7 +104,7 @@ impl Server {
     ///
     /// When the system has no thread for a worker.
     pub async fn run(self) -> io::Result<()> {
-        let Self { listener, routers, limits, tls, shutdown, drain, draining, cutoff, tasks } = self;
+        let Self { listener, routers, limits, tls, shutdown, drain, draining, cutoff, tasks, streams } = self;
         let terms = Terms {
             limits,
             drain: shutdown.drain.clone(),
@@ -114,6 +116,7 @@ impl Server {
         let common = Common { terms, end: CancellationToken::new() };
         let start = |(number, router)| Worker::start(number, router, common.clone());
         let workers = routers.into_iter().enumerate().map(start).collect::<io::Result<Vec<_>>>()?;
+        let sweeper = tokio::spawn(streams.sweep(common.end.clone()));
         accept(listener, &workers, &shutdown, &tasks).await;
         draining.begin();
         tasks.close();
@@ -121,7 +124,8 @@ impl Server {
         finish(&tasks, drain, &cutoff, &shutdown).await;
         common.end.cancel();
         let joined = tokio::task::spawn_blocking(move || workers.into_iter().for_each(Worker::join));
-        joined.await.map_err(io::Error::other)
+        joined.await.map_err(io::Error::other)?;
+        sweeper.await.map_err(io::Error::other)
     }
 }
 
