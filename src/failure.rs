@@ -45,6 +45,18 @@ pub enum Failure {
         /// Comma-separated.
         allowed: String,
     },
+    /// Who asks may not.
+    #[error("{message}")]
+    Forbidden {
+        /// What, and why.
+        message: String,
+    },
+    /// The address is that of a WebSocket, and the request opens none that is spoken here.
+    #[error("{message}")]
+    UpgradeRequired {
+        /// What is missing.
+        message: String,
+    },
     /// A body in a format that this endpoint doesn't read.
     #[error("{message}")]
     UnsupportedMediaType {
@@ -188,6 +200,12 @@ pub enum Failure {
         /// What is there.
         message: String,
     },
+    /// More on one socket than may run there (`websocket.max_running`).
+    #[error("{most} run on this socket, and no more may (websocket.max_running)")]
+    TooManyRunning {
+        /// How many may.
+        most: usize,
+    },
     /// More readers than one stream may have.
     #[error("this stream has all the readers that it may have (streams.max_readers)")]
     TooManyReaders,
@@ -322,6 +340,8 @@ impl Failure {
             Self::UnknownModel { .. } => "model_not_found",
             Self::NotFound { .. } => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
+            Self::Forbidden { .. } => "forbidden",
+            Self::UpgradeRequired { .. } => "upgrade_required",
             Self::UnsupportedMediaType { .. } => "unsupported_media_type",
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyTimeout { .. } => "body_timeout",
@@ -345,6 +365,7 @@ impl Failure {
             Self::Gone { .. } => "gone",
             Self::Conflict { .. } => "conflict",
             Self::TooManyReaders => "too_many_readers",
+            Self::TooManyRunning { .. } => "too_many_running",
             Self::NoStreams { .. } => "no_streams",
             Self::Cancelled => "cancelled",
             Self::Abandoned { .. } => "abandoned",
@@ -361,13 +382,15 @@ impl Failure {
         match self {
             Self::InvalidRequest { .. }
             | Self::MethodNotAllowed { .. }
+            | Self::UpgradeRequired { .. }
             | Self::UnsupportedMediaType { .. }
             | Self::BodyTimeout { .. }
             | Self::BodyBroken(_)
             | Self::HeadersTooLarge { .. }
             | Self::Conflict { .. } => Kind::InvalidRequest,
             Self::UnknownModel { .. } | Self::NotFound { .. } | Self::Gone { .. } => Kind::NotFound,
-            Self::TooManyReaders => Kind::RateLimit,
+            Self::Forbidden { .. } => Kind::Permission,
+            Self::TooManyReaders | Self::TooManyRunning { .. } => Kind::RateLimit,
             Self::BodyTooLarge { .. } => Kind::TooLarge,
             Self::UpstreamRefused(refusal) => Kind::of_status(refusal.status),
             Self::UpstreamError { kind, code, .. } => {

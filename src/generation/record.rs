@@ -14,6 +14,8 @@ use super::Target;
 #[derive(Debug, Clone, Default)]
 pub struct Left {
     stalled: Arc<AtomicBool>,
+    /// Set when it was not the connection that ended, but this one generation on it, at its client's word.
+    cancelled: Option<Arc<AtomicBool>>,
 }
 
 impl Left {
@@ -22,7 +24,23 @@ impl Left {
         self.stalled.store(true, Ordering::Release);
     }
 
+    /// Of one generation among several on a connection.
+    #[must_use]
+    pub fn one_of_many(&self) -> Self {
+        Self { stalled: self.stalled.clone(), cancelled: Some(Arc::default()) }
+    }
+
+    /// The client wants this generation no more.
+    pub fn cancelled(&self) {
+        if let Some(cancelled) = &self.cancelled {
+            cancelled.store(true, Ordering::Release);
+        }
+    }
+
     fn reason(&self) -> &'static str {
+        if self.cancelled.as_ref().is_some_and(|cancelled| cancelled.load(Ordering::Acquire)) {
+            return Failure::Cancelled.code();
+        }
         if self.stalled.load(Ordering::Acquire) { "client_stall" } else { "client_left" }
     }
 }

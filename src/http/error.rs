@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -41,6 +41,26 @@ impl Refused {
     /// The generation had begun when it failed.
     pub fn generation(failure: Failure, generation: Generation) -> Self {
         Self { failure, generation: Some(Box::new(generation)) }
+    }
+
+    /// Only why, of a request of which nothing has begun.
+    pub(super) fn into_failure(self) -> Failure {
+        self.failure
+    }
+
+    /// Writes it into the log, as it will be told to a client of that dialect.
+    pub(super) fn told(self, dialect: &Dialect, id: &RequestId, method: &Method, path: &str) -> (Failure, StatusCode) {
+        let Self { failure, generation } = self;
+        let status = status(&failure, dialect);
+        match generation {
+            Some(generation) => generation.refused(&failure, status.as_u16()),
+            None => {
+                let path: String = path.chars().take(200).collect();
+                let (code, error) = (failure.code(), failure.details());
+                tracing::info!(request_id = %id, method = %method, route = path, status = status.as_u16(), code, error, "refused");
+            }
+        }
+        (failure, status)
     }
 }
 
@@ -83,7 +103,7 @@ fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Met
     let pending = response.extensions_mut().remove::<Pending>();
     let refused = pending.and_then(|cell| cell.0.lock().ok().and_then(|mut cell| cell.take()));
     let allow = response.headers().get(ALLOW).cloned();
-    let Refused { failure, generation } = match refused {
+    let refused = match refused {
         Some(refused) => refused,
         // axum's own answer to a wrong method.
         None if response.status() == StatusCode::METHOD_NOT_ALLOWED => Refused::from(Failure::MethodNotAllowed {
@@ -92,15 +112,7 @@ fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Met
         }),
         None => return response,
     };
-    let status = status(&failure, dialect);
-    match generation {
-        Some(generation) => generation.refused(&failure, status.as_u16()),
-        None => {
-            let path: String = path.chars().take(200).collect();
-            let (code, error) = (failure.code(), failure.details());
-            tracing::info!(request_id = %id, method = %method, route = path, status = status.as_u16(), code, error, "refused");
-        }
-    }
+    let (failure, status) = refused.told(dialect, id, method, path);
     let body = match &failure {
         // Same dialect: the upstream's own words.
         Failure::UpstreamRefused(refusal) if dialect.name == refusal.dialect && !refusal.reply.is_empty() => {
@@ -118,6 +130,10 @@ fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Met
         }
         Failure::Draining | Failure::NoStreams { .. } | Failure::TooManyReaders => (RETRY_AFTER, "1"),
         Failure::MethodNotAllowed { allowed, .. } => (ALLOW, allowed.as_str()),
+        Failure::UpgradeRequired { .. } => {
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            (UPGRADE, "websocket")
+        }
         _ => (ALLOW, ""),
     };
     if let Some(value) = HeaderValue::from_str(value).ok().filter(|value| !value.is_empty()) {
@@ -133,6 +149,8 @@ fn status(failure: &Failure, dialect: &Dialect) -> StatusCode {
         Failure::InvalidRequest { .. } | Failure::BodyBroken(_) => StatusCode::BAD_REQUEST,
         Failure::UnknownModel { .. } | Failure::NotFound { .. } => StatusCode::NOT_FOUND,
         Failure::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+        Failure::Forbidden { .. } => StatusCode::FORBIDDEN,
+        Failure::UpgradeRequired { .. } => StatusCode::UPGRADE_REQUIRED,
         Failure::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Failure::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Failure::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
@@ -144,7 +162,7 @@ fn status(failure: &Failure, dialect: &Dialect) -> StatusCode {
         Failure::Draining | Failure::NoStreams { .. } => StatusCode::SERVICE_UNAVAILABLE,
         Failure::Gone { .. } => StatusCode::GONE,
         Failure::Conflict { .. } => StatusCode::CONFLICT,
-        Failure::TooManyReaders => StatusCode::TOO_MANY_REQUESTS,
+        Failure::TooManyReaders | Failure::TooManyRunning { .. } => StatusCode::TOO_MANY_REQUESTS,
         Failure::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_GATEWAY,
     }

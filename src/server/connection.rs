@@ -51,7 +51,7 @@ pub(super) async fn serve(stream: TcpStream, router: Router, limits: Limits, dra
         service_fn(move |request: Request<Incoming>| answer(router.clone(), request, left.clone(), &asked))
     };
     let socket = TokioIo::new(Socket::new(stream.clone(), limits.client_stall, left));
-    let mut connection = pin!(builder().serve_connection(socket, service));
+    let mut connection = pin!(builder().serve_connection(socket, service).with_upgrades());
     let mut first_request = pin!(tokio::time::sleep(limits.request_head));
     let mut hung_up = pin!(hung_up(&stream));
     let (mut waiting, mut accepting) = (true, true);
