@@ -16,3 +16,6 @@ mod shutdown;
 mod support;
 mod timeouts;
 mod upstream_faults;
+mod websocket;
+mod websocket_faults;
+mod ws_client;

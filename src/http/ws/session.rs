@@ -115,6 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Poll::Ready(Says::Last(text)) => {
                     silent = 0;
                     self.running.remove(self.turn);
+                    self.idle.touch();
                     self.socket.say(text)?;
                 }
             }
