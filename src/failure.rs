@@ -45,12 +45,6 @@ pub enum Failure {
         /// Comma-separated.
         allowed: String,
     },
-    /// Who asks may not.
-    #[error("{message}")]
-    Forbidden {
-        /// What, and why.
-        message: String,
-    },
     /// The address is that of a WebSocket, and the request opens none that is spoken here.
     #[error("{message}")]
     UpgradeRequired {
@@ -215,6 +209,21 @@ pub enum Failure {
         /// Why.
         message: String,
     },
+    /// The request is right, but not for who asks.
+    #[error("{message}")]
+    Forbidden {
+        /// Who may.
+        message: String,
+    },
+    /// What is there can't be had in the form that was asked for.
+    #[error("{message}")]
+    NotAcceptable {
+        /// In which it can.
+        message: String,
+    },
+    /// A stream holds all that it may hold.
+    #[error("this stream holds all that it may hold (streams.max_bytes)")]
+    StreamFull,
     /// Someone told the generation to end.
     #[error("the generation was cancelled")]
     Cancelled,
@@ -340,7 +349,6 @@ impl Failure {
             Self::UnknownModel { .. } => "model_not_found",
             Self::NotFound { .. } => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
-            Self::Forbidden { .. } => "forbidden",
             Self::UpgradeRequired { .. } => "upgrade_required",
             Self::UnsupportedMediaType { .. } => "unsupported_media_type",
             Self::BodyTooLarge { .. } => "body_too_large",
@@ -367,6 +375,9 @@ impl Failure {
             Self::TooManyReaders => "too_many_readers",
             Self::TooManyRunning { .. } => "too_many_running",
             Self::NoStreams { .. } => "no_streams",
+            Self::Forbidden { .. } => "forbidden",
+            Self::NotAcceptable { .. } => "not_acceptable",
+            Self::StreamFull => "stream_full",
             Self::Cancelled => "cancelled",
             Self::Abandoned { .. } => "abandoned",
             Self::FellBehind => "fell_behind",
@@ -387,11 +398,12 @@ impl Failure {
             | Self::BodyTimeout { .. }
             | Self::BodyBroken(_)
             | Self::HeadersTooLarge { .. }
-            | Self::Conflict { .. } => Kind::InvalidRequest,
-            Self::UnknownModel { .. } | Self::NotFound { .. } | Self::Gone { .. } => Kind::NotFound,
+            | Self::Conflict { .. }
+            | Self::NotAcceptable { .. } => Kind::InvalidRequest,
             Self::Forbidden { .. } => Kind::Permission,
+            Self::UnknownModel { .. } | Self::NotFound { .. } | Self::Gone { .. } => Kind::NotFound,
             Self::TooManyReaders | Self::TooManyRunning { .. } => Kind::RateLimit,
-            Self::BodyTooLarge { .. } => Kind::TooLarge,
+            Self::BodyTooLarge { .. } | Self::StreamFull => Kind::TooLarge,
             Self::UpstreamRefused(refusal) => Kind::of_status(refusal.status),
             Self::UpstreamError { kind, code, .. } => {
                 let named = [kind, code].into_iter().flatten().find_map(|word| Kind::of_word(word));

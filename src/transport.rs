@@ -2,5 +2,6 @@
 //! says is decided below it.
 
 pub mod frames;
+pub mod log;
 pub mod sse;
 pub mod websocket;

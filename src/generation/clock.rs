@@ -57,8 +57,7 @@ impl Draining {
         self.0.is_cancelled()
     }
 
-    /// Resolves once it is.
-    #[must_use]
+    /// Ready as soon as it is.
     pub fn begun(&self) -> WaitForCancellationFutureOwned {
         self.0.clone().cancelled_owned()
     }

@@ -63,8 +63,12 @@ pub(super) async fn open(State(shared): State<Arc<Shared>>, mut request: Request
 }
 
 /// What accepts a handshake.
-fn handshake(request: &Request) -> Result<HeaderValue, Failure> {
-    let required = |message: &str| Err(Failure::UpgradeRequired { message: message.to_owned() });
+fn handshake(request: &Request) -> Result<HeaderValue, Refused> {
+    let required = |message: &str| {
+        Err(Refused::from(Failure::UpgradeRequired { message: message.to_owned() })
+            .with(UPGRADE, HeaderValue::from_static("websocket"))
+            .with(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")))
+    };
     let headers = request.headers();
     if request.method() != Method::GET
         || request.version() != Version::HTTP_11
@@ -79,7 +83,8 @@ fn handshake(request: &Request) -> Result<HeaderValue, Failure> {
     }
     let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
     let accept = key.and_then(|key| HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok());
-    accept.ok_or_else(|| Failure::invalid("sec-websocket-key", "`sec-websocket-key` should be 16 bytes in base64"))
+    let wrong = || Failure::invalid("sec-websocket-key", "`sec-websocket-key` should be 16 bytes in base64");
+    accept.ok_or_else(|| wrong().into())
 }
 
 /// Whether a header's list of words has that one.

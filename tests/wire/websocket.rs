@@ -14,7 +14,9 @@ fn slow_and_quick() -> Upstream {
                 c.say("once");
                 return c.wait_closed();
             }
-            (0..50).for_each(|n| drop(c.say(&format!("t{n}"))));
+            for n in 0..50 {
+                c.say(&format!("t{n}"));
+            }
             c.chunk(format!("{STOP}{DONE}").as_bytes());
             c.end();
         }
@@ -100,7 +102,11 @@ fn a_socket_that_closes_cancels_its_upstreams_at_once() {
 fn every_endpoint_s_requests_are_answered_in_its_dialect() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("prompts")).unwrap();
-    std::fs::write(folder.path().join("prompts/hail.md"), "Hail {{ name }}, and {{ name }} again").unwrap();
+    std::fs::write(
+        folder.path().join("prompts/hail.md"),
+        "+++\n[variables.name]\n+++\nHail {{ name }}, and {{ name }} again",
+    )
+    .unwrap();
     std::fs::write(folder.path().join("c.toml"), "").unwrap();
     let server = Server::in_folder(folder, &[]);
     let messages = json!([{ "role": "user", "content": "Hail Eve, and Eve again" }]);

@@ -153,7 +153,9 @@ fn fire_hose() -> (Upstream, Arc<AtomicUsize>) {
         let Some(seen) = c.request() else { return };
         c.stream_head();
         if seen.json()["messages"][0]["content"] == "little" {
-            (0..200).for_each(|n| drop(c.say(&format!("t{n}"))));
+            for n in 0..200 {
+                c.say(&format!("t{n}"));
+            }
             c.chunk(format!("{STOP}{DONE}").as_bytes());
             return c.end();
         }
