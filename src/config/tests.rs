@@ -44,6 +44,46 @@ fn a_real_configuration_is_read_whole() {
 }
 
 #[test]
+fn origins_have_the_spelling_that_browsers_have_for_them() {
+    let cors = |origin: &str| load(&format!("[cors]\norigins = [\"{origin}\"]"), &[]).map(|config| config.cors);
+    for good in ["https://app.example", "http://localhost:3000", "http://[::1]:8080", "chrome-extension://abcdef"] {
+        assert_eq!(cors(good), Ok(Cors::These(vec![good.parse().unwrap()])), "{good}");
+    }
+    assert_eq!(cors("*"), Ok(Cors::Any));
+    assert_eq!(load("[cors]\norigins = []", &[]).unwrap().cors, Cors::None);
+    let from_env = load("", &[("TOKENRILL_CORS_ORIGINS", "[\"https://a.b\"]")]).unwrap().cors;
+    assert_eq!(from_env, Cors::These(vec!["https://a.b".parse().unwrap()]));
+    for bad in [
+        "",
+        "null",
+        "app.example",
+        "https://",
+        "https://app.example/",
+        "https://app.example/x",
+        "https://app.example?x",
+        "https://App.example",
+        "HTTPS://app.example",
+        "https://app.example:443",
+        "http://app.example:80",
+        "https://app.example:",
+        "https://me@app.example",
+        "https://*.example",
+    ] {
+        assert!(cors(bad).is_err_and(|error| error.contains("should be an origin as browsers send it")), "{bad}");
+    }
+}
+
+#[test]
+fn a_message_may_be_as_long_as_a_body_unless_said_otherwise() {
+    let websocket = |text: &str| load(text, &[]).unwrap().websocket;
+    assert_eq!(websocket("max_body = \"2MiB\"").max_message, 2 << 20);
+    assert_eq!(websocket("max_body = \"2MiB\"\n[websocket]\nmax_message = \"8KiB\"").max_message, 8 << 10);
+    assert_eq!(websocket("[websocket]\nping = \"0s\"").ping, None);
+    assert!(load("[websocket]\nidle = \"0s\"", &[]).is_err());
+    assert!(load("[websocket]\nmax_running = 0", &[]).is_err());
+}
+
+#[test]
 fn errors_name_the_place_and_what_would_be_right() {
     for (text, want) in [
         ("lisen = \"x\"", "FILE:1: lisen: there is no such key; did you mean `listen`? (known here: "),

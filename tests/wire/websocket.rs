@@ -82,8 +82,7 @@ fn a_socket_that_closes_cancels_its_upstreams_at_once() {
     for way in 0..3 {
         let mut ws = Ws::open(&server);
         for id in ["a", "b"] {
-            ws.say(start(id, "m", "slow"));
-            (ws.hear(), ws.hear());
+            ws.begin(start(id, "m", "slow"));
         }
         match way {
             0 => ws.inner.close(None).expect("a goodbye"),
@@ -328,8 +327,7 @@ fn so_many_may_run_and_one_more_is_its_own_error() {
     let server = Server::before_with(&upstream, "[websocket]\nmax_running = 2", "");
     let mut ws = Ws::open(&server);
     for id in ["a", "b"] {
-        ws.say(start(id, "m", "slow"));
-        (ws.hear(), ws.hear());
+        ws.begin(start(id, "m", "slow"));
     }
     ws.say(start("a", "m", "quick"));
     let told = ws.hear();

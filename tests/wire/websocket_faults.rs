@@ -262,8 +262,7 @@ fn a_server_that_ends_says_so_to_the_idle_at_once_and_to_the_busy_when_they_are_
     let (upstream, open) = gated();
     let mut server = Server::before(&upstream);
     let (mut idle, mut busy) = (Ws::open(&server), Ws::open(&server));
-    busy.say(start("g", "m", "x"));
-    (busy.hear(), busy.hear());
+    busy.begin(start("g", "m", "x"));
     server.signal(Signal::SIGTERM);
     assert_eq!(idle.hear_close().0, 1001);
     busy.say(start("late", "m", "x"));
@@ -284,8 +283,7 @@ fn past_the_deadline_what_runs_ends_with_an_error_and_the_socket_with_1001() {
     let mut lingering = start("lingering", "m", "x");
     lingering["linger"] = "30s".into();
     for one in [start("g", "m", "x"), lingering] {
-        ws.say(one);
-        (ws.hear(), ws.hear());
+        ws.begin(one);
     }
     server.signal(Signal::SIGTERM);
     let mut last: Vec<_> = (0..4).map(|_| ws.hear()).collect();

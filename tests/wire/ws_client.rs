@@ -38,6 +38,13 @@ impl Ws {
         self.inner.send(Message::text(message.to_string())).expect("it is sent");
     }
 
+    /// Asks for an answer, and waits for its first event.
+    pub(crate) fn begin(&mut self, message: Value) {
+        self.say(message);
+        assert_eq!(self.hear()["type"], "started");
+        assert_eq!(self.hear()["type"], "event");
+    }
+
     /// The next message.
     pub(crate) fn hear(&mut self) -> Value {
         loop {
