@@ -34,6 +34,8 @@ pub const MOCK: &str = "mock";
 pub struct Config {
     /// Where clients come in.
     pub listen: SocketAddr,
+    /// What shows clients who we are; in the clear if none.
+    pub tls: Option<Tls>,
     /// Which web pages may read answers.
     pub cors: Cors,
     /// Threads that serve connections.
@@ -66,6 +68,15 @@ pub struct Config {
     pub providers: BTreeMap<ProviderName, Provider>,
     /// Models that clients may ask for; the mock's if none.
     pub models: Vec<Model>,
+}
+
+/// TLS for clients. That the files are good is found out when they are read, at the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate and its chain, in PEM.
+    pub cert: PathBuf,
+    /// Its private key, in PEM.
+    pub key: PathBuf,
 }
 
 /// Which web pages may read answers, by their origin.

@@ -8,6 +8,7 @@ mod asked;
 mod begin;
 mod body;
 mod caller;
+pub mod cors;
 pub mod error;
 mod linger;
 mod models;

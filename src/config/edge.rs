@@ -1,11 +1,25 @@
-//! How clients are met: the web pages that may read answers.
+//! How clients are met: TLS, and the web pages that may read answers.
+
+use std::path::PathBuf;
 
 use http::{HeaderValue, Uri};
 use toml::Value;
 
-use super::Cors;
 use super::source::{ConfigError, Source};
-use super::values::wrong;
+use super::values::{text, wrong};
+use super::{Cors, Tls};
+
+pub(super) fn tls(source: &Source) -> Result<Option<Tls>, ConfigError> {
+    let lone = |given: &str, missing: &str, what: &str| {
+        source.error(given, format!("stands alone; {missing} should name the file of {what}"))
+    };
+    match (text(source, "tls.cert")?, text(source, "tls.key")?) {
+        (Some(cert), Some(key)) => Ok(Some(Tls { cert: PathBuf::from(cert), key: PathBuf::from(key) })),
+        (Some(_), None) => Err(lone("tls.cert", "tls.key", "its private key")),
+        (None, Some(_)) => Err(lone("tls.key", "tls.cert", "its certificate")),
+        (None, None) => Ok(None),
+    }
+}
 
 pub(super) fn cors(source: &Source) -> Result<Cors, ConfigError> {
     const KEY: &str = "cors.origins";

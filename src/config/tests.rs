@@ -111,6 +111,18 @@ fn errors_name_the_place_and_what_would_be_right() {
             "listen = \"localhost\"",
             "FILE:1: listen: should be an address such as \"127.0.0.1:8080\", not \"localhost\"",
         ),
+        ("[tls]\ncert = \"a.pem\"", "FILE:2: tls.cert: stands alone; tls.key should name the file of its private key"),
+        ("[tls]\nkey = \"a.pem\"", "FILE:2: tls.key: stands alone; tls.cert should name the file of its certificate"),
+        ("[cors]\norigins = \"*\"", "FILE:2: cors.origins: should be a list of origins, as in "),
+        (
+            "[cors]\norigins = [\"*\", \"https://a\"]",
+            "FILE:2: cors.origins: `*` is every origin: it should stand alone",
+        ),
+        (
+            "[cors]\norigins = [\"https://a\", \"https://b/\"]",
+            "FILE:2: cors.origins.1: should be an origin as browsers send",
+        ),
+        ("[cors]\norigin = []", "FILE:2: cors.origin: there is no such key; did you mean `origins`?"),
         ("workers = 0", "FILE:1: workers: should be a whole number from 1 to 1024, not 0"),
         ("max_body = \"4 potatoes\"", "max_body: should be a size from 1KiB to 1GiB"),
         ("[log]\nformat = \"jsn\"", "log.format: should be one of text, json, not `jsn`; did you mean `json`?"),

@@ -73,6 +73,7 @@ pub(super) fn config(
     let max_body = size(source, "max_body", 4 << 20)?;
     Ok(Config {
         listen: parsed(source, "listen", "127.0.0.1:8080", "an address such as \"127.0.0.1:8080\"")?,
+        tls: edge::tls(source)?,
         cors: edge::cors(source)?,
         workers: workers(source)?,
         max_body,
@@ -124,7 +125,7 @@ fn excerpt(value: &Value) -> String {
     if text.chars().count() > 60 { text.chars().take(60).chain(['…']).collect() } else { text }
 }
 
-fn text<'a>(source: &'a Source, key: &str) -> Result<Option<&'a str>, ConfigError> {
+pub(super) fn text<'a>(source: &'a Source, key: &str) -> Result<Option<&'a str>, ConfigError> {
     match source.get(key) {
         None => Ok(None),
         Some(Value::String(text)) if !text.is_empty() => Ok(Some(text)),

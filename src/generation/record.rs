@@ -10,11 +10,13 @@ use crate::id::RequestId;
 
 use super::Target;
 
-/// Why a connection was given up, told by the one who knows to those who ride on it.
+/// Why a connection, or one of its streams, was given up, told by the one who knows to those who ride on it.
 #[derive(Debug, Clone, Default)]
 pub struct Left {
     stalled: Arc<AtomicBool>,
-    /// Set when it was not the connection that ended, but this one generation on it, at its client's word.
+    /// That of the connection, where it has many streams.
+    connection: Option<Arc<AtomicBool>>,
+    /// Set when no connection ended, but this one generation on it, at its client's word.
     cancelled: Option<Arc<AtomicBool>>,
 }
 
@@ -24,10 +26,16 @@ impl Left {
         self.stalled.store(true, Ordering::Release);
     }
 
-    /// Of one generation among several on a connection.
+    /// One stream's, of a connection that this is of: it may be given up alone, or with the connection.
     #[must_use]
-    pub fn one_of_many(&self) -> Self {
-        Self { stalled: self.stalled.clone(), cancelled: Some(Arc::default()) }
+    pub fn of_stream(&self) -> Self {
+        Self { stalled: Arc::default(), connection: Some(self.stalled.clone()), cancelled: None }
+    }
+
+    /// One generation's, of a socket that this is of: its client may end it alone.
+    #[must_use]
+    pub fn of_message(&self) -> Self {
+        Self { cancelled: Some(Arc::default()), ..self.of_stream() }
     }
 
     /// The client wants this generation no more.
@@ -41,7 +49,8 @@ impl Left {
         if self.cancelled.as_ref().is_some_and(|cancelled| cancelled.load(Ordering::Acquire)) {
             return Failure::Cancelled.code();
         }
-        if self.stalled.load(Ordering::Acquire) { "client_stall" } else { "client_left" }
+        let mut flags = std::iter::once(&self.stalled).chain(&self.connection);
+        if flags.any(|stalled| stalled.load(Ordering::Acquire)) { "client_stall" } else { "client_left" }
     }
 }
 

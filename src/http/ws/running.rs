@@ -216,7 +216,7 @@ fn asked(path: Option<PathAndQuery>, host: &Host<'_>) -> Result<Asked, Failure> 
     *request.uri_mut() = path.map(Into::into).unwrap_or_default();
     request.headers_mut().clone_from(host.headers);
     let (mut parts, ()) = request.into_parts();
-    parts.extensions.insert(host.left.one_of_many());
+    parts.extensions.insert(host.left.of_message());
     let mut asked = asked::of_parts(&mut parts).map_err(Refused::into_failure)?;
     asked.via = Some(super::ROUTE);
     // What keeps a silent connection open here is a ping of the socket's own.
