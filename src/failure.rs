@@ -45,6 +45,12 @@ pub enum Failure {
         /// Comma-separated.
         allowed: String,
     },
+    /// The address is that of a WebSocket, and the request opens none that is spoken here.
+    #[error("{message}")]
+    UpgradeRequired {
+        /// What is missing.
+        message: String,
+    },
     /// A body in a format that this endpoint doesn't read.
     #[error("{message}")]
     UnsupportedMediaType {
@@ -187,6 +193,12 @@ pub enum Failure {
     Conflict {
         /// What is there.
         message: String,
+    },
+    /// More on one socket than may run there (`websocket.max_running`).
+    #[error("{most} run on this socket, and no more may (websocket.max_running)")]
+    TooManyRunning {
+        /// How many may.
+        most: usize,
     },
     /// More readers than one stream may have.
     #[error("this stream has all the readers that it may have (streams.max_readers)")]
@@ -337,6 +349,7 @@ impl Failure {
             Self::UnknownModel { .. } => "model_not_found",
             Self::NotFound { .. } => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
+            Self::UpgradeRequired { .. } => "upgrade_required",
             Self::UnsupportedMediaType { .. } => "unsupported_media_type",
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyTimeout { .. } => "body_timeout",
@@ -360,6 +373,7 @@ impl Failure {
             Self::Gone { .. } => "gone",
             Self::Conflict { .. } => "conflict",
             Self::TooManyReaders => "too_many_readers",
+            Self::TooManyRunning { .. } => "too_many_running",
             Self::NoStreams { .. } => "no_streams",
             Self::Forbidden { .. } => "forbidden",
             Self::NotAcceptable { .. } => "not_acceptable",
@@ -379,6 +393,7 @@ impl Failure {
         match self {
             Self::InvalidRequest { .. }
             | Self::MethodNotAllowed { .. }
+            | Self::UpgradeRequired { .. }
             | Self::UnsupportedMediaType { .. }
             | Self::BodyTimeout { .. }
             | Self::BodyBroken(_)
@@ -387,7 +402,7 @@ impl Failure {
             | Self::NotAcceptable { .. } => Kind::InvalidRequest,
             Self::Forbidden { .. } => Kind::Permission,
             Self::UnknownModel { .. } | Self::NotFound { .. } | Self::Gone { .. } => Kind::NotFound,
-            Self::TooManyReaders => Kind::RateLimit,
+            Self::TooManyReaders | Self::TooManyRunning { .. } => Kind::RateLimit,
             Self::BodyTooLarge { .. } | Self::StreamFull => Kind::TooLarge,
             Self::UpstreamRefused(refusal) => Kind::of_status(refusal.status),
             Self::UpstreamError { kind, code, .. } => {

@@ -22,3 +22,6 @@ mod tail;
 mod timeouts;
 mod tls;
 mod upstream_faults;
+mod websocket;
+mod websocket_faults;
+mod ws_client;
