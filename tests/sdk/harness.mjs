@@ -66,7 +66,7 @@ export async function start(onEnd, config = "", env = {}) {
   })
   const found = /listens on (http:\/\/127\.0\.0\.1:\d+)$/.exec(await within(first, "the server's address"))
   if (!found) throw new Error("the first line on stdout holds no address")
-  return { url: found[1], log: () => log }
+  return { url: found[1], pid: server.pid, log: () => log }
 }
 
 /** One server for all tests of a file: its url is known once they run. */
