@@ -11,13 +11,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Config, FinishReasonRule, ProviderName};
 use crate::dialect::{Dialect, FinishRule};
-use crate::generation::{Cutoff, Model, Routes, Timeouts};
-use crate::http::{Draining, Shared, router};
+use crate::generation::{Cutoff, Draining, Model, Routes, Timeouts};
+use crate::http::{Shared, Streaming, router};
 use crate::prompts::{Library, PromptError};
 use crate::provider::Provider;
 use crate::provider::http::{Client, ClientOptions, HttpOptions, HttpProvider};
 use crate::provider::mock::{MODELS, Mock};
 use crate::server::{Limits, Server, Shutdown};
+use crate::stream::{self, Streams};
 
 /// The name under which targets name the embedded mock.
 const MOCK: &str = "mock";
@@ -62,6 +63,7 @@ pub struct App {
     prompts: Arc<Library>,
     draining: Draining,
     cutoff: Cutoff,
+    streams: Streams,
     tasks: TaskTracker,
 }
 
@@ -74,7 +76,12 @@ impl App {
     pub fn new(config: Config) -> Result<Self, AppError> {
         let prompts = Arc::new(Library::open(&config.prompts.path, config.prompts.explicit)?);
         let (draining, cutoff) = (Draining::default(), Cutoff::default());
-        Ok(Self { config, prompts, draining, cutoff, tasks: TaskTracker::new() })
+        let streams = Streams::new(stream::Options {
+            max_bytes: config.streams.max_bytes,
+            max_total_bytes: config.streams.max_total_bytes,
+            max_readers: config.streams.max_readers.get(),
+        });
+        Ok(Self { config, prompts, draining, cutoff, streams, tasks: TaskTracker::new() })
     }
 
     /// How many prompt templates there are.
@@ -98,12 +105,20 @@ impl App {
                 between_tokens: config.timeouts.between_tokens,
                 total: config.timeouts.total,
             },
+            streams: self.streams.clone(),
+            streaming: Streaming {
+                linger: config.streams.linger,
+                max_linger: config.streams.max_linger,
+                ttl: config.streams.ttl,
+                long_poll: config.streams.long_poll,
+            },
             heartbeat: config.sse.heartbeat,
             commit_after: config.sse.commit_after,
             max_body: config.max_body,
             body_timeout: config.timeouts.request_body,
             draining: self.draining.clone(),
             cutoff: self.cutoff.clone(),
+            tasks: self.tasks.clone(),
         };
         Ok(router(Arc::new(shared)))
     }
@@ -124,6 +139,7 @@ impl App {
             draining: self.draining,
             cutoff: self.cutoff,
             tasks: self.tasks,
+            streams: self.streams,
         })
     }
 }

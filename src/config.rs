@@ -5,6 +5,7 @@
 //! Secrets come only by the name of a variable or file.
 
 mod source;
+mod streams;
 mod values;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 pub use source::ConfigError;
 use source::Source;
+pub use streams::Streams;
 
 /// The provider that is always there; its name can't be given to another.
 pub const MOCK: &str = "mock";
@@ -49,6 +51,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How streams are written.
     pub sse: Sse,
+    /// Streams that outlive their connection.
+    pub streams: Streams,
     /// The embedded model.
     pub mock: Mock,
     /// Upstreams by name.

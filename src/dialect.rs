@@ -25,6 +25,7 @@ pub use answer::Answer;
 
 use crate::event::{Event, Usage};
 use crate::failure::Failure;
+use crate::id::random_hex;
 use crate::request::{Request, Task};
 
 /// Every dialect there is.
@@ -56,6 +57,12 @@ impl Dialect {
     pub fn of_upstreams(name: &str) -> Option<(&'static Dialect, &'static dyn UpstreamSide)> {
         let dialect = DIALECTS.iter().find(|dialect| dialect.name == name)?;
         Some((dialect, dialect.upstream?))
+    }
+
+    /// The dialect of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Dialect> {
+        DIALECTS.iter().find(|dialect| dialect.name == name).copied()
     }
 
     /// The names of all dialects that upstreams speak.
@@ -217,6 +224,15 @@ pub struct Answering {
     pub request: Arc<Request>,
     /// How plain text goes into `data:`.
     pub encoding: plain::Encoding,
+}
+
+impl Answering {
+    /// For a writer that has but an error to tell, of an answer that is not known here.
+    #[must_use]
+    pub fn of_none() -> Self {
+        let request = Arc::default();
+        Self { id: random_hex(), created: 0, model: String::new(), request, encoding: plain::Encoding::default() }
+    }
 }
 
 /// What one payload meant for the course of the stream.

@@ -176,6 +176,42 @@ pub enum Failure {
         /// The upstream's code, where it named one.
         code: Option<String>,
     },
+    /// It has been there and is no more.
+    #[error("{message}")]
+    Gone {
+        /// What is no more.
+        message: String,
+    },
+    /// What is there says otherwise.
+    #[error("{message}")]
+    Conflict {
+        /// What is there.
+        message: String,
+    },
+    /// More readers than one stream may have.
+    #[error("this stream has all the readers that it may have (streams.max_readers)")]
+    TooManyReaders,
+    /// No stream can be kept at the moment.
+    #[error("{message}")]
+    NoStreams {
+        /// Why.
+        message: String,
+    },
+    /// Someone told the generation to end.
+    #[error("the generation was cancelled")]
+    Cancelled,
+    /// Nobody has read the generation for its linger.
+    #[error("nobody read this generation for {}: it was cancelled (linger)", humantime::format_duration(*.after))]
+    Abandoned {
+        /// Its linger.
+        after: Duration,
+    },
+    /// What a reader should have got next has been given up for faster readers.
+    #[error("this reader fell too far behind: what follows is no longer kept (streams.max_bytes)")]
+    FellBehind,
+    /// Whoever wrote the stream vanished.
+    #[error("whoever wrote this stream is gone: it ends here, incomplete")]
+    WriterLost,
     /// This server is shutting down.
     #[error("this server is shutting down; ask again")]
     Draining,
@@ -306,6 +342,14 @@ impl Failure {
             Self::UpstreamReset(_) => "upstream_reset",
             Self::UpstreamTruncated { .. } => "upstream_truncated",
             Self::UpstreamError { .. } => "upstream_error",
+            Self::Gone { .. } => "gone",
+            Self::Conflict { .. } => "conflict",
+            Self::TooManyReaders => "too_many_readers",
+            Self::NoStreams { .. } => "no_streams",
+            Self::Cancelled => "cancelled",
+            Self::Abandoned { .. } => "abandoned",
+            Self::FellBehind => "fell_behind",
+            Self::WriterLost => "writer_lost",
             Self::Draining => "draining",
             Self::Internal(_) => "internal",
         }
@@ -320,8 +364,10 @@ impl Failure {
             | Self::UnsupportedMediaType { .. }
             | Self::BodyTimeout { .. }
             | Self::BodyBroken(_)
-            | Self::HeadersTooLarge { .. } => Kind::InvalidRequest,
-            Self::UnknownModel { .. } | Self::NotFound { .. } => Kind::NotFound,
+            | Self::HeadersTooLarge { .. }
+            | Self::Conflict { .. } => Kind::InvalidRequest,
+            Self::UnknownModel { .. } | Self::NotFound { .. } | Self::Gone { .. } => Kind::NotFound,
+            Self::TooManyReaders => Kind::RateLimit,
             Self::BodyTooLarge { .. } => Kind::TooLarge,
             Self::UpstreamRefused(refusal) => Kind::of_status(refusal.status),
             Self::UpstreamError { kind, code, .. } => {
@@ -332,7 +378,7 @@ impl Failure {
             | Self::FirstTokenTimeout { .. }
             | Self::BetweenTokensTimeout { .. }
             | Self::TotalTimeout { .. } => Kind::Timeout,
-            Self::Draining => Kind::Overloaded,
+            Self::Draining | Self::NoStreams { .. } => Kind::Overloaded,
             _ => Kind::Server,
         }
     }

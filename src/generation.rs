@@ -8,11 +8,13 @@
 //! Not here: HTTP, and how frames reach a client (`transport`).
 
 mod clock;
+mod linger;
 mod record;
 mod relay;
 mod route;
 
-pub use clock::{Clock, Cutoff, Timeouts};
+pub use clock::{Clock, Cutoff, Draining, Timeouts};
+pub use linger::{Linger, Lingering, NotALinger};
 pub use record::{Ending, Left, Record};
 pub use route::{Model, Routes, Target};
 
@@ -154,6 +156,30 @@ impl Generation {
                 return Poll::Ready(Some(bytes));
             }
         }
+    }
+
+    /// Ends it now, for that reason. The upstream is cancelled; what comes back is the last frame.
+    #[must_use]
+    pub fn stop(&mut self, failure: Failure) -> Bytes {
+        let error = match &self.phase {
+            Phase::Ended => return Bytes::new(),
+            Phase::Opening(_) => self.relay.error(&failure, self.record.request_id()),
+            Phase::Open(upstream) => {
+                let end = End::Failed { failure, told: false };
+                let error = self.relay.append_end(Bytes::new(), &end, upstream, self.record.request_id());
+                let End::Failed { failure, .. } = end else { return error };
+                self.end(Ending::Failed(failure));
+                return error;
+            }
+        };
+        self.end(Ending::Failed(failure));
+        error
+    }
+
+    /// How it ended, once it has: with all that it had to say, or not.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.record.is_complete()
     }
 
     /// The whole answer at once, as a body in the client's dialect.

@@ -6,27 +6,31 @@
 mod api;
 mod asked;
 mod body;
+mod caller;
 pub mod error;
+mod linger;
 mod models;
 mod ops;
 mod plain;
 mod prompts;
 mod respond;
+mod resume;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::Uri;
 use axum::middleware;
 use axum::routing::{get, post};
+use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::dialect::DIALECTS;
 use crate::failure::Failure;
-use crate::generation::{Cutoff, Routes, Timeouts};
+use crate::generation::{Cutoff, Draining, Routes, Timeouts};
 use crate::prompts::Library;
+use crate::stream::Streams;
 use error::Refused;
 
 /// What handlers share.
@@ -38,6 +42,10 @@ pub struct Shared {
     pub prompts: Arc<Library>,
     /// How long a generation may take.
     pub timeouts: Timeouts,
+    /// What outlives its connection.
+    pub streams: Streams,
+    /// How long that may be, and how it is read.
+    pub streaming: Streaming,
     /// When a silent stream gets a comment; never if none.
     pub heartbeat: Option<Duration>,
     /// When an SSE response begins though its upstream has not.
@@ -50,41 +58,43 @@ pub struct Shared {
     pub draining: Draining,
     /// Cut when the server must end now.
     pub cutoff: Cutoff,
+    /// Owns what runs on without a connection.
+    pub tasks: TaskTracker,
 }
 
-/// Whether the server is shutting down.
-#[derive(Debug, Clone, Default)]
-pub struct Draining(Arc<AtomicBool>);
-
-impl Draining {
-    /// From now on it is.
-    pub fn begin(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    /// Whether it is.
-    #[must_use]
-    pub fn is_begun(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
+/// How streams are made and read.
+#[derive(Debug, Clone, Copy)]
+pub struct Streaming {
+    /// How long a generation may run on without a reader, where its client doesn't say.
+    pub linger: Duration,
+    /// The longest that a client may ask for.
+    pub max_linger: Duration,
+    /// How long a generation's stream is kept after its end, or after its last reader.
+    pub ttl: Duration,
+    /// How long a long-poll may wait.
+    pub long_poll: Duration,
 }
 
 /// All routes.
 pub fn router(shared: Arc<Shared>) -> Router {
-    let mut routes = Router::new()
+    let mut streaming = Router::new()
         .route("/stream", get(plain::get).post(plain::post))
+        .route("/prompts/{name}", get(prompts::get).post(prompts::post));
+    for dialect in DIALECTS {
+        for endpoint in dialect.client.endpoints() {
+            streaming = streaming.route(endpoint, post(api::handler(dialect, endpoint)));
+        }
+    }
+    let streaming = streaming.route_layer(middleware::from_fn_with_state(shared.clone(), resume::layer));
+    let routes = streaming
         .route("/prompts", get(prompts::list))
-        .route("/prompts/{name}", get(prompts::get).post(prompts::post))
+        .route("/v1/stream/{id}", get(resume::get))
+        .route("/v1/stream/{id}/cancel", post(resume::cancel))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
         .route("/healthz", get(ops::healthz))
         .route("/readyz", get(ops::readyz))
         .fallback(nowhere);
-    for dialect in DIALECTS {
-        for endpoint in dialect.client.endpoints() {
-            routes = routes.route(endpoint, post(api::handler(dialect, endpoint)));
-        }
-    }
     layered(routes.with_state(shared))
 }
 

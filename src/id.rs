@@ -37,13 +37,19 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// 128 random bits from the operating system, as 32 hex digits.
+/// 128 random bits from the operating system.
 #[must_use]
 #[expect(clippy::expect_used, reason = "a machine without randomness can hand out no id that is safe to use")]
-pub fn random_hex() -> String {
+pub fn random_bits() -> [u8; 16] {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("the operating system has randomness");
-    format!("{:032x}", u128::from_be_bytes(bytes))
+    bytes
+}
+
+/// 128 random bits, as 32 hex digits.
+#[must_use]
+pub fn random_hex() -> String {
+    format!("{:032x}", u128::from_be_bytes(random_bits()))
 }
 
 #[cfg(test)]

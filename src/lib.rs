@@ -43,5 +43,6 @@ pub mod provider;
 pub mod request;
 pub mod server;
 pub mod sse;
+pub mod stream;
 pub mod telemetry;
 pub mod transport;

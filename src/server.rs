@@ -18,8 +18,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::generation::Cutoff;
-use crate::http::Draining;
+use crate::generation::{Cutoff, Draining};
+use crate::stream::Streams;
 
 pub use connection::Limits;
 use worker::{Common, Worker};
@@ -84,6 +84,8 @@ pub struct Server {
     pub cutoff: Cutoff,
     /// Owns every task.
     pub tasks: TaskTracker,
+    /// What outlives its connection: forgotten in time.
+    pub streams: Streams,
 }
 
 impl Server {
@@ -93,11 +95,12 @@ impl Server {
     ///
     /// When the system has no thread for a worker.
     pub async fn run(self) -> io::Result<()> {
-        let Self { listener, routers, limits, shutdown, drain, draining, cutoff, tasks } = self;
+        let Self { listener, routers, limits, shutdown, drain, draining, cutoff, tasks, streams } = self;
         let common =
             Common { limits, drain: shutdown.drain.clone(), end: CancellationToken::new(), tasks: tasks.clone() };
         let start = |(number, router)| Worker::start(number, router, common.clone());
         let workers = routers.into_iter().enumerate().map(start).collect::<io::Result<Vec<_>>>()?;
+        let sweeper = tokio::spawn(streams.sweep(common.end.clone()));
         accept(listener, &workers, &shutdown, &tasks).await;
         draining.begin();
         tasks.close();
@@ -105,7 +108,8 @@ impl Server {
         finish(&tasks, drain, &cutoff, &shutdown).await;
         common.end.cancel();
         let joined = tokio::task::spawn_blocking(move || workers.into_iter().for_each(Worker::join));
-        joined.await.map_err(io::Error::other)
+        joined.await.map_err(io::Error::other)?;
+        sweeper.await.map_err(io::Error::other)
     }
 }
 

@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use toml::Value;
 
 use super::source::{ConfigError, Source};
+use super::streams::streams;
 use super::{
     BaseUrl, Config, FinishReasonRule, Log, LogFormat, MOCK, Mock, Model, PromptsDir, Provider, ProviderName, Secret,
     Sse, Target, Timeouts,
@@ -85,6 +86,7 @@ pub(super) fn config(
         },
         timeouts,
         sse,
+        streams: streams(source)?,
         mock: Mock { tokens_per_second: pace(source)? },
         providers,
         models,
@@ -131,7 +133,7 @@ fn parsed<T: std::str::FromStr>(source: &Source, key: &str, default: &str, want:
 }
 
 /// A duration of more than nothing.
-fn duration(source: &Source, key: &str, seconds: u64) -> Result<Duration, ConfigError> {
+pub(super) fn duration(source: &Source, key: &str, seconds: u64) -> Result<Duration, ConfigError> {
     let duration = any_duration(source, key, seconds)?;
     if duration.is_zero() {
         return Err(source.error(key, "should be longer than nothing, such as \"5s\""));
@@ -139,7 +141,7 @@ fn duration(source: &Source, key: &str, seconds: u64) -> Result<Duration, Config
     Ok(duration)
 }
 
-fn any_duration(source: &Source, key: &str, seconds: u64) -> Result<Duration, ConfigError> {
+pub(super) fn any_duration(source: &Source, key: &str, seconds: u64) -> Result<Duration, ConfigError> {
     const WANT: &str = "a duration such as \"500ms\", \"15s\" or \"10m\"";
     let duration = match source.get(key) {
         None => Duration::from_secs(seconds),
@@ -158,7 +160,7 @@ fn any_duration(source: &Source, key: &str, seconds: u64) -> Result<Duration, Co
     Ok(duration)
 }
 
-fn size(source: &Source, key: &str, default: usize) -> Result<usize, ConfigError> {
+pub(super) fn size(source: &Source, key: &str, default: usize) -> Result<usize, ConfigError> {
     const WANT: &str = "a size from 1KiB to 1GiB, such as \"4MiB\"";
     let bytes = match source.get(key) {
         None => return Ok(default),
@@ -170,14 +172,16 @@ fn size(source: &Source, key: &str, default: usize) -> Result<usize, ConfigError
 }
 
 fn workers(source: &Source) -> Result<NonZeroUsize, ConfigError> {
-    const KEY: &str = "workers";
-    match source.get(KEY) {
-        None => Ok(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)),
-        Some(value) => {
-            let number = value.as_integer().filter(|n| *n <= 1024).and_then(|n| usize::try_from(n).ok());
-            number.and_then(NonZeroUsize::new).ok_or_else(|| wrong(source, KEY, "a whole number from 1 to 1024", value))
-        }
-    }
+    count(source, "workers", std::thread::available_parallelism().map_or(1, NonZeroUsize::get), 1024)
+}
+
+/// A whole number of at least one.
+pub(super) fn count(source: &Source, key: &str, default: usize, most: usize) -> Result<NonZeroUsize, ConfigError> {
+    let Some(value) = source.get(key) else { return Ok(NonZeroUsize::new(default).unwrap_or(NonZeroUsize::MIN)) };
+    let number = value.as_integer().and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= most);
+    number
+        .and_then(NonZeroUsize::new)
+        .ok_or_else(|| wrong(source, key, format!("a whole number from 1 to {most}"), value))
 }
 
 fn pace(source: &Source) -> Result<u32, ConfigError> {
@@ -192,7 +196,7 @@ fn pace(source: &Source) -> Result<u32, ConfigError> {
 }
 
 /// One of some words; the first is the default.
-fn choice<T: Copy>(source: &Source, key: &str, choices: &[(&str, T)]) -> Result<T, ConfigError> {
+pub(super) fn choice<T: Copy>(source: &Source, key: &str, choices: &[(&str, T)]) -> Result<T, ConfigError> {
     let found = text(source, key)?;
     let chosen = choices.iter().find(|(name, _)| found.is_none_or(|found| found == *name));
     chosen.map(|(_, value)| *value).ok_or_else(|| {

@@ -41,6 +41,23 @@ impl Cutoff {
     }
 }
 
+/// Whether the server is shutting down.
+#[derive(Debug, Clone, Default)]
+pub struct Draining(Arc<AtomicBool>);
+
+impl Draining {
+    /// From now on it is.
+    pub fn begin(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it is.
+    #[must_use]
+    pub fn is_begun(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// A generation's clock.
 #[derive(Debug)]
 pub struct Clock {

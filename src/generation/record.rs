@@ -55,6 +55,8 @@ pub struct Record {
     error: Option<String>,
 }
 
+/// What is logged for an answer that was whole.
+const COMPLETE: &str = "complete";
 /// What is logged for a client that left before it was answered (nginx's number for it).
 const LEFT_BEFORE_HEAD: u16 = 499;
 
@@ -118,9 +120,13 @@ impl Record {
 
     pub(super) fn end(&mut self, ending: Ending) {
         match ending {
-            Ending::Complete => self.ended = Some("complete"),
+            Ending::Complete => self.ended = Some(COMPLETE),
             Ending::Failed(failure) => self.failed(&failure),
         }
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.ended == Some(COMPLETE)
     }
 
     pub(super) fn failed(&mut self, failure: &Failure) {

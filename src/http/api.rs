@@ -13,6 +13,7 @@ use super::Shared;
 use super::asked::Asked;
 use super::body::{self, Format};
 use super::error::Refused;
+use super::linger;
 use super::respond::respond;
 use crate::dialect::Dialect;
 
@@ -23,10 +24,11 @@ pub(super) fn handler(
     dialect: &'static Dialect,
     route: &'static str,
 ) -> impl Fn(State<Arc<Shared>>, Uri, Asked, Body) -> Answered + Clone + Send + Sync + 'static {
-    move |State(shared), uri, asked, body| {
+    move |State(shared), uri, mut asked, body| {
         Box::pin(async move {
             body::format(&asked.headers, &[Format::Json])?;
-            let request = dialect.client.read(body::read(body, &shared).await?, uri.path())?;
+            let body = linger::take(body::read(body, &shared).await?, &mut asked)?;
+            let request = dialect.client.read(body, uri.path())?;
             respond(&shared, route, dialect, request, asked).await
         })
     }

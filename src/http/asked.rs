@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
+use axum::http::header::ACCEPT;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 
 use super::error::Refused;
 use crate::dialect::plain::Encoding;
 use crate::failure::Failure;
-use crate::generation::Left;
+use crate::generation::{Left, Linger, NotALinger};
 use crate::id::RequestId;
 
 /// How a client wants to be answered.
@@ -35,6 +36,8 @@ pub(super) struct Asked {
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
     pub(super) manner: Manner,
+    /// How long its generation may run on without a reader, if the client says.
+    pub(super) linger: Option<Linger>,
     /// The query's other parameters, decoded, in order: they are the request's.
     pub(super) pairs: Vec<(String, String)>,
 }
@@ -43,13 +46,18 @@ impl<S: Sync> FromRequestParts<S> for Asked {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
-        let (manner, pairs) = read(&parts.uri, &parts.headers)?;
-        // The outermost layer and the connection put them there; a router called without them has other ones.
-        let id = parts.extensions.remove().unwrap_or_else(RequestId::random);
-        let left = parts.extensions.remove().unwrap_or_default();
-        let headers = std::mem::take(&mut parts.headers);
-        Ok(Self { id, left, method: parts.method.clone(), headers, manner, pairs })
+        of_parts(parts)
     }
+}
+
+/// What the head of a request says.
+pub(super) fn of_parts(parts: &mut Parts) -> Result<Asked, Refused> {
+    let (manner, linger, pairs) = read(&parts.uri, &parts.headers)?;
+    // The outermost layer and the connection put them there; a router called without them has other ones.
+    let id = parts.extensions.remove().unwrap_or_else(RequestId::random);
+    let left = parts.extensions.remove().unwrap_or_default();
+    let headers = std::mem::take(&mut parts.headers);
+    Ok(Asked { id, left, method: parts.method.clone(), headers, manner, linger, pairs })
 }
 
 impl Asked {
@@ -60,6 +68,11 @@ impl Asked {
             return Err(Failure::MethodNotAllowed { method: self.method.to_string(), allowed });
         }
         Ok(())
+    }
+
+    /// Whether it is a browser's `EventSource`, or like one: it can only GET, and comes back by itself.
+    pub(super) fn is_event_source(&self) -> bool {
+        self.method == Method::GET && wants_events(&self.headers)
     }
 
     /// Takes one parameter out of the query.
@@ -77,7 +90,17 @@ impl Asked {
     }
 }
 
-fn read(uri: &Uri, headers: &HeaderMap) -> Result<(Manner, Vec<(String, String)>), Failure> {
+/// Whether the client names `text/event-stream` among what it accepts.
+pub(super) fn wants_events(headers: &HeaderMap) -> bool {
+    let accepts = |value: &HeaderValue| {
+        String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase().contains("text/event-stream")
+    };
+    headers.get_all(ACCEPT).iter().any(accepts)
+}
+
+type Read = (Manner, Option<Linger>, Vec<(String, String)>);
+
+fn read(uri: &Uri, headers: &HeaderMap) -> Result<Read, Failure> {
     let query = uri.query().unwrap_or_default();
     // Bytes that are no UTF-8 would silently become replacement characters: not the prompt that was sent.
     if percent_encoding::percent_decode_str(query).decode_utf8().is_err() {
@@ -90,11 +113,19 @@ fn read(uri: &Uri, headers: &HeaderMap) -> Result<(Manner, Vec<(String, String)>
     if let Some(value) = headers.get("x-heartbeat") {
         manner.comments = on_or_off("x-heartbeat", &String::from_utf8_lossy(value.as_bytes()))?;
     }
+    let mut linger =
+        headers.get("x-linger").map(|value| of_text("x-linger", &String::from_utf8_lossy(value.as_bytes())));
     let mut wrong = None;
     pairs.retain(|(name, value)| {
         let read = match name.as_str() {
             "heartbeat" => on_or_off("heartbeat", value).map(|on| manner.comments = on),
             "encoding" => encoding(value).map(|encoding| manner.encoding = encoding),
+            "linger" => {
+                linger = Some(of_text("linger", value));
+                Ok(())
+            }
+            // Looked at before any handler, if it says something: see `resume`.
+            "last_event_id" => Ok(()),
             _ => return true,
         };
         wrong = wrong.take().or(read.err());
@@ -102,7 +133,7 @@ fn read(uri: &Uri, headers: &HeaderMap) -> Result<(Manner, Vec<(String, String)>
     });
     match wrong {
         Some(failure) => Err(failure),
-        None => Ok((manner, pairs)),
+        None => Ok((manner, linger.transpose()?, pairs)),
     }
 }
 
@@ -120,4 +151,8 @@ fn encoding(value: &str) -> Result<Encoding, Failure> {
         "json" => Ok(Encoding::Json),
         _ => Err(Failure::invalid("encoding", "`encoding` should be `text` or `json`")),
     }
+}
+
+fn of_text(name: &str, value: &str) -> Result<Linger, Failure> {
+    value.parse().map_err(|error: NotALinger| Failure::invalid(name, error.to_string()))
 }

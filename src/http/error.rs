@@ -116,7 +116,7 @@ fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Met
             headers.clone_from(&refusal.headers);
             (RETRY_AFTER, refusal.retry_after.as_deref().unwrap_or_default())
         }
-        Failure::Draining => (RETRY_AFTER, "1"),
+        Failure::Draining | Failure::NoStreams { .. } | Failure::TooManyReaders => (RETRY_AFTER, "1"),
         Failure::MethodNotAllowed { allowed, .. } => (ALLOW, allowed.as_str()),
         _ => (ALLOW, ""),
     };
@@ -141,7 +141,10 @@ fn status(failure: &Failure, dialect: &Dialect) -> StatusCode {
             StatusCode::GATEWAY_TIMEOUT
         }
         Failure::UpstreamRefused(refusal) => refused_status(refusal.status, dialect),
-        Failure::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        Failure::Draining | Failure::NoStreams { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Failure::Gone { .. } => StatusCode::GONE,
+        Failure::Conflict { .. } => StatusCode::CONFLICT,
+        Failure::TooManyReaders => StatusCode::TOO_MANY_REQUESTS,
         Failure::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_GATEWAY,
     }

@@ -10,6 +10,7 @@ use super::Shared;
 use super::asked::Asked;
 use super::body::{self, Format};
 use super::error::Refused;
+use super::linger;
 use super::respond::respond;
 use crate::dialect::plain::{self, request};
 use crate::failure::Failure;
@@ -30,6 +31,7 @@ pub(super) async fn post(State(shared): State<Arc<Shared>>, mut asked: Asked, bo
     let request = match format {
         Format::Json => {
             asked.no_more_pairs()?;
+            let bytes = linger::take(bytes, &mut asked)?;
             request::from_json(&bytes)?
         }
         Format::Text => {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::Uri;
-use axum::http::header::ACCEPT;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::Shared;
-use super::asked::Asked;
+use super::asked::{Asked, wants_events};
 use super::body::{self, Format};
 use super::error::Refused;
+use super::linger;
 use super::models::json;
 use super::respond::respond;
 use crate::dialect::{json as json_body, plain};
@@ -36,10 +36,7 @@ pub(super) async fn get(
 ) -> Result<Response, Refused> {
     let set = current(&shared).await?;
     let template = find(&set, &name)?;
-    let event_source = asked.headers.get(ACCEPT).is_some_and(|accept| {
-        String::from_utf8_lossy(accept.as_bytes()).to_ascii_lowercase().contains("text/event-stream")
-    });
-    if !event_source && uri.query().is_none_or(str::is_empty) {
+    if !wants_events(&asked.headers) && uri.query().is_none_or(str::is_empty) {
         return Ok(json(&template.describe()));
     }
     asked.only_get()?;
@@ -58,9 +55,15 @@ pub(super) async fn post(
     let model = asked.take("model");
     asked.no_more_pairs()?;
     body::format(&asked.headers, &[Format::Json])?;
-    let values: Map<String, Value> = json_body::read(&body::read(body, &shared).await?)?;
+    let mut values: Map<String, Value> = json_body::read(&body::read(body, &shared).await?)?;
     let set = current(&shared).await?;
-    run(&shared, find(&set, &name)?, values, model, asked).await
+    let template = find(&set, &name)?;
+    if !template.has_variable("linger")
+        && let Some(value) = values.remove("linger")
+    {
+        asked.linger = Some(linger::of_json(&value)?);
+    }
+    run(&shared, template, values, model, asked).await
 }
 
 async fn run(

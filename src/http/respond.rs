@@ -1,7 +1,7 @@
 //! From a request to a generation's response: what all families of handlers do in the same way.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue};
@@ -10,12 +10,18 @@ use axum::response::Response;
 use super::Shared;
 use super::asked::Asked;
 use super::error::Refused;
+use super::{caller, linger, resume};
 use crate::dialect::{Answering, Dialect};
 use crate::failure::Failure;
-use crate::generation::{Generation, Record, Start};
+use crate::generation::{Generation, Linger, Lingering, Record, Start};
 use crate::id::random_hex;
 use crate::request::Request;
-use crate::transport::sse::{self, SseBody};
+use crate::stream::{Head, Lifetime, Once, OnceKey, Owner, Reader, StreamId};
+use crate::transport::sse::{self, Frames, SseBody};
+
+/// Under which a client may send a request again without asking again, per
+/// [the IETF's draft](https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/).
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Answers a request, as a stream or whole, as it asks.
 pub(super) async fn respond(
@@ -41,13 +47,25 @@ pub(super) async fn respond(
         request: request.clone(),
         encoding: asked.manner.encoding,
     };
+    let linger = if stream { linger::of(&asked, shared)? } else { Linger::new(Duration::ZERO) };
+    let log = match linger.is_none() {
+        true => None,
+        false => match log(shared, route, dialect, &request, &asked).await? {
+            Once::Made(writer) => Some(writer),
+            Once::Same(id) => return resume::join(shared, &id, &asked).await,
+            Once::Other => {
+                let message = "this idempotency-key has been used for another request".to_owned();
+                return Err(Failure::Conflict { message }.into());
+            }
+        },
+    };
     let mut generation = Generation::start(Start {
-        record: Record::new(asked.id, route, &model, asked.left),
+        record: Record::new(asked.id.clone(), route, &model, asked.left.clone()),
         request,
         target,
         dialect,
         answering: answering.clone(),
-        headers: asked.headers,
+        headers: asked.headers.clone(),
         comments: asked.manner.comments,
         timeouts: shared.timeouts,
         cutoff: shared.cutoff.clone(),
@@ -60,12 +78,22 @@ pub(super) async fn respond(
             Err(_elapsed) => HeaderMap::new(),
         };
         generation.answered(200);
-        let mut response = Response::new(Body::new(SseBody::new(
-            generation,
-            asked.manner.heartbeat(shared.heartbeat),
-            dialect.client.heartbeat(),
-        )));
-        *response.headers_mut() = headers;
+        let mut response = match log {
+            None => {
+                let heartbeat = asked.manner.heartbeat(shared.heartbeat);
+                let frames = Frames::Generation(Box::new(generation));
+                Response::new(Body::new(SseBody::new(frames, heartbeat, dialect.client.heartbeat())))
+            }
+            Some(writer) => {
+                let id = writer.log().id().clone();
+                let start = writer.log().head().at(0);
+                let reader = Reader::attach(writer.log().clone(), start).map_err(resume::failure)?;
+                let lingering = Lingering::new(generation, writer, linger, shared.draining.clone());
+                shared.tasks.spawn(lingering.run());
+                resume::follow(shared, &id, reader, dialect, &asked)
+            }
+        };
+        response.headers_mut().extend(headers);
         sse::head(response.headers_mut());
         Ok(response)
     } else {
@@ -80,6 +108,32 @@ pub(super) async fn respond(
             Err(failure) => Err(Refused::generation(failure, generation)),
         }
     }
+}
+
+/// The stream that a generation will write; the one that it has written, if its client asks again under the same key.
+async fn log(
+    shared: &Shared,
+    route: &str,
+    dialect: &Dialect,
+    request: &Request,
+    asked: &Asked,
+) -> Result<Once, Failure> {
+    let mut head = Head::new(sse::MEDIA_TYPE, Lifetime::Idle(shared.streaming.ttl));
+    head.dialect = Some(dialect.name.to_owned());
+    head.owner = caller::owner(&asked.headers);
+    let id = StreamId::random();
+    let made = match asked.headers.get(IDEMPOTENCY_KEY) {
+        Some(key) => {
+            let owner = head.owner.as_ref().map_or("", Owner::as_str);
+            let key = caller::digest(&[owner.as_bytes(), route.as_bytes(), key.as_bytes()]);
+            // A request that was read from a query or a template has no body: then it is what was made of it.
+            let said = format!("{request:?}");
+            let asked = caller::digest(&[said.as_bytes()]);
+            shared.streams.write_once(&id, head, OnceKey { key, asked }).await
+        }
+        None => shared.streams.write(&id, head).map(Once::Made),
+    };
+    made.map_err(resume::failure)
 }
 
 fn unix_time() -> u64 {

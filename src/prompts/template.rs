@@ -149,6 +149,12 @@ impl Template {
         })
     }
 
+    /// Whether it has a variable of that name.
+    #[must_use]
+    pub fn has_variable(&self, name: &str) -> bool {
+        self.variables.iter().any(|variable| variable.name == name)
+    }
+
     /// Query parameters as values of this template's variables.
     ///
     /// # Errors

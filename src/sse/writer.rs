@@ -1,5 +1,8 @@
 //! Payloads in, frames out.
 
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
 use bytes::{BufMut, BytesMut};
 
 /// Writes one frame: `data` as it is, or, where it holds line ends, as one `data:` line each, so that no content can
@@ -19,6 +22,26 @@ pub fn write(out: &mut BytesMut, event: Option<&str>, data: &[u8]) {
     }
     line(out, rest);
     out.put_u8(b'\n');
+}
+
+/// Writes a frame that someone else wrote, under an id of ours, which is put in front of it, into the same block: some
+/// SDKs choke on a block without data. Its own `id` and `retry` are left out, since the last one of a block counts.
+pub fn write_numbered(out: &mut BytesMut, id: impl fmt::Display, retry: Option<Duration>, frame: &[u8]) {
+    // Infallible: a BytesMut grows.
+    let _ = writeln!(out, "id: {id}");
+    if let Some(retry) = retry {
+        let _ = writeln!(out, "retry: {}", retry.as_millis());
+    }
+    let mut rest = frame;
+    while !rest.is_empty() {
+        let end = memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
+        let next = (end + if rest[end..].starts_with(b"\r\n") { 2 } else { 1 }).min(rest.len());
+        let name = rest[..end].split(|byte| *byte == b':').next().unwrap_or_default();
+        if !matches!(name, b"id" | b"retry") {
+            out.put_slice(&rest[..next]);
+        }
+        rest = &rest[next..];
+    }
 }
 
 fn line(out: &mut BytesMut, line: &[u8]) {

@@ -1,37 +1,115 @@
-//! A generation as an HTTP body of Server-Sent Events.
+//! A generation, or a stream that one writes, as an HTTP body of Server-Sent Events.
 //!
-//! The body polls the generation, and hyper polls the body only when the client has taken what came before: a client that
-//! stops reading stops our reading from the upstream, and a client that leaves drops it all.
+//! hyper polls the body only when the client has taken what came before. Where the body polls the generation itself, a
+//! client that stops reading stops our reading from the upstream, and a client that leaves drops it all. Where it reads a
+//! stream, its client is one reader of perhaps many, and owns nothing but its place.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep};
 
+use crate::dialect::{Answering, Dialect};
+use crate::failure::Failure;
 use crate::generation::Generation;
+use crate::id::RequestId;
+use crate::sse;
+use crate::stream::{End, Next, Reader};
 
 /// The most that is handed to hyper at once. It buffers whole pieces, so a large one would be held twice.
 const PIECE: usize = 8 * 1024;
+
+/// The media type of frames.
+pub const MEDIA_TYPE: &str = "text/event-stream; charset=utf-8";
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Sets the headers of every SSE response: what keeps caches, compressors and reverse proxies from holding it back.
 pub fn head(headers: &mut HeaderMap) {
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+}
+
+/// Where frames come from.
+#[derive(Debug)]
+pub enum Frames {
+    /// A generation that this client alone reads.
+    Generation(Box<Generation>),
+    /// A stream of frames.
+    Stream(Following),
+}
+
+/// A reader of a stream of frames.
+#[derive(Debug)]
+pub struct Following {
+    reader: Reader,
+    /// In which this client is told that its reader can't go on.
+    dialect: &'static Dialect,
+    request_id: RequestId,
+    ended: bool,
+}
+
+impl Following {
+    /// Follows that reader of a stream in that dialect.
+    #[must_use]
+    pub fn new(reader: Reader, dialect: &'static Dialect, request_id: RequestId) -> Self {
+        Self { reader, dialect, request_id, ended: false }
+    }
+
+    fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let failure = match std::task::ready!(self.reader.poll_next(cx)) {
+            Next::Run(run, _) => return Poll::Ready(Some(run.into_bytes())),
+            Next::End(End::Lost) => Failure::WriterLost,
+            Next::End(_) => {
+                self.ended = true;
+                return Poll::Ready(None);
+            }
+            Next::Gone => Failure::FellBehind,
+        };
+        self.ended = true;
+        Poll::Ready(Some(self.told(&failure)))
+    }
+
+    /// A last frame. It is no part of the stream and bears no id.
+    fn told(&self, failure: &Failure) -> Bytes {
+        tracing::info!(request_id = %self.request_id, stream = %self.reader.log().id(), ended = failure.code(), "reader");
+        let mut out = BytesMut::new();
+        let mut writer = self.dialect.client.writer(Answering::of_none());
+        writer.error(failure, self.request_id.as_str(), &mut |event, data| sse::write(&mut out, event, data));
+        out.freeze()
+    }
+}
+
+impl Frames {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        match self {
+            Frames::Generation(generation) => generation.poll_frames(cx),
+            Frames::Stream(following) => following.poll_frames(cx),
+        }
+    }
+
+    fn is_ended(&self) -> bool {
+        match self {
+            Frames::Generation(generation) => generation.is_ended(),
+            Frames::Stream(following) => following.ended,
+        }
+    }
 }
 
 /// The body of one SSE response.
 #[derive(Debug)]
 pub struct SseBody {
-    generation: Generation,
-    /// What the generation gave and hyper has not taken yet.
+    frames: Frames,
+    /// What came of there and hyper has not taken yet.
     rest: Bytes,
     heartbeat: Option<Heartbeat>,
     /// What a heartbeat looks like.
@@ -39,10 +117,10 @@ pub struct SseBody {
 }
 
 impl SseBody {
-    /// Streams that generation; with a heartbeat that looks so after so much silence, if any.
+    /// Streams those frames; with a heartbeat that looks so after so much silence, if any.
     #[must_use]
-    pub fn new(generation: Generation, heartbeat: Option<Duration>, beat: &'static [u8]) -> Self {
-        Self { generation, rest: Bytes::new(), heartbeat: heartbeat.map(Heartbeat::new), beat }
+    pub fn new(frames: Frames, heartbeat: Option<Duration>, beat: &'static [u8]) -> Self {
+        Self { frames, rest: Bytes::new(), heartbeat: heartbeat.map(Heartbeat::new), beat }
     }
 }
 
@@ -53,7 +131,7 @@ impl Body for SseBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = &mut *self;
         if this.rest.is_empty() {
-            match this.generation.poll_frames(cx) {
+            match this.frames.poll(cx) {
                 Poll::Ready(Some(bytes)) => this.rest = bytes,
                 Poll::Ready(None) => return Poll::Ready(None),
                 // Only here, between whole events, may a comment stand.
@@ -74,7 +152,7 @@ impl Body for SseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.generation.is_ended()
+        self.rest.is_empty() && self.frames.is_ended()
     }
 }
 

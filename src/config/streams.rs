@@ -1,0 +1,46 @@
+//! `[streams]`: what may outlive its connection, and how far.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use super::source::{ConfigError, Source};
+use super::values::{any_duration, choice, count, duration, size};
+
+/// Streams that outlive their connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Streams {
+    /// How long a generation may run on without a reader, where its client doesn't say.
+    pub linger: Duration,
+    /// The longest that a client may ask for.
+    pub max_linger: Duration,
+    /// How long a generation's stream is kept after its end, or after its last reader.
+    pub ttl: Duration,
+    /// What one stream may hold, in bytes.
+    pub max_bytes: usize,
+    /// What all may hold, in bytes.
+    pub max_total_bytes: usize,
+    /// How many readers one stream may have.
+    pub max_readers: NonZeroUsize,
+    /// How long a long-poll may wait.
+    pub long_poll: Duration,
+}
+
+pub(super) fn streams(source: &Source) -> Result<Streams, ConfigError> {
+    choice(source, "streams.store", &[("memory", ())])?;
+    let streams = Streams {
+        linger: any_duration(source, "streams.linger", 0)?,
+        max_linger: duration(source, "streams.max_linger", 3600)?,
+        ttl: duration(source, "streams.ttl", 600)?,
+        max_bytes: size(source, "streams.max_bytes", 4 << 20)?,
+        max_total_bytes: size(source, "streams.max_total_bytes", 256 << 20)?,
+        max_readers: count(source, "streams.max_readers", 2000, 1_000_000)?,
+        long_poll: duration(source, "streams.long_poll", 20)?,
+    };
+    if streams.linger > streams.max_linger {
+        return Err(source.error("streams.linger", "should be at most streams.max_linger"));
+    }
+    if streams.max_bytes > streams.max_total_bytes {
+        return Err(source.error("streams.max_bytes", "should be at most streams.max_total_bytes"));
+    }
+    Ok(streams)
+}

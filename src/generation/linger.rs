@@ -1,0 +1,182 @@
+//! A generation that outlives its readers: it writes a stream, and they read that.
+//!
+//! It is driven by a task of its own, on the thread where it began, which owns it to its end. It reads its upstream as
+//! long as the stream has room, and ends early when it is told to, or when nobody has read it for its [`Linger`].
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::str::FromStr;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::{Instant, Sleep};
+
+use super::{Draining, Generation};
+use crate::failure::Failure;
+use crate::sse;
+use crate::stream::{End, Head, Run, Writer};
+
+/// After which a client whose connection broke comes back, told once.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often a writer looks for room that other streams have given up, or for the server's end.
+const LOOK: Duration = Duration::from_millis(250);
+/// So many steps, then others have their turn: an upstream that never pauses must not keep its readers from reading.
+const AT_ONCE: usize = 16;
+
+/// How long a generation may run on without a reader. None: a client that leaves cancels its upstream at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Linger(Duration);
+
+/// Text that is no linger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("`linger` should be a duration such as \"15s\" or \"2m\", or a number of seconds; 0 is none")]
+pub struct NotALinger;
+
+impl Linger {
+    /// What a browser's `EventSource` gets, which reconnects by itself.
+    pub const OF_EVENT_SOURCE: Self = Self(Duration::from_secs(15));
+
+    /// Of a duration; zero is none.
+    #[must_use]
+    pub fn new(duration: Duration) -> Self {
+        Self(duration)
+    }
+
+    /// Whether a client that leaves ends its generation.
+    #[must_use]
+    pub fn is_none(self) -> bool {
+        self.0.is_zero()
+    }
+
+    /// As a duration.
+    #[must_use]
+    pub fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl fmt::Display for Linger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+impl FromStr for Linger {
+    type Err = NotALinger;
+
+    fn from_str(text: &str) -> Result<Self, NotALinger> {
+        let text = text.trim();
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return text.parse().map(|seconds| Self(Duration::from_secs(seconds))).map_err(|_| NotALinger);
+        }
+        humantime::parse_duration(text).map(Self).map_err(|_| NotALinger)
+    }
+}
+
+/// A generation on its way into a stream. Whoever polls it drives it.
+#[derive(Debug)]
+pub struct Lingering {
+    generation: Generation,
+    writer: Writer,
+    linger: Linger,
+    draining: Draining,
+    numbering: Numbering,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Lingering {
+    /// Drives that generation into that stream.
+    #[must_use]
+    pub fn new(generation: Generation, writer: Writer, linger: Linger, draining: Draining) -> Self {
+        let numbering = Numbering::new(writer.log().id(), &writer.log().head());
+        Self { generation, writer, linger, draining, numbering, timer: Box::pin(tokio::time::sleep(linger.0)) }
+    }
+
+    /// To its end.
+    pub async fn run(mut self) {
+        let end = std::future::poll_fn(|cx| self.poll(cx)).await;
+        self.writer.end(end);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        for _ in 0..AT_ONCE {
+            let outlook = self.writer.poll(cx);
+            if outlook.cancelled {
+                return self.stop(Failure::Cancelled);
+            }
+            if let Some(since) = outlook.unattended {
+                if since >= self.linger.0 {
+                    return self.stop(Failure::Abandoned { after: self.linger.0 });
+                }
+                // Nobody can come any more.
+                if self.draining.is_begun() {
+                    return self.stop(Failure::Draining);
+                }
+                if self.wait((self.linger.0 - since).min(LOOK), cx).is_ready() {
+                    continue;
+                }
+            }
+            if !outlook.room {
+                ready!(self.wait(LOOK, cx));
+                continue;
+            }
+            match ready!(self.generation.poll_frames(cx)) {
+                Some(frames) => self.append(&frames),
+                None if self.generation.is_complete() => return Poll::Ready(End::Completed),
+                None => return Poll::Ready(End::Failed),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn stop(&mut self, failure: Failure) -> Poll<End> {
+        let last = self.generation.stop(failure);
+        self.append(&last);
+        Poll::Ready(End::Cancelled)
+    }
+
+    fn append(&mut self, frames: &Bytes) {
+        if let Some(run) = self.numbering.number(frames) {
+            self.writer.append(run);
+        }
+    }
+
+    /// Ready after so long at most; the timer moves only when that is earlier than it would fire.
+    fn wait(&mut self, at_most: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        let due = Instant::now() + at_most;
+        if self.timer.is_elapsed() || due < self.timer.deadline() {
+            self.timer.as_mut().reset(due);
+        }
+        self.timer.as_mut().poll(cx)
+    }
+}
+
+/// Gives every frame its id: `<stream-id>.<offset>`, the place after it.
+#[derive(Debug)]
+struct Numbering {
+    prefix: String,
+    head: Head,
+}
+
+impl Numbering {
+    fn new(id: &crate::stream::StreamId, head: &Head) -> Self {
+        Self { prefix: format!("{id}."), head: head.clone() }
+    }
+
+    /// Frames as records. What says nothing (comments, heartbeats) is none: each reader has heartbeats of its own.
+    fn number(&mut self, frames: &Bytes) -> Option<Run> {
+        let mut out = BytesMut::with_capacity(frames.len() + 2 * self.prefix.len());
+        let mut ends = Vec::with_capacity(1);
+        for frame in sse::frames(frames).filter(|frame| frame.data.is_some()) {
+            let retry = (self.head.next == 0).then_some(RETRY);
+            self.head.next += 1;
+            let id = format_args!("{}{}", self.prefix, self.head.tail());
+            sse::write_numbered(&mut out, id, retry, &frames[frame.range]);
+            ends.push(u32::try_from(out.len()).unwrap_or(u32::MAX));
+        }
+        (!ends.is_empty()).then(|| Run::many(out.freeze(), ends))
+    }
+}

@@ -1,0 +1,181 @@
+//! Streams that generations write: who comes back, who joins, who ends one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::Shared;
+use super::asked::Asked;
+use super::caller;
+use super::error::Refused;
+use super::models::json;
+use crate::dialect::Dialect;
+use crate::failure::Failure;
+use crate::stream::{End, Head, Offset, Owner, Reader, StreamError, StreamId};
+use crate::transport::sse::{self, Following, Frames, SseBody};
+
+pub(super) const STREAM_ID: HeaderName = HeaderName::from_static("x-stream-id");
+const LAST_EVENT_ID: &str = "last-event-id";
+/// How long a cancelled generation may take to say so; it takes one step of its task.
+const CANCELLED_WITHIN: Duration = Duration::from_secs(5);
+
+/// In front of every endpoint that streams: a request that names the last event it has wants the rest of that stream,
+/// and never a second generation, whatever else it says. A browser's `EventSource` asks so by itself.
+pub(super) async fn layer(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let Some(last) = last_event_id(request.headers(), request.uri().query()) else {
+        return next.run(request).await;
+    };
+    let (mut parts, _body) = request.into_parts();
+    match super::asked::of_parts(&mut parts) {
+        Ok(asked) => rest(&shared, &last, &asked).await.unwrap_or_else(IntoResponse::into_response),
+        Err(refused) => refused.into_response(),
+    }
+}
+
+/// `GET /v1/stream/{id}`: a generation's frames in its own dialect, after the last event that the client has, or all.
+pub(super) async fn get(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    asked: Asked,
+    request: Request,
+) -> Result<Response, Refused> {
+    let id = stream_id(&id)?;
+    match last_event_id(&asked.headers, request.uri().query()) {
+        Some(last) => {
+            let (of, offset) = event_id(&last)?;
+            if of != id {
+                let message = format!("this event id is one of stream `{of}`, not of `{id}`");
+                return Err(Failure::invalid(LAST_EVENT_ID, message).into());
+            }
+            read(&shared, &id, Some(offset), &asked).await
+        }
+        None => read(&shared, &id, None, &asked).await,
+    }
+}
+
+/// `POST /v1/stream/{id}/cancel`: ends a generation and keeps what it said.
+pub(super) async fn cancel(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    asked: Asked,
+) -> Result<Response, Refused> {
+    let id = stream_id(&id)?;
+    let owner = caller::owner(&asked.headers);
+    let head = shared.streams.head(&id, owner.as_ref()).await.map_err(failure)?;
+    if head.dialect.is_none() {
+        let message =
+            "no generation writes this stream; close it with a POST and Stream-Closed, or DELETE it".to_owned();
+        return Err(Failure::Conflict { message }.into());
+    }
+    shared.streams.cancel(&id, owner.as_ref()).await.map_err(failure)?;
+    let head = ended(&shared, &id, owner.as_ref(), head).await?;
+    let status = head.end.map_or("running", End::as_str);
+    Ok(json(&json!({ "id": id.as_str(), "status": status, "next_offset": head.tail().to_string() })))
+}
+
+/// Waits for a stream's end.
+async fn ended(shared: &Shared, id: &StreamId, owner: Option<&Owner>, head: Head) -> Result<Head, Failure> {
+    if head.end.is_some() {
+        return Ok(head);
+    }
+    let mut reader = shared.streams.attach(id, owner, Some(head.tail())).await.map_err(failure)?;
+    let end = async {
+        loop {
+            match std::future::poll_fn(|cx| reader.poll_next(cx)).await {
+                crate::stream::Next::Run(..) => {}
+                crate::stream::Next::End(_) | crate::stream::Next::Gone => return,
+            }
+        }
+    };
+    let _late = tokio::time::timeout(CANCELLED_WITHIN, end).await;
+    shared.streams.head(id, owner).await.map_err(failure)
+}
+
+/// What follows an event.
+async fn rest(shared: &Shared, last: &str, asked: &Asked) -> Result<Response, Refused> {
+    let (id, offset) = event_id(last)?;
+    read(shared, &id, Some(offset), asked).await
+}
+
+/// A stream from its start, for who has asked for it before.
+pub(super) async fn join(shared: &Shared, id: &StreamId, asked: &Asked) -> Result<Response, Refused> {
+    read(shared, id, None, asked).await
+}
+
+/// A stream's frames from that place on.
+async fn read(shared: &Shared, id: &StreamId, from: Option<Offset>, asked: &Asked) -> Result<Response, Refused> {
+    let owner = caller::owner(&asked.headers);
+    let head = shared.streams.head(id, owner.as_ref()).await.map_err(failure)?;
+    if head.end.is_some_and(|end| end != End::Lost) && from == Some(head.tail()) {
+        // How an EventSource is told not to come again.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let Some(dialect) = head.dialect.as_deref().and_then(Dialect::named) else {
+        return Err(Failure::Conflict { message: "no generation writes this stream".to_owned() }.into());
+    };
+    let reader = shared.streams.attach(id, owner.as_ref(), from).await.map_err(failure)?;
+    Ok(follow(shared, id, reader, dialect, asked))
+}
+
+/// The response of a reader.
+pub(super) fn follow(
+    shared: &Shared,
+    id: &StreamId,
+    reader: Reader,
+    dialect: &'static Dialect,
+    asked: &Asked,
+) -> Response {
+    let frames = Frames::Stream(Following::new(reader, dialect, asked.id.clone()));
+    let heartbeat = asked.manner.heartbeat(shared.heartbeat);
+    let mut response = Response::new(Body::new(SseBody::new(frames, heartbeat, dialect.client.heartbeat())));
+    sse::head(response.headers_mut());
+    name(&mut response, id);
+    response
+}
+
+/// Says which stream a response reads.
+pub(super) fn name(response: &mut Response, id: &StreamId) {
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(STREAM_ID, value);
+    }
+}
+
+/// What is wrong with a stream, as a request's failure.
+pub(super) fn failure(error: StreamError) -> Failure {
+    let message = error.to_string();
+    match error {
+        StreamError::Unknown => Failure::NotFound { message },
+        StreamError::Gone(_) => Failure::Gone { message },
+        StreamError::Future => Failure::invalid(LAST_EVENT_ID, message),
+        StreamError::TooManyReaders => Failure::TooManyReaders,
+        StreamError::Exists => Failure::Conflict { message },
+        StreamError::Full | StreamError::AllFull => Failure::NoStreams { message },
+    }
+}
+
+fn stream_id(text: &str) -> Result<StreamId, Failure> {
+    // What is no id is none of a stream that there is.
+    StreamId::from_client(text).ok_or_else(|| failure(StreamError::Unknown))
+}
+
+fn event_id(text: &str) -> Result<(StreamId, Offset), Failure> {
+    StreamId::of_event(text).ok_or_else(|| {
+        let text: String = text.chars().take(80).collect();
+        Failure::invalid(LAST_EVENT_ID, format!("`{text}` is no event id of this server: they are <stream>.<offset>"))
+    })
+}
+
+/// The last event that a client has: in the header, or, for who can't set one, in the query. An empty one is none.
+fn last_event_id(headers: &axum::http::HeaderMap, query: Option<&str>) -> Option<String> {
+    let header = headers.get(LAST_EVENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    header.filter(|value| !value.is_empty()).or_else(|| {
+        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query?).ok()?;
+        pairs.into_iter().find(|(name, value)| name == "last_event_id" && !value.is_empty()).map(|(_, value)| value)
+    })
+}

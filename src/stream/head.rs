@@ -1,0 +1,114 @@
+//! What a stream is, besides its records.
+
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::Offset;
+
+/// What is known of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The media type of what it holds.
+    pub content_type: String,
+    /// When it was made, in Unix seconds: see [`Offset`].
+    pub epoch: u32,
+    /// How many records were appended to it, ever.
+    pub next: u64,
+    /// When it is forgotten.
+    pub lifetime: Lifetime,
+    /// Set once nothing more can be appended.
+    pub end: Option<End>,
+    /// Whose it is; no one's in particular if none.
+    pub owner: Option<Owner>,
+    /// The dialect of the generation that writes it, if one does.
+    pub dialect: Option<String>,
+}
+
+impl Head {
+    /// A new stream, without a record.
+    #[must_use]
+    pub fn new(content_type: impl Into<String>, lifetime: Lifetime) -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self {
+            content_type: content_type.into(),
+            epoch: u32::try_from(since.as_secs()).unwrap_or(u32::MAX),
+            next: 0,
+            lifetime,
+            end: None,
+            owner: None,
+            dialect: None,
+        }
+    }
+
+    /// The place after the last record.
+    #[must_use]
+    pub fn tail(&self) -> Offset {
+        self.at(self.next)
+    }
+
+    /// A place in this stream.
+    #[must_use]
+    pub fn at(&self, position: u64) -> Offset {
+        Offset { epoch: self.epoch, position }
+    }
+}
+
+/// When a stream is forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lifetime {
+    /// Only by deleting it.
+    Unlimited,
+    /// So long after the last read or write.
+    Idle(Duration),
+    /// At that time.
+    Until(SystemTime),
+}
+
+/// Why a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum End {
+    /// Whoever appended over HTTP closed it.
+    Closed,
+    /// The generation said all that it had to say.
+    Completed,
+    /// It was told to end, or had no reader for its linger.
+    Cancelled,
+    /// It broke; its last record says why.
+    Failed,
+    /// Its writer vanished without a last word.
+    Lost,
+}
+
+impl End {
+    /// Its name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            End::Closed => "closed",
+            End::Completed => "completed",
+            End::Cancelled => "cancelled",
+            End::Failed => "failed",
+            End::Lost => "lost",
+        }
+    }
+}
+
+/// Who made a stream: a digest of the credentials that came with the request, never the credentials.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Owner(String);
+
+impl Owner {
+    /// Of a digest.
+    #[must_use]
+    pub fn new(digest: String) -> Self {
+        Self(digest)
+    }
+
+    /// The digest.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}

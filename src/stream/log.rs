@@ -1,0 +1,270 @@
+//! One stream in memory: its records, its readers, and who waits for whom.
+//!
+//! Records are kept as they were appended, in runs; a reader takes a run, or the rest of one, without a copy. The lock is held for a few instructions and never across an await.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Instant;
+
+use slab::Slab;
+
+use super::budget::Budget;
+use super::{End, Head, Lifetime, Offset, Run, StreamError, StreamId};
+
+/// What an empty stream costs to keep.
+const WEIGHT: usize = 1024;
+
+/// A stream in memory.
+#[derive(Debug)]
+pub struct Log {
+    id: StreamId,
+    pub(super) budget: Arc<Budget>,
+    pub(super) most: usize,
+    pub(super) most_readers: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) head: Head,
+    /// With the position of each run's first record.
+    pub(super) runs: VecDeque<(u64, Run)>,
+    /// What the runs weigh.
+    pub(super) weight: usize,
+    pub(super) readers: Slab<Attached>,
+    /// Since when there has been no reader.
+    pub(super) unattended: Instant,
+    /// The last read or write.
+    pub(super) touched: Instant,
+    pub(super) writer: Option<Waker>,
+    pub(super) cancelled: bool,
+    /// No longer to be found by its id.
+    pub(super) gone: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub(super) position: u64,
+    pub(super) waker: Option<Waker>,
+}
+
+/// Records from one place on.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The records.
+    pub runs: Vec<Run>,
+    /// What the stream was at that moment.
+    pub head: Head,
+    /// The place after the last of them.
+    pub next: Offset,
+}
+
+impl Batch {
+    /// Whether there was nothing more to read.
+    #[must_use]
+    pub fn is_up_to_date(&self) -> bool {
+        self.next.position == self.head.next
+    }
+
+    /// Whether there never will be.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        self.is_up_to_date() && self.head.end.is_some()
+    }
+}
+
+impl Log {
+    pub(super) fn new(id: StreamId, head: Head, most: usize, most_readers: usize, budget: Arc<Budget>) -> Arc<Self> {
+        budget.take(WEIGHT);
+        let now = Instant::now();
+        let state = State {
+            head,
+            runs: VecDeque::new(),
+            weight: 0,
+            readers: Slab::new(),
+            unattended: now,
+            touched: now,
+            writer: None,
+            cancelled: false,
+            gone: false,
+        };
+        Arc::new(Self { id, budget, most, most_readers, state: Mutex::new(state) })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> &StreamId {
+        &self.id
+    }
+
+    /// What it is, now.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.lock().head.clone()
+    }
+
+    /// How many readers are attached.
+    #[must_use]
+    pub fn readers(&self) -> usize {
+        self.lock().readers.len()
+    }
+
+    /// Says that someone reads or writes it: its lifetime, if it is one of idleness, begins anew.
+    pub fn touch(&self) {
+        self.lock().touched = Instant::now();
+    }
+
+    /// Changes what it is and appends, in one step that nobody sees half of. What `change` refuses changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `change` says; [`StreamError::Full`] or [`StreamError::AllFull`] when what it appends doesn't fit.
+    pub fn update<T, E: From<StreamError>>(
+        &self,
+        change: impl FnOnce(&mut Head) -> Result<(Option<Run>, T), E>,
+    ) -> Result<T, E> {
+        let mut state = self.lock();
+        if state.gone {
+            return Err(StreamError::Unknown.into());
+        }
+        let mut head = state.head.clone();
+        let (run, value) = change(&mut head)?;
+        if let Some(run) = &run {
+            if state.weight + run.weight() > self.most {
+                return Err(StreamError::Full.into());
+            }
+            if !self.budget.fits(run.weight()) {
+                return Err(StreamError::AllFull.into());
+            }
+        }
+        state.head = head;
+        state.touched = Instant::now();
+        if let Some(run) = run {
+            self.push(&mut state, run);
+        }
+        Self::wake(state);
+        Ok(value)
+    }
+
+    /// Records from that place on, at most about so many bytes of them.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Gone`] for a place that was trimmed or lies in a stream of the same name that is no more,
+    /// [`StreamError::Future`] for one that is not there yet.
+    pub fn read(&self, from: Offset, most: usize) -> Result<Batch, StreamError> {
+        let mut state = self.lock();
+        state.touched = Instant::now();
+        let mut position = state.check(from)?;
+        let (mut runs, mut bytes) = (Vec::new(), 0);
+        while bytes < most
+            && let Some(run) = state.run_at(position)
+        {
+            bytes += run.bytes_len();
+            position += run.count();
+            runs.push(run);
+        }
+        Ok(Batch { runs, next: state.head.at(position), head: state.head.clone() })
+    }
+
+    /// Ends the generation that writes this stream; what it said stays.
+    pub fn cancel(&self) {
+        let mut state = self.lock();
+        state.cancelled = true;
+        Self::wake(state);
+    }
+
+    /// No longer to be found: readers are told.
+    pub(super) fn forget(&self) {
+        let mut state = self.lock();
+        state.gone = true;
+        self.budget.give_back(state.weight);
+        state.weight = 0;
+        state.runs.clear();
+        Self::wake(state);
+    }
+
+    /// Whether its lifetime is over. A stream that is being read or written by a generation lives on.
+    pub(super) fn is_expired(&self, now: Instant) -> bool {
+        let state = self.lock();
+        match state.head.lifetime {
+            Lifetime::Unlimited => false,
+            Lifetime::Until(time) => time <= std::time::SystemTime::now(),
+            Lifetime::Idle(idle) => state.is_idle() && now.saturating_duration_since(state.touched) >= idle,
+        }
+    }
+
+    /// Whether its writer has gone without a word: its request was refused, or its client left before it was answered.
+    pub(super) fn is_stillborn(&self) -> bool {
+        let state = self.lock();
+        state.head.end == Some(End::Lost) && state.head.next == 0
+    }
+
+    /// Since when nobody has had anything to do with an ended stream, if it is one.
+    pub(super) fn left_since(&self) -> Option<Instant> {
+        let state = self.lock();
+        (state.is_idle() && state.head.end.is_some()).then_some(state.touched)
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn push(&self, state: &mut State, run: Run) {
+        let (weight, first) = (run.weight(), state.head.next);
+        self.budget.take(weight);
+        state.weight += weight;
+        state.head.next += run.count();
+        state.runs.push_back((first, run));
+    }
+
+    /// Wakes everyone who waits for a change, outside of the lock.
+    pub(super) fn wake(mut state: MutexGuard<'_, State>) {
+        let writer = state.writer.take();
+        let readers: Vec<Waker> = state.readers.iter_mut().filter_map(|(_, reader)| reader.waker.take()).collect();
+        drop(state);
+        writer.into_iter().chain(readers).for_each(Waker::wake);
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.budget.give_back(WEIGHT + self.lock().weight);
+    }
+}
+
+impl State {
+    fn is_idle(&self) -> bool {
+        self.readers.is_empty() && (self.head.end.is_some() || self.head.dialect.is_none())
+    }
+
+    pub(super) fn check(&self, offset: Offset) -> Result<u64, StreamError> {
+        if self.gone {
+            return Err(StreamError::Gone("this stream is no longer here"));
+        }
+        if offset.epoch != self.head.epoch {
+            return Err(StreamError::Gone("this offset is one of an earlier stream of the same name"));
+        }
+        if offset.position > self.head.next {
+            return Err(StreamError::Future);
+        }
+        if offset.position < self.first() {
+            return Err(StreamError::Gone("what followed this offset is no longer kept"));
+        }
+        Ok(offset.position)
+    }
+
+    pub(super) fn first(&self) -> u64 {
+        self.runs.front().map_or(self.head.next, |(first, _)| *first)
+    }
+
+    /// What follows that position within one run.
+    pub(super) fn run_at(&self, position: u64) -> Option<Run> {
+        let index = self.runs.partition_point(|(first, _)| *first <= position).checked_sub(1)?;
+        let (first, run) = self.runs.get(index)?;
+        let skip = position - first;
+        (skip < run.count()).then(|| run.after(skip))
+    }
+}

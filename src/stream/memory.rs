@@ -1,0 +1,208 @@
+//! The streams of this process, by id.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::budget::Budget;
+use super::{Head, Log, Once, OnceKey, Owner, StreamError, StreamId, Writer};
+
+/// How often streams whose time is over are looked for. One that is asked for in between is found to be so, too.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How many ids of streams that are no more are remembered, so that who comes back is told so.
+const GRAVES: usize = 16 * 1024;
+
+/// What streams may hold, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// In bytes, per stream.
+    pub max_bytes: usize,
+    /// In bytes, all together.
+    pub max_total_bytes: usize,
+    /// Per stream.
+    pub max_readers: usize,
+}
+
+/// All streams.
+#[derive(Debug, Clone)]
+pub struct Memory(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    options: Options,
+    budget: Arc<Budget>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    logs: HashMap<StreamId, Arc<Log>>,
+    /// Those that are no more, the oldest first.
+    graves: VecDeque<StreamId>,
+    gone: HashSet<StreamId>,
+    /// What made a stream that is to be made once, and what was asked for.
+    once: HashMap<String, (StreamId, String)>,
+    /// The other way round.
+    keys: HashMap<StreamId, String>,
+}
+
+impl Memory {
+    /// No streams yet.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        let budget = Arc::new(Budget::new(options.max_total_bytes));
+        Self(Arc::new(Inner { options, budget, state: Mutex::default() }))
+    }
+
+    /// Makes a stream.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Exists`], or [`StreamError::AllFull`].
+    pub fn create(&self, id: StreamId, head: Head) -> Result<Arc<Log>, StreamError> {
+        self.make_room()?;
+        let mut state = self.lock();
+        if state.logs.get(&id).is_some_and(|log| log.is_expired(Instant::now())) {
+            state.remove(&id);
+        }
+        if state.logs.contains_key(&id) {
+            return Err(StreamError::Exists);
+        }
+        let Options { max_bytes, max_readers, .. } = self.0.options;
+        let log = Log::new(id.clone(), head, max_bytes, max_readers, self.0.budget.clone());
+        if state.gone.remove(&id) {
+            state.graves.retain(|grave| *grave != id);
+        }
+        state.logs.insert(id, log.clone());
+        Ok(log)
+    }
+
+    /// Makes a stream that a generation writes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Memory::create`].
+    pub fn write(&self, id: StreamId, head: Head) -> Result<Writer, StreamError> {
+        self.create(id, head).map(Writer::new)
+    }
+
+    /// Makes a stream that a generation writes, unless its key has made one already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Memory::create`].
+    pub fn write_once(&self, id: StreamId, head: Head, key: OnceKey) -> Result<Once, StreamError> {
+        let mut state = self.lock();
+        if let Some((made, asked)) = state.once.get(&key.key)
+            // One that was refused before it said anything was none.
+            && state.logs.get(made).is_some_and(|log| !log.is_stillborn())
+        {
+            return Ok(if *asked == key.asked { Once::Same(made.clone()) } else { Once::Other });
+        }
+        state.keys.insert(id.clone(), key.key.clone());
+        state.once.insert(key.key, (id.clone(), key.asked));
+        drop(state);
+        let made = self.create(id.clone(), head);
+        if made.is_err() {
+            self.lock().forget_key(&id);
+        }
+        made.map(|log| Once::Made(Writer::new(log)))
+    }
+
+    /// The stream of that id, for that caller.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Unknown`], also for another caller's; [`StreamError::Gone`] for one that has been there.
+    pub fn find(&self, id: &StreamId, caller: Option<&Owner>) -> Result<Arc<Log>, StreamError> {
+        let mut state = self.lock();
+        if state.logs.get(id).is_some_and(|log| log.is_expired(Instant::now())) {
+            state.remove(id);
+        }
+        match state.logs.get(id) {
+            Some(log) => match log.head().owner {
+                Some(owner) if Some(&owner) != caller => Err(StreamError::Unknown),
+                _ => Ok(log.clone()),
+            },
+            None if state.gone.contains(id) => Err(StreamError::Gone("this stream is no longer here")),
+            None => Err(StreamError::Unknown),
+        }
+    }
+
+    /// Forgets a stream.
+    pub fn remove(&self, id: &StreamId) {
+        self.lock().remove(id);
+    }
+
+    /// Frees what ended streams hold that nobody reads, the longest unread first, if there is no room for more.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::AllFull`] if that does not suffice.
+    pub fn make_room(&self) -> Result<(), StreamError> {
+        if self.0.budget.fits(0) {
+            return Ok(());
+        }
+        let mut state = self.lock();
+        let mut left: Vec<(Instant, StreamId)> =
+            state.logs.iter().filter_map(|(id, log)| Some((log.left_since()?, id.clone()))).collect();
+        left.sort();
+        for (_, id) in left {
+            if self.0.budget.fits(0) {
+                break;
+            }
+            state.remove(&id);
+        }
+        if self.0.budget.fits(0) { Ok(()) } else { Err(StreamError::AllFull) }
+    }
+
+    /// What all streams hold, in bytes.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.0.budget.used()
+    }
+
+    /// Forgets those whose lifetime is over, until cancelled.
+    pub async fn sweep(self, end: CancellationToken) {
+        let mut ticks = tokio::time::interval(SWEEP);
+        while end.run_until_cancelled(ticks.tick()).await.is_some() {
+            let now = Instant::now();
+            let mut state = self.lock();
+            let over: Vec<StreamId> =
+                state.logs.iter().filter(|(_, log)| log.is_expired(now)).map(|(id, _)| id.clone()).collect();
+            for id in over {
+                state.remove(&id);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn forget_key(&mut self, id: &StreamId) {
+        if let Some(key) = self.keys.remove(id)
+            && self.once.get(&key).is_some_and(|(made, _)| made == id)
+        {
+            self.once.remove(&key);
+        }
+    }
+
+    fn remove(&mut self, id: &StreamId) {
+        let Some(log) = self.logs.remove(id) else { return };
+        self.forget_key(id);
+        log.forget();
+        if self.gone.insert(id.clone()) {
+            self.graves.push_back(id.clone());
+        }
+        while self.graves.len() > GRAVES {
+            if let Some(grave) = self.graves.pop_front() {
+                self.gone.remove(&grave);
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Records that lie together.
+
+use bytes::Bytes;
+
+/// Whole records that were appended at once. They share one piece of memory.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The records, one after the other.
+    bytes: Bytes,
+    /// Where each record ends; empty if there is only one.
+    ends: Box<[u32]>,
+}
+
+impl Run {
+    /// One record.
+    #[must_use]
+    pub fn one(record: Bytes) -> Self {
+        Self { bytes: record, ends: Box::default() }
+    }
+
+    /// Records that lie one after the other; `ends` says where each ends.
+    #[must_use]
+    pub fn many(bytes: Bytes, ends: Vec<u32>) -> Self {
+        debug_assert_eq!(ends.last().map(|&end| end as usize), Some(bytes.len()));
+        Self { bytes, ends: if ends.len() == 1 { Box::default() } else { ends.into() } }
+    }
+
+    /// How many records.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.ends.len().max(1) as u64
+    }
+
+    /// The records one by one.
+    pub fn records(&self) -> impl Iterator<Item = Bytes> {
+        let only = if self.ends.is_empty() { self.bytes.len() as u32 } else { 0 };
+        let ends = self.ends.iter().copied().chain((only > 0 || self.ends.is_empty()).then_some(only));
+        ends.scan(0, |from, end| {
+            let record = self.bytes.slice(*from as usize..end as usize);
+            *from = end;
+            Some(record)
+        })
+    }
+
+    /// All but the first so many records.
+    pub(super) fn after(&self, records: u64) -> Run {
+        let Some(&from) = usize::try_from(records).ok().and_then(|n| n.checked_sub(1)).and_then(|n| self.ends.get(n))
+        else {
+            return self.clone();
+        };
+        let ends = self.ends.iter().filter(|&&end| end > from).map(|end| end - from).collect();
+        Run::many(self.bytes.slice(from as usize..), ends)
+    }
+
+    pub(super) fn bytes_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// What it costs to keep.
+    pub(super) fn weight(&self) -> usize {
+        self.bytes.len() + size_of_val(&*self.ends) + size_of::<Self>()
+    }
+
+    /// The bytes of all its records.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+}

@@ -1,0 +1,123 @@
+//! The writing end of a generation's log.
+
+use std::sync::Arc;
+use std::task::Context;
+use std::time::{Duration, Instant};
+
+use super::log::State;
+use super::{End, Lifetime, Log, Offset, Run, StreamId};
+
+/// How things stand for a writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outlook {
+    /// It was told to end.
+    pub cancelled: bool,
+    /// Since when the stream has had no reader; none if it has one.
+    pub unattended: Option<Duration>,
+    /// Whether more may be appended.
+    pub room: bool,
+}
+
+/// What makes sure that a request which comes twice makes one stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnceKey {
+    /// The key that its client gave it; whose key it is must be part of it.
+    pub key: String,
+    /// A digest of what was asked for.
+    pub asked: String,
+}
+
+/// What came of a request that is to make one stream, however often it comes.
+#[derive(Debug)]
+pub enum Once {
+    /// It is the first.
+    Made(Writer),
+    /// It has made that stream before.
+    Same(StreamId),
+    /// Its key has made a stream for something else.
+    Other,
+}
+
+/// The one writer of a generation's stream. Dropped before its end, it leaves a stream that says so.
+#[derive(Debug)]
+pub struct Writer {
+    log: Arc<Log>,
+}
+
+impl Writer {
+    pub(super) fn new(log: Arc<Log>) -> Self {
+        Self { log }
+    }
+
+    /// The stream that it writes.
+    #[must_use]
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// What the writer must know before it goes on. It is woken when any of that changes.
+    ///
+    /// At the cap, what the fastest reader has read is given up; if that is nothing, there is no room: nobody can get ahead
+    /// of the fastest, and nothing is dropped that no one has read.
+    pub fn poll(&self, cx: &mut Context<'_>) -> Outlook {
+        let mut state = self.log.lock();
+        let fastest = state.readers.iter().map(|(_, reader)| reader.position).max().unwrap_or(0);
+        let full = |state: &State| state.weight >= self.log.most || !self.log.budget.fits(0);
+        while full(&state)
+            && let Some((first, run)) = state.runs.front()
+            && first + run.count() <= fastest
+        {
+            let weight = run.weight();
+            state.weight -= weight;
+            self.log.budget.give_back(weight);
+            state.runs.pop_front();
+        }
+        if !state.writer.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            state.writer = Some(cx.waker().clone());
+        }
+        Outlook {
+            cancelled: state.cancelled || state.gone,
+            unattended: state.readers.is_empty().then(|| state.unattended.elapsed()),
+            room: !full(&state),
+        }
+    }
+
+    /// Appends records, whether there is room or not.
+    pub fn append(&self, run: Run) {
+        let mut state = self.log.lock();
+        state.touched = Instant::now();
+        self.log.push(&mut state, run);
+        Log::wake(state);
+    }
+
+    /// The place after the last record.
+    #[must_use]
+    pub fn tail(&self) -> Offset {
+        self.log.lock().head.tail()
+    }
+
+    /// Nothing more will come.
+    pub fn end(self, end: End) {
+        self.close(end);
+    }
+
+    fn close(&self, end: End) {
+        let mut state = self.log.lock();
+        if state.head.end.is_none() {
+            state.head.end = Some(end);
+            state.touched = Instant::now();
+            Log::wake(state);
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.close(End::Lost);
+        let mut state = self.log.lock();
+        if state.head.next == 0 && state.head.end == Some(End::Lost) {
+            // Nobody has heard of it: nobody will come for it.
+            state.head.lifetime = Lifetime::Idle(Duration::ZERO);
+        }
+    }
+}
