@@ -7,9 +7,12 @@ import { fileURLToPath } from "node:url"
 
 /**
  * What becomes of one connection's answer: after so many bytes of it (never, if undefined) the connection is closed, reset
- * or stalled for so long and then reset; it is passed on in pieces of at most so many bytes, with pauses between them.
+ * or stalled for so long and then reset; it begins in pieces of at most so many bytes, with pauses between them.
  * @typedef {{ after?: number, how?: "close" | "reset" | "stall", stall?: number, piece?: number, delay?: number }} Fate
  */
+
+/** How many pieces are small: enough to cut frames anywhere, and no more than a test has time for. */
+const SMALL = 60
 
 /** A small random source, so that a seed repeats a failure. */
 export function randomOf(seed) {
@@ -78,14 +81,15 @@ export async function proxy(onEnd, port, fate = () => ({}), listen = 0) {
 /** @param {net.Socket} from @param {net.Socket} to @param {Fate} fate */
 async function answer(from, to, { after = Infinity, how = "close", stall = 0, piece = Infinity, delay = 0 }, state) {
   let left = after
+  let small = SMALL
   for await (const chunk of from) {
     for (let at = 0; at < chunk.length; ) {
-      const part = chunk.subarray(at, at + Math.min(piece, left, chunk.length - at))
+      const part = chunk.subarray(at, at + Math.min(small > 0 ? piece : Infinity, left, chunk.length - at))
       at += part.length
       left -= part.length
       state.bytes += part.length
       if (part.length > 0 && !to.write(part)) await new Promise((resolve) => to.once("drain", resolve).once("close", resolve))
-      if (delay > 0) await sleep(delay)
+      if (--small > 0 && delay > 0) await sleep(delay)
       if (left > 0) continue
       if (how === "stall") await sleep(stall)
       if (how === "close") await new Promise((resolve) => to.end(resolve))

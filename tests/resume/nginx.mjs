@@ -37,10 +37,12 @@ export async function nginx(onEnd, server) {
   const log = join(folder, "log")
   writeFileSync(file, config(folder, port, server.url))
   const child = spawn(BINARY, ["-p", folder, "-c", file, "-e", "stderr"], { stdio: ["ignore", "ignore", openSync(log, "w")] })
-  process.once("exit", () => child.kill("SIGKILL"))
+  const kill = () => child.kill("SIGKILL")
+  process.once("exit", kill)
   const exited = new Promise((resolve) => child.once("exit", resolve))
   onEnd(async () => {
-    child.kill("SIGKILL")
+    kill()
+    process.off("exit", kill)
     await exited
     rmSync(folder, { recursive: true })
   })
