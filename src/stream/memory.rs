@@ -175,6 +175,9 @@ impl Memory {
             for id in over {
                 state.remove(&id);
             }
+            drop(state);
+            // Writers that found no room look again by themselves; whether there is any now, they will see.
+            let _ = self.make_room();
         }
     }
 
