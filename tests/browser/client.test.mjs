@@ -28,7 +28,7 @@ async function begin(tab, api, options) {
         (error) => (window.outcome = error.code ?? String(error)),
       )
     },
-    [api, { prompt: "Hello", ...options }],
+    [api, { prompt: "Hello", model: "mock", ...options }],
   )
 }
 
@@ -37,7 +37,7 @@ const outcome = async (tab) => (await tab.waitForFunction("window.outcome", null
 
 /** The same answer, asked for without trouble on the way. */
 async function whole({ front }) {
-  const response = await fetch(`${front.url}/stream?prompt=Hello&encoding=json`)
+  const response = await fetch(`${front.url}/stream?prompt=Hello&model=mock&encoding=json`)
   const blocks = (await response.text()).split("\n\n").filter((block) => block.startsWith("data: \""))
   return blocks.map((block) => JSON.parse(block.slice(6)))
 }

@@ -29,7 +29,7 @@ async function kept({ front }, { events }) {
 test("reloaded in the middle, twice, a page shows the whole answer", TIMEOUT, async (t) => {
   const stage = await world((end) => t.after(end), context)
   const tab = await stage.open()
-  await tab.evaluate((url) => void window.listen(url), `${stage.api}/stream?prompt=Hello`)
+  await tab.evaluate((url) => void window.listen(url), `${stage.api}/stream?prompt=Hello&model=mock`)
   for (const most of [10, 30]) {
     await count(tab, most)
     await tab.reload()
@@ -50,7 +50,7 @@ for (const [name, lose, find] of [
   test(`${name} for three seconds: it goes on by itself, each token once`, TIMEOUT, async (t) => {
     const stage = await world((end) => t.after(end), context)
     const tab = await stage.open()
-    await tab.evaluate((url) => void window.listen(url), `${stage.api}/stream?prompt=Hello`)
+    await tab.evaluate((url) => void window.listen(url), `${stage.api}/stream?prompt=Hello&model=mock`)
     await count(tab, 10)
     await lose(stage)
     if (name.includes("offline")) stage.network.cut()
@@ -101,7 +101,7 @@ test("a closed tab: the model is left after linger", TIMEOUT, async (t) => {
 test("several tabs on one stream hear the same, from one model", TIMEOUT, async (t) => {
   const stage = await world((end) => t.after(end), context)
   const first = await stage.open()
-  await first.evaluate((url) => void window.listen(url), `${stage.api}/stream?prompt=Hello`)
+  await first.evaluate((url) => void window.listen(url), `${stage.api}/stream?prompt=Hello&model=mock`)
   await count(first, 5)
   const id = (await heard(first)).events[0].id.split(".")[0]
   const others = await Promise.all([stage.open(), stage.open(), stage.open()])
