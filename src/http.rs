@@ -15,6 +15,7 @@ mod plain;
 mod prompts;
 mod respond;
 mod resume;
+mod streams;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +89,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
     let streaming = streaming.route_layer(middleware::from_fn_with_state(shared.clone(), resume::layer));
     let routes = streaming
         .route("/prompts", get(prompts::list))
-        .route("/v1/stream/{id}", get(resume::get))
+        .route("/v1/stream/{id}", streams::route())
         .route("/v1/stream/{id}/cancel", post(resume::cancel))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
@@ -109,7 +110,7 @@ async fn nowhere(uri: Uri) -> Refused {
     let path: String = uri.path().chars().take(80).collect();
     let apis: Vec<&str> = DIALECTS.iter().flat_map(|dialect| dialect.client.endpoints()).copied().collect();
     let message = format!(
-        "nothing at {path}; there are /stream, /prompts, {}, /v1/models, /healthz and /readyz",
+        "nothing at {path}; there are /stream, /prompts, {}, /v1/stream/{{id}}, /v1/models, /healthz and /readyz",
         apis.join(", ")
     );
     Refused::from(Failure::NotFound { message })

@@ -5,6 +5,7 @@
 mod cancel;
 mod cli;
 mod dialects;
+mod durable;
 mod flow;
 mod http2;
 mod lossless;
