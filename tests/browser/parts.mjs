@@ -1,8 +1,6 @@
 // A real Chromium, and a server of pages beside the one that they listen to.
-import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { readFileSync } from "node:fs"
 import http from "node:http"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
 import { start as serve, inFrontOf } from "../sdk/harness.mjs"
@@ -15,19 +13,17 @@ const FLAGS = [
   "--disable-component-update", "--disable-sync",
 ]
 
-/** A browser without a past. What is given to `onEnd` closes it. */
+/** A browser without a past. What is given to `onEnd` ends it. */
 export async function browser(onEnd) {
-  const folder = mkdtempSync(join(tmpdir(), "chromium-"))
-  const context = await chromium.launchPersistentContext(folder, {
+  const server = await chromium.launchServer({
     executablePath: process.env.CHROMIUM_BIN || "/usr/bin/chromium",
     headless: true,
     args: FLAGS,
   })
-  onEnd(async () => {
-    await context.close()
-    rmSync(folder, { recursive: true, force: true })
-  })
-  return context
+  // Asked to close, it takes its time; nothing of it is needed any more.
+  onEnd(() => server.kill())
+  const connected = await chromium.connect(server.wsEndpoint())
+  return await connected.newContext()
 }
 
 /**
