@@ -45,7 +45,7 @@ export async function proxy(onEnd, port, fate = () => ({}), listen = 0) {
   const listener = net.createServer({ allowHalfOpen: true }, (client) => {
     if (state.away) return client.resetAndDestroy()
     const upstream = net.connect({ port, host: "127.0.0.1", allowHalfOpen: true })
-    const pair = { client, upstream, kill: () => (client.resetAndDestroy(), upstream.destroy()) }
+    const pair = { client, upstream, kill: () => (reset(client), upstream.destroy()) }
     open.add(pair)
     for (const [one, other] of [[client, upstream], [upstream, client]]) {
       one.setNoDelay(true)
@@ -78,6 +78,13 @@ export async function proxy(onEnd, port, fate = () => ({}), listen = 0) {
   }
 }
 
+/** Resets a connection. One that is half closed can't be reset: Node would never let go of it.
+ * @param {net.Socket} socket */
+function reset(socket) {
+  if (socket.writableEnded) socket.destroy()
+  else socket.resetAndDestroy()
+}
+
 /** @param {net.Socket} from @param {net.Socket} to @param {Fate} fate */
 async function answer(from, to, { after = Infinity, how = "close", stall = 0, piece = Infinity, delay = 0 }, state) {
   let left = after
@@ -93,7 +100,7 @@ async function answer(from, to, { after = Infinity, how = "close", stall = 0, pi
       if (left > 0) continue
       if (how === "stall") await sleep(stall)
       if (how === "close") await new Promise((resolve) => to.end(resolve))
-      else to.resetAndDestroy()
+      else reset(to)
       return from.destroy()
     }
   }
