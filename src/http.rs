@@ -7,6 +7,7 @@ mod api;
 mod asked;
 mod body;
 mod caller;
+pub mod cors;
 pub mod error;
 mod linger;
 mod models;

@@ -24,7 +24,7 @@ pub fn write(out: &mut BytesMut, event: Option<&str>, data: &[u8]) {
     out.put_u8(b'\n');
 }
 
-/// Writes a frame as [`write`] does, with an id, and with a space behind the colon only where the data begins with one:
+/// Writes a frame as [`write()`] does, with an id, and with a space behind the colon only where the data begins with one:
 /// so Durable Streams are written.
 pub fn write_tight(out: &mut BytesMut, event: Option<&str>, id: Option<&dyn fmt::Display>, data: &[u8]) {
     // Infallible: a BytesMut grows.

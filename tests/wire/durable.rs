@@ -91,6 +91,25 @@ fn many_producers_at_once_lose_nothing_and_double_nothing() {
 }
 
 #[test]
+fn of_many_at_once_one_makes_it_and_one_is_next() {
+    let server = Server::mock();
+    let at_once = |method: &'static str, headers: &'static str| -> Vec<u16> {
+        let ask_one = || ask(&server, method, "s", headers, "x").status();
+        std::thread::scope(|scope| {
+            let asking: Vec<_> = (0..16).map(|_| scope.spawn(ask_one)).collect();
+            let mut statuses: Vec<u16> = asking.into_iter().map(|one| one.join().expect("an answer")).collect();
+            statuses.sort_unstable();
+            statuses
+        })
+    };
+    let made = at_once("PUT", TEXT);
+    assert_eq!((made[..15].iter().all(|status| *status == 200), made[15]), (true, 201), "{made:?}");
+    let appended = at_once("POST", "content-type: text/plain\r\nstream-seq: 1\r\n");
+    assert_eq!((appended[0], appended[1..].iter().all(|status| *status == 409)), (204, true), "{appended:?}");
+    assert_eq!(get(&server, "s", "").body(), "xx");
+}
+
+#[test]
 fn a_live_reader_gets_what_is_appended_and_the_end() {
     let server = Server::mock();
     create(&server, "s", TEXT, "a");
