@@ -14,6 +14,7 @@ mod ops;
 mod plain;
 mod prompts;
 mod respond;
+mod responses;
 mod resume;
 
 use std::sync::Arc;
@@ -90,6 +91,8 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/prompts", get(prompts::list))
         .route("/v1/stream/{id}", get(resume::get))
         .route("/v1/stream/{id}/cancel", post(resume::cancel))
+        .route("/v1/responses/{id}", get(responses::get).delete(responses::delete))
+        .route("/v1/responses/{id}/cancel", post(responses::cancel))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
         .route("/healthz", get(ops::healthz))

@@ -10,13 +10,13 @@ use axum::response::Response;
 use super::Shared;
 use super::asked::Asked;
 use super::error::Refused;
-use super::{caller, linger, resume};
+use super::{caller, linger, responses, resume};
 use crate::dialect::{Answering, Dialect};
 use crate::failure::Failure;
 use crate::generation::{Generation, Linger, Lingering, Record, Start};
 use crate::id::random_hex;
 use crate::request::Request;
-use crate::stream::{Head, Lifetime, Once, OnceKey, Owner, Reader, StreamId};
+use crate::stream::{Head, Lifetime, Once, OnceKey, Owner, Reader, StreamId, Writer};
 use crate::transport::sse::{self, Frames, SseBody};
 
 /// Under which a client may send a request again without asking again, per
@@ -28,7 +28,7 @@ pub(super) async fn respond(
     shared: &Shared,
     route: &'static str,
     dialect: &'static Dialect,
-    request: Request,
+    mut request: Request,
     asked: Asked,
 ) -> Result<Response, Refused> {
     if shared.draining.is_begun() {
@@ -39,25 +39,36 @@ pub(super) async fn respond(
         None => shared.routes.default_model()?.to_owned(),
     };
     let target = shared.routes.find(&model)?;
-    let (stream, request) = (request.stream, Arc::new(request));
-    let answering = Answering {
-        id: random_hex(),
-        created: unix_time(),
-        model: model.clone(),
-        request: request.clone(),
-        encoding: asked.manner.encoding,
+    let stream = request.stream;
+    let linger = match (stream, request.background) {
+        (_, true) => Linger::UNLIMITED,
+        (true, false) => linger::of(&asked, shared)?,
+        (false, false) => Linger::new(Duration::ZERO),
     };
-    let linger = if stream { linger::of(&asked, shared)? } else { Linger::new(Duration::ZERO) };
     let log = match linger.is_none() {
         true => None,
-        false => match log(shared, route, dialect, &request, &asked).await? {
+        false => match log(shared, route, dialect, &model, &request, &asked).await? {
             Once::Made(writer) => Some(writer),
-            Once::Same(id) => return resume::join(shared, &id, &asked).await,
+            Once::Same(id) if stream => return resume::join(shared, &id, &asked).await,
+            Once::Same(id) => return responses::join(shared, id, &asked).await,
             Once::Other => {
                 let message = "this idempotency-key has been used for another request".to_owned();
                 return Err(Failure::Conflict { message }.into());
             }
         },
+    };
+    // What is written into a log is a stream, however its client reads it.
+    request.stream |= log.is_some();
+    let request = Arc::new(request);
+    let answering = Answering {
+        id: match &log {
+            Some(writer) if dialect.client.asks_by_id() => writer.log().id().random_part().to_owned(),
+            _ => random_hex(),
+        },
+        created: unix_time(),
+        model: model.clone(),
+        request: request.clone(),
+        encoding: asked.manner.encoding,
     };
     let mut generation = Generation::start(Start {
         record: Record::new(asked.id.clone(), route, &model, asked.left.clone()),
@@ -88,14 +99,19 @@ pub(super) async fn respond(
                 let id = writer.log().id().clone();
                 let start = writer.log().head().at(0);
                 let reader = Reader::attach(writer.log().clone(), start).map_err(resume::failure)?;
-                let lingering = Lingering::new(generation, writer, linger, shared.draining.clone());
-                shared.tasks.spawn(lingering.run());
+                go_on(shared, generation, writer, linger);
                 resume::follow(shared, &id, reader, dialect, &asked)
             }
         };
         response.headers_mut().extend(headers);
         sse::head(response.headers_mut());
         Ok(response)
+    } else if let Some(writer) = log {
+        // Whatever comes of it is told to who asks for it.
+        generation.answered(200);
+        let id = writer.log().id().clone();
+        go_on(shared, generation, writer, linger);
+        Ok(responses::queued(dialect.client.write_queued(&answering), &id))
     } else {
         match generation.whole(&answering).await {
             Ok(body) => {
@@ -110,16 +126,25 @@ pub(super) async fn respond(
     }
 }
 
+/// Lets a generation write its stream, whoever reads it.
+fn go_on(shared: &Shared, generation: Generation, writer: Writer, linger: Linger) {
+    let lingering = Lingering::new(generation, writer, shared.streams.clone(), linger, shared.draining.clone());
+    shared.tasks.spawn(lingering.run());
+}
+
 /// The stream that a generation will write; the one that it has written, if its client asks again under the same key.
 async fn log(
     shared: &Shared,
     route: &str,
     dialect: &Dialect,
+    model: &str,
     request: &Request,
     asked: &Asked,
 ) -> Result<Once, Failure> {
     let mut head = Head::new(sse::MEDIA_TYPE, Lifetime::Idle(shared.streaming.ttl));
     head.dialect = Some(dialect.name.to_owned());
+    head.model = Some(model.to_owned());
+    head.background = request.background;
     head.owner = caller::owner(&asked.headers);
     let id = StreamId::random();
     let made = match asked.headers.get(IDEMPOTENCY_KEY) {

@@ -11,6 +11,7 @@ mod lossless;
 mod openai;
 mod plain;
 mod refusals;
+mod responses;
 mod resume;
 mod shutdown;
 mod support;

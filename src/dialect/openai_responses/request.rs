@@ -12,8 +12,7 @@ use crate::request::{
 };
 
 /// What another answer would come of without it.
-const MATTERS: &[&str] =
-    &["previous_response_id", "conversation", "background", "prompt", "top_logprobs", "context_management"];
+const MATTERS: &[&str] = &["previous_response_id", "conversation", "prompt", "top_logprobs", "context_management"];
 /// What says nothing that another dialect would have to know.
 const IGNORED: &[&str] = &["include", "store", "stream_options", "prompt_cache_key", "truncation"];
 
@@ -34,6 +33,13 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
         n: 1,
         ..Request::default()
     };
+    request.background = body.take("background", "true or false")?.unwrap_or(false);
+    if request.background && body.value("store") == false {
+        return Err(Failure::invalid(
+            "store",
+            "`background` needs `store`: the response is kept until it is asked for",
+        ));
+    }
     if let Some(text) = body.take::<String>("instructions", "a string")? {
         request.messages.push(Message::text(Role::System, text));
     }
