@@ -23,7 +23,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::Uri;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -86,12 +86,13 @@ pub fn router(shared: Arc<Shared>) -> Router {
             streaming = streaming.route(endpoint, post(api::handler(dialect, endpoint)));
         }
     }
+    let streaming = streaming.route("/v1/responses/{id}", get(responses::get));
     let streaming = streaming.route_layer(middleware::from_fn_with_state(shared.clone(), resume::layer));
     let routes = streaming
         .route("/prompts", get(prompts::list))
         .route("/v1/stream/{id}", get(resume::get))
         .route("/v1/stream/{id}/cancel", post(resume::cancel))
-        .route("/v1/responses/{id}", get(responses::get).delete(responses::delete))
+        .route("/v1/responses/{id}", delete(responses::delete))
         .route("/v1/responses/{id}/cancel", post(responses::cancel))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))

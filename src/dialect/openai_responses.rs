@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{
     Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written, json, openai_chat, tools,
 };
+pub use request::{previous, with_previous};
 pub use stored::{Cut, Known, Stored, sequence_number};
 
 use crate::event::{Citation, FinishReason, Usage};
@@ -158,10 +159,16 @@ fn citation_json(citation: &Citation) -> Value {
 const PREFIX: &str = "resp_";
 
 fn response_id(answering: &Answering) -> String {
-    format!("{PREFIX}{}", answering.id)
+    id(&answering.id)
 }
 
-/// What our response of that id was made with, as [`Answering::id`], if it is one of ours.
+/// The id of our response that was made with that [`Answering::id`].
+#[must_use]
+pub fn id(answering_id: &str) -> String {
+    format!("{PREFIX}{answering_id}")
+}
+
+/// The [`Answering::id`] of our response of that id; none if it is not one of ours.
 #[must_use]
 pub fn answering_id(response: &str) -> Option<&str> {
     response.strip_prefix(PREFIX)

@@ -20,6 +20,8 @@ use crate::stream::{End, Head, Run, Streams, Writer};
 
 /// After which a client whose connection broke comes back, told once.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long a full stream waits for a reader that may be coming back, where no linger says it.
+const RETURN: Duration = Duration::from_secs(5);
 /// How often a writer looks for room that other streams have given up, or for the server's end.
 const LOOK: Duration = Duration::from_millis(250);
 /// The longest id of an upstream's answer that is remembered, in bytes.
@@ -143,7 +145,8 @@ impl Lingering {
                 }
             }
             if !outlook.room {
-                if self.linger == Linger::UNLIMITED && outlook.unattended.is_some() {
+                // One without a limit would wait for ever for who does not come.
+                if self.linger == Linger::UNLIMITED && outlook.unattended.is_some_and(|since| since >= RETURN) {
                     return self.stop(Failure::Unread);
                 }
                 ready!(self.wait(LOOK, cx));

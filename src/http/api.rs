@@ -13,8 +13,8 @@ use super::Shared;
 use super::asked::Asked;
 use super::body::{self, Format};
 use super::error::Refused;
-use super::linger;
 use super::respond::respond;
+use super::{linger, responses};
 use crate::dialect::Dialect;
 
 type Answered = Pin<Box<dyn Future<Output = Result<Response, Refused>> + Send>>;
@@ -28,6 +28,10 @@ pub(super) fn handler(
         Box::pin(async move {
             body::format(&asked.headers, &[Format::Json])?;
             let body = linger::take(body::read(body, &shared).await?, &mut asked)?;
+            let body = match dialect.client.asks_by_id() {
+                true => responses::previous(&shared, body, &asked).await?,
+                false => body,
+            };
             let request = dialect.client.read(body, uri.path())?;
             respond(&shared, route, dialect, request, asked).await
         })

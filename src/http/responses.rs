@@ -17,7 +17,7 @@ use super::asked::Asked;
 use super::error::Refused;
 use super::models::json;
 use super::{Shared, caller, resume};
-use crate::dialect::openai_responses::{Cut, DIALECT, Known, Stored, answering_id, sequence_number};
+use crate::dialect::openai_responses::{self, Cut, DIALECT, Known, Stored, answering_id, sequence_number};
 use crate::failure::Failure;
 use crate::sse;
 use crate::stream::{Batch, End, Head, Offset, Owner, Run, StreamError, StreamId};
@@ -100,11 +100,28 @@ pub(super) fn queued(body: Vec<u8>, id: &StreamId) -> Response {
 pub(super) async fn join(shared: &Shared, stream: StreamId, asked: &Asked) -> Result<Response, Refused> {
     let owner = caller::owner(&asked.headers);
     let head = shared.streams.head(&stream, owner.as_ref()).await.map_err(resume::failure)?;
-    let id = format!("resp_{}", stream.random_part());
+    let id = openai_responses::id(stream.random_part());
     let found = Found { id: &id, stream, head, owner };
     let mut response = json(&object(shared, &found).await?);
     resume::name(&mut response, &found.stream);
     Ok(response)
+}
+
+/// A request's body, with the id that its upstream gave the response that it goes on from, where the client has ours.
+pub(super) async fn previous(shared: &Shared, body: Bytes, asked: &Asked) -> Result<Bytes, Failure> {
+    let Some(id) = openai_responses::previous(&body).filter(|id| answering_id(id).is_some()) else {
+        return Ok(body);
+    };
+    // One that is not here may be the upstream's own.
+    let Ok(found) = find(shared, &id, asked).await else { return Ok(body) };
+    let mut stored = Stored::default();
+    if let (Some(_), Some(last)) = (found.head.end, found.head.next.checked_sub(1)) {
+        read(shared, &found, last, |_, payload| stored.read(payload)).await?;
+    }
+    match stored.id() {
+        Some(theirs) if theirs != id => openai_responses::with_previous(&body, theirs),
+        _ => Ok(body),
+    }
 }
 
 async fn find<'a>(shared: &Shared, id: &'a str, asked: &Asked) -> Result<Found<'a>, Failure> {

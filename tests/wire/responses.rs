@@ -179,6 +179,9 @@ fn events_after_any_number_follow_exactly() {
             assert_eq!(numbered(&rest), all[at + 1..], "{model}: after {number}");
             assert!(whole.ends_with(&rest));
         }
+        let third = whole.lines().filter_map(|line| line.strip_prefix("id: ")).nth(2).expect("an id");
+        let rest = get(server, &path, &format!("last-event-id: {third}\r\n")).body();
+        assert_eq!(numbered(&rest), all[3..], "whoever names its last event means that");
         for wrong in ["-1", "x", "", "100000", "99999999999999999999"] {
             let mut refused = get(server, &format!("{path}&starting_after={wrong}"), "");
             assert_eq!(refused.status(), 400, "{wrong}");
@@ -398,8 +401,16 @@ fn an_upstreams_own_response_keeps_its_bytes_its_numbers_and_its_id() {
             assert_eq!(heard.iter().collect::<Vec<_>>(), want, "after {after}");
         }
     }
-    assert_eq!(delete(server.address, "resp_theirs", "").status(), 200);
-    assert_eq!(get(&server, &format!("/v1/responses/{ours}"), "").status(), 404, "it is the same one");
+    // Who goes on from it names the one that the upstream knows.
+    for (id, named) in [(ours.as_str(), "resp_theirs"), ("resp_theirs", "resp_theirs"), ("resp_x", "resp_x")] {
+        let sent = upstream.requests().len();
+        let client = create(&server, "", json!({ "previous_response_id": id, "stream": true }));
+        upstream.wait_requests(sent + 1);
+        assert_eq!(upstream.requests()[sent].json()["previous_response_id"], named);
+        drop(client);
+    }
+    assert_eq!(delete(server.address, &ours, "").status(), 200);
+    assert_eq!(get(&server, "/v1/responses/resp_theirs", "").status(), 404, "it is the same one");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! A Responses request, read from a client and written to an upstream.
 
 use bytes::Bytes;
+use memchr::memmem;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{answer, format_json, tool_choice_json, tool_json};
@@ -83,6 +85,27 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
     body.rest(&mut request, IGNORED, MATTERS);
     request.body = bytes;
     Ok(request)
+}
+
+/// The response that a request goes on from, as its upstream knows it.
+#[must_use]
+pub fn previous(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Asked {
+        previous_response_id: String,
+    }
+    memmem::find(body, b"\"previous_response_id\"")?;
+    // A body that can't be read is refused by who reads all of it.
+    serde_json::from_slice::<Asked>(body).ok().map(|asked| asked.previous_response_id)
+}
+
+/// A request that goes on from another response.
+///
+/// # Errors
+///
+/// Never for one that has a [`previous`].
+pub fn with_previous(body: &Bytes, id: &str) -> Result<Bytes, Failure> {
+    json::with_fields(body, &[("previous_response_id", Some(&Value::from(id).to_string()))])
 }
 
 fn text(request: &mut Request, text: &Value) {

@@ -75,6 +75,12 @@ impl Stored {
         }
     }
 
+    /// The id that its writer gave it: ours, or, where an upstream's frames were passed on, the upstream's.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.response["id"].as_str()
+    }
+
     /// Whether no earlier event can add to it.
     #[must_use]
     pub fn is_whole(&self) -> bool {
