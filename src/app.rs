@@ -12,11 +12,12 @@ use tokio_util::task::TaskTracker;
 use crate::config::{self, Config, FinishReasonRule, ProviderName};
 use crate::dialect::{Dialect, FinishRule};
 use crate::generation::{Cutoff, Draining, Model, Routes, Timeouts};
-use crate::http::{Shared, Streaming, router};
+use crate::http::{Shared, Streaming, cors, router};
 use crate::prompts::{Library, PromptError};
 use crate::provider::Provider;
 use crate::provider::http::{Client, ClientOptions, HttpOptions, HttpProvider};
 use crate::provider::mock::{MODELS, Mock};
+use crate::server::tls::{self, TlsError};
 use crate::server::{Limits, Server, Shutdown};
 use crate::stream::{self, Streams};
 
@@ -32,6 +33,9 @@ pub enum AppError {
     /// The system's certificates can't be read.
     #[error("can't read the system's certificates: {0}")]
     Certificates(#[from] io::Error),
+    /// The certificate for clients, or its key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A base URL and a dialect's path make no address.
     #[error("providers.{provider}.base_url makes no address: {source}")]
     Address {
@@ -61,6 +65,7 @@ pub enum AppError {
 pub struct App {
     config: Config,
     prompts: Arc<Library>,
+    tls: Option<Arc<rustls::ServerConfig>>,
     draining: Draining,
     cutoff: Cutoff,
     streams: Streams,
@@ -72,16 +77,17 @@ impl App {
     ///
     /// # Errors
     ///
-    /// When a prompt template is broken.
+    /// When a prompt template is broken, or the certificate.
     pub fn new(config: Config) -> Result<Self, AppError> {
         let prompts = Arc::new(Library::open(&config.prompts.path, config.prompts.explicit)?);
+        let tls = config.tls.as_ref().map(|files| tls::load(&files.cert, &files.key)).transpose()?;
         let (draining, cutoff) = (Draining::default(), Cutoff::default());
         let streams = Streams::new(stream::Options {
             max_bytes: config.streams.max_bytes,
             max_total_bytes: config.streams.max_total_bytes,
             max_readers: config.streams.max_readers.get(),
         });
-        Ok(Self { config, prompts, draining, cutoff, streams, tasks: TaskTracker::new() })
+        Ok(Self { config, prompts, tls, draining, cutoff, streams, tasks: TaskTracker::new() })
     }
 
     /// How many prompt templates there are.
@@ -120,7 +126,7 @@ impl App {
             cutoff: self.cutoff.clone(),
             tasks: self.tasks.clone(),
         };
-        Ok(router(Arc::new(shared)))
+        Ok(cors::around(router(Arc::new(shared)), &config.cors))
     }
 
     /// The server, on that listener.
@@ -132,8 +138,13 @@ impl App {
         let timeouts = &self.config.timeouts;
         Ok(Server {
             listener,
-            limits: Limits { request_head: timeouts.request_head, client_stall: timeouts.client_stall },
+            limits: Limits {
+                request_head: timeouts.request_head,
+                request_body: timeouts.request_body,
+                client_stall: timeouts.client_stall,
+            },
             routers: (0..self.config.workers.get()).map(|_| self.router()).collect::<Result<_, _>>()?,
+            tls: self.tls,
             shutdown,
             drain: self.config.drain,
             draining: self.draining,

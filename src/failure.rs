@@ -206,6 +206,21 @@ pub enum Failure {
         /// Why.
         message: String,
     },
+    /// The request is right, but not for who asks.
+    #[error("{message}")]
+    Forbidden {
+        /// Who may.
+        message: String,
+    },
+    /// What is there can't be had in the form that was asked for.
+    #[error("{message}")]
+    NotAcceptable {
+        /// In which it can.
+        message: String,
+    },
+    /// A stream holds all that it may hold.
+    #[error("this stream holds all that it may hold (streams.max_bytes)")]
+    StreamFull,
     /// Someone told the generation to end.
     #[error("the generation was cancelled")]
     Cancelled,
@@ -359,6 +374,9 @@ impl Failure {
             Self::Conflict { .. } => "conflict",
             Self::TooManyReaders => "too_many_readers",
             Self::NoStreams { .. } => "no_streams",
+            Self::Forbidden { .. } => "forbidden",
+            Self::NotAcceptable { .. } => "not_acceptable",
+            Self::StreamFull => "stream_full",
             Self::Cancelled => "cancelled",
             Self::Abandoned { .. } => "abandoned",
             Self::Unread => "unread",
@@ -379,12 +397,14 @@ impl Failure {
             | Self::BodyTimeout { .. }
             | Self::BodyBroken(_)
             | Self::HeadersTooLarge { .. }
-            | Self::Conflict { .. } => Kind::InvalidRequest,
+            | Self::Conflict { .. }
+            | Self::NotAcceptable { .. } => Kind::InvalidRequest,
+            Self::Forbidden { .. } => Kind::Permission,
             Self::UnknownModel { .. } | Self::NotFound { .. } | Self::UnknownResponse { .. } | Self::Gone { .. } => {
                 Kind::NotFound
             }
             Self::TooManyReaders => Kind::RateLimit,
-            Self::BodyTooLarge { .. } => Kind::TooLarge,
+            Self::BodyTooLarge { .. } | Self::StreamFull => Kind::TooLarge,
             Self::UpstreamRefused(refusal) => Kind::of_status(refusal.status),
             Self::UpstreamError { kind, code, .. } => {
                 let named = [kind, code].into_iter().flatten().find_map(|word| Kind::of_word(word));

@@ -7,6 +7,7 @@ mod api;
 mod asked;
 mod body;
 mod caller;
+pub mod cors;
 pub mod error;
 mod linger;
 mod models;
@@ -16,6 +17,7 @@ mod prompts;
 mod respond;
 mod responses;
 mod resume;
+mod streams;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,7 +92,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
     let streaming = streaming.route_layer(middleware::from_fn_with_state(shared.clone(), resume::layer));
     let routes = streaming
         .route("/prompts", get(prompts::list))
-        .route("/v1/stream/{id}", get(resume::get))
+        .route("/v1/stream/{id}", streams::route())
         .route("/v1/stream/{id}/cancel", post(resume::cancel))
         .route("/v1/responses/{id}", delete(responses::delete))
         .route("/v1/responses/{id}/cancel", post(responses::cancel))
@@ -113,7 +115,7 @@ async fn nowhere(uri: Uri) -> Refused {
     let path: String = uri.path().chars().take(80).collect();
     let apis: Vec<&str> = DIALECTS.iter().flat_map(|dialect| dialect.client.endpoints()).copied().collect();
     let message = format!(
-        "nothing at {path}; there are /stream, /prompts, {}, /v1/models, /healthz and /readyz",
+        "nothing at {path}; there are /stream, /prompts, {}, /v1/stream/{{id}}, /v1/models, /healthz and /readyz",
         apis.join(", ")
     );
     Refused::from(Failure::NotFound { message })

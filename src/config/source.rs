@@ -35,6 +35,9 @@ enum Kind {
 /// Every key but those of providers.
 const KEYS: &[(&str, Kind)] = &[
     ("listen", Kind::Text),
+    ("tls.cert", Kind::Text),
+    ("tls.key", Kind::Text),
+    ("cors.origins", Kind::Toml),
     ("workers", Kind::Literal),
     ("max_body", Kind::Text),
     ("max_event_bytes", Kind::Text),

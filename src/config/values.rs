@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use secrecy::SecretString;
 use toml::Value;
 
+use super::edge;
 use super::source::{ConfigError, Source};
 use super::streams::streams;
 use super::{
@@ -70,6 +71,8 @@ pub(super) fn config(
     }
     Ok(Config {
         listen: parsed(source, "listen", "127.0.0.1:8080", "an address such as \"127.0.0.1:8080\"")?,
+        tls: edge::tls(source)?,
+        cors: edge::cors(source)?,
         workers: workers(source)?,
         max_body: size(source, "max_body", 4 << 20)?,
         max_event_bytes: size(source, "max_event_bytes", 1 << 20)?,
@@ -110,7 +113,7 @@ fn among(name: &str, known: &[&str]) -> String {
     format!("{hint} (there are: {})", known.join(", "))
 }
 
-fn wrong(source: &Source, key: &str, want: impl Display, found: &Value) -> ConfigError {
+pub(super) fn wrong(source: &Source, key: &str, want: impl Display, found: &Value) -> ConfigError {
     source.error(key, format!("should be {want}, not {}", excerpt(found)))
 }
 
@@ -119,7 +122,7 @@ fn excerpt(value: &Value) -> String {
     if text.chars().count() > 60 { text.chars().take(60).chain(['…']).collect() } else { text }
 }
 
-fn text<'a>(source: &'a Source, key: &str) -> Result<Option<&'a str>, ConfigError> {
+pub(super) fn text<'a>(source: &'a Source, key: &str) -> Result<Option<&'a str>, ConfigError> {
     match source.get(key) {
         None => Ok(None),
         Some(Value::String(text)) if !text.is_empty() => Ok(Some(text)),

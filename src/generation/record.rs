@@ -10,10 +10,12 @@ use crate::id::RequestId;
 
 use super::Target;
 
-/// Why a connection was given up, told by the one who knows to those who ride on it.
+/// Why a connection, or one of its streams, was given up, told by the one who knows to those who ride on it.
 #[derive(Debug, Clone, Default)]
 pub struct Left {
     stalled: Arc<AtomicBool>,
+    /// That of the connection, where it has many streams.
+    connection: Option<Arc<AtomicBool>>,
 }
 
 impl Left {
@@ -22,8 +24,15 @@ impl Left {
         self.stalled.store(true, Ordering::Release);
     }
 
+    /// One stream's, of a connection that this is of: it may be given up alone, or with the connection.
+    #[must_use]
+    pub fn of_stream(&self) -> Self {
+        Self { stalled: Arc::default(), connection: Some(self.stalled.clone()) }
+    }
+
     fn reason(&self) -> &'static str {
-        if self.stalled.load(Ordering::Acquire) { "client_stall" } else { "client_left" }
+        let mut flags = std::iter::once(&self.stalled).chain(&self.connection);
+        if flags.any(|stalled| stalled.load(Ordering::Acquire)) { "client_stall" } else { "client_left" }
     }
 }
 

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::streams;
 use crate::dialect::Dialect;
 use crate::failure::Failure;
 use crate::generation::Generation;
@@ -29,18 +30,28 @@ pub struct Refused {
     failure: Failure,
     /// The generation that failed. It writes the log line, once the status is known.
     generation: Option<Box<Generation>>,
+    /// What the answer says beside its body.
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl From<Failure> for Refused {
     fn from(failure: Failure) -> Self {
-        Self { failure, generation: None }
+        Self { failure, generation: None, headers: Vec::new() }
     }
 }
 
 impl Refused {
     /// The generation had begun when it failed.
     pub fn generation(failure: Failure, generation: Generation) -> Self {
-        Self { failure, generation: Some(Box::new(generation)) }
+        Self { failure, generation: Some(Box::new(generation)), headers: Vec::new() }
+    }
+}
+
+impl Refused {
+    /// With one more header.
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
     }
 }
 
@@ -71,6 +82,9 @@ pub(super) async fn answer(mut request: Request, next: Next) -> Response {
         }
     };
     let mut response = shape(refused, dialect, &id, &method, &path);
+    if streams::owns(&path) {
+        streams::guard(response.headers_mut());
+    }
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         // Where Anthropic's SDKs look for it.
         response.headers_mut().insert(REQUEST_ID, value.clone());
@@ -83,7 +97,7 @@ fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Met
     let pending = response.extensions_mut().remove::<Pending>();
     let refused = pending.and_then(|cell| cell.0.lock().ok().and_then(|mut cell| cell.take()));
     let allow = response.headers().get(ALLOW).cloned();
-    let Refused { failure, generation } = match refused {
+    let Refused { failure, generation, headers: more } = match refused {
         Some(refused) => refused,
         // axum's own answer to a wrong method.
         None if response.status() == StatusCode::METHOD_NOT_ALLOWED => Refused::from(Failure::MethodNotAllowed {
@@ -123,6 +137,9 @@ fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Met
     if let Some(value) = HeaderValue::from_str(value).ok().filter(|value| !value.is_empty()) {
         headers.insert(name, value);
     }
+    for (name, value) in more {
+        headers.insert(name, value);
+    }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
@@ -136,7 +153,9 @@ fn status(failure: &Failure, dialect: &Dialect) -> StatusCode {
         }
         Failure::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
         Failure::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Failure::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        Failure::BodyTooLarge { .. } | Failure::StreamFull => StatusCode::PAYLOAD_TOO_LARGE,
+        Failure::Forbidden { .. } => StatusCode::FORBIDDEN,
+        Failure::NotAcceptable { .. } => StatusCode::NOT_ACCEPTABLE,
         Failure::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
         Failure::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Failure::ConnectTimeout { .. } | Failure::FirstTokenTimeout { .. } | Failure::TotalTimeout { .. } => {

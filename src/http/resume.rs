@@ -172,7 +172,7 @@ fn event_id(text: &str) -> Result<(StreamId, Offset), Failure> {
 }
 
 /// The last event that a client has: in the header, or, for who can't set one, in the query. An empty one is none.
-fn last_event_id(headers: &axum::http::HeaderMap, query: Option<&str>) -> Option<String> {
+pub(super) fn last_event_id(headers: &axum::http::HeaderMap, query: Option<&str>) -> Option<String> {
     let header = headers.get(LAST_EVENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     header.filter(|value| !value.is_empty()).or_else(|| {
         let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query?).ok()?;

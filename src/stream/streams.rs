@@ -18,18 +18,14 @@ impl Streams {
         Self { memory: Memory::new(options) }
     }
 
-    /// Makes a stream that is appended to with [`Streams::update`]; `first` is what it holds already.
+    /// Makes a stream that is appended to with [`Streams::update`]. Whoever finds it finds `first` in it: there is no moment
+    /// between.
     ///
     /// # Errors
     ///
     /// [`StreamError::Exists`], or what [`Streams::update`] says of a stream without room.
     pub async fn create(&self, id: &StreamId, head: Head, first: Option<Run>) -> Result<(), StreamError> {
-        let log = self.memory.create(id.clone(), head)?;
-        let appended = log.update(|_| Ok::<_, StreamError>((first, ())));
-        if appended.is_err() {
-            self.memory.remove(id);
-        }
-        appended
+        self.memory.create(id.clone(), head, first).map(drop)
     }
 
     /// Makes a stream that a generation writes, in this process.

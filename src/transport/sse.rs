@@ -22,7 +22,7 @@ use crate::sse;
 use crate::stream::{End, Next, Reader};
 
 /// The most that is handed to hyper at once. It buffers whole pieces, so a large one would be held twice.
-const PIECE: usize = 8 * 1024;
+pub(super) const PIECE: usize = 8 * 1024;
 
 /// The media type of frames.
 pub const MEDIA_TYPE: &str = "text/event-stream; charset=utf-8";
@@ -158,22 +158,22 @@ impl Body for SseBody {
 
 /// Tells when the client has been told nothing for a while. As in a generation's clock, the timer moves only when it fires.
 #[derive(Debug)]
-struct Heartbeat {
+pub(super) struct Heartbeat {
     every: Duration,
     last: Instant,
     timer: Pin<Box<Sleep>>,
 }
 
 impl Heartbeat {
-    fn new(every: Duration) -> Self {
+    pub(super) fn new(every: Duration) -> Self {
         Self { every, last: Instant::now(), timer: Box::pin(tokio::time::sleep(every)) }
     }
 
-    fn wrote(&mut self) {
+    pub(super) fn wrote(&mut self) {
         self.last = Instant::now();
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.timer.as_mut().poll(cx).is_ready() {
             let due = self.last + self.every;
             if due <= Instant::now() {
