@@ -1,7 +1,5 @@
 //! Reads a request's body within bounds of size, time and format.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -11,10 +9,6 @@ use http_body_util::BodyExt;
 
 use super::Shared;
 use crate::failure::Failure;
-
-/// How much of a body that is too large is taken in nevertheless, and for how long.
-const MOST_THROWN_AWAY: usize = 16 * 1024 * 1024;
-const THROWN_AWAY_WITHIN: Duration = Duration::from_secs(5);
 
 /// The formats that bodies come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,46 +47,18 @@ pub(super) fn uncompressed(headers: &HeaderMap) -> Result<(), Failure> {
 }
 
 /// The whole body.
-pub(super) async fn read(mut body: Body, shared: &Shared) -> Result<Bytes, Failure> {
+pub(super) async fn read(body: Body, shared: &Shared) -> Result<Bytes, Failure> {
     let limit = shared.max_body;
     if body.size_hint().lower() > limit as u64 {
         return Err(Failure::BodyTooLarge { limit });
     }
-    match tokio::time::timeout(shared.body_timeout, collect(&mut body, limit)).await {
+    match tokio::time::timeout(shared.body_timeout, collect(body, limit)).await {
         Ok(result) => result,
         Err(_elapsed) => Err(Failure::BodyTimeout { after: shared.body_timeout }),
     }
 }
 
-/// The whole body, as [`read`]; one that is too large is thrown away before it is refused, within bounds: most clients
-/// send all before they listen, and would see a broken connection instead of the reason.
-pub(super) async fn read_patiently(mut body: Body, shared: &Shared) -> Result<Bytes, Failure> {
-    let limit = shared.max_body;
-    let too_large = body.size_hint().lower() > limit as u64;
-    let read = if too_large {
-        Err(Failure::BodyTooLarge { limit })
-    } else {
-        match tokio::time::timeout(shared.body_timeout, collect(&mut body, limit)).await {
-            Ok(result) => result,
-            Err(_elapsed) => return Err(Failure::BodyTimeout { after: shared.body_timeout }),
-        }
-    };
-    if matches!(read, Err(Failure::BodyTooLarge { .. })) {
-        let rest = async {
-            let mut thrown = 0;
-            while let Some(Ok(frame)) = body.frame().await {
-                thrown += frame.data_ref().map_or(0, Bytes::len);
-                if thrown > MOST_THROWN_AWAY {
-                    return;
-                }
-            }
-        };
-        let _late = tokio::time::timeout(THROWN_AWAY_WITHIN, rest).await;
-    }
-    read
-}
-
-async fn collect(body: &mut Body, limit: usize) -> Result<Bytes, Failure> {
+async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Failure> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Failure::BodyBroken(error.into()))?;

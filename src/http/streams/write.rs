@@ -50,7 +50,7 @@ pub(super) async fn put(
         fork: fork(headers)?,
         body: bytes::Bytes::new(),
     };
-    create.body = body::read_patiently(body, &shared).await?;
+    create.body = body::read(body, &shared).await?;
     let owner = caller::owner(headers);
     let created = create.create(&shared.streams, &id, owner.as_ref()).await.map_err(|refusal| match refusal {
         // The name is taken, and that is all that matters here.
@@ -79,7 +79,7 @@ pub(super) async fn post(
     let headers = &parts.headers;
     body::uncompressed(headers)?;
     let (claim, seq) = (claim(headers)?, text(headers, STREAM_SEQ)?);
-    let body = body::read_patiently(body, &shared).await?;
+    let body = body::read(body, &shared).await?;
     let content_type = content_type(headers)?;
     if content_type.is_none() && !body.is_empty() {
         let message = "the body's type is missing; it should be the stream's";
