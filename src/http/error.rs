@@ -159,7 +159,9 @@ fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Met
 fn status(failure: &Failure, dialect: &Dialect) -> StatusCode {
     match failure {
         Failure::InvalidRequest { .. } | Failure::BodyBroken(_) => StatusCode::BAD_REQUEST,
-        Failure::UnknownModel { .. } | Failure::NotFound { .. } => StatusCode::NOT_FOUND,
+        Failure::UnknownModel { .. } | Failure::NotFound { .. } | Failure::UnknownResponse { .. } => {
+            StatusCode::NOT_FOUND
+        }
         Failure::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
         Failure::UpgradeRequired { .. } => StatusCode::UPGRADE_REQUIRED,
         Failure::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,

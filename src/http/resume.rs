@@ -80,7 +80,7 @@ pub(super) async fn cancel(
 }
 
 /// Waits for a stream's end.
-async fn ended(shared: &Shared, id: &StreamId, owner: Option<&Owner>, head: Head) -> Result<Head, Failure> {
+pub(super) async fn ended(shared: &Shared, id: &StreamId, owner: Option<&Owner>, head: Head) -> Result<Head, Failure> {
     if head.end.is_some() {
         return Ok(head);
     }
