@@ -163,7 +163,7 @@ impl Proxy {
             Proxy::Portkey => {
                 let mut command = Command::new("node");
                 command.arg(tool("portkey/node_modules/@portkey-ai/gateway/build/start-server.js")?);
-                command.args(["--headless", &format!("--port={port}")]).env("NODE_ENV", "production");
+                command.args(["--headless", &format!("--port={port}")]);
                 command.env("TRUSTED_CUSTOM_HOSTS", "127.0.0.1,localhost");
                 command
             }
@@ -176,6 +176,7 @@ impl Proxy {
                 command.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--num_workers", "1"]);
                 command.args(["--telemetry", "False"]).env("LITELLM_LOG", "ERROR");
                 command.env("LITELLM_LOCAL_MODEL_COST_MAP", "True");
+                command.env("LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY", "true");
                 command
             }
         };
