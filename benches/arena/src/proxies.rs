@@ -66,6 +66,8 @@ impl Proxy {
     pub fn share(self, workload: &Workload) -> Option<Workload> {
         let less = |streams: usize, repeat: usize| Workload { streams, repeat, ..*workload };
         match (self, workload.word, workload.streams) {
+            // What it keeps of ended streams must fit in `streams.max_total_bytes`.
+            (Proxy::Linger, "W1", streams) => Some(less(streams, 30)),
             (Proxy::Sglang, "W1", streams) => Some(less(streams, 20)),
             (Proxy::Portkey, "W1", streams) => Some(less(streams, 4)),
             (Proxy::Litellm, "W1", streams) => Some(less(streams, 1)),
