@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{self, Config, FinishReasonRule, ProviderName};
 use crate::dialect::{Dialect, FinishRule};
 use crate::generation::{Cutoff, Draining, Model, Routes, Timeouts};
-use crate::http::{Shared, Streaming, cors, router};
+use crate::http::{Shared, Streaming, Websocket, cors, router};
 use crate::prompts::{Library, PromptError};
 use crate::provider::Provider;
 use crate::provider::http::{Client, ClientOptions, HttpOptions, HttpProvider};
@@ -120,6 +120,13 @@ impl App {
             },
             heartbeat: config.sse.heartbeat,
             commit_after: config.sse.commit_after,
+            websocket: Websocket {
+                ping: config.websocket.ping,
+                idle: config.websocket.idle,
+                max_message: config.websocket.max_message,
+                max_running: config.websocket.max_running.get(),
+            },
+            origins: config.cors.clone(),
             max_body: config.max_body,
             body_timeout: config.timeouts.request_body,
             draining: self.draining.clone(),

@@ -8,6 +8,7 @@ mod edge;
 mod source;
 mod streams;
 mod values;
+mod websocket;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -23,6 +24,7 @@ use secrecy::{ExposeSecret, SecretString};
 pub use source::ConfigError;
 use source::Source;
 pub use streams::Streams;
+pub use websocket::Websocket;
 
 /// The provider that is always there; its name can't be given to another.
 pub const MOCK: &str = "mock";
@@ -58,6 +60,8 @@ pub struct Config {
     pub sse: Sse,
     /// Streams that outlive their connection.
     pub streams: Streams,
+    /// Sockets.
+    pub websocket: Websocket,
     /// The embedded model.
     pub mock: Mock,
     /// Upstreams by name.

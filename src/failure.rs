@@ -37,6 +37,15 @@ pub enum Failure {
         /// What was looked for, and what there is.
         message: String,
     },
+    /// No response of that id.
+    #[error(
+        "there is no response `{id}` here: it never was, is no longer kept, or is another caller's. Only one that was \
+         asked for with `background`, or as a stream with `linger`, can be asked for again"
+    )]
+    UnknownResponse {
+        /// What was asked for.
+        id: String,
+    },
     /// The address is right and the method is not.
     #[error("{method} is not allowed here; allowed: {allowed}")]
     MethodNotAllowed {
@@ -44,6 +53,12 @@ pub enum Failure {
         method: String,
         /// Comma-separated.
         allowed: String,
+    },
+    /// The address is that of a WebSocket, and the request opens none that is spoken here.
+    #[error("{message}")]
+    UpgradeRequired {
+        /// What is missing.
+        message: String,
     },
     /// A body in a format that this endpoint doesn't read.
     #[error("{message}")]
@@ -188,6 +203,12 @@ pub enum Failure {
         /// What is there.
         message: String,
     },
+    /// More on one socket than may run there (`websocket.max_running`).
+    #[error("{most} run on this socket, and no more may (websocket.max_running)")]
+    TooManyRunning {
+        /// How many may.
+        most: usize,
+    },
     /// More readers than one stream may have.
     #[error("this stream has all the readers that it may have (streams.max_readers)")]
     TooManyReaders,
@@ -221,6 +242,9 @@ pub enum Failure {
         /// Its linger.
         after: Duration,
     },
+    /// A generation in the background, which nobody reads, has filled its stream.
+    #[error("nobody reads this response, and its stream is full (streams.max_bytes, streams.max_total_bytes)")]
+    Unread,
     /// What a reader should have got next has been given up for faster readers.
     #[error("this reader fell too far behind: what follows is no longer kept (streams.max_bytes)")]
     FellBehind,
@@ -336,7 +360,9 @@ impl Failure {
             Self::InvalidRequest { .. } => "invalid_request",
             Self::UnknownModel { .. } => "model_not_found",
             Self::NotFound { .. } => "not_found",
+            Self::UnknownResponse { .. } => "response_not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
+            Self::UpgradeRequired { .. } => "upgrade_required",
             Self::UnsupportedMediaType { .. } => "unsupported_media_type",
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyTimeout { .. } => "body_timeout",
@@ -360,12 +386,14 @@ impl Failure {
             Self::Gone { .. } => "gone",
             Self::Conflict { .. } => "conflict",
             Self::TooManyReaders => "too_many_readers",
+            Self::TooManyRunning { .. } => "too_many_running",
             Self::NoStreams { .. } => "no_streams",
             Self::Forbidden { .. } => "forbidden",
             Self::NotAcceptable { .. } => "not_acceptable",
             Self::StreamFull => "stream_full",
             Self::Cancelled => "cancelled",
             Self::Abandoned { .. } => "abandoned",
+            Self::Unread => "unread",
             Self::FellBehind => "fell_behind",
             Self::WriterLost => "writer_lost",
             Self::Draining => "draining",
@@ -379,6 +407,7 @@ impl Failure {
         match self {
             Self::InvalidRequest { .. }
             | Self::MethodNotAllowed { .. }
+            | Self::UpgradeRequired { .. }
             | Self::UnsupportedMediaType { .. }
             | Self::BodyTimeout { .. }
             | Self::BodyBroken(_)
@@ -386,8 +415,10 @@ impl Failure {
             | Self::Conflict { .. }
             | Self::NotAcceptable { .. } => Kind::InvalidRequest,
             Self::Forbidden { .. } => Kind::Permission,
-            Self::UnknownModel { .. } | Self::NotFound { .. } | Self::Gone { .. } => Kind::NotFound,
-            Self::TooManyReaders => Kind::RateLimit,
+            Self::UnknownModel { .. } | Self::NotFound { .. } | Self::UnknownResponse { .. } | Self::Gone { .. } => {
+                Kind::NotFound
+            }
+            Self::TooManyReaders | Self::TooManyRunning { .. } => Kind::RateLimit,
             Self::BodyTooLarge { .. } | Self::StreamFull => Kind::TooLarge,
             Self::UpstreamRefused(refusal) => Kind::of_status(refusal.status),
             Self::UpstreamError { kind, code, .. } => {

@@ -64,6 +64,10 @@ const KEYS: &[(&str, Kind)] = &[
     ("streams.max_total_bytes", Kind::Text),
     ("streams.max_readers", Kind::Literal),
     ("streams.long_poll", Kind::Text),
+    ("websocket.ping", Kind::Text),
+    ("websocket.idle", Kind::Text),
+    ("websocket.max_message", Kind::Text),
+    ("websocket.max_running", Kind::Literal),
     ("mock.tokens_per_second", Kind::Literal),
     ("models", Kind::Toml),
 ];

@@ -74,6 +74,16 @@ fn origins_have_the_spelling_that_browsers_have_for_them() {
 }
 
 #[test]
+fn a_message_may_be_as_long_as_a_body_unless_said_otherwise() {
+    let websocket = |text: &str| load(text, &[]).unwrap().websocket;
+    assert_eq!(websocket("max_body = \"2MiB\"").max_message, 2 << 20);
+    assert_eq!(websocket("max_body = \"2MiB\"\n[websocket]\nmax_message = \"8KiB\"").max_message, 8 << 10);
+    assert_eq!(websocket("[websocket]\nping = \"0s\"").ping, None);
+    assert!(load("[websocket]\nidle = \"0s\"", &[]).is_err());
+    assert!(load("[websocket]\nmax_running = 0", &[]).is_err());
+}
+
+#[test]
 fn errors_name_the_place_and_what_would_be_right() {
     for (text, want) in [
         ("lisen = \"x\"", "FILE:1: lisen: there is no such key; did you mean `listen`? (known here: "),

@@ -45,13 +45,31 @@ impl Refused {
     pub fn generation(failure: Failure, generation: Generation) -> Self {
         Self { failure, generation: Some(Box::new(generation)), headers: Vec::new() }
     }
-}
 
-impl Refused {
     /// With one more header.
     pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
+    }
+
+    /// Only why, of a request of which nothing has begun.
+    pub(super) fn into_failure(self) -> Failure {
+        self.failure
+    }
+
+    /// Writes it into the log, as it will be told to a client of that dialect.
+    pub(super) fn told(self, dialect: &Dialect, id: &RequestId, method: &Method, path: &str) -> (Failure, StatusCode) {
+        let Self { failure, generation, .. } = self;
+        let status = status(&failure, dialect);
+        match generation {
+            Some(generation) => generation.refused(&failure, status.as_u16()),
+            None => {
+                let path: String = path.chars().take(200).collect();
+                let (code, error) = (failure.code(), failure.details());
+                tracing::info!(request_id = %id, method = %method, route = path, status = status.as_u16(), code, error, "refused");
+            }
+        }
+        (failure, status)
     }
 }
 
@@ -97,7 +115,7 @@ fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Met
     let pending = response.extensions_mut().remove::<Pending>();
     let refused = pending.and_then(|cell| cell.0.lock().ok().and_then(|mut cell| cell.take()));
     let allow = response.headers().get(ALLOW).cloned();
-    let Refused { failure, generation, headers: more } = match refused {
+    let mut refused = match refused {
         Some(refused) => refused,
         // axum's own answer to a wrong method.
         None if response.status() == StatusCode::METHOD_NOT_ALLOWED => Refused::from(Failure::MethodNotAllowed {
@@ -106,15 +124,8 @@ fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Met
         }),
         None => return response,
     };
-    let status = status(&failure, dialect);
-    match generation {
-        Some(generation) => generation.refused(&failure, status.as_u16()),
-        None => {
-            let path: String = path.chars().take(200).collect();
-            let (code, error) = (failure.code(), failure.details());
-            tracing::info!(request_id = %id, method = %method, route = path, status = status.as_u16(), code, error, "refused");
-        }
-    }
+    let more = std::mem::take(&mut refused.headers);
+    let (failure, status) = refused.told(dialect, id, method, path);
     let body = match &failure {
         // Same dialect: the upstream's own words.
         Failure::UpstreamRefused(refusal) if dialect.name == refusal.dialect && !refusal.reply.is_empty() => {
@@ -148,8 +159,11 @@ fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Met
 fn status(failure: &Failure, dialect: &Dialect) -> StatusCode {
     match failure {
         Failure::InvalidRequest { .. } | Failure::BodyBroken(_) => StatusCode::BAD_REQUEST,
-        Failure::UnknownModel { .. } | Failure::NotFound { .. } => StatusCode::NOT_FOUND,
+        Failure::UnknownModel { .. } | Failure::NotFound { .. } | Failure::UnknownResponse { .. } => {
+            StatusCode::NOT_FOUND
+        }
         Failure::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+        Failure::UpgradeRequired { .. } => StatusCode::UPGRADE_REQUIRED,
         Failure::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Failure::BodyTooLarge { .. } | Failure::StreamFull => StatusCode::PAYLOAD_TOO_LARGE,
         Failure::Forbidden { .. } => StatusCode::FORBIDDEN,
@@ -163,7 +177,7 @@ fn status(failure: &Failure, dialect: &Dialect) -> StatusCode {
         Failure::Draining | Failure::NoStreams { .. } => StatusCode::SERVICE_UNAVAILABLE,
         Failure::Gone { .. } => StatusCode::GONE,
         Failure::Conflict { .. } => StatusCode::CONFLICT,
-        Failure::TooManyReaders => StatusCode::TOO_MANY_REQUESTS,
+        Failure::TooManyReaders | Failure::TooManyRunning { .. } => StatusCode::TOO_MANY_REQUESTS,
         Failure::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_GATEWAY,
     }

@@ -28,7 +28,7 @@ use tower::ServiceExt;
 
 use super::socket::{Protocol, Socket};
 use super::unread::{self, Watched};
-use super::worker::Load;
+use super::worker::{Load, One};
 use super::{http2, tls};
 use crate::generation::Left;
 
@@ -74,14 +74,14 @@ pub(super) struct Visit<'a> {
 }
 
 /// Serves one connection until it is closed.
-pub(super) async fn serve(stream: TcpStream, router: Router, terms: Terms) {
+pub(super) async fn serve(stream: TcpStream, router: Router, terms: Terms, counted: One) {
     // A socket that is already dead refuses its options; serving it then ends at once.
     let _ = stream.set_nodelay(true);
     let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(terms.limits.client_stall));
     let stream = Arc::new(stream);
     let left = Left::default();
     let first_request = pin!(tokio::time::sleep(terms.limits.request_head));
-    let socket = Socket::new(stream.clone(), terms.limits.client_stall, left.clone());
+    let socket = Socket::new(stream.clone(), terms.limits.client_stall, left.clone(), counted);
     let mut visit = Visit { stream: &stream, router, terms: &terms, left, first_request };
     // What the rarer ways need is boxed, so that the common one is no larger for them.
     match &terms.tls {
@@ -118,7 +118,7 @@ impl Visit<'_> {
     }
 }
 
-async fn serve_http1(socket: impl AsyncRead + AsyncWrite + Unpin, visit: Visit<'_>) {
+async fn serve_http1(socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, visit: Visit<'_>) {
     let Visit { stream, router, terms, left, mut first_request } = visit;
     let asked = Arc::new(AtomicBool::new(false));
     let unread = Arc::new(AtomicBool::new(false));
@@ -132,12 +132,13 @@ async fn serve_http1(socket: impl AsyncRead + AsyncWrite + Unpin, visit: Visit<'
             answer(router.clone(), request.map(watch), left.clone())
         })
     };
-    let mut connection = pin!(builder().serve_connection(TokioIo::new(socket), service));
+    let mut connection = pin!(builder().serve_connection(TokioIo::new(socket), service).with_upgrades());
     let mut hung_up = pin!(hung_up(stream));
     let (mut waiting, mut accepting) = (true, true);
     loop {
         tokio::select! {
             biased;
+            // Also when it was upgraded: then its socket is its handler's, and writes to it are timed as before.
             // Errors here are the client's way of leaving: each generation has logged its own end. But a head that can't
             // be read is answered, too, and more of it may come.
             ended = connection.as_mut() => {

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
+use super::worker::One;
 use crate::generation::Left;
 
 /// What an HTTP/2 client sends before anything else. No HTTP/1.1 request begins so.
@@ -39,11 +40,13 @@ pub(super) struct Socket {
     /// Made when a write first has to wait; most clients never need one.
     timer: Option<Pin<Box<Sleep>>>,
     waiting: bool,
+    /// A connection that is upgraded is served for longer than the one that it came in on.
+    _counted: One,
 }
 
 impl Socket {
-    pub(super) fn new(stream: Arc<TcpStream>, stall: Duration, left: Left) -> Self {
-        Self { stream, first: Bytes::new(), stall, left, timer: None, waiting: false }
+    pub(super) fn new(stream: Arc<TcpStream>, stall: Duration, left: Left, counted: One) -> Self {
+        Self { stream, first: Bytes::new(), stall, left, timer: None, waiting: false, _counted: counted }
     }
 
     /// Learns from its first bytes what the client speaks.

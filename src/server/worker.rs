@@ -87,11 +87,8 @@ async fn work(mut incoming: mpsc::Receiver<Handover>, router: Router, common: Co
             else => return end.cancelled().await,
         };
         if let Ok(stream) = TcpStream::from_std(stream) {
-            let serving = connection::serve(stream, router.clone(), terms.clone());
-            terms.tasks.spawn(async move {
-                let _counted = counted;
-                serving.await;
-            });
+            let serving = connection::serve(stream, router.clone(), terms.clone(), counted);
+            terms.tasks.spawn(serving);
         }
         drop(token);
     }

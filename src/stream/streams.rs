@@ -46,6 +46,25 @@ impl Streams {
         self.memory.write_once(id.clone(), head, key)
     }
 
+    /// Gives a stream another name besides its id, at most one, which is forgotten with it: an upstream's id of the answer
+    /// that it holds. The name is its owner's.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Unknown`] when it is not there.
+    pub async fn alias(&self, id: &StreamId, name: &str) -> Result<(), StreamError> {
+        self.memory.alias(id, name)
+    }
+
+    /// The stream to which [`Streams::alias`] gave that name, for that caller.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Unknown`], also for another caller's.
+    pub async fn named(&self, name: &str, caller: Option<&Owner>) -> Result<StreamId, StreamError> {
+        self.memory.named(name, caller)
+    }
+
     /// What a stream is. This is no read: its lifetime goes on as before.
     ///
     /// # Errors
