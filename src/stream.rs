@@ -10,11 +10,13 @@
 //! Not here: HTTP, SSE, or what a record says.
 
 mod budget;
+mod copy;
 mod head;
 mod id;
 mod log;
 mod memory;
 mod reader;
+mod redis;
 mod run;
 mod streams;
 mod writer;
@@ -24,6 +26,7 @@ pub use id::{NotAnOffset, Offset, StreamId};
 pub use log::{Batch, Log};
 pub use memory::{Memory, Options};
 pub use reader::{Next, Reader};
+pub use redis::{Redis, Unreachable};
 pub use run::Run;
 pub use streams::Streams;
 pub use writer::{Once, OnceKey, Outlook, Writer};
@@ -50,6 +53,9 @@ pub enum StreamError {
     /// All streams together are at their cap (`streams.max_total_bytes`).
     #[error("all streams together hold all that they may hold (streams.max_total_bytes)")]
     AllFull,
+    /// The store can't be reached, or has not answered in time. Whether an append was made is not known then.
+    #[error("the store of streams is away (streams.store); try again")]
+    Away,
     /// A stream of that id is there already.
     #[error("a stream of that id is there already")]
     Exists,

@@ -131,6 +131,12 @@ impl Memory {
         }
     }
 
+    /// A log that is a copy of another's, and not to be found here by its id. It holds nothing yet.
+    pub(super) fn copy(&self, id: &StreamId, head: Head) -> Arc<Log> {
+        let Options { max_bytes, max_readers, .. } = self.0.options;
+        Log::new(id.clone(), head, max_bytes, max_readers, self.0.budget.clone())
+    }
+
     /// Forgets a stream.
     pub fn remove(&self, id: &StreamId) {
         self.lock().remove(id);
