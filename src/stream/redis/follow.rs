@@ -14,7 +14,7 @@ use super::commands::{Commit, Keys, Look, Looking, Trouble};
 use super::{CALL, Redis};
 use crate::id::random_hex;
 use crate::stream::reader::Fetching;
-use crate::stream::{End, Head, Log, Offset, Reader, StreamError, StreamId};
+use crate::stream::{Batch, End, Head, Lifetime, Log, Offset, Reader, StreamError, StreamId};
 
 /// How long a question may take.
 const WITHIN: Duration = Duration::from_millis(500);
@@ -88,7 +88,7 @@ impl Redis {
     }
 
     /// Records for a reader that is behind the copy; it waits for as long as Redis is away.
-    async fn fetch(&self, id: &StreamId, nonce: &str, from: Offset) -> Result<crate::stream::Batch, StreamError> {
+    async fn fetch(&self, id: &StreamId, nonce: &str, from: Offset) -> Result<Batch, StreamError> {
         loop {
             let looking = Looking { records: Some((from.position, BATCH)), touch: true, ..Looking::default() };
             match self.link().look(&self.keys(id), looking, CALL).await {
@@ -126,7 +126,11 @@ impl Follower {
         let mut said = None;
         while !self.is_over() {
             // Saying that someone reads is a write there: not more often than need be.
-            let due = said.is_none_or(|said: Instant| said.elapsed() >= LOOK);
+            let pause = match self.head.lifetime {
+                Lifetime::Idle(idle) => (idle / 3).clamp(Duration::from_millis(20), LOOK),
+                _ => LOOK,
+            };
+            let due = said.is_none_or(|said: Instant| said.elapsed() >= pause);
             let furthest = self.copied.log.furthest_reader().filter(|_| due && self.head.dialect.is_some());
             let from = self.copied.log.head().next;
             let records = Some((from, BATCH));
@@ -152,14 +156,11 @@ impl Follower {
                 }
                 Err(_) => self.copied.log.cut(),
             }
-            let idle = match self.head.lifetime {
-                crate::stream::Lifetime::Idle(idle) => (idle / 2).clamp(Duration::from_millis(50), LOOK),
-                _ => LOOK,
-            };
-            let _ = timeout(idle, heard.notified()).await;
+            let _ = timeout(pause, heard.notified()).await;
         }
-        self.redis.wakes().forget_follower(&self.keys.wake);
-        self.redis.link().unsubscribe(&self.keys.wake).await;
+        if self.redis.wakes().forget_follower(&self.keys.wake, heard) {
+            self.redis.link().unsubscribe(&self.keys.wake).await;
+        }
     }
 
     /// Whether there is nothing left to do. If so, the copy is no longer to be found.

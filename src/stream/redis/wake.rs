@@ -41,8 +41,16 @@ impl Wakes {
         self.lock().followers.entry(channel.to_owned()).or_default().clone()
     }
 
-    pub(super) fn forget_follower(&self, channel: &str) {
-        self.lock().followers.remove(channel);
+    /// Whether nobody follows that channel any more.
+    pub(super) fn forget_follower(&self, channel: &str, ours: Arc<Notify>) -> bool {
+        let mut waiting = self.lock();
+        drop(ours);
+        // The one in here is the last.
+        let last = waiting.followers.get(channel).is_some_and(|left| Arc::strong_count(left) == 1);
+        if last {
+            waiting.followers.remove(channel);
+        }
+        last
     }
 
     /// The mirror of that stream.
