@@ -12,11 +12,12 @@ use tokio_util::task::TaskTracker;
 use crate::config::{self, Config, FinishReasonRule, ProviderName};
 use crate::dialect::{Dialect, FinishRule};
 use crate::generation::{Cutoff, Draining, Model, Routes, Timeouts};
-use crate::http::{Shared, Streaming, router};
+use crate::http::{Shared, Streaming, Websocket, cors, router};
 use crate::prompts::{Library, PromptError};
 use crate::provider::Provider;
 use crate::provider::http::{Client, ClientOptions, HttpOptions, HttpProvider};
 use crate::provider::mock::{MODELS, Mock};
+use crate::server::tls::{self, TlsError};
 use crate::server::{Limits, Server, Shutdown};
 use crate::stream::{self, Streams};
 
@@ -32,6 +33,9 @@ pub enum AppError {
     /// The system's certificates can't be read.
     #[error("can't read the system's certificates: {0}")]
     Certificates(#[from] io::Error),
+    /// The certificate for clients, or its key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A base URL and a dialect's path make no address.
     #[error("providers.{provider}.base_url makes no address: {source}")]
     Address {
@@ -61,6 +65,7 @@ pub enum AppError {
 pub struct App {
     config: Config,
     prompts: Arc<Library>,
+    tls: Option<Arc<rustls::ServerConfig>>,
     draining: Draining,
     cutoff: Cutoff,
     streams: Streams,
@@ -72,9 +77,10 @@ impl App {
     ///
     /// # Errors
     ///
-    /// When a prompt template is broken.
+    /// When a prompt template is broken, or the certificate.
     pub fn new(config: Config) -> Result<Self, AppError> {
         let prompts = Arc::new(Library::open(&config.prompts.path, config.prompts.explicit)?);
+        let tls = config.tls.as_ref().map(|files| tls::load(&files.cert, &files.key)).transpose()?;
         let (draining, cutoff) = (Draining::default(), Cutoff::default());
         let options = stream::Options {
             max_bytes: config.streams.max_bytes,
@@ -85,7 +91,7 @@ impl App {
             config::Store::Memory => Streams::new(options),
             config::Store::Redis(address) => Streams::shared(options, address.clone()),
         };
-        Ok(Self { config, prompts, draining, cutoff, streams, tasks: TaskTracker::new() })
+        Ok(Self { config, prompts, tls, draining, cutoff, streams, tasks: TaskTracker::new() })
     }
 
     /// How many prompt templates there are.
@@ -127,13 +133,20 @@ impl App {
             },
             heartbeat: config.sse.heartbeat,
             commit_after: config.sse.commit_after,
+            websocket: Websocket {
+                ping: config.websocket.ping,
+                idle: config.websocket.idle,
+                max_message: config.websocket.max_message,
+                max_running: config.websocket.max_running.get(),
+            },
+            origins: config.cors.clone(),
             max_body: config.max_body,
             body_timeout: config.timeouts.request_body,
             draining: self.draining.clone(),
             cutoff: self.cutoff.clone(),
             tasks: self.tasks.clone(),
         };
-        Ok(router(Arc::new(shared)))
+        Ok(cors::around(router(Arc::new(shared)), &config.cors))
     }
 
     /// The server, on that listener.
@@ -145,8 +158,13 @@ impl App {
         let timeouts = &self.config.timeouts;
         Ok(Server {
             listener,
-            limits: Limits { request_head: timeouts.request_head, client_stall: timeouts.client_stall },
+            limits: Limits {
+                request_head: timeouts.request_head,
+                request_body: timeouts.request_body,
+                client_stall: timeouts.client_stall,
+            },
             routers: (0..self.config.workers.get()).map(|_| self.router()).collect::<Result<_, _>>()?,
+            tls: self.tls,
             shutdown,
             drain: self.config.drain,
             draining: self.draining,

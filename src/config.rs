@@ -4,10 +4,12 @@
 //! be wrong. Every problem is one line that names file and line, or the variable, the key, and what would be right.
 //! Secrets come only by the name of a variable or file.
 
+mod edge;
 mod source;
 mod store;
 mod streams;
 mod values;
+mod websocket;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,12 +19,13 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
 pub use source::ConfigError;
 use source::Source;
 pub use streams::Streams;
+pub use websocket::Websocket;
 
 /// The provider that is always there; its name can't be given to another.
 pub const MOCK: &str = "mock";
@@ -32,6 +35,10 @@ pub const MOCK: &str = "mock";
 pub struct Config {
     /// Where clients come in.
     pub listen: SocketAddr,
+    /// What shows clients who we are; in the clear if none.
+    pub tls: Option<Tls>,
+    /// Which web pages may read answers.
+    pub cors: Cors,
     /// Threads that serve connections.
     pub workers: NonZeroUsize,
     /// The largest request body, in bytes.
@@ -54,12 +61,34 @@ pub struct Config {
     pub sse: Sse,
     /// Streams that outlive their connection.
     pub streams: Streams,
+    /// Sockets.
+    pub websocket: Websocket,
     /// The embedded model.
     pub mock: Mock,
     /// Upstreams by name.
     pub providers: BTreeMap<ProviderName, Provider>,
     /// Models that clients may ask for; the mock's if none.
     pub models: Vec<Model>,
+}
+
+/// TLS for clients. That the files are good is found out when they are read, at the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate and its chain, in PEM.
+    pub cert: PathBuf,
+    /// Its private key, in PEM.
+    pub key: PathBuf,
+}
+
+/// Which web pages may read answers, by their origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cors {
+    /// Only our own.
+    None,
+    /// All, but without their cookies.
+    Any,
+    /// These.
+    These(Vec<HeaderValue>),
 }
 
 /// A folder of prompt templates.

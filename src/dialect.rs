@@ -75,6 +75,8 @@ impl Dialect {
     pub fn at(path: &str) -> &'static Dialect {
         match DIALECTS.iter().find(|dialect| dialect.client.owns(path)) {
             Some(dialect) => dialect,
+            // Streams are no API's of a model.
+            None if path.starts_with("/v1/stream/") => &plain::DIALECT,
             None if path.starts_with("/v1/") => &openai_chat::DIALECT,
             None => &plain::DIALECT,
         }

@@ -45,6 +45,12 @@ pub enum Failure {
         /// Comma-separated.
         allowed: String,
     },
+    /// The address is that of a WebSocket, and the request opens none that is spoken here.
+    #[error("{message}")]
+    UpgradeRequired {
+        /// What is missing.
+        message: String,
+    },
     /// A body in a format that this endpoint doesn't read.
     #[error("{message}")]
     UnsupportedMediaType {
@@ -188,6 +194,12 @@ pub enum Failure {
         /// What is there.
         message: String,
     },
+    /// More on one socket than may run there (`websocket.max_running`).
+    #[error("{most} run on this socket, and no more may (websocket.max_running)")]
+    TooManyRunning {
+        /// How many may.
+        most: usize,
+    },
     /// More readers than one stream may have.
     #[error("this stream has all the readers that it may have (streams.max_readers)")]
     TooManyReaders,
@@ -197,6 +209,21 @@ pub enum Failure {
         /// Why.
         message: String,
     },
+    /// The request is right, but not for who asks.
+    #[error("{message}")]
+    Forbidden {
+        /// Who may.
+        message: String,
+    },
+    /// What is there can't be had in the form that was asked for.
+    #[error("{message}")]
+    NotAcceptable {
+        /// In which it can.
+        message: String,
+    },
+    /// A stream holds all that it may hold.
+    #[error("this stream holds all that it may hold (streams.max_bytes)")]
+    StreamFull,
     /// Someone told the generation to end.
     #[error("the generation was cancelled")]
     Cancelled,
@@ -322,6 +349,7 @@ impl Failure {
             Self::UnknownModel { .. } => "model_not_found",
             Self::NotFound { .. } => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
+            Self::UpgradeRequired { .. } => "upgrade_required",
             Self::UnsupportedMediaType { .. } => "unsupported_media_type",
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyTimeout { .. } => "body_timeout",
@@ -345,7 +373,11 @@ impl Failure {
             Self::Gone { .. } => "gone",
             Self::Conflict { .. } => "conflict",
             Self::TooManyReaders => "too_many_readers",
+            Self::TooManyRunning { .. } => "too_many_running",
             Self::NoStreams { .. } => "no_streams",
+            Self::Forbidden { .. } => "forbidden",
+            Self::NotAcceptable { .. } => "not_acceptable",
+            Self::StreamFull => "stream_full",
             Self::Cancelled => "cancelled",
             Self::Abandoned { .. } => "abandoned",
             Self::FellBehind => "fell_behind",
@@ -361,14 +393,17 @@ impl Failure {
         match self {
             Self::InvalidRequest { .. }
             | Self::MethodNotAllowed { .. }
+            | Self::UpgradeRequired { .. }
             | Self::UnsupportedMediaType { .. }
             | Self::BodyTimeout { .. }
             | Self::BodyBroken(_)
             | Self::HeadersTooLarge { .. }
-            | Self::Conflict { .. } => Kind::InvalidRequest,
+            | Self::Conflict { .. }
+            | Self::NotAcceptable { .. } => Kind::InvalidRequest,
+            Self::Forbidden { .. } => Kind::Permission,
             Self::UnknownModel { .. } | Self::NotFound { .. } | Self::Gone { .. } => Kind::NotFound,
-            Self::TooManyReaders => Kind::RateLimit,
-            Self::BodyTooLarge { .. } => Kind::TooLarge,
+            Self::TooManyReaders | Self::TooManyRunning { .. } => Kind::RateLimit,
+            Self::BodyTooLarge { .. } | Self::StreamFull => Kind::TooLarge,
             Self::UpstreamRefused(refusal) => Kind::of_status(refusal.status),
             Self::UpstreamError { kind, code, .. } => {
                 let named = [kind, code].into_iter().flatten().find_map(|word| Kind::of_word(word));

@@ -5,8 +5,10 @@
 
 mod api;
 mod asked;
+mod begin;
 mod body;
 mod caller;
+pub mod cors;
 pub mod error;
 mod linger;
 mod models;
@@ -15,6 +17,8 @@ mod plain;
 mod prompts;
 mod respond;
 mod resume;
+mod streams;
+mod ws;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +30,7 @@ use axum::routing::{get, post};
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::config::Cors;
 use crate::dialect::DIALECTS;
 use crate::failure::Failure;
 use crate::generation::{Cutoff, Draining, Routes, Timeouts};
@@ -50,6 +55,10 @@ pub struct Shared {
     pub heartbeat: Option<Duration>,
     /// When an SSE response begins though its upstream has not.
     pub commit_after: Duration,
+    /// How sockets are kept.
+    pub websocket: Websocket,
+    /// Which web pages may open one, besides our own.
+    pub origins: Cors,
     /// The largest request body, in bytes.
     pub max_body: usize,
     /// How long a request's body may take to arrive.
@@ -75,6 +84,19 @@ pub struct Streaming {
     pub long_poll: Duration,
 }
 
+/// How sockets are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Websocket {
+    /// How often a client is asked whether it is still there; never if none.
+    pub ping: Option<Duration>,
+    /// A socket on which nothing runs and nothing is asked for is closed after so long.
+    pub idle: Duration,
+    /// The longest message of a client, in bytes.
+    pub max_message: usize,
+    /// How many generations and readers may run on one socket.
+    pub max_running: usize,
+}
+
 /// All routes.
 pub fn router(shared: Arc<Shared>) -> Router {
     let mut streaming = Router::new()
@@ -88,8 +110,9 @@ pub fn router(shared: Arc<Shared>) -> Router {
     let streaming = streaming.route_layer(middleware::from_fn_with_state(shared.clone(), resume::layer));
     let routes = streaming
         .route("/prompts", get(prompts::list))
-        .route("/v1/stream/{id}", get(resume::get))
+        .route("/v1/stream/{id}", streams::route())
         .route("/v1/stream/{id}/cancel", post(resume::cancel))
+        .route("/v1/ws", get(ws::open))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
         .route("/healthz", get(ops::healthz))
@@ -109,7 +132,7 @@ async fn nowhere(uri: Uri) -> Refused {
     let path: String = uri.path().chars().take(80).collect();
     let apis: Vec<&str> = DIALECTS.iter().flat_map(|dialect| dialect.client.endpoints()).copied().collect();
     let message = format!(
-        "nothing at {path}; there are /stream, /prompts, {}, /v1/models, /healthz and /readyz",
+        "nothing at {path}; there are /stream, /prompts, {}, /v1/stream/{{id}}, /v1/ws, /v1/models, /healthz and /readyz",
         apis.join(", ")
     );
     Refused::from(Failure::NotFound { message })

@@ -24,9 +24,9 @@
 //!    that ends without its own end mark is truncated, and said to be.
 //! 3. No request is sent upstream twice.
 //! 4. Dropping the response's body drops the upstream's, and that *is* cancellation. No generation has a task of its own,
-//!    and none changes threads: a worker has its clients' connections and its upstreams'. (HTTP/2 upstreams are an
-//!    exception: a task reads each one ahead, within a bound. So is a generation that lingers: its task ends with it, and
-//!    it ends when nobody has read it for so long.)
+//!    and none changes threads: a worker has its clients' connections and its upstreams'. (HTTP/2 is an
+//!    exception: a client's stream has a task beside its connection's, and an upstream's one that reads it ahead, within a
+//!    bound. So is a generation that lingers: its task ends with it, and it ends when nobody has read it for so long.)
 //! 5. One writer per log. A reader owns its offset and nothing else; one that asks for what is gone is told so, never
 //!    skipped over.
 //! 6. A client that stops reading stops our reading; every buffer between has a cap.

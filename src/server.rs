@@ -5,16 +5,22 @@
 //! (`connection`), and shutting down has a deadline.
 
 mod connection;
+mod http2;
 mod socket;
+pub mod tls;
+mod unread;
 mod worker;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,7 +28,8 @@ use crate::generation::{Cutoff, Draining};
 use crate::stream::Streams;
 
 pub use connection::Limits;
-use worker::{Common, Worker};
+use connection::Terms;
+use worker::{Common, Load, Worker};
 
 /// The kernel's send buffer of one client. What lies there is out of backpressure's reach; the kernel doubles it.
 const SEND_BUFFER: usize = 64 * 1024;
@@ -74,6 +81,8 @@ pub struct Server {
     pub routers: Vec<Router>,
     /// What a connection may do.
     pub limits: Limits,
+    /// How clients are spoken to; in the clear if none.
+    pub tls: Option<Arc<ServerConfig>>,
     /// Told when to end.
     pub shutdown: Shutdown,
     /// How long running streams may go on after that.
@@ -95,9 +104,16 @@ impl Server {
     ///
     /// When the system has no thread for a worker.
     pub async fn run(self) -> io::Result<()> {
-        let Self { listener, routers, limits, shutdown, drain, draining, cutoff, tasks, streams } = self;
-        let common =
-            Common { limits, drain: shutdown.drain.clone(), end: CancellationToken::new(), tasks: tasks.clone() };
+        let Self { listener, routers, limits, tls, shutdown, drain, draining, cutoff, tasks, streams } = self;
+        let terms = Terms {
+            limits,
+            drain: shutdown.drain.clone(),
+            tls: tls.map(TlsAcceptor::from),
+            tasks: tasks.clone(),
+            // Each worker has its own.
+            load: Load::default(),
+        };
+        let common = Common { terms, end: CancellationToken::new() };
         let start = |(number, router)| Worker::start(number, router, common.clone());
         let workers = routers.into_iter().enumerate().map(start).collect::<io::Result<Vec<_>>>()?;
         let sweeper = tokio::spawn(streams.clone().sweep(common.end.clone()));
@@ -114,7 +130,7 @@ impl Server {
     }
 }
 
-/// Gives each connection to the worker that has the fewest, until told to end.
+/// Gives each connection to the worker that has the least to do, until told to end.
 async fn accept(listener: TcpListener, workers: &[Worker], shutdown: &Shutdown, tasks: &TaskTracker) {
     loop {
         let accepted = tokio::select! {
@@ -124,7 +140,7 @@ async fn accept(listener: TcpListener, workers: &[Worker], shutdown: &Shutdown, 
         };
         match accepted {
             Ok((stream, _peer)) => {
-                if let Some(worker) = workers.iter().min_by_key(|worker| worker.open()) {
+                if let Some(worker) = workers.iter().min_by_key(|worker| worker.load()) {
                     worker.serve(stream, tasks).await;
                 }
             }

@@ -7,26 +7,38 @@
 //! A [`Log`] keeps records in memory, wakes its readers and is bounded in bytes. [`Memory`] knows all logs by their
 //! [`StreamId`], bounds them together, and forgets those whose time is over. [`Streams`] is what others ask.
 //!
-//! Not here: HTTP, SSE, or what a record says.
+//! What may be done to a stream over HTTP ([`Append`], [`Create`], forks) is decided by functions on its [`Head`], and is
+//! the same wherever it is kept: per the
+//! [Durable Streams protocol](https://github.com/durable-streams/durable-streams/blob/main/PROTOCOL.md).
+//!
+//! Not here: HTTP, SSE, or what a generation's record says.
 
 mod budget;
 mod copy;
+mod create;
+mod fork;
 mod head;
 mod id;
 mod log;
 mod memory;
+mod producer;
 mod reader;
 mod redis;
+mod rules;
 mod run;
 mod streams;
 mod writer;
 
+pub use create::{Create, Created};
+pub use fork::{Fork, ForkAt, ForkOf, Kin};
 pub use head::{End, Head, Lifetime, Owner};
 pub use id::{NotAnOffset, Offset, StreamId};
 pub use log::{Batch, Log};
 pub use memory::{Memory, Options};
+pub use producer::{Claim, Verdict, Writers};
 pub use reader::{Next, Reader};
 pub use redis::{Redis, Unreachable};
+pub use rules::{Append, Appended, Form, Refusal, media_type, records};
 pub use run::Run;
 pub use streams::Streams;
 pub use writer::{Once, OnceKey, Outlook, Writer};

@@ -35,6 +35,9 @@ enum Kind {
 /// Every key but those of providers.
 const KEYS: &[(&str, Kind)] = &[
     ("listen", Kind::Text),
+    ("tls.cert", Kind::Text),
+    ("tls.key", Kind::Text),
+    ("cors.origins", Kind::Toml),
     ("workers", Kind::Literal),
     ("max_body", Kind::Text),
     ("max_event_bytes", Kind::Text),
@@ -64,6 +67,10 @@ const KEYS: &[(&str, Kind)] = &[
     ("streams.max_total_bytes", Kind::Text),
     ("streams.max_readers", Kind::Literal),
     ("streams.long_poll", Kind::Text),
+    ("websocket.ping", Kind::Text),
+    ("websocket.idle", Kind::Text),
+    ("websocket.max_message", Kind::Text),
+    ("websocket.max_running", Kind::Literal),
     ("mock.tokens_per_second", Kind::Literal),
     ("models", Kind::Toml),
 ];

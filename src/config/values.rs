@@ -12,8 +12,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use secrecy::SecretString;
 use toml::Value;
 
+use super::edge;
 use super::source::{ConfigError, Source};
 use super::streams::streams;
+use super::websocket::websocket;
 use super::{
     BaseUrl, Config, FinishReasonRule, Log, LogFormat, MOCK, Mock, Model, PromptsDir, Provider, ProviderName, Secret,
     Sse, Target, Timeouts,
@@ -68,10 +70,13 @@ pub(super) fn config(
         let add = format!("[[models]] with name = \"*\" and targets = [{{ provider = \"{name}\" }}]");
         return Err(source.error(&key, format!("no model leads to it; add {add}")));
     }
+    let max_body = size(source, "max_body", 4 << 20)?;
     Ok(Config {
         listen: parsed(source, "listen", "127.0.0.1:8080", "an address such as \"127.0.0.1:8080\"")?,
+        tls: edge::tls(source)?,
+        cors: edge::cors(source)?,
         workers: workers(source)?,
-        max_body: size(source, "max_body", 4 << 20)?,
+        max_body,
         max_event_bytes: size(source, "max_event_bytes", 1 << 20)?,
         max_response_bytes: size(source, "max_response_bytes", 16 << 20)?,
         drain: any_duration(source, "drain", 30)?,
@@ -87,6 +92,7 @@ pub(super) fn config(
         timeouts,
         sse,
         streams: streams(source, env)?,
+        websocket: websocket(source, max_body)?,
         mock: Mock { tokens_per_second: pace(source)? },
         providers,
         models,
@@ -110,7 +116,7 @@ fn among(name: &str, known: &[&str]) -> String {
     format!("{hint} (there are: {})", known.join(", "))
 }
 
-fn wrong(source: &Source, key: &str, want: impl Display, found: &Value) -> ConfigError {
+pub(super) fn wrong(source: &Source, key: &str, want: impl Display, found: &Value) -> ConfigError {
     source.error(key, format!("should be {want}, not {}", excerpt(found)))
 }
 

@@ -10,10 +10,14 @@ use crate::id::RequestId;
 
 use super::Target;
 
-/// Why a connection was given up, told by the one who knows to those who ride on it.
+/// Why a connection, or one of its streams, was given up, told by the one who knows to those who ride on it.
 #[derive(Debug, Clone, Default)]
 pub struct Left {
     stalled: Arc<AtomicBool>,
+    /// That of the connection, where it has many streams.
+    connection: Option<Arc<AtomicBool>>,
+    /// Set when no connection ended, but this one generation on it, at its client's word.
+    cancelled: Option<Arc<AtomicBool>>,
 }
 
 impl Left {
@@ -22,8 +26,31 @@ impl Left {
         self.stalled.store(true, Ordering::Release);
     }
 
+    /// One stream's, of a connection that this is of: it may be given up alone, or with the connection.
+    #[must_use]
+    pub fn of_stream(&self) -> Self {
+        Self { stalled: Arc::default(), connection: Some(self.stalled.clone()), cancelled: None }
+    }
+
+    /// One generation's, of a socket that this is of: its client may end it alone.
+    #[must_use]
+    pub fn of_message(&self) -> Self {
+        Self { cancelled: Some(Arc::default()), ..self.of_stream() }
+    }
+
+    /// The client wants this generation no more.
+    pub fn cancelled(&self) {
+        if let Some(cancelled) = &self.cancelled {
+            cancelled.store(true, Ordering::Release);
+        }
+    }
+
     fn reason(&self) -> &'static str {
-        if self.stalled.load(Ordering::Acquire) { "client_stall" } else { "client_left" }
+        if self.cancelled.as_ref().is_some_and(|cancelled| cancelled.load(Ordering::Acquire)) {
+            return Failure::Cancelled.code();
+        }
+        let mut flags = std::iter::once(&self.stalled).chain(&self.connection);
+        if flags.any(|stalled| stalled.load(Ordering::Acquire)) { "client_stall" } else { "client_left" }
     }
 }
 

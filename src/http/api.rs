@@ -8,14 +8,17 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
+use bytes::Bytes;
 
 use super::Shared;
 use super::asked::Asked;
+use super::begin::Order;
 use super::body::{self, Format};
 use super::error::Refused;
 use super::linger;
 use super::respond::respond;
 use crate::dialect::Dialect;
+use crate::failure::Failure;
 
 type Answered = Pin<Box<dyn Future<Output = Result<Response, Refused>> + Send>>;
 
@@ -27,9 +30,20 @@ pub(super) fn handler(
     move |State(shared), uri, mut asked, body| {
         Box::pin(async move {
             body::format(&asked.headers, &[Format::Json])?;
-            let body = linger::take(body::read(body, &shared).await?, &mut asked)?;
-            let request = dialect.client.read(body, uri.path())?;
-            respond(&shared, route, dialect, request, asked).await
+            let order = read(dialect, route, uri.path(), body::read(body, &shared).await?, &mut asked)?;
+            respond(&shared, order, asked).await
         })
     }
+}
+
+/// Reads a request's body.
+pub(super) fn read(
+    dialect: &'static Dialect,
+    route: &'static str,
+    path: &str,
+    body: Bytes,
+    asked: &mut Asked,
+) -> Result<Order, Failure> {
+    let body = linger::take(body, asked)?;
+    Ok(Order { route, dialect, request: dialect.client.read(body, path)? })
 }

@@ -33,6 +33,8 @@ impl Manner {
 pub(super) struct Asked {
     pub(super) id: RequestId,
     pub(super) left: Left,
+    /// On which socket it came, if it is no HTTP request of its own.
+    pub(super) via: Option<&'static str>,
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
     pub(super) manner: Manner,
@@ -57,7 +59,7 @@ pub(super) fn of_parts(parts: &mut Parts) -> Result<Asked, Refused> {
     let id = parts.extensions.remove().unwrap_or_else(RequestId::random);
     let left = parts.extensions.remove().unwrap_or_default();
     let headers = std::mem::take(&mut parts.headers);
-    Ok(Asked { id, left, method: parts.method.clone(), headers, manner, linger, pairs })
+    Ok(Asked { id, left, via: None, method: parts.method.clone(), headers, manner, linger, pairs })
 }
 
 impl Asked {

@@ -20,11 +20,7 @@ pub(super) enum Format {
 /// What the body's `content-type` says it is.
 pub(super) fn format(headers: &HeaderMap, accepted: &[Format]) -> Result<Format, Failure> {
     let want = if accepted.contains(&Format::Text) { "application/json or text/plain" } else { "application/json" };
-    let encoding = headers.get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
-    if encoding.is_some_and(|encoding| encoding != b"identity") {
-        let message = "the request's body is compressed; send it as it is, without content-encoding".to_owned();
-        return Err(Failure::UnsupportedMediaType { message });
-    }
+    uncompressed(headers)?;
     let value = headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
     let media_type = value.as_deref().map(|value| value.split(';').next().unwrap_or_default().trim());
     let format = match media_type {
@@ -38,6 +34,16 @@ pub(super) fn format(headers: &HeaderMap, accepted: &[Format]) -> Result<Format,
             media_type.map_or("nothing".to_owned(), |t| format!("`{}`", t.chars().take(60).collect::<String>()));
         Failure::UnsupportedMediaType { message: format!("content-type is {found}; it should be {want}") }
     })
+}
+
+/// That the body comes as it is.
+pub(super) fn uncompressed(headers: &HeaderMap) -> Result<(), Failure> {
+    let encoding = headers.get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
+    if encoding.is_some_and(|encoding| encoding != b"identity") {
+        let message = "the request's body is compressed; send it as it is, without content-encoding".to_owned();
+        return Err(Failure::UnsupportedMediaType { message });
+    }
+    Ok(())
 }
 
 /// The whole body.

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::streams;
 use crate::dialect::Dialect;
 use crate::failure::Failure;
 use crate::generation::Generation;
@@ -29,18 +30,46 @@ pub struct Refused {
     failure: Failure,
     /// The generation that failed. It writes the log line, once the status is known.
     generation: Option<Box<Generation>>,
+    /// What the answer says beside its body.
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl From<Failure> for Refused {
     fn from(failure: Failure) -> Self {
-        Self { failure, generation: None }
+        Self { failure, generation: None, headers: Vec::new() }
     }
 }
 
 impl Refused {
     /// The generation had begun when it failed.
     pub fn generation(failure: Failure, generation: Generation) -> Self {
-        Self { failure, generation: Some(Box::new(generation)) }
+        Self { failure, generation: Some(Box::new(generation)), headers: Vec::new() }
+    }
+
+    /// With one more header.
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Only why, of a request of which nothing has begun.
+    pub(super) fn into_failure(self) -> Failure {
+        self.failure
+    }
+
+    /// Writes it into the log, as it will be told to a client of that dialect.
+    pub(super) fn told(self, dialect: &Dialect, id: &RequestId, method: &Method, path: &str) -> (Failure, StatusCode) {
+        let Self { failure, generation, .. } = self;
+        let status = status(&failure, dialect);
+        match generation {
+            Some(generation) => generation.refused(&failure, status.as_u16()),
+            None => {
+                let path: String = path.chars().take(200).collect();
+                let (code, error) = (failure.code(), failure.details());
+                tracing::info!(request_id = %id, method = %method, route = path, status = status.as_u16(), code, error, "refused");
+            }
+        }
+        (failure, status)
     }
 }
 
@@ -71,6 +100,9 @@ pub(super) async fn answer(mut request: Request, next: Next) -> Response {
         }
     };
     let mut response = shape(refused, dialect, &id, &method, &path);
+    if streams::owns(&path) {
+        streams::guard(response.headers_mut());
+    }
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         // Where Anthropic's SDKs look for it.
         response.headers_mut().insert(REQUEST_ID, value.clone());
@@ -83,7 +115,7 @@ fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Met
     let pending = response.extensions_mut().remove::<Pending>();
     let refused = pending.and_then(|cell| cell.0.lock().ok().and_then(|mut cell| cell.take()));
     let allow = response.headers().get(ALLOW).cloned();
-    let Refused { failure, generation } = match refused {
+    let mut refused = match refused {
         Some(refused) => refused,
         // axum's own answer to a wrong method.
         None if response.status() == StatusCode::METHOD_NOT_ALLOWED => Refused::from(Failure::MethodNotAllowed {
@@ -92,15 +124,8 @@ fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Met
         }),
         None => return response,
     };
-    let status = status(&failure, dialect);
-    match generation {
-        Some(generation) => generation.refused(&failure, status.as_u16()),
-        None => {
-            let path: String = path.chars().take(200).collect();
-            let (code, error) = (failure.code(), failure.details());
-            tracing::info!(request_id = %id, method = %method, route = path, status = status.as_u16(), code, error, "refused");
-        }
-    }
+    let more = std::mem::take(&mut refused.headers);
+    let (failure, status) = refused.told(dialect, id, method, path);
     let body = match &failure {
         // Same dialect: the upstream's own words.
         Failure::UpstreamRefused(refusal) if dialect.name == refusal.dialect && !refusal.reply.is_empty() => {
@@ -123,6 +148,9 @@ fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Met
     if let Some(value) = HeaderValue::from_str(value).ok().filter(|value| !value.is_empty()) {
         headers.insert(name, value);
     }
+    for (name, value) in more {
+        headers.insert(name, value);
+    }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
@@ -133,8 +161,11 @@ fn status(failure: &Failure, dialect: &Dialect) -> StatusCode {
         Failure::InvalidRequest { .. } | Failure::BodyBroken(_) => StatusCode::BAD_REQUEST,
         Failure::UnknownModel { .. } | Failure::NotFound { .. } => StatusCode::NOT_FOUND,
         Failure::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+        Failure::UpgradeRequired { .. } => StatusCode::UPGRADE_REQUIRED,
         Failure::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Failure::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        Failure::BodyTooLarge { .. } | Failure::StreamFull => StatusCode::PAYLOAD_TOO_LARGE,
+        Failure::Forbidden { .. } => StatusCode::FORBIDDEN,
+        Failure::NotAcceptable { .. } => StatusCode::NOT_ACCEPTABLE,
         Failure::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
         Failure::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Failure::ConnectTimeout { .. } | Failure::FirstTokenTimeout { .. } | Failure::TotalTimeout { .. } => {
@@ -144,7 +175,7 @@ fn status(failure: &Failure, dialect: &Dialect) -> StatusCode {
         Failure::Draining | Failure::NoStreams { .. } => StatusCode::SERVICE_UNAVAILABLE,
         Failure::Gone { .. } => StatusCode::GONE,
         Failure::Conflict { .. } => StatusCode::CONFLICT,
-        Failure::TooManyReaders => StatusCode::TOO_MANY_REQUESTS,
+        Failure::TooManyReaders | Failure::TooManyRunning { .. } => StatusCode::TOO_MANY_REQUESTS,
         Failure::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_GATEWAY,
     }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::Shared;
 use super::asked::{Asked, wants_events};
+use super::begin::Order;
 use super::body::{self, Format};
 use super::error::Refused;
 use super::linger;
@@ -42,7 +43,7 @@ pub(super) async fn get(
     asked.only_get()?;
     let model = asked.take("model");
     let values = template.variables_from_query(&asked.pairs).map_err(wrong)?;
-    run(&shared, template, values, model, asked).await
+    respond(&shared, order(template, values, model)?, asked).await
 }
 
 /// Runs a template with the variables of a JSON object.
@@ -55,31 +56,38 @@ pub(super) async fn post(
     let model = asked.take("model");
     asked.no_more_pairs()?;
     body::format(&asked.headers, &[Format::Json])?;
-    let mut values: Map<String, Value> = json_body::read(&body::read(body, &shared).await?)?;
-    let set = current(&shared).await?;
-    let template = find(&set, &name)?;
+    let body = body::read(body, &shared).await?;
+    let order = read(&shared, &name, &body, model, &mut asked).await?;
+    respond(&shared, order, asked).await
+}
+
+/// Reads a body in JSON: a template's variables.
+pub(super) async fn read(
+    shared: &Arc<Shared>,
+    name: &str,
+    body: &[u8],
+    model: Option<String>,
+    asked: &mut Asked,
+) -> Result<Order, Failure> {
+    let mut values: Map<String, Value> = json_body::read(body)?;
+    let set = current(shared).await?;
+    let template = find(&set, name)?;
     if !template.has_variable("linger")
         && let Some(value) = values.remove("linger")
     {
         asked.linger = Some(linger::of_json(&value)?);
     }
-    run(&shared, template, values, model, asked).await
+    order(template, values, model)
 }
 
-async fn run(
-    shared: &Shared,
-    template: &Template,
-    values: Map<String, Value>,
-    model: Option<String>,
-    asked: Asked,
-) -> Result<Response, Refused> {
+fn order(template: &Template, values: Map<String, Value>, model: Option<String>) -> Result<Order, Failure> {
     let text = template.render(values).map_err(wrong)?;
     let mut request = Request::prompt(text.user);
     plain::request::system(&mut request, text.system);
     request.model = model.or_else(|| template.model().map(str::to_owned));
     request.max_tokens = template.max_tokens();
     request.sampling.temperature = template.temperature();
-    respond(shared, "/prompts/{name}", &plain::DIALECT, request, asked).await
+    Ok(Order { route: "/prompts/{name}", dialect: &plain::DIALECT, request })
 }
 
 /// The templates as they are on disk now; looking there may block, so it is done aside.

@@ -3,22 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::Shared;
 use super::asked::Asked;
-use super::caller;
+use super::begin::Source;
 use super::error::Refused;
 use super::models::json;
+use super::{caller, respond};
 use crate::dialect::Dialect;
 use crate::failure::Failure;
 use crate::stream::{End, Head, Offset, Owner, Reader, StreamError, StreamId};
-use crate::transport::sse::{self, Following, Frames, SseBody};
+use crate::transport::frames::{Following, Frames};
 
 pub(super) const STREAM_ID: HeaderName = HeaderName::from_static("x-stream-id");
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -104,8 +104,10 @@ async fn rest(shared: &Shared, last: &str, asked: &Asked) -> Result<Response, Re
 }
 
 /// A stream from its start, for who has asked for it before.
-pub(super) async fn join(shared: &Shared, id: &StreamId, asked: &Asked) -> Result<Response, Refused> {
-    read(shared, id, None, asked).await
+pub(super) async fn join(shared: &Shared, id: &StreamId, asked: &Asked) -> Result<Source, Refused> {
+    let owner = caller::owner(&asked.headers);
+    let head = shared.streams.head(id, owner.as_ref()).await.map_err(failure)?;
+    Ok(attach(shared, id, &head, None, asked).await?)
 }
 
 /// A stream's frames from that place on.
@@ -116,34 +118,31 @@ async fn read(shared: &Shared, id: &StreamId, from: Option<Offset>, asked: &Aske
         // How an EventSource is told not to come again.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let Some(dialect) = head.dialect.as_deref().and_then(Dialect::named) else {
-        return Err(Failure::Conflict { message: "no generation writes this stream".to_owned() }.into());
-    };
-    let reader = shared.streams.attach(id, owner.as_ref(), from).await.map_err(failure)?;
-    Ok(follow(shared, id, reader, dialect, asked))
+    let source = attach(shared, id, &head, from, asked).await?;
+    Ok(respond::stream(shared, source, asked))
 }
 
-/// The response of a reader.
-pub(super) fn follow(
+/// A reader of a stream that a generation writes, at that place or at the start.
+pub(super) async fn attach(
     shared: &Shared,
     id: &StreamId,
-    reader: Reader,
-    dialect: &'static Dialect,
+    head: &Head,
+    from: Option<Offset>,
     asked: &Asked,
-) -> Response {
-    let frames = Frames::Stream(Following::new(reader, dialect, asked.id.clone()));
-    let heartbeat = asked.manner.heartbeat(shared.heartbeat);
-    let mut response = Response::new(Body::new(SseBody::new(frames, heartbeat, dialect.client.heartbeat())));
-    sse::head(response.headers_mut());
-    name(&mut response, id);
-    response
+) -> Result<Source, Failure> {
+    let Some(dialect) = head.dialect.as_deref().and_then(Dialect::named) else {
+        return Err(Failure::Conflict { message: "no generation writes this stream".to_owned() });
+    };
+    let owner = caller::owner(&asked.headers);
+    let reader = shared.streams.attach(id, owner.as_ref(), from).await.map_err(failure)?;
+    Ok(follow(reader, dialect, asked))
 }
 
-/// Says which stream a response reads.
-pub(super) fn name(response: &mut Response, id: &StreamId) {
-    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
-        response.headers_mut().insert(STREAM_ID, value);
-    }
+/// What such a reader reads.
+pub(super) fn follow(reader: Reader, dialect: &'static Dialect, asked: &Asked) -> Source {
+    let stream = Some(reader.log().id().clone());
+    let frames = Frames::Stream(Following::new(reader, dialect, asked.id.clone()));
+    Source { frames, dialect, stream, headers: HeaderMap::new() }
 }
 
 /// What is wrong with a stream, as a request's failure.
@@ -159,12 +158,12 @@ pub(super) fn failure(error: StreamError) -> Failure {
     }
 }
 
-fn stream_id(text: &str) -> Result<StreamId, Failure> {
+pub(super) fn stream_id(text: &str) -> Result<StreamId, Failure> {
     // What is no id is none of a stream that there is.
     StreamId::from_client(text).ok_or_else(|| failure(StreamError::Unknown))
 }
 
-fn event_id(text: &str) -> Result<(StreamId, Offset), Failure> {
+pub(super) fn event_id(text: &str) -> Result<(StreamId, Offset), Failure> {
     StreamId::of_event(text).ok_or_else(|| {
         let text: String = text.chars().take(80).collect();
         Failure::invalid(LAST_EVENT_ID, format!("`{text}` is no event id of this server: they are <stream>.<offset>"))
@@ -172,7 +171,7 @@ fn event_id(text: &str) -> Result<(StreamId, Offset), Failure> {
 }
 
 /// The last event that a client has: in the header, or, for who can't set one, in the query. An empty one is none.
-fn last_event_id(headers: &axum::http::HeaderMap, query: Option<&str>) -> Option<String> {
+pub(super) fn last_event_id(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
     let header = headers.get(LAST_EVENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     header.filter(|value| !value.is_empty()).or_else(|| {
         let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query?).ok()?;

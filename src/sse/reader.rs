@@ -123,6 +123,8 @@ pub struct Frame<'a> {
     pub range: Range<usize>,
     /// The last `event:` field.
     pub event: Option<&'a [u8]>,
+    /// The `id` field.
+    pub id: Option<&'a [u8]>,
     /// The `data:` fields, joined by line feeds. `None` if there was none.
     pub data: Option<Cow<'a, [u8]>>,
     /// An `error:` field: no such thing in the standard, and yet how some servers end (llama-box, old llama.cpp).
@@ -152,7 +154,7 @@ impl<'a> Iterator for Frames<'a> {
         if start >= self.run.len() {
             return None;
         }
-        let mut frame = Frame { range: start..start, event: None, data: None, error: None, comment: false };
+        let mut frame = Frame { range: start..start, event: None, id: None, data: None, error: None, comment: false };
         while self.at < self.run.len() {
             let line = self.line();
             if line.is_empty() {
@@ -172,6 +174,7 @@ impl<'a> Iterator for Frames<'a> {
                     });
                 }
                 b"event" => frame.event = Some(value),
+                b"id" => frame.id = Some(value),
                 b"error" => frame.error = Some(value),
                 b"" => frame.comment = true,
                 _ => {}

@@ -15,12 +15,30 @@ pub fn write(out: &mut BytesMut, event: Option<&str>, data: &[u8]) {
         out.put_slice(event.as_bytes());
         out.put_u8(b'\n');
     }
-    let mut rest = data;
-    while let Some(end) = memchr::memchr2(b'\n', b'\r', rest) {
-        line(out, &rest[..end]);
-        rest = &rest[end + if rest[end..].starts_with(b"\r\n") { 2 } else { 1 }..];
+    lines(data, |line| {
+        // Always the space: a reader strips one, so a text that begins with a space keeps its own.
+        out.put_slice(b"data: ");
+        out.put_slice(line);
+        out.put_u8(b'\n');
+    });
+    out.put_u8(b'\n');
+}
+
+/// Writes a frame as [`write()`] does, with an id, and with a space behind the colon only where the data begins with one:
+/// so Durable Streams are written.
+pub fn write_tight(out: &mut BytesMut, event: Option<&str>, id: Option<&dyn fmt::Display>, data: &[u8]) {
+    // Infallible: a BytesMut grows.
+    if let Some(event) = event {
+        let _ = writeln!(out, "event: {event}");
     }
-    line(out, rest);
+    if let Some(id) = id {
+        let _ = writeln!(out, "id: {id}");
+    }
+    lines(data, |line| {
+        out.put_slice(if line.starts_with(b" ") { b"data: " } else { b"data:" });
+        out.put_slice(line);
+        out.put_u8(b'\n');
+    });
     out.put_u8(b'\n');
 }
 
@@ -44,9 +62,12 @@ pub fn write_numbered(out: &mut BytesMut, id: impl fmt::Display, retry: Option<D
     }
 }
 
-fn line(out: &mut BytesMut, line: &[u8]) {
-    // Always the space: a reader strips one, so a text that begins with a space keeps its own.
-    out.put_slice(b"data: ");
-    out.put_slice(line);
-    out.put_u8(b'\n');
+/// What lies between line ends.
+fn lines(data: &[u8], mut each: impl FnMut(&[u8])) {
+    let mut rest = data;
+    while let Some(end) = memchr::memchr2(b'\n', b'\r', rest) {
+        each(&rest[..end]);
+        rest = &rest[end + if rest[end..].starts_with(b"\r\n") { 2 } else { 1 }..];
+    }
+    each(rest);
 }

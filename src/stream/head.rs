@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::Offset;
+use super::{Kin, Offset, Writers};
 
 /// What is known of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +13,9 @@ pub struct Head {
     pub content_type: String,
     /// When it was made, in Unix seconds: see [`Offset`].
     pub epoch: u32,
+    /// The same in nanoseconds: tells two streams of one name and one second apart.
+    #[serde(default)]
+    pub made: u64,
     /// How many records were appended to it, ever.
     pub next: u64,
     /// When it is forgotten.
@@ -23,6 +26,12 @@ pub struct Head {
     pub owner: Option<Owner>,
     /// The dialect of the generation that writes it, if one does.
     pub dialect: Option<String>,
+    /// Who has appended how far.
+    #[serde(default)]
+    pub writers: Writers,
+    /// What it was forked from, and what was forked from it.
+    #[serde(default)]
+    pub kin: Kin,
 }
 
 impl Head {
@@ -33,12 +42,20 @@ impl Head {
         Self {
             content_type: content_type.into(),
             epoch: u32::try_from(since.as_secs()).unwrap_or(u32::MAX),
+            made: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX),
             next: 0,
             lifetime,
             end: None,
             owner: None,
             dialect: None,
+            writers: Writers::default(),
+            kin: Kin::default(),
         }
+    }
+
+    /// What it costs to keep beyond its least, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        self.writers.weight() + self.kin.weight()
     }
 
     /// The place after the last record.

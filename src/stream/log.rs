@@ -26,13 +26,23 @@ pub struct Log {
     state: Mutex<State>,
 }
 
+/// What one log may hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// In bytes.
+    pub(super) most: usize,
+    pub(super) most_readers: usize,
+}
+
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) head: Head,
     /// With the position of each run's first record.
     pub(super) runs: VecDeque<(u64, Run)>,
-    /// What the runs weigh.
+    /// What the head and the runs weigh.
     pub(super) weight: usize,
+    /// What of that is the head.
+    head_weight: usize,
     pub(super) readers: Slab<Attached>,
     /// Since when there has been no reader.
     pub(super) unattended: Instant,
@@ -80,13 +90,30 @@ impl Batch {
 }
 
 impl Log {
-    pub(super) fn new(id: StreamId, head: Head, most: usize, most_readers: usize, budget: Arc<Budget>) -> Arc<Self> {
-        budget.take(WEIGHT);
+    /// A log that holds these records: whoever finds it finds them.
+    pub(super) fn new(
+        id: StreamId,
+        head: Head,
+        first: Option<Run>,
+        limits: Limits,
+        budget: Arc<Budget>,
+    ) -> Result<Arc<Self>, StreamError> {
+        let Limits { most, most_readers } = limits;
+        let weight = first.as_ref().map_or(0, Run::weight);
+        if weight > most {
+            return Err(StreamError::Full);
+        }
+        if !budget.fits(WEIGHT + weight) {
+            return Err(StreamError::AllFull);
+        }
+        let head_weight = head.weight();
+        budget.take(WEIGHT + head_weight);
         let now = Instant::now();
         let state = State {
             head,
+            head_weight,
             runs: VecDeque::new(),
-            weight: 0,
+            weight: head_weight,
             readers: Slab::new(),
             unattended: now,
             touched: now,
@@ -96,7 +123,11 @@ impl Log {
             cancelled: false,
             gone: false,
         };
-        Arc::new(Self { id, budget, most, most_readers, state: Mutex::new(state) })
+        let log = Arc::new(Self { id, budget, most, most_readers, state: Mutex::new(state) });
+        if let Some(first) = first {
+            log.push(&mut log.lock(), first);
+        }
+        Ok(log)
     }
 
     /// Its name.
@@ -145,6 +176,11 @@ impl Log {
                 return Err(StreamError::AllFull.into());
             }
         }
+        self.budget.give_back(state.head_weight);
+        state.weight -= state.head_weight;
+        state.head_weight = head.weight();
+        self.budget.take(state.head_weight);
+        state.weight += state.head_weight;
         state.head = head;
         state.touched = Instant::now();
         if let Some(run) = run {
@@ -188,6 +224,7 @@ impl Log {
         state.gone = true;
         self.budget.give_back(state.weight);
         state.weight = 0;
+        state.head_weight = 0;
         state.runs.clear();
         Self::wake(state);
     }
@@ -208,10 +245,12 @@ impl Log {
         state.head.end == Some(End::Lost) && state.head.next == 0
     }
 
-    /// Since when nobody has had anything to do with an ended stream, if it is one.
+    /// Since when nobody has had anything to do with an ended generation's stream, if it is one. Others were put here to
+    /// stay.
     pub(super) fn left_since(&self) -> Option<Instant> {
         let state = self.lock();
-        (state.is_idle() && state.head.end.is_some()).then_some(state.touched)
+        let is_left = state.is_idle() && state.head.end.is_some() && state.head.dialect.is_some();
+        is_left.then_some(state.touched)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
-use super::{Head, Log, Once, OnceKey, Owner, StreamError, StreamId, Writer};
+use super::log::Limits;
+use super::{Head, Log, Once, OnceKey, Owner, Run, StreamError, StreamId, Writer};
 
 /// How often streams whose time is over are looked for. One that is asked for in between is found to be so, too.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -56,12 +57,12 @@ impl Memory {
         Self(Arc::new(Inner { options, budget, state: Mutex::default() }))
     }
 
-    /// Makes a stream.
+    /// Makes a stream that holds these records from the first moment on.
     ///
     /// # Errors
     ///
-    /// [`StreamError::Exists`], or [`StreamError::AllFull`].
-    pub fn create(&self, id: StreamId, head: Head) -> Result<Arc<Log>, StreamError> {
+    /// [`StreamError::Exists`], [`StreamError::Full`] or [`StreamError::AllFull`].
+    pub fn create(&self, id: StreamId, head: Head, first: Option<Run>) -> Result<Arc<Log>, StreamError> {
         self.make_room()?;
         let mut state = self.lock();
         if state.logs.get(&id).is_some_and(|log| log.is_expired(Instant::now())) {
@@ -71,7 +72,8 @@ impl Memory {
             return Err(StreamError::Exists);
         }
         let Options { max_bytes, max_readers, .. } = self.0.options;
-        let log = Log::new(id.clone(), head, max_bytes, max_readers, self.0.budget.clone());
+        let limits = Limits { most: max_bytes, most_readers: max_readers };
+        let log = Log::new(id.clone(), head, first, limits, self.0.budget.clone())?;
         if state.gone.remove(&id) {
             state.graves.retain(|grave| *grave != id);
         }
@@ -85,7 +87,7 @@ impl Memory {
     ///
     /// As [`Memory::create`].
     pub fn write(&self, id: StreamId, head: Head) -> Result<Writer, StreamError> {
-        self.create(id, head).map(Writer::new)
+        self.create(id, head, None).map(Writer::new)
     }
 
     /// Makes a stream that a generation writes, unless its key has made one already.
@@ -104,7 +106,7 @@ impl Memory {
         state.keys.insert(id.clone(), key.key.clone());
         state.once.insert(key.key, (id.clone(), key.asked));
         drop(state);
-        let made = self.create(id.clone(), head);
+        let made = self.create(id.clone(), head, None);
         if made.is_err() {
             self.lock().forget_key(&id);
         }
@@ -132,9 +134,10 @@ impl Memory {
     }
 
     /// A log that is a copy of another's, and not to be found here by its id. It holds nothing yet.
-    pub(super) fn copy(&self, id: &StreamId, head: Head) -> Arc<Log> {
+    pub(super) fn copy(&self, id: &StreamId, head: Head) -> Result<Arc<Log>, StreamError> {
         let Options { max_bytes, max_readers, .. } = self.0.options;
-        Log::new(id.clone(), head, max_bytes, max_readers, self.0.budget.clone())
+        let limits = Limits { most: max_bytes, most_readers: max_readers };
+        Log::new(id.clone(), head, None, limits, self.0.budget.clone())
     }
 
     /// Forgets a stream.
@@ -205,6 +208,10 @@ impl State {
         let Some(log) = self.logs.remove(id) else { return };
         self.forget_key(id);
         log.forget();
+        // A generation's id never comes back. The name of any other stream is free again, as if it had never been.
+        if log.head().dialect.is_none() {
+            return;
+        }
         if self.gone.insert(id.clone()) {
             self.graves.push_back(id.clone());
         }

@@ -58,7 +58,8 @@ impl Streams {
         }
     }
 
-    /// Makes a stream that is appended to with [`Streams::update`]; `first` is what it holds already.
+    /// Makes a stream that is appended to with [`Streams::update`]. Whoever finds it finds `first` in it: there is no moment
+    /// between.
     ///
     /// # Errors
     ///
@@ -71,12 +72,7 @@ impl Streams {
             }
             return redis.create(id, head, first).await;
         }
-        let log = self.memory.create(id.clone(), head)?;
-        let appended = log.update(|_| Ok::<_, StreamError>((first, ())));
-        if appended.is_err() {
-            self.memory.remove(id);
-        }
-        appended
+        self.memory.create(id.clone(), head, first).map(drop)
     }
 
     /// Makes a stream that a generation writes, in this process.

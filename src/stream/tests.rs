@@ -216,9 +216,9 @@ fn ended_streams_make_room_for_new_ones_and_running_ones_do_not() {
     };
     let (ended, _) = fill(Some(End::Completed));
     let running: Vec<_> = (0..3).map(|_| fill(None)).collect();
-    assert!(streams.create(StreamId::random(), head()).is_ok());
+    assert!(streams.create(StreamId::random(), head(), None).is_ok());
     assert!(matches!(streams.find(&ended, None), Err(StreamError::Gone(_))));
     assert!(running.iter().all(|(id, _)| streams.find(id, None).is_ok()));
     let _another = fill(None);
-    assert_eq!(streams.create(StreamId::random(), head()).unwrap_err(), StreamError::AllFull);
+    assert_eq!(streams.create(StreamId::random(), head(), None).unwrap_err(), StreamError::AllFull);
 }

@@ -9,20 +9,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep};
 
-use crate::dialect::{Answering, Dialect};
-use crate::failure::Failure;
-use crate::generation::Generation;
-use crate::id::RequestId;
-use crate::sse;
-use crate::stream::{End, Next, Reader};
+use super::frames::Frames;
 
 /// The most that is handed to hyper at once. It buffers whole pieces, so a large one would be held twice.
-const PIECE: usize = 8 * 1024;
+pub(super) const PIECE: usize = 8 * 1024;
 
 /// The media type of frames.
 pub const MEDIA_TYPE: &str = "text/event-stream; charset=utf-8";
@@ -34,75 +29,6 @@ pub fn head(headers: &mut HeaderMap) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
-}
-
-/// Where frames come from.
-#[derive(Debug)]
-pub enum Frames {
-    /// A generation that this client alone reads.
-    Generation(Box<Generation>),
-    /// A stream of frames.
-    Stream(Following),
-}
-
-/// A reader of a stream of frames.
-#[derive(Debug)]
-pub struct Following {
-    reader: Reader,
-    /// In which this client is told that its reader can't go on.
-    dialect: &'static Dialect,
-    request_id: RequestId,
-    ended: bool,
-}
-
-impl Following {
-    /// Follows that reader of a stream in that dialect.
-    #[must_use]
-    pub fn new(reader: Reader, dialect: &'static Dialect, request_id: RequestId) -> Self {
-        Self { reader, dialect, request_id, ended: false }
-    }
-
-    fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if self.ended {
-            return Poll::Ready(None);
-        }
-        let failure = match std::task::ready!(self.reader.poll_next(cx)) {
-            Next::Run(run, _) => return Poll::Ready(Some(run.into_bytes())),
-            Next::End(End::Lost) => Failure::WriterLost,
-            Next::End(_) => {
-                self.ended = true;
-                return Poll::Ready(None);
-            }
-            Next::Gone => Failure::FellBehind,
-        };
-        self.ended = true;
-        Poll::Ready(Some(self.told(&failure)))
-    }
-
-    /// A last frame. It is no part of the stream and bears no id.
-    fn told(&self, failure: &Failure) -> Bytes {
-        tracing::info!(request_id = %self.request_id, stream = %self.reader.log().id(), ended = failure.code(), "reader");
-        let mut out = BytesMut::new();
-        let mut writer = self.dialect.client.writer(Answering::of_none());
-        writer.error(failure, self.request_id.as_str(), &mut |event, data| sse::write(&mut out, event, data));
-        out.freeze()
-    }
-}
-
-impl Frames {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        match self {
-            Frames::Generation(generation) => generation.poll_frames(cx),
-            Frames::Stream(following) => following.poll_frames(cx),
-        }
-    }
-
-    fn is_ended(&self) -> bool {
-        match self {
-            Frames::Generation(generation) => generation.is_ended(),
-            Frames::Stream(following) => following.ended,
-        }
-    }
 }
 
 /// The body of one SSE response.
@@ -158,22 +84,22 @@ impl Body for SseBody {
 
 /// Tells when the client has been told nothing for a while. As in a generation's clock, the timer moves only when it fires.
 #[derive(Debug)]
-struct Heartbeat {
+pub(super) struct Heartbeat {
     every: Duration,
     last: Instant,
     timer: Pin<Box<Sleep>>,
 }
 
 impl Heartbeat {
-    fn new(every: Duration) -> Self {
+    pub(super) fn new(every: Duration) -> Self {
         Self { every, last: Instant::now(), timer: Box::pin(tokio::time::sleep(every)) }
     }
 
-    fn wrote(&mut self) {
+    pub(super) fn wrote(&mut self) {
         self.last = Instant::now();
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.timer.as_mut().poll(cx).is_ready() {
             let due = self.last + self.every;
             if due <= Instant::now() {

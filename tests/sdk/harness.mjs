@@ -48,13 +48,15 @@ export async function start(onEnd, config = "", env = {}) {
     stdio: ["ignore", "pipe", "pipe"],
   })
   // Should this process end before its tests do.
-  process.once("exit", () => server.kill("SIGKILL"))
+  const kill = () => server.kill("SIGKILL")
+  process.once("exit", kill)
   let log = ""
   server.stderr.on("data", (data) => (log += data))
   const exited = new Promise((resolve) => server.once("exit", resolve))
   onEnd(async () => {
     const died = server.exitCode !== null
-    server.kill("SIGKILL")
+    kill()
+    process.off("exit", kill)
     await within(exited, "the server's end")
     rmSync(folder, { recursive: true })
     if (died || log.includes("panicked")) throw new Error(`the server died or panicked: ${log}`)
@@ -66,7 +68,7 @@ export async function start(onEnd, config = "", env = {}) {
   })
   const found = /listens on (http:\/\/127\.0\.0\.1:\d+)$/.exec(await within(first, "the server's address"))
   if (!found) throw new Error("the first line on stdout holds no address")
-  return { url: found[1], log: () => log }
+  return { url: found[1], pid: server.pid, log: () => log }
 }
 
 /** One server for all tests of a file: its url is known once they run. */

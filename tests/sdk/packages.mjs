@@ -7,3 +7,5 @@ const require = createRequire(new URL("../.tools/node/package.json", import.meta
 export const { default: OpenAI } = require("openai")
 export const { createParser } = require("eventsource-parser")
 export const { EventSource } = require("eventsource")
+export const { chromium } = require("playwright-core")
+export const { WebSocket } = require("ws")

@@ -294,7 +294,7 @@ fn many(texts: &[String]) -> tokenrill::stream::Run {
 fn check(cases: u32, store: impl AsyncFn() -> (Streams, Streams)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (writes, reads) = runtime.block_on(store());
-    let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
+    let config = Config { cases, max_shrink_iters: 20, failure_persistence: None, ..Config::default() };
     let checked = TestRunner::new(config).run(&proptest::collection::vec(step(), 1..40), |steps| {
         let mut world = World::new(writes.clone(), reads.clone());
         runtime.block_on(async {

@@ -28,8 +28,9 @@ const NOT_ON_FLOOR_0: &[&str] = &["tokio", "tokio_util", "axum", "reqwest", "hyp
 
 /// Files outside of `server` that start tasks, and why they may.
 const SPAWNS: &[(&str, &str)] = &[
-    ("http/respond.rs", "on the server's tracker: a generation that outlives its readers, ended by its linger"),
+    ("http/begin.rs", "on the server's tracker: a generation that outlives its readers, ended by its linger"),
     ("http/prompts.rs", "looks at the folder aside, where it may block; its request waits for it"),
+    ("http/ws.rs", "on the server's tracker: an upgraded connection is its handler's, and ends with its socket"),
     ("provider/http/drain.rs", "on the server's tracker, and aborted with the stream that it reads ahead"),
     ("provider/http/h1.rs", "owned by its pool, and aborted with it: closes connections that are idle for long"),
     ("stream/redis.rs", "on a tracker of its own, on the server's runtime: the connection and the copies; ended by its close"),

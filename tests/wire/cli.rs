@@ -2,6 +2,8 @@
 
 use std::process::{Command, Output};
 
+use rcgen::generate_simple_self_signed;
+
 use crate::support::Server;
 
 fn run(arguments: &[&str], folder: &std::path::Path, env: &[(&str, &str)]) -> Output {
@@ -46,6 +48,40 @@ fn check_and_start_complain_alike() {
     std::fs::remove_file(folder.path().join("prompts/x.md")).unwrap();
     let fine = run(&["check", "--config", "c.toml"], folder.path(), &[]);
     assert_eq!(String::from_utf8_lossy(&fine.stdout), "tokenrill: c.toml is fine: 0 providers, 0 models, 0 prompts\n");
+}
+
+#[test]
+fn a_certificate_that_is_no_good_is_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = || generate_simple_self_signed(vec!["t".to_owned()]).unwrap();
+    let (ours, other) = (pair(), pair());
+    for (name, text) in [
+        ("c.toml", "[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n"),
+        ("good.pem", &ours.cert.pem()),
+        ("good.key", &ours.signing_key.serialize_pem()),
+        ("other.key", &other.signing_key.serialize_pem()),
+        ("empty", ""),
+        ("broken", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    for (cert, key, says) in [
+        ("none.pem", "good.key", "tls.cert: can't read none.pem: "),
+        ("good.pem", "none.key", "tls.key: can't read none.key: "),
+        ("empty", "good.key", "tls.cert: empty holds no certificate in PEM"),
+        ("good.key", "good.key", "tls.cert: good.key holds no certificate in PEM"),
+        ("good.pem", "good.pem", "tls.key: good.pem holds no private key in PEM"),
+        ("broken", "good.key", "tls.cert: broken is no PEM file: "),
+        ("good.pem", "other.key", "tls: good.pem and other.key can't be used: "),
+    ] {
+        let env = [("TOKENRILL_TLS_CERT", cert), ("TOKENRILL_TLS_KEY", key)];
+        for arguments in [&["check", "--config", "c.toml"][..], &["--config", "c.toml", "--listen", "127.0.0.1:0"]] {
+            let line = complaint(&run(arguments, folder.path(), &env));
+            assert!(line.contains(says), "{line}");
+        }
+    }
+    let env = [("TOKENRILL_TLS_CERT", "good.pem"), ("TOKENRILL_TLS_KEY", "good.key")];
+    assert!(run(&["check", "--config", "c.toml"], folder.path(), &env).status.success());
 }
 
 #[test]

@@ -4,8 +4,12 @@
 
 mod cancel;
 mod cli;
+mod clients_http2;
+mod cors;
 mod dialects;
+mod durable;
 mod flow;
+mod h2_client;
 mod http2;
 mod lossless;
 mod openai;
@@ -14,5 +18,10 @@ mod refusals;
 mod resume;
 mod shutdown;
 mod support;
+mod tail;
 mod timeouts;
+mod tls;
 mod upstream_faults;
+mod websocket;
+mod websocket_faults;
+mod ws_client;

@@ -1,5 +1,7 @@
 //! Bad requests: the right status, the dialect's error shape, an id, and words that say what would be right.
 
+use std::io::Write;
+
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -112,6 +114,31 @@ fn sizes() {
         format!("GET /healthz HTTP/1.1\r\nhost: t\r\nx: {}\r\n\r\n", "y".repeat(64 * 1024)).as_bytes(),
     );
     assert_eq!(large.status(), 431);
+}
+
+#[test]
+fn a_refusal_reaches_a_client_that_sends_all_of_a_big_body_before_it_reads() {
+    let server = Server::mock();
+    let body = vec![b'x'; 10_000_000];
+    for (kind, status, code) in [
+        ("application/json", 413, "body_too_large"),
+        ("image/png", 415, "unsupported_media_type"),
+        ("text/plain\r\nx-heartbeat: maybe", 400, "invalid_request"),
+    ] {
+        for _ in 0..4 {
+            let request = post("/stream", &format!("content-type: {kind}\r\n"), &body);
+            let mut client = Client::connect(server.address);
+            client.stream.write_all(&request).expect("all of it is taken");
+            assert_eq!(client.status(), status);
+            assert_eq!(client.json()["error"]["code"], code);
+            client.wait_end();
+        }
+    }
+    // A head that hyper refuses by itself.
+    let mut client = Client::connect(server.address);
+    let head = format!("GET /healthz HTTP/1.1\r\nhost: t\r\nx: {}\r\n\r\n", "y".repeat(5_000_000));
+    client.stream.write_all(head.as_bytes()).expect("all of it is taken");
+    assert_eq!(client.status(), 431);
 }
 
 #[test]

@@ -287,7 +287,7 @@ impl Server {
             assert!(stdout.read(&mut byte).expect("stdout") == 1, "it ended: {}", log.lock().expect("the log"));
             greeting.push(byte[0] as char);
         }
-        let address = greeting.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let address = greeting.split("://").nth(1).and_then(|rest| rest.split_whitespace().next());
         let address = address.and_then(|address| address.parse().ok()).expect("the first line has the address");
         Self { child, address, log, folder }
     }
@@ -376,12 +376,17 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn send(address: SocketAddr, bytes: &[u8]) -> Self {
-        let mut stream = TcpStream::connect(address).expect("the server listens");
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("the server listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("nodelay");
-        let _ = stream.write_all(bytes);
         Self { stream, received: Vec::new() }
+    }
+
+    pub(crate) fn send(address: SocketAddr, bytes: &[u8]) -> Self {
+        let mut client = Self::connect(address);
+        let _ = client.stream.write_all(bytes);
+        client
     }
 
     fn more(&mut self) -> bool {

@@ -163,7 +163,15 @@ fn heartbeats_stand_between_events_and_can_be_switched_off() {
 #[test]
 fn a_silent_connection_and_half_a_head_are_closed() {
     let server = Server::with("[timeouts]\nrequest_head = \"200ms\"\n", &[]);
-    for bytes in [&b""[..], b"GET / HTT", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\r\nhost: t\r\n"] {
+    for bytes in [
+        &b""[..],
+        b"GET / HTT",
+        b"GET / HTTP/1.1\r\nhost: t\r\n",
+        b"P",
+        b"PRI * HTTP/2.0\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+    ] {
         Client::send(server.address, bytes).wait_end();
     }
 }

@@ -61,7 +61,7 @@ impl Redis {
             }
         };
         if head.end.is_some() {
-            let log = self.memory().copy(id, head);
+            let log = self.memory().copy(id, head)?;
             return Reader::attach_copy(log, position, fetch);
         }
         let mut logs = self.followed().lock();
@@ -70,7 +70,7 @@ impl Redis {
         if let Some(copied) = known {
             return Reader::attach_copy(copied.log.clone(), position, fetch);
         }
-        let log = self.memory().copy(id, head.clone());
+        let log = self.memory().copy(id, head.clone())?;
         let reader = Reader::attach_copy(log.clone(), position, fetch)?;
         let copied = Copied { log, nonce: look.nonce.as_str().into() };
         logs.insert(id.clone(), copied.clone());

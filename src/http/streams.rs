@@ -1,0 +1,164 @@
+//! `/v1/stream/{id}`: streams as a resource, per the
+//! [Durable Streams protocol](https://github.com/durable-streams/durable-streams/blob/main/PROTOCOL.md), and as a feed for
+//! a browser's `EventSource`.
+//!
+//! What may be done is decided in `stream`; here are the names of headers and the statuses.
+
+mod page;
+mod read;
+mod write;
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+
+use super::error::Refused;
+use super::{Shared, caller, resume};
+use crate::failure::Failure;
+use crate::stream::{Head, Lifetime, Offset, Refusal, StreamError, StreamId};
+
+const PREFIX: &str = "/v1/stream/";
+
+const STREAM_NEXT_OFFSET: HeaderName = HeaderName::from_static("stream-next-offset");
+const STREAM_CLOSED: HeaderName = HeaderName::from_static("stream-closed");
+const STREAM_UP_TO_DATE: HeaderName = HeaderName::from_static("stream-up-to-date");
+const STREAM_CURSOR: HeaderName = HeaderName::from_static("stream-cursor");
+const STREAM_TTL: HeaderName = HeaderName::from_static("stream-ttl");
+const STREAM_EXPIRES_AT: HeaderName = HeaderName::from_static("stream-expires-at");
+const PRODUCER_EPOCH: HeaderName = HeaderName::from_static("producer-epoch");
+const PRODUCER_SEQ: HeaderName = HeaderName::from_static("producer-seq");
+const PRODUCER_EXPECTED_SEQ: HeaderName = HeaderName::from_static("producer-expected-seq");
+const PRODUCER_RECEIVED_SEQ: HeaderName = HeaderName::from_static("producer-received-seq");
+const TRUE: HeaderValue = HeaderValue::from_static("true");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
+/// What a page of another origin may send, where it may send anything.
+const SENT: &str = "content-type, authorization, x-api-key, accept, last-event-id, if-none-match, stream-ttl, \
+    stream-expires-at, stream-seq, stream-closed, stream-forked-from, stream-fork-offset, stream-fork-sub-offset, \
+    producer-id, producer-epoch, producer-seq, x-request-id";
+/// What it may read of an answer.
+const READ: &str = "location, etag, retry-after, stream-next-offset, stream-closed, stream-up-to-date, stream-cursor, \
+    stream-ttl, stream-expires-at, stream-sse-data-encoding, producer-epoch, producer-seq, producer-expected-seq, \
+    producer-received-seq, x-request-id";
+
+/// All methods of the resource.
+pub(super) fn route() -> MethodRouter<Arc<Shared>> {
+    get(read::get).head(head).put(write::put).post(write::post).delete(delete).options(options)
+}
+
+/// Whether a path is the resource's, or below it.
+pub(super) fn owns(path: &str) -> bool {
+    path.starts_with(PREFIX)
+}
+
+/// What every answer there bears, errors too: a stream holds what others have written, and no browser is to guess what it
+/// might be, nor to put it into a page that didn't ask for it properly.
+pub(super) fn guard(headers: &mut HeaderMap) {
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+    headers.insert("access-control-expose-headers", HeaderValue::from_static(READ));
+}
+
+/// The stream that a path names.
+fn stream_id(path: Result<Path<String>, PathRejection>) -> Result<StreamId, Failure> {
+    let id = path.ok().and_then(|Path(id)| StreamId::from_client(&id));
+    id.ok_or_else(|| Failure::invalid("id", "a stream's id is 1 to 128 of `A-Z a-z 0-9 . _ ~ -`"))
+}
+
+/// `HEAD`: what a stream is. It is no read: an idle lifetime goes on.
+async fn head(
+    State(shared): State<Arc<Shared>>,
+    path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    let (id, owner) = (stream_id(path)?, caller::owner(&headers));
+    let head = shared.streams.status(&id, owner.as_ref()).await.map_err(refused)?;
+    let mut response = StatusCode::OK.into_response();
+    let headers = response.headers_mut();
+    describe(headers, &head, head.tail());
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    match head.lifetime {
+        Lifetime::Unlimited => {}
+        Lifetime::Idle(idle) => insert(headers, STREAM_TTL, &idle.as_secs().to_string()),
+        Lifetime::Until(time) => insert(headers, STREAM_EXPIRES_AT, &humantime::format_rfc3339(time).to_string()),
+    }
+    if head.end.is_some() {
+        headers.insert(STREAM_CLOSED, TRUE);
+    }
+    Ok(response)
+}
+
+/// `DELETE`: forgets a stream; a generation that writes it ends.
+async fn delete(
+    State(shared): State<Arc<Shared>>,
+    path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    let (id, owner) = (stream_id(path)?, caller::owner(&headers));
+    shared.streams.remove(&id, owner.as_ref()).await.map_err(refused)?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `OPTIONS`: what may be asked, also for a browser that asks beforehand. Which origins may is not said here.
+async fn options() -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    headers.insert(ALLOW, HeaderValue::from_static(METHODS));
+    headers.insert("access-control-allow-methods", HeaderValue::from_static(METHODS));
+    headers.insert("access-control-allow-headers", HeaderValue::from_static(SENT));
+    headers.insert("access-control-max-age", HeaderValue::from_static("86400"));
+    response
+}
+
+/// The type, and the place after what is answered.
+fn describe(headers: &mut HeaderMap, head: &Head, next: Offset) {
+    insert(headers, CONTENT_TYPE, &head.content_type);
+    insert(headers, STREAM_NEXT_OFFSET, &next.to_string());
+}
+
+/// Our own values are fine headers; a stream's type was read from one.
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn number(value: u64) -> HeaderValue {
+    HeaderValue::from(value)
+}
+
+/// What is told of a refusal.
+fn refused(refusal: Refusal) -> Refused {
+    let message = refusal.to_string();
+    let failure = match &refusal {
+        Refusal::Stream(StreamError::Full) => Failure::StreamFull,
+        Refusal::Stream(StreamError::Future) => Failure::invalid("offset", message),
+        Refusal::Stream(error) => resume::failure(error.clone()),
+        Refusal::Deleted => Failure::Gone { message },
+        Refusal::NoSource => Failure::NotFound { message },
+        Refusal::StaleEpoch { .. } => Failure::Forbidden { message },
+        Refusal::NotJson(_) | Refusal::EmptyArray | Refusal::EmptyBody => Failure::invalid("body", message),
+        Refusal::EpochNotFromStart => Failure::invalid("producer-seq", message),
+        Refusal::ForkOffset => Failure::invalid("stream-fork-offset", message),
+        Refusal::ForkSubOffset => Failure::invalid("stream-fork-sub-offset", message),
+        _ => Failure::Conflict { message },
+    };
+    let refused = Refused::from(failure);
+    match refusal {
+        Refusal::Closed { tail } => {
+            let tail = HeaderValue::from_str(&tail.to_string()).unwrap_or(HeaderValue::from_static(""));
+            refused.with(STREAM_CLOSED, TRUE).with(STREAM_NEXT_OFFSET, tail)
+        }
+        Refusal::StaleEpoch { current } => refused.with(PRODUCER_EPOCH, number(current)),
+        Refusal::Gap { expected, received } => {
+            refused.with(PRODUCER_EXPECTED_SEQ, number(expected)).with(PRODUCER_RECEIVED_SEQ, number(received))
+        }
+        _ => refused,
+    }
+}

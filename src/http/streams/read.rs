@@ -1,0 +1,301 @@
+//! `GET`: what a stream holds, page by page, with or without waiting for more, or live.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::{
+    NO_STORE, STREAM_CLOSED, STREAM_CURSOR, STREAM_UP_TO_DATE, TRUE, describe, insert, number, page, refused, stream_id,
+};
+use crate::failure::Failure;
+use crate::http::asked::{Asked, wants_events};
+use crate::http::error::Refused;
+use crate::http::{Shared, caller, resume};
+use crate::id::random_bits;
+use crate::stream::{Batch, Form, Head, Offset, Owner, StreamId};
+use crate::transport::log::{Cursor, LogBody, Telling};
+use crate::transport::sse;
+
+/// About how much one page holds. It ends behind an append, however large that was.
+const PAGE: usize = 1024 * 1024;
+/// When a live reader is told to come again, so that caches can let many share one.
+const LIVE_FOR: Duration = Duration::from_secs(60);
+
+const SSE_DATA_ENCODING: HeaderName = HeaderName::from_static("stream-sse-data-encoding");
+
+/// Where to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Start,
+    Tail,
+    At(Offset),
+}
+
+impl Place {
+    fn read(text: &str) -> Result<Self, Failure> {
+        match text {
+            "-1" => Ok(Place::Start),
+            "now" => Ok(Place::Tail),
+            offset => match offset.parse() {
+                Ok(offset) => Ok(Place::At(offset)),
+                Err(_) => {
+                    let message = "`offset` should be `-1`, `now`, or an offset that this stream has given out";
+                    Err(Failure::invalid("offset", message))
+                }
+            },
+        }
+    }
+
+    fn of(self, head: &Head) -> Offset {
+        match self {
+            Place::Start => head.at(0),
+            Place::Tail => head.tail(),
+            Place::At(offset) => offset,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Live {
+    LongPoll,
+    Sse,
+}
+
+/// What a read says of itself.
+#[derive(Debug)]
+struct Query {
+    place: Option<Place>,
+    live: Option<Live>,
+    cursor: Option<u64>,
+}
+
+impl Query {
+    fn read(asked: &mut Asked, id: &StreamId, query: Option<&str>) -> Result<Self, Failure> {
+        let place = asked.take("offset").map(|text| Place::read(&text)).transpose()?;
+        if asked.take("offset").is_some() {
+            return Err(Failure::invalid("offset", "`offset` is given twice"));
+        }
+        let live = match asked.take("live").as_deref() {
+            None => None,
+            Some("long-poll") => Some(Live::LongPoll),
+            Some("sse") => Some(Live::Sse),
+            Some(_) => return Err(Failure::invalid("live", "`live` should be `long-poll` or `sse`")),
+        };
+        // What is no number was never a cursor of ours.
+        let cursor = asked.take("cursor").filter(|text| text.len() <= 15).and_then(|text| text.parse().ok());
+        let last = resume::last_event_id(&asked.headers, query);
+        let place = match last {
+            Some(last) => Some(Place::At(last_offset(&last, id)?)),
+            None => place,
+        };
+        if live.is_some() && place.is_none() {
+            return Err(Failure::invalid("offset", "a live read says where it begins: `offset` is missing"));
+        }
+        Ok(Self { place, live, cursor })
+    }
+}
+
+/// The place after the last event that a client has: as the event says it, with or without the stream's id.
+fn last_offset(last: &str, id: &StreamId) -> Result<Offset, Failure> {
+    let offset = match StreamId::of_event(last) {
+        Some((of, offset)) => (of == *id).then_some(offset),
+        None => last.parse().ok(),
+    };
+    offset.ok_or_else(|| Failure::invalid("last-event-id", "`last-event-id` is no id of an event of this stream"))
+}
+
+/// `GET`: one page; or, with `live`, what comes.
+pub(super) async fn get(
+    State(shared): State<Arc<Shared>>,
+    path: Result<Path<String>, PathRejection>,
+    mut asked: Asked,
+    request: Request,
+) -> Result<Response, Refused> {
+    let id = stream_id(path)?;
+    let owner = caller::owner(&asked.headers);
+    let head = shared.streams.status(&id, owner.as_ref()).await.map_err(refused)?;
+    let events = wants_events(&asked.headers);
+    if events && head.dialect.is_some() && !asked.pairs.iter().any(|(name, _)| name == "live") {
+        // A generation's frames, as they were said.
+        return resume::get(State(shared), Path(id.to_string()), asked, request).await;
+    }
+    let query = Query::read(&mut asked, &id, request.uri().query())?;
+    let read = Read { shared: &shared, id: &id, owner: owner.as_ref(), asked: &asked, head };
+    match (query.live, events) {
+        (None, false) => read.page(query.place.unwrap_or(Place::Start)).await,
+        (None, true) => read.feed(query.place.unwrap_or(Place::Start)).await,
+        (Some(Live::LongPoll), _) => read.long_poll(&query).await,
+        (Some(Live::Sse), _) => read.sse(&query).await,
+    }
+}
+
+/// One read.
+struct Read<'a> {
+    shared: &'a Shared,
+    id: &'a StreamId,
+    owner: Option<&'a Owner>,
+    asked: &'a Asked,
+    head: Head,
+}
+
+impl Read<'_> {
+    async fn batch(&self, from: Offset, most: usize) -> Result<Batch, Refused> {
+        let batch = self.shared.streams.read(self.id, self.owner, from, most).await;
+        batch.map_err(|error| refused(error.into()))
+    }
+
+    /// What there is.
+    async fn page(&self, place: Place) -> Result<Response, Refused> {
+        let from = place.of(&self.head);
+        if place == Place::Tail {
+            // It is a read, though of nothing: an idle lifetime begins anew.
+            let Batch { head, .. } = self.batch(from, 0).await?;
+            let batch = Batch { runs: Vec::new(), next: head.tail(), head };
+            let mut response = self.answer(StatusCode::OK, batch);
+            response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+            return Ok(response);
+        }
+        let batch = self.batch(from, PAGE).await?;
+        let end = if batch.is_end() { ":c" } else { "" };
+        let tag = format!("\"{}:{:x}:{:x}:{:x}{end}\"", self.id, batch.head.made, from.position, batch.next.position);
+        let caching = caching(&batch);
+        let mut response = if is_known(&self.asked.headers, &tag) {
+            StatusCode::NOT_MODIFIED.into_response()
+        } else {
+            self.answer(StatusCode::OK, batch)
+        };
+        insert(response.headers_mut(), ETAG, &tag);
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(caching));
+        Ok(response)
+    }
+
+    /// What there is, or what comes within a while.
+    async fn long_poll(&self, query: &Query) -> Result<Response, Refused> {
+        let from = query.place.unwrap_or(Place::Start).of(&self.head);
+        let mut batch = self.batch(from, PAGE).await?;
+        if batch.runs.is_empty() && !batch.is_end() {
+            let attached = self.shared.streams.attach(self.id, self.owner, Some(from)).await;
+            let mut reader = attached.map_err(|error| refused(error.into()))?;
+            tokio::select! {
+                _next = std::future::poll_fn(|cx| reader.poll_next(cx)) => {}
+                () = tokio::time::sleep(self.shared.streaming.long_poll) => {}
+                () = self.shared.draining.begun() => {}
+            }
+            drop(reader);
+            batch = self.batch(from, PAGE).await?;
+        }
+        let is_end = batch.is_end();
+        let status = if batch.runs.is_empty() { StatusCode::NO_CONTENT } else { StatusCode::OK };
+        let mut response = self.answer(status, batch);
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, NO_STORE);
+        if !is_end {
+            headers.insert(STREAM_CURSOR, number(cursor(query.cursor).next()));
+        }
+        Ok(response)
+    }
+
+    /// What there is and what comes, as Durable Streams tells it.
+    async fn sse(&self, query: &Query) -> Result<Response, Refused> {
+        let form = Form::of(&self.head.content_type);
+        let telling = Telling::Durable { form, cursor: cursor(query.cursor) };
+        let from = query.place.unwrap_or(Place::Start).of(&self.head);
+        let mut response = self.live(from, telling, Some(LIVE_FOR)).await?;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        if form == Form::Binary {
+            headers.insert(SSE_DATA_ENCODING, HeaderValue::from_static("base64"));
+        }
+        Ok(response)
+    }
+
+    /// What there is and what comes, as messages that a browser's `onmessage` reads.
+    async fn feed(&self, place: Place) -> Result<Response, Refused> {
+        let form = Form::of(&self.head.content_type);
+        if form == Form::Binary {
+            let message = format!(
+                "a feed has text or JSON, and this stream holds `{}`; `live=sse` gives it in base64",
+                self.head.content_type
+            );
+            return Err(Failure::NotAcceptable { message }.into());
+        }
+        let from = place.of(&self.head);
+        if self.head.end.is_some() && from == self.head.tail() {
+            // How an EventSource is told not to come again.
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
+        self.live(from, Telling::Feed { id: self.id.clone(), form }, None).await
+    }
+
+    async fn live(&self, from: Offset, telling: Telling, most: Option<Duration>) -> Result<Response, Refused> {
+        let attached = self.shared.streams.attach(self.id, self.owner, Some(from)).await;
+        let reader = attached.map_err(|error| refused(error.into()))?;
+        let draining = self.shared.draining.begun();
+        let until = async move {
+            match most {
+                Some(most) => drop(tokio::time::timeout(most, draining).await),
+                None => draining.await,
+            }
+        };
+        let heartbeat = self.asked.manner.heartbeat(self.shared.heartbeat);
+        let mut response = Response::new(Body::new(LogBody::new(reader, from, telling, until, heartbeat)));
+        sse::head(response.headers_mut());
+        Ok(response)
+    }
+
+    fn answer(&self, status: StatusCode, batch: Batch) -> Response {
+        let (up_to_date, is_end) = (batch.is_up_to_date(), batch.is_end());
+        let Batch { runs, head, next } = batch;
+        let mut response = if status == StatusCode::NO_CONTENT {
+            StatusCode::NO_CONTENT.into_response()
+        } else {
+            Response::new(page::body(Form::of(&head.content_type), runs))
+        };
+        let headers = response.headers_mut();
+        describe(headers, &head, next);
+        if up_to_date {
+            headers.insert(STREAM_UP_TO_DATE, TRUE);
+        }
+        if is_end {
+            headers.insert(STREAM_CLOSED, TRUE);
+        }
+        response
+    }
+}
+
+/// What caches may do with a page. Its start and end are fixed unless it reaches the end of a stream that goes on.
+fn caching(batch: &Batch) -> &'static str {
+    match (batch.is_up_to_date() && !batch.is_end(), &batch.head.owner) {
+        (true, _) => "no-cache",
+        (false, Some(_)) => "private, max-age=60, stale-while-revalidate=300",
+        (false, None) => "public, max-age=60, stale-while-revalidate=300",
+    }
+}
+
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let is_it = |known: &str| matches!(known.trim().trim_start_matches("W/"), known if known == tag || known == "*");
+    let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(is_it)
+}
+
+/// The cursor that follows a client's: at or past ours, it is one strictly above its own, by chance, so that clients which
+/// were given the same one part.
+fn cursor(clients: Option<u64>) -> Cursor {
+    let least = clients.filter(|theirs| *theirs >= interval()).map_or(0, |theirs| {
+        let [chance, ..] = random_bits();
+        theirs + 1 + u64::from(chance) % 180
+    });
+    Cursor { least, now: interval }
+}
+
+/// The number of now: intervals of 20 seconds since 2024-10-09.
+fn interval() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    since.saturating_sub(1_728_432_000) / 20
+}

@@ -1,0 +1,119 @@
+//! `GET /v1/ws`: many generations over one WebSocket. Here is the handshake; what is said is in `message`, who runs in
+//! `running`, and the one task that all of a socket is driven by in `session`.
+//!
+//! Web pages of any origin may open a socket, and a browser sends our cookies and whatever else it knows of us along: so
+//! the `Origin` is looked at before anything is opened.
+
+mod message;
+mod running;
+mod session;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{
+    CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use axum::response::Response;
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::error::Refused;
+use super::{Shared, asked};
+use crate::config::Cors;
+use crate::failure::Failure;
+use crate::transport::websocket::Socket;
+use session::Session;
+
+const ROUTE: &str = "/v1/ws";
+/// The only subprotocol. Clients need not name it; browsers that name others are told so by its absence.
+const PROTOCOL: &str = "tokenrill.v1";
+
+/// Opens a socket.
+pub(super) async fn open(State(shared): State<Arc<Shared>>, mut request: Request) -> Result<Response, Refused> {
+    origin(request.headers(), &shared.origins)?;
+    let accept = handshake(&request)?;
+    if shared.draining.is_begun() {
+        return Err(Failure::Draining.into());
+    }
+    let upgrade = hyper::upgrade::on(&mut request);
+    let (mut parts, _body) = request.into_parts();
+    let asked = asked::of_parts(&mut parts)?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    if names(&asked.headers, &SEC_WEBSOCKET_PROTOCOL, PROTOCOL) {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
+    }
+    let tasks = shared.tasks.clone();
+    tasks.spawn(async move {
+        // A connection that ends before its 101 is written has no socket.
+        let Ok(upgraded) = upgrade.await else { return };
+        let kept = shared.websocket;
+        let socket = Socket::new(TokioIo::new(upgraded), kept.max_message, kept.ping).await;
+        Session::new(shared, socket, asked.headers, asked.left).run().await;
+    });
+    Ok(response)
+}
+
+/// What accepts a handshake.
+fn handshake(request: &Request) -> Result<HeaderValue, Refused> {
+    let required = |message: &str| {
+        Err(Refused::from(Failure::UpgradeRequired { message: message.to_owned() })
+            .with(UPGRADE, HeaderValue::from_static("websocket"))
+            .with(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")))
+    };
+    let headers = request.headers();
+    if request.method() != Method::GET
+        || request.version() != Version::HTTP_11
+        || !names(headers, &CONNECTION, "upgrade")
+        || !names(headers, &UPGRADE, "websocket")
+        || request.extensions().get::<hyper::upgrade::OnUpgrade>().is_none()
+    {
+        return required("this is a WebSocket: open it with a WebSocket client, over HTTP/1.1");
+    }
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return required("the WebSocket's version should be 13");
+    }
+    let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
+    let accept = key.and_then(|key| HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok());
+    let wrong = || Failure::invalid("sec-websocket-key", "`sec-websocket-key` should be 16 bytes in base64");
+    accept.ok_or_else(|| wrong().into())
+}
+
+/// Whether a header's list of words has that one.
+fn names(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(word))
+}
+
+/// Who is no browser names no origin; a page of ours names the host that it came from, which is the one it asks.
+fn origin(headers: &HeaderMap, allowed: &Cors) -> Result<(), Failure> {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    let Some(origin) = origins.next() else { return Ok(()) };
+    let fine = origins.next().is_none()
+        && match allowed {
+            Cors::Any => true,
+            Cors::These(origins) if origins.contains(origin) => true,
+            Cors::These(_) | Cors::None => is_own(origin, headers.get(HOST)),
+        };
+    if fine {
+        return Ok(());
+    }
+    let message = "web pages of this origin may not open a socket here; cors.origins lists those that may".to_owned();
+    Err(Failure::Forbidden { message })
+}
+
+fn is_own(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
+    let (Ok(origin), Some(Ok(host))) = (origin.to_str(), host.map(HeaderValue::to_str)) else { return false };
+    origin.split_once("://").is_some_and(|(_, of)| !of.is_empty() && of.eq_ignore_ascii_case(host))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+//! One of those that run on a socket: from the message that began it to its last.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, HeaderValue, Method, Request};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use percent_encoding::percent_decode_str;
+
+use super::message::{self, Message, Told, needed};
+use crate::dialect::{DIALECTS, Dialect, plain};
+use crate::failure::Failure;
+use crate::generation::Left;
+use crate::http::asked::{self, Asked};
+use crate::http::begin::{Order, Source, begin};
+use crate::http::error::Refused;
+use crate::http::{Shared, api, caller, linger, plain as stream, prompts, resume};
+use crate::id::RequestId;
+use crate::sse;
+use crate::stream::{End, Offset, StreamId};
+use crate::transport::frames::Frames;
+
+/// What every one on a socket is begun with.
+pub(super) struct Host<'a> {
+    pub(super) shared: &'a Arc<Shared>,
+    /// Of the handshake: whose socket it is.
+    pub(super) headers: &'a HeaderMap,
+    pub(super) left: &'a Left,
+}
+
+type Beginning = Pin<Box<dyn Future<Output = Result<Source, Refused>> + Send>>;
+
+enum Phase {
+    Beginning(Beginning),
+    Open(Source),
+}
+
+/// A generation, or a reader of a stream.
+pub(super) struct Running {
+    pub(super) id: String,
+    request_id: RequestId,
+    left: Left,
+    headers: HeaderMap,
+    /// In which it is refused.
+    dialect: &'static Dialect,
+    phase: Phase,
+    /// Frames that came and are not told yet.
+    rest: Bytes,
+    /// What ends its stream.
+    cancelling: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    cancelled: bool,
+}
+
+/// What one of them says next.
+pub(super) enum Says {
+    /// That, and more later.
+    More(String),
+    /// That, and then it is over.
+    Last(String),
+}
+
+impl Running {
+    /// Asks for an answer.
+    pub(super) fn start(id: String, message: Message<'_>, host: &Host<'_>) -> Result<Self, Failure> {
+        let path: PathAndQuery = needed("path", message.path)?.parse().map_err(|_| {
+            Failure::invalid("path", "`path` should be that of an endpoint, such as \"/stream\" or \"/prompts/NAME\"")
+        })?;
+        let body = Bytes::from(needed("body", message.body)?.get().to_owned());
+        if body.len() > host.shared.max_body {
+            return Err(Failure::BodyTooLarge { limit: host.shared.max_body });
+        }
+        let linger = message.linger.as_ref().map(linger::of_json).transpose()?;
+        let key = message.idempotency_key.map(|key| {
+            let value = HeaderValue::try_from(key);
+            value.map_err(|_| Failure::invalid("idempotency_key", "`idempotency_key` should fit into a header"))
+        });
+        let mut asked = asked(Some(path.clone()), host)?;
+        if let Some(key) = key.transpose()? {
+            asked.headers.insert("idempotency-key", key);
+        }
+        let shared = host.shared.clone();
+        let dialect = Dialect::at(path.path());
+        Ok(Self::new(id, dialect, asked, |mut asked| async move {
+            let order = order(&shared, path.path(), body, &mut asked).await?;
+            if !order.request.stream {
+                let message = "every answer is a stream here: say `\"stream\": true`";
+                return Err(Failure::invalid("stream", message).into());
+            }
+            asked.linger = linger.or(asked.linger);
+            begin(&shared, order, &asked).await
+        }))
+    }
+
+    /// Reads a stream, from its start or from after an event.
+    pub(super) fn attach(id: String, message: Message<'_>, host: &Host<'_>) -> Result<Self, Failure> {
+        let stream = resume::stream_id(&needed("stream", message.stream)?)?;
+        let after = message.after.map(|after| place(&stream, &after)).transpose()?;
+        let shared = host.shared.clone();
+        Ok(Self::new(id, &plain::DIALECT, asked(None, host)?, move |asked| async move {
+            let owner = caller::owner(&asked.headers);
+            let head = shared.streams.head(&stream, owner.as_ref()).await.map_err(resume::failure)?;
+            Ok(resume::attach(&shared, &stream, &head, after, &asked).await?)
+        }))
+    }
+
+    fn new<F>(id: String, dialect: &'static Dialect, asked: Asked, begin: impl FnOnce(Asked) -> F) -> Self
+    where
+        F: Future<Output = Result<Source, Refused>> + Send + 'static,
+    {
+        let (request_id, left, headers) = (asked.id.clone(), asked.left.clone(), asked.headers.clone());
+        // A panic ends what it happened in, and no other on the socket.
+        let beginning = AssertUnwindSafe(begin(asked)).catch_unwind();
+        let beginning =
+            Box::pin(beginning.map(|begun| begun.unwrap_or_else(|_| Err(Failure::Internal("a panic".into()).into()))));
+        let phase = Phase::Beginning(beginning);
+        Self { id, request_id, left, headers, dialect, phase, rest: Bytes::new(), cancelling: None, cancelled: false }
+    }
+
+    /// What it says next.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Says> {
+        loop {
+            if let Some(cancelling) = &mut self.cancelling
+                && cancelling.as_mut().poll(cx).is_ready()
+            {
+                self.cancelling = None;
+            }
+            match &mut self.phase {
+                Phase::Beginning(beginning) => match ready!(beginning.as_mut().poll(cx)) {
+                    Ok(source) => {
+                        let stream = source.stream.as_ref().map(StreamId::as_str);
+                        let request_id = self.request_id.as_str();
+                        let told = Told::Started { id: &self.id, stream, dialect: source.dialect.name, request_id };
+                        let told = told.write();
+                        self.phase = Phase::Open(source);
+                        return Poll::Ready(Says::More(told));
+                    }
+                    Err(refused) => return Poll::Ready(Says::Last(self.refused(refused))),
+                },
+                Phase::Open(source) => {
+                    let numbered = source.stream.is_some();
+                    if let Some(told) = next(&self.id, &mut self.rest, numbered) {
+                        return Poll::Ready(Says::More(told));
+                    }
+                    match ready!(source.frames.poll(cx)) {
+                        Some(frames) => self.rest = frames,
+                        None => {
+                            let end = if self.cancelled { End::Cancelled } else { source.frames.end() };
+                            return Poll::Ready(Says::Last(Told::End { id: &self.id, status: end.as_str() }.write()));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends it, at its client's word. What is still to be said comes with the next poll; the last word, if there is none.
+    pub(super) fn cancel(&mut self, shared: &Arc<Shared>) -> Option<String> {
+        self.left.cancelled();
+        let source = match &mut self.phase {
+            Phase::Beginning(_) => return Some(Told::End { id: &self.id, status: End::Cancelled.as_str() }.write()),
+            Phase::Open(source) => source,
+        };
+        match (&mut source.frames, &source.stream) {
+            (Frames::Generation(generation), _) => {
+                // What it had said before and is not told yet stays before its last frame.
+                if !generation.is_ended() {
+                    let last = generation.stop(Failure::Cancelled);
+                    self.rest = [&self.rest[..], &last[..]].concat().into();
+                    self.cancelled = true;
+                }
+            }
+            (Frames::Stream(_), Some(id)) => {
+                let (shared, id, owner) = (shared.clone(), id.clone(), caller::owner(&self.headers));
+                self.cancelling = Some(Box::pin(async move {
+                    // A stream that can't be found is gone, which its reader says.
+                    let _ = shared.streams.cancel(&id, owner.as_ref()).await;
+                }));
+            }
+            (Frames::Stream(_), None) => {}
+        }
+        None
+    }
+
+    fn refused(&self, refused: Refused) -> String {
+        message::refused(Some(&self.id), refused, self.dialect, &self.request_id)
+    }
+}
+
+/// The next frame that says something, as a message. What others see of a stream's ids is only ours to give out.
+fn next(id: &str, rest: &mut Bytes, numbered: bool) -> Option<String> {
+    while !rest.is_empty() {
+        let frame = sse::frames(rest).next()?;
+        let (end, data) = (frame.range.end, frame.data.as_deref().map(String::from_utf8_lossy));
+        let told = data.map(|data| {
+            let event_id = frame.id.filter(|_| numbered).and_then(|id| std::str::from_utf8(id).ok());
+            let event = frame.event.and_then(|event| std::str::from_utf8(event).ok());
+            Told::Event { id, event_id, event, data: &data }.write()
+        });
+        let _told = rest.split_to(end);
+        if told.is_some() {
+            return told;
+        }
+    }
+    None
+}
+
+/// What would be known of a request besides its body, had it come by itself.
+fn asked(path: Option<PathAndQuery>, host: &Host<'_>) -> Result<Asked, Failure> {
+    let mut request = Request::new(());
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = path.map(Into::into).unwrap_or_default();
+    request.headers_mut().clone_from(host.headers);
+    let (mut parts, ()) = request.into_parts();
+    parts.extensions.insert(host.left.of_message());
+    let mut asked = asked::of_parts(&mut parts).map_err(Refused::into_failure)?;
+    asked.via = Some(super::ROUTE);
+    // What keeps a silent connection open here is a ping of the socket's own.
+    asked.manner.comments = false;
+    Ok(asked)
+}
+
+/// Reads a request as its endpoint does.
+async fn order(shared: &Arc<Shared>, path: &str, body: Bytes, asked: &mut Asked) -> Result<Order, Failure> {
+    if path == stream::ROUTE {
+        return stream::read(body, asked);
+    }
+    if let Some(name) = path.strip_prefix("/prompts/") {
+        let name = percent_decode_str(name).decode_utf8_lossy();
+        let model = asked.take("model");
+        asked.no_more_pairs()?;
+        return prompts::read(shared, &name, &body, model, asked).await;
+    }
+    let endpoints =
+        DIALECTS.iter().flat_map(|dialect| dialect.client.endpoints().iter().map(move |at| (*dialect, *at)));
+    let found = endpoints.into_iter().find(|(_, endpoint)| match endpoint.split_once('{') {
+        Some((prefix, _)) => path.starts_with(prefix),
+        None => path == *endpoint,
+    });
+    let Some((dialect, route)) = found else {
+        let path: String = path.chars().take(80).collect();
+        return Err(Failure::NotFound { message: format!("nothing that could be started is at {path}") });
+    };
+    api::read(dialect, route, path, body, asked)
+}
+
+/// A place in a stream: an event id, or only its offset.
+fn place(stream: &StreamId, after: &str) -> Result<Offset, Failure> {
+    if let Ok(offset) = after.parse() {
+        return Ok(offset);
+    }
+    match StreamId::of_event(after) {
+        Some((of, offset)) if of == *stream => Ok(offset),
+        _ => Err(Failure::invalid("after", format!("`after` should be the id of an event of `{stream}`"))),
+    }
+}

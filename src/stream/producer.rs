@@ -1,0 +1,133 @@
+//! Who has appended how far: what makes a repeated append harmless and an outdated writer powerless.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Refusal;
+
+/// How many producers a stream remembers. Above, the one that has been silent the longest is forgotten: it is new again.
+const MOST: usize = 256;
+
+/// What a producer says with an append: who it is, since which restart, and the how manieth it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The producer.
+    pub id: Arc<str>,
+    /// Raised at each restart.
+    pub epoch: u64,
+    /// Counts its appends from 0 on, anew in each epoch.
+    pub seq: u64,
+}
+
+/// What is known of a stream's writers. A fork begins without.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Writers {
+    /// The highest `Stream-Seq`, one for the whole stream.
+    pub seq: Option<String>,
+    /// The last accepted claim of each, the longest silent first. Shared, as heads are copied for every read.
+    pub producers: Arc<Vec<Claim>>,
+    /// The claim that came with the close.
+    pub closed_by: Option<Claim>,
+}
+
+/// What becomes of an append by its claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the next one.
+    Next,
+    /// It was accepted before; `last` is the highest that was.
+    Repeated {
+        /// Of this epoch.
+        last: u64,
+    },
+}
+
+impl Writers {
+    /// Whether an append with that claim is new.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::StaleEpoch`], [`Refusal::EpochNotFromStart`], [`Refusal::Gap`].
+    pub fn judge(&self, claim: &Claim) -> Result<Verdict, Refusal> {
+        let Some(known) = self.producers.iter().find(|known| known.id == claim.id) else {
+            return match claim.seq {
+                0 => Ok(Verdict::Next),
+                received => Err(Refusal::Gap { expected: 0, received }),
+            };
+        };
+        if claim.epoch < known.epoch {
+            return Err(Refusal::StaleEpoch { current: known.epoch });
+        }
+        if claim.epoch > known.epoch {
+            return if claim.seq == 0 { Ok(Verdict::Next) } else { Err(Refusal::EpochNotFromStart) };
+        }
+        if claim.seq <= known.seq {
+            return Ok(Verdict::Repeated { last: known.seq });
+        }
+        let expected = known.seq + 1;
+        if claim.seq > expected { Err(Refusal::Gap { expected, received: claim.seq }) } else { Ok(Verdict::Next) }
+    }
+
+    /// Remembers an accepted claim.
+    pub fn accept(&mut self, claim: &Claim) {
+        let producers = Arc::make_mut(&mut self.producers);
+        producers.retain(|known| known.id != claim.id);
+        if producers.len() >= MOST {
+            producers.remove(0);
+        }
+        producers.push(claim.clone());
+    }
+
+    /// What it costs to keep, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        let claims: usize = self.producers.iter().map(|claim| claim.id.len() + size_of::<Claim>() + 16).sum();
+        claims + self.seq.as_ref().map_or(0, String::len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(id: &str, epoch: u64, seq: u64) -> Claim {
+        Claim { id: id.into(), epoch, seq }
+    }
+
+    fn after(claims: &[Claim]) -> Writers {
+        let mut writers = Writers::default();
+        for claim in claims {
+            assert_eq!(writers.judge(claim), Ok(Verdict::Next), "{claim:?}");
+            writers.accept(claim);
+        }
+        writers
+    }
+
+    #[test]
+    fn appends_count_up_from_nought_and_repeats_are_known() {
+        let writers = after(&[claim("a", 0, 0), claim("a", 0, 1), claim("b", 7, 0)]);
+        assert_eq!(writers.judge(&claim("a", 0, 2)), Ok(Verdict::Next));
+        assert_eq!(writers.judge(&claim("a", 0, 0)), Ok(Verdict::Repeated { last: 1 }));
+        assert_eq!(writers.judge(&claim("a", 0, 3)), Err(Refusal::Gap { expected: 2, received: 3 }));
+        assert_eq!(writers.judge(&claim("c", 0, 1)), Err(Refusal::Gap { expected: 0, received: 1 }));
+    }
+
+    #[test]
+    fn a_restart_takes_over_and_its_predecessor_is_refused() {
+        let writers = after(&[claim("a", 0, 0), claim("a", 3, 0)]);
+        assert_eq!(writers.judge(&claim("a", 0, 1)), Err(Refusal::StaleEpoch { current: 3 }));
+        assert_eq!(writers.judge(&claim("a", 4, 1)), Err(Refusal::EpochNotFromStart));
+    }
+
+    #[test]
+    fn the_longest_silent_producer_is_forgotten_first() {
+        let mut claims: Vec<Claim> = (0..MOST).map(|n| claim(&n.to_string(), 0, 0)).collect();
+        claims.push(claim("0", 0, 1));
+        claims.push(claim("new", 0, 0));
+        let writers = after(&claims);
+        assert_eq!(writers.producers.len(), MOST);
+        assert_eq!(writers.judge(&claim("0", 0, 2)), Ok(Verdict::Next));
+        assert_eq!(writers.judge(&claim("1", 0, 1)), Err(Refusal::Gap { expected: 0, received: 1 }));
+    }
+}

@@ -1,0 +1,94 @@
+//! Where frames come from, whatever carries them: a generation that one client alone reads, or a stream that one writes.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::dialect::{Answering, Dialect};
+use crate::failure::Failure;
+use crate::generation::Generation;
+use crate::id::RequestId;
+use crate::sse;
+use crate::stream::{End, Next, Reader};
+
+/// Where frames come from.
+#[derive(Debug)]
+pub enum Frames {
+    /// A generation that this client alone reads.
+    Generation(Box<Generation>),
+    /// A stream of frames.
+    Stream(Following),
+}
+
+/// A reader of a stream of frames.
+#[derive(Debug)]
+pub struct Following {
+    reader: Reader,
+    /// In which this client is told that its reader can't go on.
+    dialect: &'static Dialect,
+    request_id: RequestId,
+    ended: Option<End>,
+}
+
+impl Following {
+    /// Follows that reader of a stream in that dialect.
+    #[must_use]
+    pub fn new(reader: Reader, dialect: &'static Dialect, request_id: RequestId) -> Self {
+        Self { reader, dialect, request_id, ended: None }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.ended.is_some() {
+            return Poll::Ready(None);
+        }
+        let (failure, end) = match ready!(self.reader.poll_next(cx)) {
+            Next::Run(run, _) => return Poll::Ready(Some(run.into_bytes())),
+            Next::End(End::Lost) => (Failure::WriterLost, End::Lost),
+            Next::End(end) => {
+                self.ended = Some(end);
+                return Poll::Ready(None);
+            }
+            Next::Gone => (Failure::FellBehind, End::Failed),
+        };
+        self.ended = Some(end);
+        Poll::Ready(Some(self.told(&failure)))
+    }
+
+    /// A last frame. It is no part of the stream and bears no id.
+    fn told(&self, failure: &Failure) -> Bytes {
+        tracing::info!(request_id = %self.request_id, stream = %self.reader.log().id(), ended = failure.code(), "reader");
+        let mut out = BytesMut::new();
+        let mut writer = self.dialect.client.writer(Answering::of_none());
+        writer.error(failure, self.request_id.as_str(), &mut |event, data| sse::write(&mut out, event, data));
+        out.freeze()
+    }
+}
+
+impl Frames {
+    /// The next run of whole frames; none after the last.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        match self {
+            Frames::Generation(generation) => generation.poll_frames(cx),
+            Frames::Stream(following) => following.poll(cx),
+        }
+    }
+
+    /// Whether the last frame has been given out.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        match self {
+            Frames::Generation(generation) => generation.is_ended(),
+            Frames::Stream(following) => following.ended.is_some(),
+        }
+    }
+
+    /// How it ended, once it has. That a generation was told to end only its client knows, who told it.
+    #[must_use]
+    pub fn end(&self) -> End {
+        match self {
+            Frames::Generation(generation) if generation.is_complete() => End::Completed,
+            Frames::Generation(_) => End::Failed,
+            Frames::Stream(following) => following.ended.unwrap_or(End::Lost),
+        }
+    }
+}

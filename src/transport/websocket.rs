@@ -1,0 +1,226 @@
+//! A WebSocket as messages of text, within bounds: what is not taken is not added to, what is not answered is not kept.
+//!
+//! [`Socket::poll_room`] stands before everything else. As long as the client has not taken what it was given, nothing more
+//! is read from it and nothing is written, so that neither its messages nor the pongs that its pings ask for pile up here,
+//! and what makes the messages waits, too. How long that may last is for the connection to say, whose writes are timed.
+//!
+//! Not here: the handshake, and what the messages say (`http::ws`).
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Sink, Stream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, Sleep};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes, error::ProtocolError};
+
+/// What is read at once. An idle socket keeps a buffer of it.
+const READ: usize = 4 * 1024;
+/// So much is gathered before it must be taken: with one message more, all that is ever held for a client.
+const WRITE: usize = 8 * 1024;
+/// So many pings may lie unanswered when the next is due.
+const UNANSWERED: u8 = 2;
+/// How long a client may take to hear why its socket is closed, and to close its own side.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How much of what it sends meanwhile is thrown away before it is cut off. Cut off at once, it would never hear why.
+const THROWN_AWAY: usize = 16 << 20;
+
+/// Why a socket is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// The client closed it, or is gone: there is nobody to tell.
+    Gone,
+    /// 1000: nothing ran and nothing was asked for.
+    Idle,
+    /// 1001: the server is shutting down.
+    Draining,
+    /// 1002: what came is no WebSocket.
+    Protocol,
+    /// 1003: binary messages mean nothing here.
+    Binary,
+    /// 1007: a text that is no UTF-8.
+    Encoding,
+    /// 1009: a message over the cap.
+    TooLarge,
+}
+
+impl Over {
+    fn frame(self) -> Option<CloseFrame> {
+        let (code, reason) = match self {
+            Over::Gone => return None,
+            Over::Idle => (CloseCode::Normal, "idle: nothing runs, and nothing was asked for (websocket.idle)"),
+            Over::Draining => (CloseCode::Away, "the server is shutting down"),
+            Over::Protocol => (CloseCode::Protocol, "not the WebSocket protocol"),
+            Over::Binary => (CloseCode::Unsupported, "messages are texts here"),
+            Over::Encoding => (CloseCode::Invalid, "a text that is not UTF-8"),
+            Over::TooLarge => (CloseCode::Size, "larger than a message may be (websocket.max_message)"),
+        };
+        Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) })
+    }
+}
+
+impl From<Error> for Over {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Capacity(_) => Over::TooLarge,
+            Error::Utf8(_) => Over::Encoding,
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing) => {
+                Over::Gone
+            }
+            Error::Protocol(_) => Over::Protocol,
+            _ => Over::Gone,
+        }
+    }
+}
+
+/// The server's end of a WebSocket.
+#[derive(Debug)]
+pub struct Socket<S> {
+    inner: WebSocketStream<S>,
+    /// Bytes that were sent since the client last took all.
+    queued: usize,
+    flushed: bool,
+    ping: Option<Ping>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    /// Of a connection on which the handshake is done. Its client's messages may have so many bytes, and it is asked for a
+    /// sign of life so often, if at all.
+    pub async fn new(io: S, max_message: usize, ping: Option<Duration>) -> Self {
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(max_message))
+            .max_frame_size(Some(max_message))
+            .read_buffer_size(READ)
+            .write_buffer_size(WRITE)
+            // Never reached: nothing is sent while WRITE is. A cap on this would be one on the longest event.
+            .max_write_buffer_size(usize::MAX);
+        let inner = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+        Self { inner, queued: 0, flushed: true, ping: ping.map(Ping::new) }
+    }
+
+    /// Ready once the client has taken all that it was given.
+    ///
+    /// # Errors
+    ///
+    /// When the client is gone.
+    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Over>> {
+        if !self.flushed {
+            std::task::ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
+            (self.flushed, self.queued) = (true, 0);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// What the client says; none if that was for the socket itself. To be asked only when there is room.
+    ///
+    /// # Errors
+    ///
+    /// When it says goodbye, or what can't be said here.
+    pub fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Utf8Bytes>, Over>> {
+        let heard = std::task::ready!(Pin::new(&mut self.inner).poll_next(cx));
+        if let Some(ping) = &mut self.ping {
+            ping.unanswered = 0;
+        }
+        Poll::Ready(match heard {
+            Some(Ok(Message::Text(text))) => Ok(Some(text)),
+            Some(Ok(Message::Binary(_))) => Err(Over::Binary),
+            // Its pong, or its goodbye, is written by the library; it is on its way once there is room again.
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
+                self.flushed = false;
+                Ok(None)
+            }
+            Some(Ok(Message::Close(_))) | None => Err(Over::Gone),
+            Some(Err(error)) => Err(error.into()),
+        })
+    }
+
+    /// Whether so much waits for the client that it should take that first.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.queued >= WRITE
+    }
+
+    /// Whether anything waits for the client.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.flushed
+    }
+
+    /// Says that; it is on its way once there is room again.
+    ///
+    /// # Errors
+    ///
+    /// When the client is gone.
+    pub fn say(&mut self, text: String) -> Result<(), Over> {
+        self.send(Message::Text(text.into()))
+    }
+
+    /// Asks the client for a sign of life when that is due.
+    ///
+    /// # Errors
+    ///
+    /// When it has not answered for too long.
+    pub fn watch(&mut self, cx: &mut Context<'_>) -> Result<(), Over> {
+        let Some(ping) = &mut self.ping else { return Ok(()) };
+        if ping.timer.as_mut().poll(cx).is_pending() {
+            return Ok(());
+        }
+        if ping.unanswered >= UNANSWERED {
+            return Err(Over::Gone);
+        }
+        ping.unanswered += 1;
+        let next = Instant::now() + ping.every;
+        ping.timer.as_mut().reset(next);
+        // Registers the new deadline; it can't be there yet.
+        let _ = ping.timer.as_mut().poll(cx);
+        self.send(Message::Ping(Bytes::new()))
+    }
+
+    fn send(&mut self, message: Message) -> Result<(), Over> {
+        self.queued += message.len();
+        self.flushed = false;
+        Ok(Pin::new(&mut self.inner).start_send(message)?)
+    }
+
+    /// Tells the client why, and closes.
+    pub async fn close(mut self, over: Over) {
+        let _late = tokio::time::timeout(LAST_WORDS, self.last_words(over)).await;
+    }
+
+    async fn last_words(&mut self, over: Over) -> Result<(), Error> {
+        if let Some(frame) = over.frame() {
+            Pin::new(&mut self.inner).start_send(Message::Close(Some(frame)))?;
+        }
+        std::future::poll_fn(|cx| Pin::new(&mut self.inner).poll_flush(cx)).await?;
+        let io = self.inner.get_mut();
+        io.shutdown().await?;
+        let mut thrown_away = 0;
+        let mut piece = [0; READ];
+        while thrown_away < THROWN_AWAY {
+            match io.read(&mut piece).await? {
+                0 => break,
+                read => thrown_away += read,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Signs of life.
+#[derive(Debug)]
+struct Ping {
+    every: Duration,
+    timer: Pin<Box<Sleep>>,
+    unanswered: u8,
+}
+
+impl Ping {
+    fn new(every: Duration) -> Self {
+        Self { every, timer: Box::pin(tokio::time::sleep(every)), unanswered: 0 }
+    }
+}
