@@ -79,6 +79,7 @@ fn host_and_port(node: &str, default: u16) -> Option<(String, u16)> {
         _ => (node, default),
     };
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let fine = !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':'));
+    let fine =
+        !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':'));
     fine.then(|| (bare.to_owned(), port))
 }

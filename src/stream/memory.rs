@@ -140,6 +140,11 @@ impl Memory {
         Log::new(id.clone(), head, None, limits, self.0.budget.clone())
     }
 
+    /// Lets go of a stream that another store has whole, and only there is to be found from now on. Who reads it here goes on.
+    pub(super) fn release(&self, id: &StreamId) {
+        self.lock().logs.remove(id);
+    }
+
     /// Forgets a stream.
     pub fn remove(&self, id: &StreamId) {
         self.lock().remove(id);

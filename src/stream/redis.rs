@@ -269,12 +269,7 @@ impl Redis {
         self.0.followed.count()
     }
 
-    async fn look(
-        &self,
-        id: &StreamId,
-        caller: Option<&Owner>,
-        looking: Looking,
-    ) -> Result<(Look, Head), StreamError> {
+    async fn look(&self, id: &StreamId, caller: Option<&Owner>, looking: Looking) -> Result<(Look, Head), StreamError> {
         let mut look = self.link().look(&self.keys(id), looking, CALL).await.map_err(error)?;
         let head = look.head.take().ok_or(StreamError::Away)?;
         match &head.owner {
@@ -300,7 +295,8 @@ impl Redis {
     }
 
     async fn turn(&self, id: &StreamId) -> Option<tokio::sync::SemaphorePermit<'_>> {
-        let number = id.as_str().bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
+        let number =
+            id.as_str().bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
         self.0.turns.get(number % TURNS)?.acquire().await.ok()
     }
 

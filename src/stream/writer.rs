@@ -73,11 +73,7 @@ impl Writer {
         if !state.writer.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             state.writer = Some(cx.waker().clone());
         }
-        Outlook {
-            cancelled: state.cancelled || state.gone,
-            unattended: state.unattended(),
-            room: !full(&state),
-        }
+        Outlook { cancelled: state.cancelled || state.gone, unattended: state.unattended(), room: !full(&state) }
     }
 
     /// Appends records, whether there is room or not.

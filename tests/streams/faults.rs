@@ -13,7 +13,10 @@ async fn a_redis_that_is_not_there_is_said_in_one_line_without_its_password() {
     let mut address = address(free_port());
     address.username = Some("someone".to_owned());
     let said = Streams::shared(OPTIONS, address.clone()).connect().await.unwrap_err().to_string();
-    assert!(said.starts_with(&format!("can't reach redis://127.0.0.1:{} (streams.store): ", address.nodes[0].1)), "{said}");
+    assert!(
+        said.starts_with(&format!("can't reach redis://127.0.0.1:{} (streams.store): ", address.nodes[0].1)),
+        "{said}"
+    );
     assert!(!said.contains('\n') && !said.contains("someone"), "{said}");
 }
 
@@ -131,7 +134,8 @@ async fn a_foreign_or_broken_entry_is_never_passed_on() {
         let mut reader = there.attach(&id, None, None).await.unwrap();
         assert_eq!(hear(&mut reader, 1).await.records, ["a"]);
         let nonce = redis.cli(&["HGET", &format!("test:{{{name}}}:head"), "nonce"]);
-        let fields: Vec<&str> = fields.iter().map(|&field| if field == "NONCE" { nonce.trim() } else { field }).collect();
+        let fields: Vec<&str> =
+            fields.iter().map(|&field| if field == "NONCE" { nonce.trim() } else { field }).collect();
         let fields: Vec<&str> = fields.into_iter().filter(|field| !field.contains('\0')).collect();
         let key = format!("test:{{{name}}}:log");
         let fields = if fields.len() % 2 == 1 { [&fields[..], &["x"]].concat() } else { fields };
@@ -151,9 +155,7 @@ async fn a_redis_without_memory_refuses_appends_and_serves_on() {
     let here = redis.streams().await;
     let id = StreamId::from_client("full").unwrap();
     here.create(&id, published(), Some(one("a"))).await.unwrap();
-    let append = async || {
-        here.update(&id, None, |_| Ok::<_, StreamError>((Some(one("b")), ()))).await
-    };
+    let append = async || here.update(&id, None, |_| Ok::<_, StreamError>((Some(one("b")), ()))).await;
     redis.cli(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_eq!(append().await, Err(StreamError::AllFull));
     redis.cli(&["CONFIG", "SET", "maxmemory", "0"]);

@@ -142,9 +142,9 @@ impl World {
         match &held.writer {
             Some(writer) => writer.append(run),
             None => {
-                let place = self.writes.update(id, None, |head: &mut Head| {
-                    Ok::<_, StreamError>((Some(run.clone()), head.next))
-                });
+                let place = self
+                    .writes
+                    .update(id, None, |head: &mut Head| Ok::<_, StreamError>((Some(run.clone()), head.next)));
                 assert_eq!(place.await.unwrap(), held.records.len() as u64);
             }
         }

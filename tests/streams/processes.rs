@@ -36,7 +36,8 @@ impl Server {
     fn ask(&self, method: &str, path: &str) -> BufReader<TcpStream> {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let head = format!("{method} {path} HTTP/1.1\r\nhost: a\r\naccept: text/event-stream\r\nconnection: close\r\n\r\n");
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nhost: a\r\naccept: text/event-stream\r\nconnection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).expect("it takes the request");
         BufReader::new(stream)
     }

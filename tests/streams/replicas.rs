@@ -5,9 +5,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use tokenrill::stream::{
-    End, Lifetime, Offset, Once, OnceKey, Owner, Run, StreamError, StreamId, Writer,
-};
+use tokenrill::stream::{End, Lifetime, Offset, Once, OnceKey, Owner, Run, StreamError, StreamId, Writer};
 
 use crate::support::*;
 

@@ -50,10 +50,14 @@ async fn a_cluster_of_three_serves_every_stream() {
     let nodes: Vec<Redis> = (0..3).map(|_| cluster_node()).collect();
     let ports: Vec<u16> = nodes.iter().map(|node| node.port).collect();
     let mut create = Command::new("redis-cli");
-    create.args(["--cluster", "create"]).args(ports.iter().map(|port| format!("127.0.0.1:{port}"))).arg("--cluster-yes");
+    create
+        .args(["--cluster", "create"])
+        .args(ports.iter().map(|port| format!("127.0.0.1:{port}")))
+        .arg("--cluster-yes");
     let created = create.output().expect("redis-cli runs");
     assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stdout));
-    until(async || nodes.iter().all(|node| node.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok")).then_some(())).await;
+    until(async || nodes.iter().all(|node| node.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok")).then_some(()))
+        .await;
     let address = several(Topology::Cluster, &ports);
     let (here, there) = (streams_at(address.clone()).await, streams_at(address).await);
     smoke(&here, &there).await;

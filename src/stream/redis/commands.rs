@@ -149,7 +149,13 @@ pub(super) struct Looking {
 
 impl Link {
     /// Runs a script; a server that doesn't know it is told it.
-    async fn run(&self, script: &Source, keys: &[&str], args: &[&[u8]], within: Duration) -> Result<Vec<Value>, Trouble> {
+    async fn run(
+        &self,
+        script: &Source,
+        keys: &[&str],
+        args: &[&[u8]],
+        within: Duration,
+    ) -> Result<Vec<Value>, Trouble> {
         let question = |name: &str, script: &str| {
             let mut question = redis::cmd(name);
             question.arg(script).arg(keys.len()).arg(keys).arg(args);
@@ -185,11 +191,10 @@ impl Link {
         let lease = if running { LEASE.as_millis() } else { 0 };
         let numbers = [u128::from(*version), millis, keep, u128::from(*first), *bytes as u128, lease];
         let [version, millis, keep, first, bytes, lease] = numbers.map(|number| number.to_string());
-        let mut args: Vec<&[u8]> = [
-            &version, *name, &json, *nonce, *writer, lifetime, &millis, &keep, &first, &bytes, &lease,
-        ]
-        .map(str::as_bytes)
-        .to_vec();
+        let mut args: Vec<&[u8]> =
+            [&version, *name, &json, *nonce, *writer, lifetime, &millis, &keep, &first, &bytes, &lease]
+                .map(str::as_bytes)
+                .to_vec();
         let texts: Vec<(String, String, Vec<u8>)> = records
             .iter()
             .map(|(first, run)| ((first + run.count()).to_string(), first.to_string(), entry::ends(run)))
@@ -276,7 +281,13 @@ impl Link {
     }
 
     /// Takes a name if nobody has it; else says what was put there.
-    pub(super) async fn take(&self, key: &str, what: &str, keep: Duration, within: Duration) -> Result<Option<String>, Trouble> {
+    pub(super) async fn take(
+        &self,
+        key: &str,
+        what: &str,
+        keep: Duration,
+        within: Duration,
+    ) -> Result<Option<String>, Trouble> {
         let mut set = redis::cmd("SET");
         // The answer is what was there before.
         set.arg(key).arg(what).arg("NX").arg("GET").arg("PX").arg(millis(keep));

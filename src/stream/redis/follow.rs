@@ -75,14 +75,8 @@ impl Redis {
         let copied = Copied { log, nonce: look.nonce.as_str().into() };
         logs.insert(id.clone(), copied.clone());
         drop(logs);
-        let follower = Follower {
-            redis: self.clone(),
-            keys: self.keys(id),
-            known: look.version,
-            head,
-            copied,
-            id: id.clone(),
-        };
+        let follower =
+            Follower { redis: self.clone(), keys: self.keys(id), known: look.version, head, copied, id: id.clone() };
         self.start(follower.run());
         Ok(reader)
     }
@@ -203,16 +197,8 @@ impl Follower {
     /// Ends a stream whose writer is lost, so that everyone sees the same end, the writer too should it come back.
     async fn bury(&self, nonce: &str, first: u64, bytes: usize, writer: &str) {
         let head = Head { end: Some(End::Lost), ..self.head.clone() };
-        let commit = Commit {
-            version: self.known,
-            name: &random_hex(),
-            nonce,
-            head: &head,
-            writer,
-            first,
-            bytes,
-            records: &[],
-        };
+        let commit =
+            Commit { version: self.known, name: &random_hex(), nonce, head: &head, writer, first, bytes, records: &[] };
         if self.redis.link().commit(&self.keys, &commit, WITHIN).await.is_ok() {
             tracing::warn!(stream = %self.id, "the writer of this stream is lost: it is ended");
         }

@@ -107,7 +107,12 @@ impl Link {
     }
 
     /// Asks; none if that is refused with this code.
-    pub(super) async fn ask_unless(&self, question: &Cmd, code: &str, within: Duration) -> Result<Option<Value>, Fault> {
+    pub(super) async fn ask_unless(
+        &self,
+        question: &Cmd,
+        code: &str,
+        within: Duration,
+    ) -> Result<Option<Value>, Fault> {
         let asked = async |mut connection: Connection| match connection.ask(question).await {
             Ok(answer) => Ok(Some(answer)),
             Err(error) if error.code() == Some(code) => Ok(None),
@@ -254,7 +259,8 @@ impl Link {
         };
         let address = &self.address;
         let login = || {
-            let mut login = RedisConnectionInfo::default().set_db(address.database).set_protocol(ProtocolVersion::RESP3);
+            let mut login =
+                RedisConnectionInfo::default().set_db(address.database).set_protocol(ProtocolVersion::RESP3);
             if let Some(username) = &address.username {
                 login = login.set_username(username);
             }

@@ -13,7 +13,7 @@ use super::commands::{Commit, Keys, Look, Looking, Standing, Trouble};
 use super::entry::{Placed, joined};
 use crate::id::random_hex;
 use crate::stream::copy::Held;
-use crate::stream::{End, Head, Log, StreamId};
+use crate::stream::{End, Head, Log};
 
 /// How long a question may take.
 const WITHIN: Duration = Duration::from_millis(250);
@@ -156,6 +156,8 @@ impl Mirror {
         match done {
             Ok(()) if self.ended => {
                 self.keep_name(NAME).await;
+                // From here on there is one truth: who deletes it there, or reads it, needs no one's word here.
+                self.redis.memory().release(self.log.id());
                 Then::Done
             }
             Ok(()) if self.copied < tail => Then::More,
@@ -166,7 +168,7 @@ impl Mirror {
                 Then::More
             }
             Err(Trouble::Deleted) => {
-                self.redis.deleted_elsewhere(self.log.id());
+                self.redis.memory().remove(self.log.id());
                 Then::Done
             }
             Err(Trouble::Conflict | Trouble::Exists) => self.other().await,
@@ -261,12 +263,5 @@ impl Mirror {
             // A name that is lost makes a second stream at worst, long after the first.
             let _ = self.redis.link().keep_name(name, keep, WITHIN).await;
         }
-    }
-}
-
-impl Redis {
-    /// The stream of that id was deleted by another replica.
-    fn deleted_elsewhere(&self, id: &StreamId) {
-        self.memory().remove(id);
     }
 }
