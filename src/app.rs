@@ -82,11 +82,15 @@ impl App {
         let prompts = Arc::new(Library::open(&config.prompts.path, config.prompts.explicit)?);
         let tls = config.tls.as_ref().map(|files| tls::load(&files.cert, &files.key)).transpose()?;
         let (draining, cutoff) = (Draining::default(), Cutoff::default());
-        let streams = Streams::new(stream::Options {
+        let options = stream::Options {
             max_bytes: config.streams.max_bytes,
             max_total_bytes: config.streams.max_total_bytes,
             max_readers: config.streams.max_readers.get(),
-        });
+        };
+        let streams = match &config.streams.store {
+            config::Store::Memory => Streams::new(options),
+            config::Store::Redis(address) => Streams::shared(options, address.clone()),
+        };
         Ok(Self { config, prompts, tls, draining, cutoff, streams, tasks: TaskTracker::new() })
     }
 
@@ -94,6 +98,15 @@ impl App {
     #[must_use]
     pub fn prompts(&self) -> usize {
         self.prompts.current().list().count()
+    }
+
+    /// Connects to the store of streams. What keeps the connection runs on the caller's runtime until the server ends.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be reached.
+    pub async fn connect(&self) -> Result<(), stream::Unreachable> {
+        self.streams.connect().await
     }
 
     /// The routes, with upstream connections of their own: they serve one worker.

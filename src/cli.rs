@@ -88,6 +88,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Complaint> {
         let address = config.listen;
         let scheme = if config.tls.is_some() { "https" } else { "http" };
         let app = App::new(config).map_err(|error| error.to_string())?;
+        app.connect().await.map_err(|error| error.to_string())?;
         let listener = server::bind(address).map_err(|error| cannot_listen(address, &error))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let shutdown = Shutdown::default();

@@ -6,6 +6,7 @@
 
 mod edge;
 mod source;
+mod store;
 mod streams;
 mod values;
 mod websocket;
@@ -207,6 +208,61 @@ pub enum FinishReasonRule {
     Required,
     /// `[DONE]` suffices.
     Optional,
+}
+
+/// Where streams are kept.
+#[derive(Debug, Clone)]
+pub enum Store {
+    /// In this process alone.
+    Memory,
+    /// Where all replicas find them.
+    Redis(Redis),
+}
+
+/// Where Redis is.
+#[derive(Debug, Clone)]
+pub struct Redis {
+    /// Over TLS.
+    pub tls: bool,
+    /// How its servers stand to each other.
+    pub topology: Topology,
+    /// Hosts and ports.
+    pub nodes: Vec<(String, u16)>,
+    /// Which of its databases.
+    pub database: i64,
+    /// Who we are there.
+    pub username: Option<String>,
+    /// What opens it.
+    pub password: Option<Secret>,
+    /// What all our keys begin with.
+    pub key_prefix: String,
+}
+
+/// How servers stand to each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Topology {
+    /// There is one.
+    One,
+    /// Sentinels know which is the master.
+    Sentinel {
+        /// By which name.
+        service: String,
+    },
+    /// Each has a part of the keys.
+    Cluster,
+}
+
+impl fmt::Display for Redis {
+    /// Its address, without what opens it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, path) = match &self.topology {
+            Topology::One => ("", String::new()),
+            Topology::Sentinel { service } => ("+sentinel", format!("/{service}")),
+            Topology::Cluster => ("+cluster", String::new()),
+        };
+        let nodes: Vec<String> = self.nodes.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+        write!(f, "redis{}{kind}://{}{path}", if self.tls { "s" } else { "" }, nodes.join(","))
+    }
 }
 
 /// An upstream.

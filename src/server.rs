@@ -116,7 +116,7 @@ impl Server {
         let common = Common { terms, end: CancellationToken::new() };
         let start = |(number, router)| Worker::start(number, router, common.clone());
         let workers = routers.into_iter().enumerate().map(start).collect::<io::Result<Vec<_>>>()?;
-        let sweeper = tokio::spawn(streams.sweep(common.end.clone()));
+        let sweeper = tokio::spawn(streams.clone().sweep(common.end.clone()));
         accept(listener, &workers, &shutdown, &tasks).await;
         draining.begin();
         tasks.close();
@@ -125,6 +125,7 @@ impl Server {
         common.end.cancel();
         let joined = tokio::task::spawn_blocking(move || workers.into_iter().for_each(Worker::join));
         joined.await.map_err(io::Error::other)?;
+        streams.close().await;
         sweeper.await.map_err(io::Error::other)
     }
 }

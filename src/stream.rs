@@ -14,6 +14,7 @@
 //! Not here: HTTP, SSE, or what a generation's record says.
 
 mod budget;
+mod copy;
 mod create;
 mod fork;
 mod head;
@@ -22,6 +23,7 @@ mod log;
 mod memory;
 mod producer;
 mod reader;
+mod redis;
 mod rules;
 mod run;
 mod streams;
@@ -35,6 +37,7 @@ pub use log::{Batch, Log};
 pub use memory::{Memory, Options};
 pub use producer::{Claim, Verdict, Writers};
 pub use reader::{Next, Reader};
+pub use redis::{Redis, Unreachable};
 pub use rules::{Append, Appended, Form, Refusal, media_type, records};
 pub use run::Run;
 pub use streams::Streams;
@@ -62,6 +65,9 @@ pub enum StreamError {
     /// All streams together are at their cap (`streams.max_total_bytes`).
     #[error("all streams together hold all that they may hold (streams.max_total_bytes)")]
     AllFull,
+    /// The store can't be reached, or has not answered in time. Whether an append was made is not known then.
+    #[error("the store of streams is away (streams.store); try again")]
+    Away,
     /// A stream of that id is there already.
     #[error("a stream of that id is there already")]
     Exists,

@@ -1,14 +1,19 @@
 //! `[streams]`: what may outlive its connection, and how far.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use super::Store;
 use super::source::{ConfigError, Source};
-use super::values::{any_duration, choice, count, duration, size};
+use super::store::store;
+use super::values::{any_duration, count, duration, size};
 
 /// Streams that outlive their connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Streams {
+    /// Where they are kept.
+    pub store: Store,
     /// How long a generation may run on without a reader, where its client doesn't say.
     pub linger: Duration,
     /// The longest that a client may ask for.
@@ -25,9 +30,9 @@ pub struct Streams {
     pub long_poll: Duration,
 }
 
-pub(super) fn streams(source: &Source) -> Result<Streams, ConfigError> {
-    choice(source, "streams.store", &[("memory", ())])?;
+pub(super) fn streams(source: &Source, env: &BTreeMap<String, String>) -> Result<Streams, ConfigError> {
     let streams = Streams {
+        store: store(source, env)?,
         linger: any_duration(source, "streams.linger", 0)?,
         max_linger: duration(source, "streams.max_linger", 3600)?,
         ttl: duration(source, "streams.ttl", 600)?,

@@ -91,7 +91,7 @@ pub(super) fn config(
         },
         timeouts,
         sse,
-        streams: streams(source)?,
+        streams: streams(source, env)?,
         websocket: websocket(source, max_body)?,
         mock: Mock { tokens_per_second: pace(source)? },
         providers,
@@ -276,11 +276,31 @@ fn base_url(source: &Source, at: &str) -> Result<BaseUrl, ConfigError> {
     Ok(BaseUrl(text.trim_end_matches('/').to_owned()))
 }
 
+/// The two keys that name where a secret is.
+pub(super) struct Keys<'a> {
+    pub(super) env: &'a str,
+    pub(super) file: &'a str,
+    /// What a variable's name looks like.
+    pub(super) example: &'a str,
+}
+
 fn api_key(source: &Source, at: &str, env: &BTreeMap<String, String>) -> Result<Option<Secret>, ConfigError> {
     let (env_key, file_key) = (format!("{at}.api_key_env"), format!("{at}.api_key_file"));
-    let (key, secret, whence) = match (text(source, &env_key)?, text(source, &file_key)?) {
+    let keys = Keys { env: &env_key, file: &file_key, example: "OPENAI_API_KEY" };
+    secret(source, env, &keys)
+}
+
+pub(super) fn secret(
+    source: &Source,
+    env: &BTreeMap<String, String>,
+    keys: &Keys<'_>,
+) -> Result<Option<Secret>, ConfigError> {
+    let (key, secret, whence) = match (text(source, keys.env)?, text(source, keys.file)?) {
         (None, None) => return Ok(None),
-        (Some(_), Some(_)) => return Err(source.error(&file_key, "stands beside api_key_env; give one of the two")),
+        (Some(_), Some(_)) => {
+            let other = keys.env.rsplit('.').next().unwrap_or_default();
+            return Err(source.error(keys.file, format!("stands beside {other}; give one of the two")));
+        }
         (Some(variable), None) => {
             let Some(secret) = env.get(variable) else {
                 // Who pastes the key itself here should not find it in a log.
@@ -288,30 +308,32 @@ fn api_key(source: &Source, at: &str, env: &BTreeMap<String, String>) -> Result<
                     && variable.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
                     && variable.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
                 return Err(source.error(
-                    &env_key,
+                    keys.env,
                     if telling {
                         format!("the environment variable {variable} is not set")
                     } else {
-                        "the environment variable that it names is not set; it should be a name, such as \
-                         \"OPENAI_API_KEY\", and not the key itself"
-                            .to_owned()
+                        format!(
+                            "the environment variable that it names is not set; it should be a name, such as \"{}\", \
+                             and not the key itself",
+                            keys.example
+                        )
                     },
                 ));
             };
-            (env_key, secret.clone(), format!("the environment variable {variable}"))
+            (keys.env, secret.clone(), format!("the environment variable {variable}"))
         }
         (None, Some(file)) => {
             let secret = std::fs::read_to_string(file)
-                .map_err(|error| source.error(&file_key, format!("can't read the key file {file}: {error}")))?;
-            (file_key, secret, format!("the key file {file}"))
+                .map_err(|error| source.error(keys.file, format!("can't read the key file {file}: {error}")))?;
+            (keys.file, secret, format!("the key file {file}"))
         }
     };
     let secret = secret.trim();
     if secret.is_empty() {
-        return Err(source.error(&key, format!("{whence} is empty")));
+        return Err(source.error(key, format!("{whence} is empty")));
     }
     if HeaderValue::from_str(secret).is_err() {
-        return Err(source.error(&key, format!("{whence} holds characters that no HTTP header can carry")));
+        return Err(source.error(key, format!("{whence} holds characters that no HTTP header can carry")));
     }
     Ok(Some(Secret(SecretString::from(secret))))
 }

@@ -116,7 +116,7 @@ impl Lingering {
             match std::future::poll_fn(|cx| self.poll(cx)).await {
                 Step::Named(name, frames) => {
                     // Before anyone can read the name, and ask for it.
-                    if let Err(error) = self.streams.alias(self.writer.log().id(), &name).await {
+                    if let Err(error) = self.streams.alias(self.writer.log().id(), &name) {
                         tracing::warn!(stream = %self.writer.log().id(), %error, "an answer can't be found by its upstream's id");
                     }
                     self.append(&frames);

@@ -154,7 +154,7 @@ pub(super) fn failure(error: StreamError) -> Failure {
         StreamError::Future => Failure::invalid(LAST_EVENT_ID, message),
         StreamError::TooManyReaders => Failure::TooManyReaders,
         StreamError::Exists => Failure::Conflict { message },
-        StreamError::Full | StreamError::AllFull => Failure::NoStreams { message },
+        StreamError::Full | StreamError::AllFull | StreamError::Away => Failure::NoStreams { message },
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Instant;
 use slab::Slab;
 
 use super::budget::Budget;
+use super::copy::Remote;
 use super::{End, Head, Lifetime, Offset, Run, StreamError, StreamId};
 
 /// What an empty stream costs to keep.
@@ -48,6 +49,10 @@ pub(super) struct State {
     /// The last read or write.
     pub(super) touched: Instant,
     pub(super) writer: Option<Waker>,
+    /// Who copies it.
+    pub(super) mirror: Option<Waker>,
+    /// Who reads a copy.
+    pub(super) remote: Option<Remote>,
     pub(super) cancelled: bool,
     /// No longer to be found by its id.
     pub(super) gone: bool,
@@ -113,6 +118,8 @@ impl Log {
             unattended: now,
             touched: now,
             writer: None,
+            mirror: None,
+            remote: None,
             cancelled: false,
             gone: false,
         };
@@ -251,6 +258,18 @@ impl Log {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Gives up the runs before that place.
+    pub(super) fn drop_before(&self, state: &mut State, place: u64) {
+        while let Some((first, run)) = state.runs.front()
+            && first.saturating_add(run.count()) <= place
+        {
+            let weight = run.weight();
+            state.weight -= weight;
+            self.budget.give_back(weight);
+            state.runs.pop_front();
+        }
+    }
+
     pub(super) fn push(&self, state: &mut State, run: Run) {
         let (weight, first) = (run.weight(), state.head.next);
         self.budget.take(weight);
@@ -261,10 +280,10 @@ impl Log {
 
     /// Wakes everyone who waits for a change, outside of the lock.
     pub(super) fn wake(mut state: MutexGuard<'_, State>) {
-        let writer = state.writer.take();
+        let writers = [state.writer.take(), state.mirror.take()];
         let readers: Vec<Waker> = state.readers.iter_mut().filter_map(|(_, reader)| reader.waker.take()).collect();
         drop(state);
-        writer.into_iter().chain(readers).for_each(Waker::wake);
+        writers.into_iter().flatten().chain(readers).for_each(Waker::wake);
     }
 }
 

@@ -140,19 +140,19 @@ impl Memory {
         }
     }
 
-    /// Gives a stream another name, for as long as it is here; of two streams of one name the later has it.
+    /// Gives a stream another name, for as long as it is here; of two streams of one name the later has it. Says whose it is.
     ///
     /// # Errors
     ///
     /// [`StreamError::Unknown`] when it is not here.
-    pub fn alias(&self, id: &StreamId, name: &str) -> Result<(), StreamError> {
+    pub fn alias(&self, id: &StreamId, name: &str) -> Result<Option<Owner>, StreamError> {
         let mut state = self.lock();
         let owner = state.logs.get(id).ok_or(StreamError::Unknown)?.head().owner;
         state.forget_name(id);
-        let name = (owner, name.to_owned());
+        let name = (owner.clone(), name.to_owned());
         state.names.insert(name.clone(), id.clone());
         state.named.insert(id.clone(), name);
-        Ok(())
+        Ok(owner)
     }
 
     /// The stream of that other name, for that caller.
@@ -165,6 +165,21 @@ impl Memory {
         let of = |owner: Option<&Owner>| state.names.get(&(owner.cloned(), name.to_owned())).cloned();
         // One without an owner is open to all who know its name.
         of(caller).or_else(|| of(None)).ok_or(StreamError::Unknown)
+    }
+
+    /// A log that is a copy of another's, and not to be found here by its id. It holds nothing yet.
+    pub(super) fn copy(&self, id: &StreamId, head: Head) -> Result<Arc<Log>, StreamError> {
+        let Options { max_bytes, max_readers, .. } = self.0.options;
+        let limits = Limits { most: max_bytes, most_readers: max_readers };
+        Log::new(id.clone(), head, None, limits, self.0.budget.clone())
+    }
+
+    /// Lets go of a stream that another store has whole, and only there is to be found from now on. Who reads it here goes on.
+    pub(super) fn release(&self, id: &StreamId) {
+        let mut state = self.lock();
+        state.logs.remove(id);
+        state.forget_key(id);
+        state.forget_name(id);
     }
 
     /// Forgets a stream.
@@ -186,7 +201,8 @@ impl Memory {
             state.logs.iter().filter_map(|(id, log)| Some((log.left_since()?, id.clone()))).collect();
         left.sort();
         for (_, id) in left {
-            if self.0.budget.fits(0) {
+            // A little more than must be, lest every next one begins anew.
+            if self.0.budget.fits(self.0.options.max_total_bytes / 8) {
                 break;
             }
             state.remove(&id);

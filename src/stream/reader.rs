@@ -1,11 +1,15 @@
 //! The reading end of a log.
 
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::log::Attached;
-use super::{End, Log, Offset, Run, StreamError};
+use super::{Batch, End, Log, Offset, Run, StreamError};
 
 /// What a reader gets next.
 #[derive(Debug, Clone)]
@@ -23,6 +27,30 @@ pub enum Next {
 pub struct Reader {
     log: Arc<Log>,
     slot: usize,
+    /// Where it finds what this log, a copy, doesn't hold.
+    source: Option<Source>,
+}
+
+/// Records that are on their way.
+pub(super) type Fetching = Pin<Box<dyn Future<Output = Result<Batch, StreamError>> + Send>>;
+
+/// The stream that a log is a copy of.
+struct Source {
+    fetch: Box<dyn Fn(Offset) -> Fetching + Send>,
+    fetching: Option<Fetching>,
+    fetched: VecDeque<Run>,
+}
+
+impl Source {
+    fn is_busy(&self) -> bool {
+        self.fetching.is_some() || !self.fetched.is_empty()
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("fetched", &self.fetched.len()).finish_non_exhaustive()
+    }
 }
 
 impl Reader {
@@ -32,15 +60,30 @@ impl Reader {
     ///
     /// As [`Log::read`]; [`StreamError::TooManyReaders`] when there are too many.
     pub fn attach(log: Arc<Log>, from: Offset) -> Result<Self, StreamError> {
+        let position = log.lock().check(from)?;
+        Self::enter(log, position, None)
+    }
+
+    /// Attaches a reader to a copy at that place, which must be one of the stream itself. What the copy no longer holds is
+    /// fetched from there, by this reader alone.
+    pub(super) fn attach_copy(
+        log: Arc<Log>,
+        position: u64,
+        fetch: impl Fn(Offset) -> Fetching + Send + 'static,
+    ) -> Result<Self, StreamError> {
+        let source = Source { fetch: Box::new(fetch), fetching: None, fetched: VecDeque::new() };
+        Self::enter(log, position, Some(source))
+    }
+
+    fn enter(log: Arc<Log>, position: u64, source: Option<Source>) -> Result<Self, StreamError> {
         let mut state = log.lock();
-        let position = state.check(from)?;
         if state.readers.len() >= log.most_readers {
             return Err(StreamError::TooManyReaders);
         }
         let slot = state.readers.insert(Attached { position, waker: None });
         state.touched = Instant::now();
         drop(state);
-        Ok(Self { log, slot })
+        Ok(Self { log, slot, source })
     }
 
     /// The stream that it reads.
@@ -51,11 +94,27 @@ impl Reader {
 
     /// What comes next; pending at the end of a stream that has not ended.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        // What was fetched comes before what the copy holds.
+        if !self.source.as_ref().is_some_and(Source::is_busy) {
+            match self.poll_log(cx) {
+                // Behind what the copy holds.
+                Poll::Ready(Next::Gone) if self.source.is_some() => {}
+                other => return other,
+            }
+        }
+        self.poll_source(cx)
+    }
+
+    fn poll_log(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         let mut state = self.log.lock();
         let Some(position) = state.readers.get(self.slot).map(|reader| reader.position) else {
             return Poll::Ready(Next::Gone);
         };
-        if state.gone || position < state.first() {
+        if state.gone {
+            self.source = None;
+            return Poll::Ready(Next::Gone);
+        }
+        if position < state.first() {
             return Poll::Ready(Next::Gone);
         }
         if let Some(run) = state.run_at(position) {
@@ -71,7 +130,10 @@ impl Reader {
             }
             return Poll::Ready(Next::Run(run, offset));
         }
-        if let Some(end) = state.head.end {
+        // A reader of a copy may be ahead of it.
+        if let Some(end) = state.head.end
+            && position >= state.head.next
+        {
             return Poll::Ready(Next::End(end));
         }
         let waker = &mut state.readers[self.slot].waker;
@@ -79,6 +141,31 @@ impl Reader {
             *waker = Some(cx.waker().clone());
         }
         Poll::Pending
+    }
+
+    /// What the copy doesn't hold.
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        let Some(source) = &mut self.source else { return Poll::Ready(Next::Gone) };
+        let (mut position, epoch) = {
+            let state = self.log.lock();
+            (state.readers.get(self.slot).map_or(0, |reader| reader.position), state.head.epoch)
+        };
+        if source.fetched.is_empty() {
+            let fetching = source.fetching.get_or_insert_with(|| (source.fetch)(Offset { epoch, position }));
+            let batch = std::task::ready!(fetching.as_mut().poll(cx));
+            source.fetching = None;
+            match batch {
+                Ok(batch) => source.fetched = batch.runs.into(),
+                Err(_) => return Poll::Ready(Next::Gone),
+            }
+        }
+        // A copy is never ahead of what it is a copy of: if nothing is there, it has been given up.
+        let Some(run) = source.fetched.pop_front() else { return Poll::Ready(Next::Gone) };
+        position += run.count();
+        if let Some(reader) = self.log.lock().readers.get_mut(self.slot) {
+            reader.position = position;
+        }
+        Poll::Ready(Next::Run(run, Offset { epoch, position }))
     }
 }
 

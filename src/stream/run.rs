@@ -1,6 +1,6 @@
 //! Records that lie together.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 /// Whole records that were appended at once. They share one piece of memory.
 #[derive(Debug, Clone)]
@@ -23,6 +23,30 @@ impl Run {
     pub fn many(bytes: Bytes, ends: Vec<u32>) -> Self {
         debug_assert_eq!(ends.last().map(|&end| end as usize), Some(bytes.len()));
         Self { bytes, ends: if ends.len() == 1 { Box::default() } else { ends.into() } }
+    }
+
+    /// All records of some runs, in that order.
+    #[must_use]
+    pub fn joined(mut runs: Vec<Run>) -> Self {
+        if runs.len() == 1
+            && let Some(run) = runs.pop()
+        {
+            return run;
+        }
+        let mut bytes = BytesMut::with_capacity(runs.iter().map(Run::bytes_len).sum());
+        let mut ends = Vec::new();
+        for run in &runs {
+            let before = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            ends.extend(run.ends().map(|end| before.saturating_add(end)));
+            bytes.extend_from_slice(&run.bytes);
+        }
+        Self::many(bytes.freeze(), ends)
+    }
+
+    /// Where each record ends.
+    pub(super) fn ends(&self) -> impl Iterator<Item = u32> {
+        let only = self.ends.is_empty().then_some(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+        self.ends.iter().copied().chain(only)
     }
 
     /// How many records.
@@ -54,6 +78,10 @@ impl Run {
 
     pub(super) fn bytes_len(&self) -> usize {
         self.bytes.len()
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// What it costs to keep.

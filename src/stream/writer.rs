@@ -61,25 +61,19 @@ impl Writer {
     /// of the fastest, and nothing is dropped that no one has read.
     pub fn poll(&self, cx: &mut Context<'_>) -> Outlook {
         let mut state = self.log.lock();
-        let fastest = state.readers.iter().map(|(_, reader)| reader.position).max().unwrap_or(0);
+        let fastest = state.furthest();
         let full = |state: &State| state.weight >= self.log.most || !self.log.budget.fits(0);
         while full(&state)
             && let Some((first, run)) = state.runs.front()
             && first + run.count() <= fastest
         {
-            let weight = run.weight();
-            state.weight -= weight;
-            self.log.budget.give_back(weight);
-            state.runs.pop_front();
+            let end = first + run.count();
+            self.log.drop_before(&mut state, end);
         }
         if !state.writer.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             state.writer = Some(cx.waker().clone());
         }
-        Outlook {
-            cancelled: state.cancelled || state.gone,
-            unattended: state.readers.is_empty().then(|| state.unattended.elapsed()),
-            room: !full(&state),
-        }
+        Outlook { cancelled: state.cancelled || state.gone, unattended: state.unattended(), room: !full(&state) }
     }
 
     /// Appends records, whether there is room or not.

@@ -19,6 +19,7 @@ const STRANGERS: &[u8] = &[1, 2];
 const CRATES: &[(&str, &[&str])] = &[
     ("axum", &["http", "transport", "app", "server"]),
     ("reqwest", &["provider", "app", "cli"]),
+    ("redis", &["stream"]),
     ("hyper_util::client", &["provider", "app", "cli"]),
 ];
 
@@ -32,6 +33,10 @@ const SPAWNS: &[(&str, &str)] = &[
     ("http/ws.rs", "on the server's tracker: an upgraded connection is its handler's, and ends with its socket"),
     ("provider/http/drain.rs", "on the server's tracker, and aborted with the stream that it reads ahead"),
     ("provider/http/h1.rs", "owned by its pool, and aborted with it: closes connections that are idle for long"),
+    (
+        "stream/redis.rs",
+        "on a tracker of its own, on the server's runtime: the connection and the copies; ended by its close",
+    ),
     ("provider/http/reply.rs", "on the server's tracker, for a moment: waits for an upstream's end after its `[DONE]`"),
 ];
 

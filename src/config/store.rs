@@ -1,0 +1,85 @@
+//! `streams.store`: where streams are kept.
+
+use std::collections::BTreeMap;
+
+use super::source::{ConfigError, Source};
+use super::values::{Keys, choice, secret, text};
+use super::{Redis, Store, Topology};
+
+const WANT: &str = "should be \"memory\", or an address such as \"redis://host:6379\", \"rediss://host\", \
+                    \"redis+sentinel://host:26379,host:26379/service\" or \"redis+cluster://host:6379,host:6379\"";
+const DATABASES: i64 = 1 << 20;
+
+pub(super) fn store(source: &Source, env: &BTreeMap<String, String>) -> Result<Store, ConfigError> {
+    let at = "streams.store";
+    let keys = Keys { env: "streams.password_env", file: "streams.password_file", example: "REDIS_PASSWORD" };
+    let password = secret(source, env, &keys)?;
+    let prefix = text(source, "streams.key_prefix")?;
+    let address = match text(source, at)? {
+        Some(address) if address.contains("://") => address,
+        _ => {
+            choice(source, at, &[("memory", ())]).map_err(|_| source.error(at, WANT))?;
+            return Ok(Store::Memory);
+        }
+    };
+    // What a userinfo holds may be a password: errors don't repeat the address.
+    let wrong = |what: &str| source.error(at, what);
+    let (scheme, rest) = address.split_once("://").ok_or_else(|| wrong(WANT))?;
+    let (tls, kind) = match scheme.strip_prefix("rediss").map(|kind| (true, kind)) {
+        Some(found) => found,
+        None => (false, scheme.strip_prefix("redis").ok_or_else(|| wrong(WANT))?),
+    };
+    let (user, rest) = rest.rsplit_once('@').map_or((None, rest), |(user, rest)| (Some(user), rest));
+    if user.is_some_and(|user| user.contains(':')) {
+        return Err(wrong("holds a password; it comes by streams.password_env or streams.password_file"));
+    }
+    let (nodes, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (topology, port, database) = match kind {
+        "" => (Topology::One, 6379, path),
+        "+cluster" => (Topology::Cluster, 6379, path),
+        "+sentinel" => {
+            let (service, database) = path.split_once('/').unwrap_or((path, ""));
+            if service.is_empty() {
+                return Err(wrong("names no service, as in \"redis+sentinel://host:26379/service\""));
+            }
+            (Topology::Sentinel { service: service.to_owned() }, 26379, database)
+        }
+        _ => return Err(wrong(WANT)),
+    };
+    let database = match database {
+        "" => 0,
+        number => number
+            .parse()
+            .ok()
+            .filter(|number| (0..DATABASES).contains(number))
+            .ok_or_else(|| wrong("has a path that is no number of a database"))?,
+    };
+    if topology == Topology::Cluster && database != 0 {
+        return Err(wrong("names a database; a cluster has only one"));
+    }
+    let nodes = nodes.split(',').map(|node| host_and_port(node, port)).collect::<Option<Vec<_>>>();
+    let nodes = nodes.ok_or_else(|| wrong("should name hosts, each with a port from 1 to 65535 or none"))?;
+    if topology == Topology::One && nodes.len() > 1 {
+        return Err(wrong("names several hosts; that is redis+sentinel:// or redis+cluster://"));
+    }
+    Ok(Store::Redis(Redis {
+        tls,
+        topology,
+        nodes,
+        database,
+        username: user.filter(|user| !user.is_empty()).map(str::to_owned),
+        password,
+        key_prefix: prefix.unwrap_or("tokenrill:").to_owned(),
+    }))
+}
+
+fn host_and_port(node: &str, default: u16) -> Option<(String, u16)> {
+    let (host, port) = match node.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port.parse().ok().filter(|port| *port != 0)?),
+        _ => (node, default),
+    };
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let fine =
+        !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':'));
+    fine.then(|| (bare.to_owned(), port))
+}
