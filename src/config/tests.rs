@@ -211,6 +211,19 @@ fn errors_name_the_place_and_what_would_be_right() {
             "models.0.target: there is no such key; did you mean `targets`?",
         ),
         (&format!("{OPENAI}{MODELS}{MODELS}"), "there is a model `*` already"),
+        ("[streams]\nstore = \"disk\"", "FILE:2: streams.store: should be \"memory\", or an address such as"),
+        ("[streams]\nstore = \"http://a\"", "FILE:2: streams.store: should be \"memory\", or an address such as"),
+        ("[streams]\nstore = \"redis://u:hunter2@a\"", "holds a password; it comes by streams.password_env"),
+        ("[streams]\nstore = \"redis://a,b\"", "names several hosts; that is redis+sentinel:// or redis+cluster://"),
+        ("[streams]\nstore = \"redis://a:0\"", "should name hosts, each with a port from 1 to 65535 or none"),
+        ("[streams]\nstore = \"redis://\"", "should name hosts"),
+        ("[streams]\nstore = \"redis://a/x\"", "has a path that is no number of a database"),
+        ("[streams]\nstore = \"redis+sentinel://a\"", "names no service"),
+        ("[streams]\nstore = \"redis+cluster://a/1\"", "names a database; a cluster has only one"),
+        (
+            "[streams]\nstore = \"redis://a\"\npassword_env = \"NONE\"",
+            "FILE:3: streams.password_env: the environment variable NONE is not set",
+        ),
     ] {
         let error = load(text, &[("EMPTY", " "), ("KEY", "sk-1")]).unwrap_err();
         assert!(error.contains(want), "{text}\n got: {error}\nwant: {want}");
@@ -318,5 +331,27 @@ fn a_secret_shows_nowhere() {
         let error = load(&format!("{OPENAI}api_key_env = \"{key}\"\n{MODELS}"), &[]).unwrap_err();
         assert!(error.starts_with("FILE:4: providers.openai.api_key_env: the environment variable that"), "{error}");
         assert!(!error.contains("canary"), "{error}");
+    }
+}
+
+#[test]
+fn a_redis_is_named_in_one_line_and_its_password_never_shown() {
+    for (address, shown, topology) in [
+        ("redis://a", "redis://a:6379", Topology::One),
+        ("rediss://someone@a.example:1/2", "rediss://a.example:1", Topology::One),
+        ("redis://[::1]:7", "redis://::1:7", Topology::One),
+        (
+            "redis+sentinel://a,b:2/main",
+            "redis+sentinel://a:26379,b:2/main",
+            Topology::Sentinel { service: "main".to_owned() },
+        ),
+        ("rediss+cluster://a,b,c:9", "rediss+cluster://a:6379,b:6379,c:9", Topology::Cluster),
+    ] {
+        let text = format!("[streams]\nstore = \"{address}\"\npassword_env = \"KEY\"");
+        let config = load(&text, &[("KEY", "hunter2")]).unwrap();
+        let Store::Redis(redis) = &config.streams.store else { unreachable!("{address} is in Redis") };
+        assert_eq!((redis.to_string().as_str(), &redis.topology), (shown, &topology));
+        assert_eq!(redis.password.as_ref().unwrap().expose(), "hunter2");
+        assert!(!format!("{config:?}").contains("hunter2"));
     }
 }

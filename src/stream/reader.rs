@@ -64,14 +64,15 @@ impl Reader {
         Self::enter(log, position, None)
     }
 
-    /// Attaches a reader to a copy at that place, which must be one of the stream itself. What the copy no longer holds is
-    /// fetched from there, by this reader alone.
+    /// Attaches a reader to a copy at that place, which must be one of the stream itself; `fetched` is what follows there. What
+    /// the copy doesn't hold then is fetched from there, by this reader alone.
     pub(super) fn attach_copy(
         log: Arc<Log>,
         position: u64,
+        fetched: Vec<Run>,
         fetch: impl Fn(Offset) -> Fetching + Send + 'static,
     ) -> Result<Self, StreamError> {
-        let source = Source { fetch: Box::new(fetch), fetching: None, fetched: VecDeque::new() };
+        let source = Source { fetch: Box::new(fetch), fetching: None, fetched: fetched.into() };
         Self::enter(log, position, Some(source))
     }
 
@@ -90,6 +91,12 @@ impl Reader {
     #[must_use]
     pub fn log(&self) -> &Arc<Log> {
         &self.log
+    }
+
+    /// Whether records that are there are on their way: then [`Reader::poll_next`] is pending before the end, too.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| source.fetching.is_some())
     }
 
     /// What comes next; pending at the end of a stream that has not ended.

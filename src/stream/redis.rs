@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::commands::{Commit, Keys, Look, Looking, Trouble};
-use self::follow::Followed;
+use self::follow::{BATCH, Followed};
 use self::link::Link;
 use self::mirror::Mirror;
 use self::wake::Wakes;
@@ -210,7 +210,8 @@ impl Redis {
         caller: Option<&Owner>,
         from: Option<Offset>,
     ) -> Result<Reader, StreamError> {
-        let looking = Looking { touch: true, ..Looking::default() };
+        let records = Some((from.map_or(0, |from| from.position), BATCH));
+        let looking = Looking { records, touch: true, ..Looking::default() };
         let (look, head) = self.look(id, caller, looking).await?;
         let position = check(&head, look.first, from.unwrap_or(head.at(0)))?;
         self.follow(id, look, head, position)

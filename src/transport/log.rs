@@ -198,6 +198,7 @@ impl LogBody {
         while let Poll::Ready(Next::Run(run, offset)) = next {
             next = self.reader.poll_next(cx);
             let standing = match &next {
+                Poll::Pending if self.reader.is_behind() => Standing::More,
                 Poll::Pending => Standing::UpToDate,
                 Poll::Ready(Next::End(_)) => Standing::Ended,
                 Poll::Ready(Next::Run(..) | Next::Gone) => Standing::More,

@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What a copy keeps, in bytes.
 const WINDOW: usize = 256 * 1024;
 /// The most that is taken at once, in bytes.
-const BATCH: usize = 256 * 1024;
+pub(super) const BATCH: usize = 256 * 1024;
 /// A running generation's stream that Redis has lost comes back within that time, if its writer lives.
 const MISSING: Duration = Duration::from_secs(8);
 
@@ -52,7 +52,16 @@ impl Followed {
 
 impl Redis {
     /// Attaches a reader to a stream that looks so, at a place that is one of it.
-    pub(super) fn follow(&self, id: &StreamId, look: Look, head: Head, position: u64) -> Result<Reader, StreamError> {
+    pub(super) fn follow(
+        &self,
+        id: &StreamId,
+        mut look: Look,
+        head: Head,
+        position: u64,
+    ) -> Result<Reader, StreamError> {
+        let (nonce, records) = (look.nonce.clone(), std::mem::take(&mut look.records));
+        let there = Look { head: Some(head.clone()), nonce, records, writer: String::new(), ..look };
+        let fetched = super::batch(there, head.at(position))?.runs;
         let fetch = {
             let (redis, id, nonce) = (self.clone(), id.clone(), Arc::<str>::from(look.nonce.as_str()));
             move |from: Offset| -> Fetching {
@@ -62,16 +71,16 @@ impl Redis {
         };
         if head.end.is_some() {
             let log = self.memory().copy(id, head)?;
-            return Reader::attach_copy(log, position, fetch);
+            return Reader::attach_copy(log, position, fetched, fetch);
         }
         let mut logs = self.followed().lock();
         // Under the lock: a copy whose last reader has just left is given up under it, too.
         let known = logs.get(id).filter(|copied| *copied.nonce == *look.nonce && !copied.log.is_over());
         if let Some(copied) = known {
-            return Reader::attach_copy(copied.log.clone(), position, fetch);
+            return Reader::attach_copy(copied.log.clone(), position, fetched, fetch);
         }
         let log = self.memory().copy(id, head.clone())?;
-        let reader = Reader::attach_copy(log.clone(), position, fetch)?;
+        let reader = Reader::attach_copy(log.clone(), position, fetched, fetch)?;
         let copied = Copied { log, nonce: look.nonce.as_str().into() };
         logs.insert(id.clone(), copied.clone());
         drop(logs);
