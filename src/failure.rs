@@ -233,6 +233,9 @@ pub enum Failure {
     /// A stream holds all that it may hold.
     #[error("this stream holds all that it may hold (streams.max_bytes)")]
     StreamFull,
+    /// The store of streams can't be reached.
+    #[error("the store of streams can't be reached; ask again")]
+    StoreAway,
     /// Someone told the generation to end.
     #[error("the generation was cancelled")]
     Cancelled,
@@ -391,6 +394,7 @@ impl Failure {
             Self::Forbidden { .. } => "forbidden",
             Self::NotAcceptable { .. } => "not_acceptable",
             Self::StreamFull => "stream_full",
+            Self::StoreAway => "store_away",
             Self::Cancelled => "cancelled",
             Self::Abandoned { .. } => "abandoned",
             Self::Unread => "unread",
@@ -429,7 +433,7 @@ impl Failure {
             | Self::FirstTokenTimeout { .. }
             | Self::BetweenTokensTimeout { .. }
             | Self::TotalTimeout { .. } => Kind::Timeout,
-            Self::Draining | Self::NoStreams { .. } => Kind::Overloaded,
+            Self::Draining | Self::NoStreams { .. } | Self::StoreAway => Kind::Overloaded,
             _ => Kind::Server,
         }
     }

@@ -18,8 +18,6 @@ use crate::failure::Failure;
 use crate::sse;
 use crate::stream::{End, Head, Run, Streams, Writer};
 
-/// After which a client whose connection broke comes back, told once.
-const RETRY: Duration = Duration::from_secs(1);
 /// How long a full stream waits for a reader that may be coming back, where no linger says it.
 const RETURN: Duration = Duration::from_secs(5);
 /// How often a writer looks for room that other streams have given up, or for the server's end.
@@ -136,8 +134,8 @@ impl Lingering {
                 if since >= self.linger.0 {
                     return self.stop(Failure::Abandoned { after: self.linger.0 });
                 }
-                // Nobody can come any more.
-                if self.draining.is_begun() {
+                // Nobody can come any more, unless to another replica.
+                if self.draining.is_begun() && !self.streams.is_shared() {
                     return self.stop(Failure::Draining);
                 }
                 if self.wait((self.linger.0 - since).min(LOOK), cx).is_ready() {
@@ -208,7 +206,7 @@ impl Numbering {
         let mut out = BytesMut::with_capacity(frames.len() + 2 * self.prefix.len());
         let mut ends = Vec::with_capacity(1);
         for frame in sse::frames(frames).filter(|frame| frame.data.is_some()) {
-            let retry = (self.head.next == 0).then_some(RETRY);
+            let retry = (self.head.next == 0).then_some(sse::RETRY);
             self.head.next += 1;
             let id = format_args!("{}{}", self.prefix, self.head.tail());
             sse::write_numbered(&mut out, id, retry, &frames[frame.range]);

@@ -78,7 +78,7 @@ pub(super) async fn begin(shared: &Shared, order: Order, asked: &Asked) -> Resul
     let start = writer.log().head().at(0);
     let reader = Reader::attach(writer.log().clone(), start).map_err(resume::failure)?;
     go_on(shared, generation, writer, linger);
-    Ok(Source { headers, ..resume::follow(reader, dialect, asked) })
+    Ok(Source { headers, ..resume::follow(shared, reader, dialect, asked) })
 }
 
 /// Begins a generation that nobody waits for: whatever comes of it is told to who asks for it.

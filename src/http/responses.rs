@@ -56,7 +56,7 @@ pub(super) async fn get(
     };
     let Found { stream, owner, .. } = found;
     let reader = shared.streams.attach(&stream, owner.as_ref(), from).await.map_err(resume::failure)?;
-    Ok(respond::stream(&shared, resume::follow(reader, &DIALECT, &asked), &asked))
+    Ok(respond::stream(&shared, resume::follow(&shared, reader, &DIALECT, &asked), &asked))
 }
 
 /// `POST /v1/responses/{id}/cancel`: ends one in the background; of one that has ended, says how.
