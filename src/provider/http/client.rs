@@ -27,7 +27,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 
 use super::drain;
-use super::h1::{Answer, Outgoing, Pool, Unsent};
+use super::h1::{Answer, Outgoing, Pool, Unsent, Wire};
 use super::reply::Frames;
 use crate::failure::Failure;
 
@@ -40,7 +40,7 @@ const H2_CONNECTION_WINDOW: u32 = 256 * H2_STREAM_WINDOW;
 
 /// A connection's bytes, encrypted or not.
 pub(super) type Io = MaybeHttpsStream<TokioIo<TcpStream>>;
-type Connector = BoxCloneSyncService<Uri, Io, BoxError>;
+type Connector<C> = BoxCloneSyncService<Uri, C, BoxError>;
 
 /// How to reach upstreams.
 #[derive(Debug, Clone)]
@@ -62,8 +62,8 @@ pub struct Client {
 
 #[derive(Debug, Clone)]
 enum Transport {
-    Http1(Connector, Pool),
-    Http2(Box<legacy::Client<Connector, Full<Bytes>>>),
+    Http1(Connector<Wire>, Pool),
+    Http2(Box<legacy::Client<Connector<Io>, Full<Bytes>>>),
 }
 
 impl Client {
@@ -79,7 +79,6 @@ impl Client {
         tcp.set_keepalive(Some(Duration::from_secs(15)));
         tcp.set_recv_buffer_size(Some(RECEIVE_BUFFER));
         let connector = ServiceBuilder::new().timeout(options.connect).service(https(tcp, options.http2)?);
-        let connector = BoxCloneSyncService::new(connector);
         let transport = if options.http2 {
             let client = legacy::Client::builder(TokioExecutor::new())
                 .timer(TokioTimer::new())
@@ -87,10 +86,11 @@ impl Client {
                 .http2_initial_stream_window_size(H2_STREAM_WINDOW)
                 .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
                 .http2_keep_alive_interval(Duration::from_secs(20))
-                .build(connector);
+                .build(BoxCloneSyncService::new(connector));
             Transport::Http2(Box::new(client))
         } else {
-            Transport::Http1(connector, Pool::default())
+            // What is large of a connection is put aside at once, not carried through every future on the way.
+            Transport::Http1(BoxCloneSyncService::new(connector.map_response(Wire::from)), Pool::default())
         };
         Ok(Self { transport, options: Arc::new(options) })
     }
@@ -116,7 +116,7 @@ impl Client {
 
     async fn send_http1(
         &self,
-        connector: &Connector,
+        connector: &Connector<Wire>,
         pool: &Pool,
         request: Request<Bytes>,
         provider: &str,
@@ -130,8 +130,8 @@ impl Client {
             Err(Unsent::Back(request)) => request,
             Err(Unsent::Lost(broken)) => return Err(Failure::UpstreamReset(broken.into())),
         };
-        let io = connector.clone().oneshot(uri).await.map_err(|error| self.not_connected(error, provider))?;
-        pool.send_on_new(io, request).await.map_err(|unsent| match unsent {
+        let wire = connector.clone().oneshot(uri).await.map_err(|error| self.not_connected(error, provider))?;
+        pool.send_on(wire, request).await.map_err(|unsent| match unsent {
             Unsent::Back(_) => Failure::UpstreamReset("the connection was closed at once".into()),
             Unsent::Lost(broken) => Failure::UpstreamReset(broken.into()),
         })

@@ -15,7 +15,7 @@ mod tests;
 mod wire;
 
 pub(super) use answer::Answer;
-pub(super) use wire::Outgoing;
+pub(super) use wire::{Outgoing, Wire};
 
 use std::future::poll_fn;
 use std::io;
@@ -25,9 +25,7 @@ use std::time::{Duration, Instant};
 use http::Response;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::client::Io;
 use answer::Exchange;
-use wire::Wire;
 
 /// Idle connections are closed before a typical upstream's own 60 s, so that we seldom send on one that is being closed.
 const IDLE: Duration = Duration::from_secs(50);
@@ -94,12 +92,8 @@ impl Pool {
         Err(Unsent::Back(request))
     }
 
-    /// Sends a request on a new connection.
-    pub(super) async fn send_on_new(&self, io: Io, request: Outgoing) -> Result<Response<Answer>, Unsent> {
-        self.send_on(io.into(), request).await
-    }
-
-    async fn send_on(&self, wire: Wire, request: Outgoing) -> Result<Response<Answer>, Unsent> {
+    /// Sends a request on that connection, which becomes one of the pool's.
+    pub(super) async fn send_on(&self, wire: Wire, request: Outgoing) -> Result<Response<Answer>, Unsent> {
         let mut exchange = Exchange::new(wire, request);
         match poll_fn(|cx| exchange.poll_head(cx)).await {
             Ok(head) => exchange.answer(head, self.clone()).map_err(Unsent::Lost),

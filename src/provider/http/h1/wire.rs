@@ -33,7 +33,7 @@ pub(super) fn with_scratch<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
 
 /// A connection's bytes.
 #[derive(Debug)]
-pub(super) enum Wire {
+pub(in crate::provider::http) enum Wire {
     Plain(TcpStream),
     /// Boxed: a TLS session is large, and most of what is small is many.
     Tls(Box<Io>),

@@ -11,25 +11,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use hyper_rustls::MaybeHttpsStream;
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::provider::http::client::Io;
-use crate::provider::http::h1::{Answer, Broken, Outgoing, Pool, Unsent};
+use crate::provider::http::h1::{Answer, Broken, Outgoing, Pool, Unsent, Wire};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Serves one connection with that script.
 async fn serve<T: Send + 'static>(
     script: impl FnOnce(std::net::TcpStream) -> T + Send + 'static,
-) -> (Io, JoinHandle<T>) {
+) -> (Wire, JoinHandle<T>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (server, _) = listener.accept().unwrap();
     server.set_read_timeout(Some(PATIENCE)).unwrap();
     server.set_nodelay(true).unwrap();
-    (MaybeHttpsStream::Http(TokioIo::new(stream)), std::thread::spawn(move || script(server)))
+    (Wire::Plain(stream), std::thread::spawn(move || script(server)))
 }
 
 fn request(body: impl Into<Bytes>) -> Outgoing {
@@ -52,8 +49,8 @@ fn read_request(stream: &mut std::net::TcpStream, body: usize) -> Vec<u8> {
     came
 }
 
-async fn sent(pool: &Pool, io: Io, request: Outgoing) -> Response<Answer> {
-    let sent = tokio::time::timeout(PATIENCE, pool.send_on_new(io, request)).await.expect("an answer in time");
+async fn sent(pool: &Pool, wire: Wire, request: Outgoing) -> Response<Answer> {
+    let sent = tokio::time::timeout(PATIENCE, pool.send_on(wire, request)).await.expect("an answer in time");
     sent.unwrap_or_else(|unsent| panic!("{:?}", lost(unsent)))
 }
 
@@ -71,13 +68,13 @@ async fn body(response: Response<Answer>) -> Result<Bytes, Broken> {
 
 #[tokio::test]
 async fn a_request_as_it_is_sent() {
-    let (io, server) = serve(|mut stream| {
+    let (wire, server) = serve(|mut stream| {
         let came = read_request(&mut stream, 4);
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
         came
     })
     .await;
-    let response = sent(&Pool::default(), io, request("body")).await;
+    let response = sent(&Pool::default(), wire, request("body")).await;
     assert_eq!(body(response).await.unwrap(), "ok");
     let came = String::from_utf8(server.join().unwrap()).unwrap();
     assert_eq!(came, "POST /path?q=1 HTTP/1.1\r\nhost: up:80\r\ncontent-length: 4\r\nx-a: 1\r\n\r\nbody");
@@ -85,12 +82,12 @@ async fn a_request_as_it_is_sent() {
 
 #[tokio::test]
 async fn a_byte_at_a_time_and_all_at_once() {
-    let wire = "HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3;x\r\nabc\r\n2\r\nde\r\n0\r\nt: 1\r\n\r\n";
+    let text = "HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3;x\r\nabc\r\n2\r\nde\r\n0\r\nt: 1\r\n\r\n";
     for size in [1, 5, 1000] {
         let pool = Pool::default();
-        let (io, server) = serve(move |mut stream| {
+        let (wire, server) = serve(move |mut stream| {
             read_request(&mut stream, 1);
-            for piece in wire.as_bytes().chunks(size) {
+            for piece in text.as_bytes().chunks(size) {
                 stream.write_all(piece).unwrap();
                 std::thread::sleep(Duration::from_micros(500));
             }
@@ -100,7 +97,7 @@ async fn a_byte_at_a_time_and_all_at_once() {
             stream
         })
         .await;
-        assert_eq!(body(sent(&pool, io, request("1")).await).await.unwrap(), "abcde");
+        assert_eq!(body(sent(&pool, wire, request("1")).await).await.unwrap(), "abcde");
         let again = pool.send_on_idle(request("2")).await.ok().expect("the connection was kept");
         assert_eq!(again.status(), 204);
         assert_eq!(body(again).await.unwrap(), "");
@@ -118,13 +115,13 @@ async fn connections_that_are_not_kept() {
         "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
     ] {
         let pool = Pool::default();
-        let (io, server) = serve(move |mut stream| {
+        let (wire, server) = serve(move |mut stream| {
             read_request(&mut stream, 0);
             stream.write_all(answer.as_bytes()).unwrap();
             stream.read(&mut [0]).map_or(0, |n| n)
         })
         .await;
-        assert_eq!(body(sent(&pool, io, request("")).await).await.unwrap(), "ok", "{answer}");
+        assert_eq!(body(sent(&pool, wire, request("")).await).await.unwrap(), "ok", "{answer}");
         assert!(matches!(pool.send_on_idle(request("")).await, Err(Unsent::Back(_))), "{answer}");
         assert_eq!(server.join().unwrap(), 0, "it is closed at once");
     }
@@ -133,12 +130,12 @@ async fn connections_that_are_not_kept() {
 #[tokio::test]
 async fn a_kept_connection_that_was_closed_meanwhile_is_not_used() {
     let pool = Pool::default();
-    let (io, server) = serve(|mut stream| {
+    let (wire, server) = serve(|mut stream| {
         read_request(&mut stream, 0);
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
     })
     .await;
-    assert_eq!(body(sent(&pool, io, request("")).await).await.unwrap(), "ok");
+    assert_eq!(body(sent(&pool, wire, request("")).await).await.unwrap(), "ok");
     server.join().unwrap();
     // The runtime hears of it when it next looks.
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -147,7 +144,7 @@ async fn a_kept_connection_that_was_closed_meanwhile_is_not_used() {
 
 #[tokio::test]
 async fn a_body_that_ends_with_its_connection() {
-    let (io, server) = serve(|mut stream| {
+    let (wire, server) = serve(|mut stream| {
         read_request(&mut stream, 0);
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nto the ").unwrap();
         std::thread::sleep(Duration::from_millis(10));
@@ -155,7 +152,7 @@ async fn a_body_that_ends_with_its_connection() {
     })
     .await;
     let pool = Pool::default();
-    assert_eq!(body(sent(&pool, io, request("")).await).await.unwrap(), "to the end");
+    assert_eq!(body(sent(&pool, wire, request("")).await).await.unwrap(), "to the end");
     assert!(matches!(pool.send_on_idle(request("")).await, Err(Unsent::Back(_))));
     server.join().unwrap();
 }
@@ -167,12 +164,12 @@ async fn a_cut_answer_is_told_from_a_whole_one() {
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n",
     ] {
-        let (io, server) = serve(move |mut stream| {
+        let (wire, server) = serve(move |mut stream| {
             read_request(&mut stream, 0);
             stream.write_all(answer.as_bytes()).unwrap();
         })
         .await;
-        let mut response = sent(&Pool::default(), io, request("")).await;
+        let mut response = sent(&Pool::default(), wire, request("")).await;
         assert_eq!(response.frame().await.unwrap().unwrap().into_data().unwrap(), "ok", "what came is given out");
         assert!(matches!(response.frame().await, Some(Err(Broken::Cut))), "{answer}");
         assert!(response.frame().await.is_none());
@@ -183,12 +180,12 @@ async fn a_cut_answer_is_told_from_a_whole_one() {
 #[tokio::test]
 async fn a_request_that_got_no_answer_is_lost() {
     for answer in ["", "HTTP/1.1 20", "HTTP/1.1 100 Continue\r\n\r\n", "SSH-2.0\r\n"] {
-        let (io, server) = serve(move |mut stream| {
+        let (wire, server) = serve(move |mut stream| {
             read_request(&mut stream, 0);
             stream.write_all(answer.as_bytes()).unwrap();
         })
         .await;
-        let unsent = Pool::default().send_on_new(io, request("")).await.err().expect("no answer");
+        let unsent = Pool::default().send_on(wire, request("")).await.err().expect("no answer");
         assert!(matches!(lost(unsent), Some(Broken::Closed | Broken::NotHttp)), "{answer}");
         server.join().unwrap();
     }
@@ -196,21 +193,21 @@ async fn a_request_that_got_no_answer_is_lost() {
 
 #[tokio::test]
 async fn a_request_that_could_not_be_sent_comes_back() {
-    let (io, server) = serve(|stream| {
+    let (wire, server) = serve(|stream| {
         socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
     })
     .await;
     server.join().unwrap();
     tokio::time::sleep(Duration::from_millis(20)).await;
-    let back = Pool::default().send_on_new(io, request("whole")).await.err().expect("no answer");
+    let back = Pool::default().send_on(wire, request("whole")).await.err().expect("no answer");
     let Unsent::Back(back) = back else { panic!("nothing was written") };
-    let (io, server) = serve(|mut stream| {
+    let (wire, server) = serve(|mut stream| {
         let came = read_request(&mut stream, 5);
         stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
         came
     })
     .await;
-    sent(&Pool::default(), io, back).await;
+    sent(&Pool::default(), wire, back).await;
     assert!(server.join().unwrap().ends_with(b"whole"));
 }
 
@@ -219,19 +216,19 @@ async fn an_answer_before_the_request_was_read() {
     const LARGE: usize = 32 << 20;
     let pool = Pool::default();
     // Refused after its head; no byte of its body is read.
-    let (io, server) = serve(|mut stream| {
+    let (wire, server) = serve(|mut stream| {
         read_request(&mut stream, 0);
         stream.write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\n\r\nbig").unwrap();
         stream
     })
     .await;
-    let response = sent(&pool, io, request(vec![b'x'; LARGE])).await;
+    let response = sent(&pool, wire, request(vec![b'x'; LARGE])).await;
     assert_eq!(response.status(), 413);
     assert_eq!(body(response).await.unwrap(), "big");
     assert!(matches!(pool.send_on_idle(request("")).await, Err(Unsent::Back(_))), "half a request was sent on it");
     drop(server.join().unwrap());
     // Answered early, and read to its end while the answer goes on.
-    let (io, server) = serve(|mut stream| {
+    let (wire, server) = serve(|mut stream| {
         read_request(&mut stream, 0);
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nfir").unwrap();
         let mut rest = vec![0; LARGE];
@@ -241,26 +238,26 @@ async fn an_answer_before_the_request_was_read() {
         stream
     })
     .await;
-    let response = sent(&pool, io, request(vec![b'x'; LARGE])).await;
+    let response = sent(&pool, wire, request(vec![b'x'; LARGE])).await;
     assert_eq!(body(response).await.unwrap(), "first!");
     drop(server.join().unwrap());
 }
 
 #[tokio::test]
 async fn dropping_an_answer_closes_its_connection() {
-    let (io, server) = serve(|mut stream| {
+    let (wire, server) = serve(|mut stream| {
         read_request(&mut stream, 0);
         stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
         stream.read(&mut [0]).unwrap()
     })
     .await;
-    drop(sent(&Pool::default(), io, request("")).await);
+    drop(sent(&Pool::default(), wire, request("")).await);
     assert_eq!(server.join().unwrap(), 0);
 }
 
 #[tokio::test]
 async fn what_nobody_takes_is_not_read() {
-    let (io, server) = serve(|mut stream| {
+    let (wire, server) = serve(|mut stream| {
         read_request(&mut stream, 0);
         stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
@@ -271,7 +268,7 @@ async fn what_nobody_takes_is_not_read() {
         sent
     })
     .await;
-    let response = sent(&Pool::default(), io, request("")).await;
+    let response = sent(&Pool::default(), wire, request("")).await;
     let wrote = tokio::task::spawn_blocking(|| server.join().unwrap()).await.unwrap();
     // What the kernels hold.
     assert!(wrote < 16 << 20, "{wrote}");
@@ -280,14 +277,14 @@ async fn what_nobody_takes_is_not_read() {
 
 #[tokio::test]
 async fn chunks_that_come_together_are_one_run() {
-    let (io, server) = serve(|mut stream| {
+    let (wire, server) = serve(|mut stream| {
         read_request(&mut stream, 0);
         let chunks = "5\r\nhello\r\n".repeat(100);
         stream.write_all(format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}").as_bytes()).unwrap();
         stream
     })
     .await;
-    let mut response = sent(&Pool::default(), io, request("")).await;
+    let mut response = sent(&Pool::default(), wire, request("")).await;
     let run = response.frame().await.unwrap().unwrap().into_data().unwrap();
     assert_eq!(run, "hello".repeat(100));
     let mut next = pin!(response.frame());
