@@ -52,6 +52,7 @@ pub(super) enum Broken {
 }
 
 /// A request that was not answered.
+#[derive(Debug)]
 pub(super) enum Unsent {
     /// Not a byte of it was written.
     Back(Outgoing),

@@ -98,7 +98,7 @@ async fn a_byte_at_a_time_and_all_at_once() {
         })
         .await;
         assert_eq!(body(sent(&pool, wire, request("1")).await).await.unwrap(), "abcde");
-        let again = pool.send_on_idle(request("2")).await.ok().expect("the connection was kept");
+        let again = pool.send_on_idle(request("2")).await.expect("the connection was kept");
         assert_eq!(again.status(), 204);
         assert_eq!(body(again).await.unwrap(), "");
         drop(server.join().unwrap());
@@ -185,7 +185,7 @@ async fn a_request_that_got_no_answer_is_lost() {
             stream.write_all(answer.as_bytes()).unwrap();
         })
         .await;
-        let unsent = Pool::default().send_on(wire, request("")).await.err().expect("no answer");
+        let unsent = Pool::default().send_on(wire, request("")).await.unwrap_err();
         assert!(matches!(lost(unsent), Some(Broken::Closed | Broken::NotHttp)), "{answer}");
         server.join().unwrap();
     }
@@ -199,7 +199,7 @@ async fn a_request_that_could_not_be_sent_comes_back() {
     .await;
     server.join().unwrap();
     tokio::time::sleep(Duration::from_millis(20)).await;
-    let back = Pool::default().send_on(wire, request("whole")).await.err().expect("no answer");
+    let back = Pool::default().send_on(wire, request("whole")).await.unwrap_err();
     let Unsent::Back(back) = back else { panic!("nothing was written") };
     let (wire, server) = serve(|mut stream| {
         let came = read_request(&mut stream, 5);
