@@ -64,7 +64,10 @@ impl Memory {
     /// [`StreamError::Exists`], [`StreamError::Full`] or [`StreamError::AllFull`].
     pub fn create(&self, id: StreamId, head: Head, first: Option<Run>) -> Result<Arc<Log>, StreamError> {
         self.make_room()?;
-        let mut state = self.lock();
+        self.put(&mut self.lock(), id, head, first)
+    }
+
+    fn put(&self, state: &mut State, id: StreamId, head: Head, first: Option<Run>) -> Result<Arc<Log>, StreamError> {
         if state.logs.get(&id).is_some_and(|log| log.is_expired(Instant::now())) {
             state.remove(&id);
         }
@@ -96,6 +99,8 @@ impl Memory {
     ///
     /// As [`Memory::create`].
     pub fn write_once(&self, id: StreamId, head: Head, key: OnceKey) -> Result<Once, StreamError> {
+        let room = self.make_room();
+        // One lock from the look to the stream: of two that come at once, the second finds the first one's.
         let mut state = self.lock();
         if let Some((made, asked)) = state.once.get(&key.key)
             // One that was refused before it said anything was none.
@@ -103,14 +108,11 @@ impl Memory {
         {
             return Ok(if *asked == key.asked { Once::Same(made.clone()) } else { Once::Other });
         }
+        room?;
+        let log = self.put(&mut state, id.clone(), head, None)?;
         state.keys.insert(id.clone(), key.key.clone());
-        state.once.insert(key.key, (id.clone(), key.asked));
-        drop(state);
-        let made = self.create(id.clone(), head, None);
-        if made.is_err() {
-            self.lock().forget_key(&id);
-        }
-        made.map(|log| Once::Made(Writer::new(log)))
+        state.once.insert(key.key, (id, key.asked));
+        Ok(Once::Made(Writer::new(log)))
     }
 
     /// The stream of that id, for that caller.

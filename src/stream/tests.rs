@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::future::poll_fn;
+use std::sync::Barrier;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -221,4 +222,22 @@ fn ended_streams_make_room_for_new_ones_and_running_ones_do_not() {
     assert!(running.iter().all(|(id, _)| streams.find(id, None).is_ok()));
     let _another = fill(None);
     assert_eq!(streams.create(StreamId::random(), head(), None).unwrap_err(), StreamError::AllFull);
+}
+
+#[test]
+fn of_two_at_once_under_one_key_one_makes_the_stream() {
+    let streams = Memory::new(Options { max_bytes: 4096, max_total_bytes: 64 << 20, max_readers: 3 });
+    for n in 0..500 {
+        let barrier = Barrier::new(2);
+        let make = || {
+            let key = OnceKey { key: n.to_string(), asked: String::new() };
+            barrier.wait();
+            streams.write_once(StreamId::random(), head(), key).unwrap()
+        };
+        let (one, other) = std::thread::scope(|scope| {
+            let other = scope.spawn(make);
+            (make(), other.join().unwrap())
+        });
+        assert!(matches!((&one, &other), (Once::Made(_), Once::Same(_)) | (Once::Same(_), Once::Made(_))));
+    }
 }
