@@ -140,13 +140,16 @@ impl Memory {
         self.lock().remove(id);
     }
 
-    /// Frees what ended streams hold that nobody reads, the longest unread first, if there is no room for more.
+    /// Frees what ended streams hold that nobody reads, the longest unread first, if little room is left: before a new
+    /// stream or an append is refused for them, and before one that runs gives up what its readers may come back for.
     ///
     /// # Errors
     ///
     /// [`StreamError::AllFull`] if that does not suffice.
     pub fn make_room(&self) -> Result<(), StreamError> {
-        if self.0.budget.fits(0) {
+        let Options { max_bytes, max_total_bytes, .. } = self.0.options;
+        let spare = (max_total_bytes / 16).max(max_bytes.min(max_total_bytes / 4));
+        if self.0.budget.fits(spare) {
             return Ok(());
         }
         let mut state = self.lock();
@@ -154,7 +157,8 @@ impl Memory {
             state.logs.iter().filter_map(|(id, log)| Some((log.left_since()?, id.clone()))).collect();
         left.sort();
         for (_, id) in left {
-            if self.0.budget.fits(0) {
+            // A little more than is needed now: looking through all of them is not for every request.
+            if self.0.budget.fits(spare + spare / 2) {
                 break;
             }
             state.remove(&id);

@@ -241,3 +241,18 @@ fn of_two_at_once_under_one_key_one_makes_the_stream() {
         assert!(matches!((&one, &other), (Once::Made(_), Once::Same(_)) | (Once::Same(_), Once::Made(_))));
     }
 }
+
+#[test]
+fn nothing_is_refused_while_an_ended_stream_could_make_room() {
+    let streams = streams();
+    let mut lengths = (0..).map(|n| 3000 + 37 * (n % 29));
+    for length in lengths.by_ref().take(200) {
+        let writer = streams.write(StreamId::random(), head()).unwrap();
+        writer.append(run(&[&"x".repeat(length)]));
+        writer.end(End::Completed);
+    }
+    let writer = streams.write(StreamId::random(), head()).unwrap();
+    let reader = Reader::attach(writer.log().clone(), start(&writer)).unwrap();
+    assert!(outlook(&writer).room);
+    drop(reader);
+}
