@@ -256,3 +256,22 @@ fn nothing_is_refused_while_an_ended_stream_could_make_room() {
     assert!(outlook(&writer).room);
     drop(reader);
 }
+
+#[test]
+fn what_others_hold_stops_no_generation_that_is_read() {
+    let streams = streams();
+    let (mut head, mut others) = (head(), 0);
+    head.dialect = None;
+    let writer = streams.write(StreamId::random(), self::head()).unwrap();
+    let mut reader = Reader::attach(writer.log().clone(), start(&writer)).unwrap();
+    while streams.create(StreamId::random(), head.clone(), Some(run(&["x"]))).is_ok() {
+        others += 1;
+    }
+    assert!(others > 50);
+    for _ in 0..5 {
+        assert!(outlook(&writer).room);
+        writer.append(run(&[&"y".repeat(2000)]));
+        assert!(!outlook(&writer).room, "it has not been read yet");
+        assert_eq!(next(&mut reader).map(|read| read.len()), Some(2000));
+    }
+}
