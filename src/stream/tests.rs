@@ -5,6 +5,7 @@
 use std::future::poll_fn;
 use std::sync::Barrier;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -222,6 +223,24 @@ fn ended_streams_make_room_for_new_ones_and_running_ones_do_not() {
     assert!(running.iter().all(|(id, _)| streams.find(id, None).is_ok()));
     let _another = fill(None);
     assert_eq!(streams.create(StreamId::random(), head(), None).unwrap_err(), StreamError::AllFull);
+}
+
+#[test]
+fn who_reads_page_by_page_keeps_a_generation_going() {
+    let (_streams, writer) = writer();
+    let log = writer.log().clone();
+    let record = "x".repeat(1000);
+    for _ in 0..4 {
+        writer.append(run(&[&record]));
+    }
+    assert!(!outlook(&writer).room);
+    let page = log.read(log.head().at(0), usize::MAX).unwrap();
+    assert!(!outlook(&writer).room, "it is on its way, and may have to come again");
+    std::thread::sleep(Duration::from_millis(30));
+    log.read(page.next, usize::MAX).unwrap();
+    let outlook = outlook(&writer);
+    assert!(outlook.room, "who asks for what follows has it");
+    assert!(outlook.unattended.is_some_and(|since| since < Duration::from_millis(30)), "{outlook:?}");
 }
 
 #[test]

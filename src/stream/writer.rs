@@ -62,7 +62,7 @@ impl Writer {
     /// fastest has read all of it goes on: what it says next is held no longer than until it is read.
     pub fn poll(&self, cx: &mut Context<'_>) -> Outlook {
         let mut state = self.log.lock();
-        let fastest = state.readers.iter().map(|(_, reader)| reader.position).max().unwrap_or(0);
+        let fastest = state.readers.iter().map(|(_, reader)| reader.position).max().unwrap_or(state.paged);
         let full = |state: &State| state.weight >= self.log.most || !self.log.budget.fits(0);
         while full(&state)
             && let Some((first, run)) = state.runs.front()
