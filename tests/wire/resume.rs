@@ -446,3 +446,15 @@ fn a_server_that_ends_lets_readers_finish_and_waits_for_nobody_else() {
     assert!(read.body().ends_with("data: [DONE]\n\n"));
     assert!(server.wait_exit().success());
 }
+
+#[test]
+fn a_stream_with_all_its_readers_can_be_cancelled() {
+    let (upstream, server, go) = paced(5, "[streams]\nmax_readers = 1\n");
+    let mut client = server.post("/v1/chat/completions", "x-linger: 1m\r\n", &chat_body(json!({})).to_string());
+    let id = client.header("x-stream-id").expect("an id");
+    go.on();
+    client.wait_for("\"t0\"");
+    let said = server.post(&format!("/v1/stream/{id}/cancel"), "", "").json();
+    assert_eq!(said["status"].as_str(), Some("cancelled"), "{said}");
+    upstream.wait_closed(1);
+}
