@@ -33,11 +33,16 @@ pub(super) async fn layer(State(shared): State<Arc<Shared>>, request: Request, n
     let Some(last) = last_event_id(request.headers(), request.uri().query()) else {
         return next.run(request).await;
     };
-    let (mut parts, _body) = request.into_parts();
-    match super::asked::of_parts(&mut parts) {
-        Ok(asked) => rest(&shared, &last, &asked).await.unwrap_or_else(IntoResponse::into_response),
-        Err(refused) => refused.into_response(),
+    let (mut parts, body) = request.into_parts();
+    let asked = match super::asked::of_parts(&mut parts) {
+        Ok(asked) => asked,
+        Err(refused) => return refused.into_response(),
+    };
+    // It says nothing that matters, but there are clients that don't read before they have sent all of it.
+    if let Err(failure) = super::body::read(body, &shared).await {
+        return Refused::from(failure).into_response();
     }
+    rest(&shared, &last, &asked).await.unwrap_or_else(IntoResponse::into_response)
 }
 
 /// `GET /v1/stream/{id}`: a generation's frames in its own dialect, after the last event that the client has, or all.

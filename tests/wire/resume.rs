@@ -458,3 +458,21 @@ fn a_stream_with_all_its_readers_can_be_cancelled() {
     assert_eq!(said["status"].as_str(), Some("cancelled"), "{said}");
     upstream.wait_closed(1);
 }
+
+#[test]
+fn a_client_that_sends_all_of_its_body_first_can_come_back_too() {
+    let (_upstream, server, go) = paced(2, "max_body = \"64MiB\"\n");
+    let mut client = server.post("/v1/chat/completions", "x-linger: 1m\r\n", &chat_body(json!({})).to_string());
+    go.on();
+    client.wait_for("\"t0\"");
+    let id = client.header("x-stream-id").expect("an id");
+    let text = client.text();
+    let event = text.lines().find_map(|line| line.strip_prefix("id: ")).expect("an event's id").to_owned();
+    assert!(event.starts_with(&id));
+    let padded = chat_body(json!({ "user": "x".repeat(32 << 20) })).to_string();
+    // All of it is sent before anything is read, and the stream is still going on.
+    let mut again = server.post("/v1/chat/completions", &format!("last-event-id: {event}\r\n"), &padded);
+    assert_eq!(again.status(), 200);
+    go.on();
+    assert!(again.body().ends_with("data: [DONE]\n\n"));
+}
