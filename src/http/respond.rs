@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
+use tokio::runtime::Handle;
 
 use super::Shared;
 use super::asked::Asked;
@@ -16,7 +17,7 @@ use crate::failure::Failure;
 use crate::generation::{Generation, Linger, Lingering, Record, Start};
 use crate::id::random_hex;
 use crate::request::Request;
-use crate::stream::{Head, Lifetime, Once, OnceKey, Owner, Reader, StreamId};
+use crate::stream::{Head, Lifetime, Once, OnceKey, Owner, Reader, StreamId, Writer};
 use crate::transport::sse::{self, Frames, SseBody};
 
 /// Under which a client may send a request again without asking again, per
@@ -71,8 +72,13 @@ pub(super) async fn respond(
         cutoff: shared.cutoff.clone(),
     });
     if stream {
+        let mut begun = Begun { shared, linger, it: Some((generation, log)) };
         // Until the upstream has accepted, its refusal still gets a status; but no client is left without a head for long.
-        let headers = match tokio::time::timeout(shared.commit_after, generation.opened()).await {
+        let opened = tokio::time::timeout(shared.commit_after, begun.opened()).await;
+        let Some((mut generation, log)) = begun.it.take() else {
+            return Err(Failure::Internal("a generation that was begun is gone".into()).into());
+        };
+        let headers = match opened {
             Ok(Ok(headers)) => headers,
             Ok(Err(failure)) => return Err(Refused::generation(failure, generation)),
             Err(_elapsed) => HeaderMap::new(),
@@ -106,6 +112,36 @@ pub(super) async fn respond(
                 Ok(response)
             }
             Err(failure) => Err(Refused::generation(failure, generation)),
+        }
+    }
+}
+
+/// A generation that is not answered yet, and the stream that it is to write, if any. Its client may leave before that, and
+/// then it ends; but not if others who asked for the same under the same key read that stream.
+struct Begun<'a> {
+    shared: &'a Shared,
+    linger: Linger,
+    it: Option<(Generation, Option<Writer>)>,
+}
+
+impl Begun<'_> {
+    /// Waits until the upstream has accepted.
+    async fn opened(&mut self) -> Result<HeaderMap, Failure> {
+        match &mut self.it {
+            Some((generation, _)) => generation.opened().await,
+            None => Ok(HeaderMap::new()),
+        }
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        if let Some((generation, Some(writer))) = self.it.take()
+            && writer.log().readers() > 0
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let lingering = Lingering::new(generation, writer, self.linger, self.shared.draining.clone());
+            self.shared.tasks.spawn_on(lingering.run(), &runtime);
         }
     }
 }

@@ -448,6 +448,30 @@ fn a_server_that_ends_lets_readers_finish_and_waits_for_nobody_else() {
 }
 
 #[test]
+fn a_generation_that_others_asked_for_too_outlives_the_first_who_did() {
+    let upstream = Upstream::start(|c| {
+        while c.request().is_some() {
+            std::thread::sleep(std::time::Duration::from_millis(700));
+            c.stream_head();
+            c.chunk(format!("{}{STOP}{DONE}", says("a")).as_bytes());
+            c.end();
+        }
+    });
+    let server = Server::before_with(&upstream, "", "");
+    let post = || {
+        let headers = "idempotency-key: k\r\nx-linger: 1m\r\n";
+        server.post("/v1/chat/completions", headers, &chat_body(json!({})).to_string())
+    };
+    let first = post();
+    upstream.wait_requests(1);
+    let mut second = post();
+    assert_eq!(second.status(), 200);
+    drop(first);
+    assert!(second.body().ends_with("data: [DONE]\n\n"));
+    assert_eq!(upstream.requests().len(), 1);
+}
+
+#[test]
 fn a_stream_with_all_its_readers_can_be_cancelled() {
     let (upstream, server, go) = paced(5, "[streams]\nmax_readers = 1\n");
     let mut client = server.post("/v1/chat/completions", "x-linger: 1m\r\n", &chat_body(json!({})).to_string());
