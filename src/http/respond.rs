@@ -163,7 +163,7 @@ async fn log(
             let owner = head.owner.as_ref().map_or("", Owner::as_str);
             let key = caller::digest(&[owner.as_bytes(), route.as_bytes(), key.as_bytes()]);
             // A request that was read from a query or a template has no body: then it is what was made of it.
-            let said = format!("{request:?}");
+            let said = format!("{request:?}{:?}", asked.manner.encoding);
             let asked = caller::digest(&[said.as_bytes()]);
             shared.streams.write_once(&id, head, OnceKey { key, asked }).await
         }

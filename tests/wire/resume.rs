@@ -500,3 +500,15 @@ fn a_client_that_sends_all_of_its_body_first_can_come_back_too() {
     go.on();
     assert!(again.body().ends_with("data: [DONE]\n\n"));
 }
+
+#[test]
+fn a_key_that_asks_for_another_encoding_asks_for_something_else() {
+    let server = Server::mock();
+    let ask = |encoding: &str| {
+        let path = format!("/stream?model=mock-echo&prompt=a+b&encoding={encoding}");
+        get(&server, &path, "idempotency-key: k\r\nx-linger: 1m\r\n")
+    };
+    assert!(ask("text").body().contains("data: a\n"));
+    assert_eq!(ask("json").status(), 409);
+    assert_eq!(ask("text").status(), 200);
+}
