@@ -8,7 +8,7 @@ mod reader;
 mod writer;
 
 pub use reader::{Frame, Frames, Reader, TooLarge, frames};
-pub use writer::{write, write_numbered, write_tight};
+pub use writer::{Data, write, write_begin, write_numbered};
 
 #[cfg(test)]
 mod tests;
