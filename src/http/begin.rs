@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::http::HeaderMap;
+use tokio::runtime::Handle;
 
 use super::Shared;
 use super::asked::Asked;
@@ -64,9 +65,14 @@ pub(super) async fn begin(shared: &Shared, order: Order, asked: &Asked) -> Resul
         },
     };
     let dialect = prepared.dialect;
-    let (mut generation, _) = prepared.start(shared, asked, log.as_ref());
+    let (generation, _) = prepared.start(shared, asked, log.as_ref());
+    let mut begun = Begun { shared, linger, it: Some((generation, log)) };
     // Until the upstream has accepted, its refusal still gets a status; but no client is left without a head for long.
-    let headers = match tokio::time::timeout(shared.commit_after, generation.opened()).await {
+    let opened = tokio::time::timeout(shared.commit_after, begun.opened()).await;
+    let Some((mut generation, log)) = begun.it.take() else {
+        return Err(Failure::Internal("a generation that was begun is gone".into()).into());
+    };
+    let headers = match opened {
         Ok(Ok(headers)) => headers,
         Ok(Err(failure)) => return Err(Refused::generation(failure, generation)),
         Err(_elapsed) => HeaderMap::new(),
@@ -79,6 +85,35 @@ pub(super) async fn begin(shared: &Shared, order: Order, asked: &Asked) -> Resul
     let reader = Reader::attach(writer.log().clone(), start).map_err(resume::failure)?;
     go_on(shared, generation, writer, linger);
     Ok(Source { headers, ..resume::follow(shared, reader, dialect, asked) })
+}
+
+/// A generation that is not answered yet, and the stream that it is to write, if any. Its client may leave before that, and
+/// then it ends; but not if others who asked for the same under the same key read that stream.
+struct Begun<'a> {
+    shared: &'a Shared,
+    linger: Linger,
+    it: Option<(Generation, Option<Writer>)>,
+}
+
+impl Begun<'_> {
+    /// Waits until the upstream has accepted.
+    async fn opened(&mut self) -> Result<HeaderMap, Failure> {
+        match &mut self.it {
+            Some((generation, _)) => generation.opened().await,
+            None => Ok(HeaderMap::new()),
+        }
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        if let Some((generation, Some(writer))) = self.it.take()
+            && writer.log().readers() > 0
+            && Handle::try_current().is_ok()
+        {
+            go_on(self.shared, generation, writer, self.linger);
+        }
+    }
 }
 
 /// Begins a generation that nobody waits for: whatever comes of it is told to who asks for it.
@@ -177,7 +212,7 @@ async fn log(shared: &Shared, prepared: &Prepared, asked: &Asked) -> Result<Log,
     let owner = head.owner.as_ref().map_or("", Owner::as_str);
     let key = caller::digest(&[owner.as_bytes(), route.as_bytes(), key.as_bytes()]);
     // A request that was read from a query or a template has no body: then it is what was made of it.
-    let said = format!("{request:?}");
+    let said = format!("{request:?}{:?}", asked.manner.encoding);
     let asked = caller::digest(&[said.as_bytes()]);
     match shared.streams.write_once(&id, head, OnceKey { key, asked }).await.map_err(resume::failure)? {
         Once::Made(writer) => Ok(Log::New(writer)),

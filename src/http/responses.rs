@@ -73,7 +73,7 @@ pub(super) async fn cancel(
     }
     let owner = found.owner.as_ref();
     shared.streams.cancel(&found.stream, owner).await.map_err(resume::failure)?;
-    found.head = resume::ended(&shared, &found.stream, owner, found.head).await?;
+    found.head = resume::ended(&shared, &found.stream, owner).await?;
     Ok(json(&object(&shared, &found).await?))
 }
 

@@ -1,7 +1,7 @@
 //! Streams that generations write: who comes back, who joins, who ends one.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
@@ -24,6 +24,8 @@ pub(super) const STREAM_ID: HeaderName = HeaderName::from_static("x-stream-id");
 const LAST_EVENT_ID: &str = "last-event-id";
 /// How long a cancelled generation may take to say so; it takes one step of its task.
 const CANCELLED_WITHIN: Duration = Duration::from_secs(5);
+/// How often it is asked whether it has.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// In front of every endpoint that streams: a request that names the last event it has wants the rest of that stream,
 /// and never a second generation, whatever else it says. A browser's `EventSource` asks so by itself.
@@ -31,11 +33,16 @@ pub(super) async fn layer(State(shared): State<Arc<Shared>>, request: Request, n
     let Some(last) = last_event_id(request.headers(), request.uri().query()) else {
         return next.run(request).await;
     };
-    let (mut parts, _body) = request.into_parts();
-    match super::asked::of_parts(&mut parts) {
-        Ok(asked) => rest(&shared, &last, &asked).await.unwrap_or_else(IntoResponse::into_response),
-        Err(refused) => refused.into_response(),
+    let (mut parts, body) = request.into_parts();
+    let asked = match super::asked::of_parts(&mut parts) {
+        Ok(asked) => asked,
+        Err(refused) => return refused.into_response(),
+    };
+    // It says nothing that matters, but there are clients that don't read before they have sent all of it.
+    if let Err(failure) = super::body::read(body, &shared).await {
+        return Refused::from(failure).into_response();
     }
+    rest(&shared, &last, &asked).await.unwrap_or_else(IntoResponse::into_response)
 }
 
 /// `GET /v1/stream/{id}`: a generation's frames in its own dialect, after the last event that the client has, or all.
@@ -74,27 +81,22 @@ pub(super) async fn cancel(
         return Err(Failure::Conflict { message }.into());
     }
     shared.streams.cancel(&id, owner.as_ref()).await.map_err(failure)?;
-    let head = ended(&shared, &id, owner.as_ref(), head).await?;
+    let head = ended(&shared, &id, owner.as_ref()).await?;
     let status = head.end.map_or("running", End::as_str);
     Ok(json(&json!({ "id": id.as_str(), "status": status, "next_offset": head.tail().to_string() })))
 }
 
-/// Waits for a stream's end.
-pub(super) async fn ended(shared: &Shared, id: &StreamId, owner: Option<&Owner>, head: Head) -> Result<Head, Failure> {
-    if head.end.is_some() {
-        return Ok(head);
-    }
-    let mut reader = shared.streams.attach(id, owner, Some(head.tail())).await.map_err(failure)?;
-    let end = async {
-        loop {
-            match std::future::poll_fn(|cx| reader.poll_next(cx)).await {
-                crate::stream::Next::Run(..) => {}
-                crate::stream::Next::End(_) | crate::stream::Next::Gone => return,
-            }
+/// Waits for a stream's end. It looks instead of reading: a reader may be one too many, and one at the end would have what
+/// slower ones have not got yet given up.
+pub(super) async fn ended(shared: &Shared, id: &StreamId, owner: Option<&Owner>) -> Result<Head, Failure> {
+    let late = Instant::now() + CANCELLED_WITHIN;
+    loop {
+        let head = shared.streams.head(id, owner).await.map_err(failure)?;
+        if head.end.is_some() || Instant::now() >= late {
+            return Ok(head);
         }
-    };
-    let _late = tokio::time::timeout(CANCELLED_WITHIN, end).await;
-    shared.streams.head(id, owner).await.map_err(failure)
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// What follows an event.

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
@@ -150,4 +152,37 @@ proptest! {
     fn nothing_panics(stream in prop::collection::vec(any::<u8>(), 0..200), sizes in prop::collection::vec(1usize..50, 1..5)) {
         let _ = read(cut(&stream, &sizes), 64);
     }
+}
+
+#[test]
+fn data_that_is_written_in_pieces_is_what_it_is_at_once() {
+    let long = "word ".repeat(3000);
+    for text in ["", " a", "a", "a\nb", "a\r\n b\r\rc", "\n", "\r\n\r\n", "\n\n\n", &long, &long.replace(' ', "\r\n")] {
+        let mut at_once = BytesMut::new();
+        write(&mut at_once, None, text.as_bytes());
+        for most in [1, 2, 7, 4096, usize::MAX] {
+            let mut data = Data::new([Bytes::copy_from_slice(text.as_bytes())]);
+            let mut whole = String::new();
+            loop {
+                let mut piece = BytesMut::new();
+                let ended = data.write(&mut piece, most);
+                assert!(most == usize::MAX || piece.len() < most + 4096, "{}", piece.len());
+                whole.push_str(std::str::from_utf8(&piece).unwrap());
+                if ended {
+                    break;
+                }
+            }
+            let read = |text: &str| frames(text.as_bytes()).next().unwrap().data.map(|data| data.into_owned());
+            assert_eq!(read(&whole), read(std::str::from_utf8(&at_once).unwrap()), "{most}");
+            assert!(whole.ends_with("\n\n") && whole.matches("\n\n").count() == 1, "{whole:?}");
+        }
+    }
+    let mut out = BytesMut::new();
+    let mut data = Data::base64(Bytes::from(vec![7; 10_000]));
+    while {
+        let most = out.len() + 100;
+        !data.write(&mut out, most)
+    } {}
+    let expected = STANDARD.encode(vec![7; 10_000]);
+    assert_eq!(out, format!("data:{expected}\n\n"));
 }

@@ -1,9 +1,15 @@
 //! Payloads in, frames out.
 
+use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+/// How much of a frame's data is taken at once: whole groups of base64.
+const STEP: usize = 3 * 1024;
 
 /// Writes one frame: `data` as it is, or, where it holds line ends, as one `data:` line each, so that no content can
 /// forge a frame. A reader joins them with `\n`: of `\r\n` and `\r` only the line's end arrives, not its spelling.
@@ -24,9 +30,8 @@ pub fn write(out: &mut BytesMut, event: Option<&str>, data: &[u8]) {
     out.put_u8(b'\n');
 }
 
-/// Writes a frame as [`write()`] does, with an id, and with a space behind the colon only where the data begins with one:
-/// so Durable Streams are written.
-pub fn write_tight(out: &mut BytesMut, event: Option<&str>, id: Option<&dyn fmt::Display>, data: &[u8]) {
+/// Begins a frame: what stands before its [`Data`].
+pub fn write_begin(out: &mut BytesMut, event: Option<&str>, id: Option<&dyn fmt::Display>) {
     // Infallible: a BytesMut grows.
     if let Some(event) = event {
         let _ = writeln!(out, "event: {event}");
@@ -34,12 +39,64 @@ pub fn write_tight(out: &mut BytesMut, event: Option<&str>, id: Option<&dyn fmt:
     if let Some(id) = id {
         let _ = writeln!(out, "id: {id}");
     }
-    lines(data, |line| {
-        out.put_slice(if line.starts_with(b" ") { b"data: " } else { b"data:" });
-        out.put_slice(line);
-        out.put_u8(b'\n');
-    });
-    out.put_u8(b'\n');
+}
+
+/// A frame's data on its way, a piece at a time: written at once, a long one would be held as often as it has readers. A
+/// space stands behind the colon only where the data begins with one: so Durable Streams are written.
+#[derive(Debug)]
+pub struct Data {
+    rest: VecDeque<Bytes>,
+    base64: bool,
+    /// Whether a line has begun.
+    within: bool,
+}
+
+impl Data {
+    /// Data that lies in pieces, each of whole lines or within one.
+    #[must_use]
+    pub fn new(pieces: impl IntoIterator<Item = Bytes>) -> Self {
+        let rest = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
+        Self { rest, base64: false, within: false }
+    }
+
+    /// Data that is no text.
+    #[must_use]
+    pub fn base64(bytes: Bytes) -> Self {
+        Self { base64: true, ..Self::new([bytes]) }
+    }
+
+    /// Goes on until `out` holds about so many bytes; whether the frame is whole now.
+    pub fn write(&mut self, out: &mut BytesMut, most: usize) -> bool {
+        while out.len() < most {
+            if !self.within {
+                let space = !self.base64 && self.rest.front().is_some_and(|piece| piece.starts_with(b" "));
+                out.put_slice(if space { b"data: " } else { b"data:" });
+                self.within = true;
+            }
+            let Some(piece) = self.rest.front_mut() else {
+                out.put_slice(b"\n\n");
+                return true;
+            };
+            let window = &piece[..piece.len().min(STEP)];
+            let taken = if self.base64 {
+                out.put_slice(STANDARD.encode(window).as_bytes());
+                window.len()
+            } else if let Some(end) = memchr::memchr2(b'\n', b'\r', window) {
+                out.put_slice(&window[..end]);
+                out.put_u8(b'\n');
+                self.within = false;
+                end + if piece[end..].starts_with(b"\r\n") { 2 } else { 1 }
+            } else {
+                out.put_slice(window);
+                window.len()
+            };
+            piece.advance(taken);
+            if piece.is_empty() {
+                self.rest.pop_front();
+            }
+        }
+        false
+    }
 }
 
 /// After which a client whose connection broke comes back, told once.

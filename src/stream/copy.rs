@@ -42,7 +42,7 @@ impl State {
     /// How far the furthest reader is, wherever it is.
     pub(super) fn furthest(&self) -> u64 {
         let here = self.readers.iter().map(|(_, reader)| reader.position);
-        here.chain(self.remote_now().map(|remote| remote.position)).max().unwrap_or(0)
+        here.chain(self.remote_now().map(|remote| remote.position)).max().unwrap_or(self.paged)
     }
 
     /// Since when there has been no reader anywhere.

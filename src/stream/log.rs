@@ -46,6 +46,8 @@ pub(super) struct State {
     pub(super) readers: Slab<Attached>,
     /// Since when there has been no reader.
     pub(super) unattended: Instant,
+    /// How far who reads page by page has come: what lies before is theirs.
+    pub(super) paged: u64,
     /// The last read or write.
     pub(super) touched: Instant,
     pub(super) writer: Option<Waker>,
@@ -116,6 +118,7 @@ impl Log {
             weight: head_weight,
             readers: Slab::new(),
             unattended: now,
+            paged: 0,
             touched: now,
             writer: None,
             mirror: None,
@@ -198,8 +201,12 @@ impl Log {
     /// [`StreamError::Future`] for one that is not there yet.
     pub fn read(&self, from: Offset, most: usize) -> Result<Batch, StreamError> {
         let mut state = self.lock();
-        state.touched = Instant::now();
+        let now = Instant::now();
+        state.touched = now;
         let mut position = state.check(from)?;
+        // Who comes for a page reads it as much as who stays: a generation is not for nobody, and it is not to wait.
+        state.unattended = now;
+        state.paged = state.paged.max(position);
         let (mut runs, mut bytes) = (Vec::new(), 0);
         while bytes < most
             && let Some(run) = state.run_at(position)

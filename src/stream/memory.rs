@@ -71,7 +71,10 @@ impl Memory {
     /// [`StreamError::Exists`], [`StreamError::Full`] or [`StreamError::AllFull`].
     pub fn create(&self, id: StreamId, head: Head, first: Option<Run>) -> Result<Arc<Log>, StreamError> {
         self.make_room()?;
-        let mut state = self.lock();
+        self.put(&mut self.lock(), id, head, first)
+    }
+
+    fn put(&self, state: &mut State, id: StreamId, head: Head, first: Option<Run>) -> Result<Arc<Log>, StreamError> {
         if state.logs.get(&id).is_some_and(|log| log.is_expired(Instant::now())) {
             state.remove(&id);
         }
@@ -103,6 +106,8 @@ impl Memory {
     ///
     /// As [`Memory::create`].
     pub fn write_once(&self, id: StreamId, head: Head, key: OnceKey) -> Result<Once, StreamError> {
+        let room = self.make_room();
+        // One lock from the look to the stream: of two that come at once, the second finds the first one's.
         let mut state = self.lock();
         if let Some((made, asked)) = state.once.get(&key.key)
             // One that was refused before it said anything was none.
@@ -110,14 +115,11 @@ impl Memory {
         {
             return Ok(if *asked == key.asked { Once::Same(made.clone()) } else { Once::Other });
         }
+        room?;
+        let log = self.put(&mut state, id.clone(), head, None)?;
         state.keys.insert(id.clone(), key.key.clone());
-        state.once.insert(key.key, (id.clone(), key.asked));
-        drop(state);
-        let made = self.create(id.clone(), head, None);
-        if made.is_err() {
-            self.lock().forget_key(&id);
-        }
-        made.map(|log| Once::Made(Writer::new(log)))
+        state.once.insert(key.key, (id, key.asked));
+        Ok(Once::Made(Writer::new(log)))
     }
 
     /// The stream of that id, for that caller.
@@ -187,13 +189,16 @@ impl Memory {
         self.lock().remove(id);
     }
 
-    /// Frees what ended streams hold that nobody reads, the longest unread first, if there is no room for more.
+    /// Frees what ended streams hold that nobody reads, the longest unread first, if little room is left: before a new
+    /// stream or an append is refused for them, and before one that runs gives up what its readers may come back for.
     ///
     /// # Errors
     ///
     /// [`StreamError::AllFull`] if that does not suffice.
     pub fn make_room(&self) -> Result<(), StreamError> {
-        if self.0.budget.fits(0) {
+        let Options { max_bytes, max_total_bytes, .. } = self.0.options;
+        let spare = (max_total_bytes / 16).max(max_bytes.min(max_total_bytes / 4));
+        if self.0.budget.fits(spare) {
             return Ok(());
         }
         let mut state = self.lock();
@@ -201,8 +206,8 @@ impl Memory {
             state.logs.iter().filter_map(|(id, log)| Some((log.left_since()?, id.clone()))).collect();
         left.sort();
         for (_, id) in left {
-            // A little more than must be, lest every next one begins anew.
-            if self.0.budget.fits(self.0.options.max_total_bytes / 8) {
+            // A little more than is needed now: looking through all of them is not for every request.
+            if self.0.budget.fits(spare + spare / 2) {
                 break;
             }
             state.remove(&id);

@@ -129,7 +129,7 @@ impl Reader {
             state.readers[self.slot].position = next;
             let offset = state.head.at(next);
             // Only a writer that found no room waits for readers.
-            let full = state.weight >= self.log.most;
+            let full = state.weight >= self.log.most || !self.log.budget.fits(0);
             let writer = state.writer.take_if(|_| full);
             drop(state);
             if let Some(writer) = writer {

@@ -66,6 +66,17 @@ impl Run {
         })
     }
 
+    /// One of the records.
+    #[must_use]
+    pub fn record(&self, index: usize) -> Option<Bytes> {
+        if self.ends.is_empty() {
+            return (index == 0).then(|| self.bytes.clone());
+        }
+        let end = *self.ends.get(index)? as usize;
+        let from = index.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
+        Some(self.bytes.slice(from..end))
+    }
+
     /// All but the first so many records.
     pub(super) fn after(&self, records: u64) -> Run {
         let Some(&from) = usize::try_from(records).ok().and_then(|n| n.checked_sub(1)).and_then(|n| self.ends.get(n))

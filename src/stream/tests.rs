@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::future::poll_fn;
+use std::sync::Barrier;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -248,4 +250,74 @@ fn ended_streams_make_room_for_new_ones_and_running_ones_do_not() {
     assert!(running.iter().all(|(id, _)| streams.find(id, None).is_ok()));
     let _another = fill(None);
     assert_eq!(streams.create(StreamId::random(), head(), None).unwrap_err(), StreamError::AllFull);
+}
+
+#[test]
+fn who_reads_page_by_page_keeps_a_generation_going() {
+    let (_streams, writer) = writer();
+    let log = writer.log().clone();
+    let record = "x".repeat(1000);
+    for _ in 0..4 {
+        writer.append(run(&[&record]));
+    }
+    assert!(!outlook(&writer).room);
+    let page = log.read(log.head().at(0), usize::MAX).unwrap();
+    assert!(!outlook(&writer).room, "it is on its way, and may have to come again");
+    std::thread::sleep(Duration::from_millis(30));
+    log.read(page.next, usize::MAX).unwrap();
+    let outlook = outlook(&writer);
+    assert!(outlook.room, "who asks for what follows has it");
+    assert!(outlook.unattended.is_some_and(|since| since < Duration::from_millis(30)), "{outlook:?}");
+}
+
+#[test]
+fn of_two_at_once_under_one_key_one_makes_the_stream() {
+    let streams = Memory::new(Options { max_bytes: 4096, max_total_bytes: 64 << 20, max_readers: 3 });
+    for n in 0..500 {
+        let barrier = Barrier::new(2);
+        let make = || {
+            let key = OnceKey { key: n.to_string(), asked: String::new() };
+            barrier.wait();
+            streams.write_once(StreamId::random(), head(), key).unwrap()
+        };
+        let (one, other) = std::thread::scope(|scope| {
+            let other = scope.spawn(make);
+            (make(), other.join().unwrap())
+        });
+        assert!(matches!((&one, &other), (Once::Made(_), Once::Same(_)) | (Once::Same(_), Once::Made(_))));
+    }
+}
+
+#[test]
+fn nothing_is_refused_while_an_ended_stream_could_make_room() {
+    let streams = streams();
+    let mut lengths = (0..).map(|n| 3000 + 37 * (n % 29));
+    for length in lengths.by_ref().take(200) {
+        let writer = streams.write(StreamId::random(), head()).unwrap();
+        writer.append(run(&[&"x".repeat(length)]));
+        writer.end(End::Completed);
+    }
+    let writer = streams.write(StreamId::random(), head()).unwrap();
+    let reader = Reader::attach(writer.log().clone(), start(&writer)).unwrap();
+    assert!(outlook(&writer).room);
+    drop(reader);
+}
+
+#[test]
+fn what_others_hold_stops_no_generation_that_is_read() {
+    let streams = streams();
+    let (mut head, mut others) = (head(), 0);
+    head.dialect = None;
+    let writer = streams.write(StreamId::random(), self::head()).unwrap();
+    let mut reader = Reader::attach(writer.log().clone(), start(&writer)).unwrap();
+    while streams.create(StreamId::random(), head.clone(), Some(run(&["x"]))).is_ok() {
+        others += 1;
+    }
+    assert!(others > 50);
+    for _ in 0..5 {
+        assert!(outlook(&writer).room);
+        writer.append(run(&[&"y".repeat(2000)]));
+        assert!(!outlook(&writer).room, "it has not been read yet");
+        assert_eq!(next(&mut reader).map(|read| read.len()), Some(2000));
+    }
 }

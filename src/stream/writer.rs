@@ -58,7 +58,8 @@ impl Writer {
     /// What the writer must know before it goes on. It is woken when any of that changes.
     ///
     /// At the cap, what the fastest reader has read is given up; if that is nothing, there is no room: nobody can get ahead
-    /// of the fastest, and nothing is dropped that no one has read.
+    /// of the fastest, and nothing is dropped that no one has read. Where all streams together are at theirs, one whose
+    /// fastest has read all of it goes on: what it says next is held no longer than until it is read.
     pub fn poll(&self, cx: &mut Context<'_>) -> Outlook {
         let mut state = self.log.lock();
         let fastest = state.furthest();
@@ -73,7 +74,11 @@ impl Writer {
         if !state.writer.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             state.writer = Some(cx.waker().clone());
         }
-        Outlook { cancelled: state.cancelled || state.gone, unattended: state.unattended(), room: !full(&state) }
+        Outlook {
+            cancelled: state.cancelled || state.gone,
+            unattended: state.unattended(),
+            room: !full(&state) || (state.weight < self.log.most && state.head.next <= fastest),
+        }
     }
 
     /// Appends records, whether there is room or not.

@@ -10,14 +10,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame};
 use serde_json::json;
 
 use super::sse::{Heartbeat, PIECE};
-use crate::sse;
+use crate::sse::{self, Data};
 use crate::stream::{Form, Next, Offset, Reader, Run, StreamId};
 
 /// A comment: it may stand between whole events alone.
@@ -76,26 +74,30 @@ impl Telling {
         }
     }
 
-    fn run(&self, out: &mut BytesMut, run: &Run, next: Offset, standing: Standing) {
+    /// The first frame of a run that is to be told.
+    fn frame(&self, out: &mut BytesMut, run: &Run, next: Offset) -> Data {
         match self {
             Telling::Durable { form, .. } => {
-                let data = match form {
-                    Form::Text => run.clone().into_bytes(),
-                    Form::Json => json_array(run),
-                    Form::Binary => STANDARD.encode(run.clone().into_bytes()).into(),
-                };
-                sse::write_tight(out, Some("data"), Some(&next), &data);
-                self.control(out, next, standing);
-            }
-            Telling::Feed { id, form } => {
-                let first = next.position - run.count();
-                for (at, record) in (first + 1..).zip(run.records()) {
-                    let offset = Offset { position: at, ..next };
-                    let record = if *form == Form::Json { without_comma(&record) } else { &record };
-                    sse::write_tight(out, None, Some(&EventId(id, offset)), record);
+                sse::write_begin(out, Some("data"), Some(&next));
+                let bytes = run.clone().into_bytes();
+                match form {
+                    Form::Text => Data::new([bytes]),
+                    // Each record ends in a comma.
+                    Form::Json => Data::new([Bytes::from_static(b"["), without_comma(bytes), Bytes::from_static(b"]")]),
+                    Form::Binary => Data::base64(bytes),
                 }
             }
+            Telling::Feed { .. } => self.record(out, run, next, 0).unwrap_or_else(|| Data::new([])),
         }
+    }
+
+    /// A record of a run, where each has a frame of its own.
+    fn record(&self, out: &mut BytesMut, run: &Run, next: Offset, index: usize) -> Option<Data> {
+        let Telling::Feed { id, form } = self else { return None };
+        let record = run.record(index)?;
+        let position = next.position - run.count() + index as u64 + 1;
+        sse::write_begin(out, None, Some(&EventId(id, Offset { position, ..next })));
+        Some(Data::new([if *form == Form::Json { without_comma(record) } else { record }]))
     }
 
     /// Says how things stand, where a client waits for it.
@@ -110,7 +112,8 @@ impl Telling {
         if standing != Standing::More {
             control["upToDate"] = true.into();
         }
-        sse::write_tight(out, Some("control"), None, control.to_string().as_bytes());
+        sse::write_begin(out, Some("control"), None);
+        Data::new([control.to_string().into()]).write(out, usize::MAX);
     }
 }
 
@@ -122,18 +125,21 @@ impl fmt::Display for EventId<'_> {
     }
 }
 
-/// Records of JSON as an array: each ends in a comma.
-fn json_array(run: &Run) -> Bytes {
-    let records = run.clone().into_bytes();
-    let mut array = BytesMut::with_capacity(records.len() + 1);
-    array.put_u8(b'[');
-    array.put_slice(without_comma(&records));
-    array.put_u8(b']');
-    array.freeze()
+fn without_comma(mut record: Bytes) -> Bytes {
+    if record.ends_with(b",") {
+        record.truncate(record.len() - 1);
+    }
+    record
 }
 
-fn without_comma(record: &[u8]) -> &[u8] {
-    record.strip_suffix(b",").unwrap_or(record)
+/// A run that is being told.
+struct Told {
+    run: Run,
+    /// The place after it.
+    next: Offset,
+    /// Which record it is at, where each has a frame of its own.
+    index: usize,
+    data: Data,
 }
 
 /// The body of one SSE response.
@@ -142,8 +148,10 @@ pub struct LogBody {
     telling: Telling,
     /// Where the client is.
     at: Offset,
+    /// What of there is half told.
+    now: Option<Told>,
     /// What was read to know whether there is more.
-    ahead: Option<(Run, Offset)>,
+    ahead: Option<Next>,
     begun: bool,
     ended: bool,
     /// What hyper has not taken yet.
@@ -173,6 +181,7 @@ impl LogBody {
             reader,
             telling,
             at,
+            now: None,
             ahead: None,
             begun: false,
             ended: false,
@@ -182,47 +191,59 @@ impl LogBody {
         }
     }
 
-    /// Writes what there is to tell.
+    /// Writes what there is to tell, or a piece of it.
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut out = BytesMut::new();
         let begins = !std::mem::replace(&mut self.begun, true);
         if begins {
             self.telling.begin(&mut out);
         }
-        let mut next = match self.ahead.take() {
-            Some((run, offset)) => Poll::Ready(Next::Run(run, offset)),
-            None => self.reader.poll_next(cx),
-        };
         let from = self.at;
-        // One look ahead tells whether there is more.
-        while let Poll::Ready(Next::Run(run, offset)) = next {
-            next = self.reader.poll_next(cx);
-            let standing = match &next {
-                Poll::Pending if self.reader.is_behind() => Standing::More,
-                Poll::Pending => Standing::UpToDate,
-                Poll::Ready(Next::End(_)) => Standing::Ended,
-                Poll::Ready(Next::Run(..) | Next::Gone) => Standing::More,
-            };
-            self.telling.run(&mut out, &run, offset, standing);
-            self.at = offset;
-            if let Poll::Ready(Next::Run(run, offset)) = &next
-                && out.len() >= PIECE
-            {
-                self.ahead = Some((run.clone(), *offset));
-                break;
+        while !self.ended && out.len() < PIECE {
+            if let Some(told) = &mut self.now {
+                if !told.data.write(&mut out, PIECE) {
+                    break;
+                }
+                told.index += 1;
+                if let Some(data) = self.telling.record(&mut out, &told.run, told.next, told.index) {
+                    told.data = data;
+                    continue;
+                }
+                self.at = told.next;
+                self.now = None;
+                // One look ahead tells whether there is more.
+                let ahead = self.reader.poll_next(cx);
+                let standing = match &ahead {
+                    Poll::Pending if self.reader.is_behind() => Standing::More,
+                    Poll::Pending => Standing::UpToDate,
+                    Poll::Ready(Next::End(_)) => Standing::Ended,
+                    Poll::Ready(Next::Run(..) | Next::Gone) => Standing::More,
+                };
+                self.telling.control(&mut out, self.at, standing);
+                self.ended = standing == Standing::Ended;
+                match ahead {
+                    Poll::Ready(next) => self.ahead = Some(next),
+                    Poll::Pending => break,
+                }
+                continue;
             }
-            self.ended = standing == Standing::Ended;
-        }
-        match next {
-            Poll::Ready(Next::End(_)) if !self.ended => {
-                self.telling.control(&mut out, self.at, Standing::Ended);
-                self.ended = true;
+            match self.ahead.take().map_or_else(|| self.reader.poll_next(cx), Poll::Ready) {
+                Poll::Ready(Next::Run(run, next)) => {
+                    let data = self.telling.frame(&mut out, &run, next);
+                    self.now = Some(Told { run, next, index: 0, data });
+                }
+                Poll::Ready(Next::End(_)) => {
+                    self.telling.control(&mut out, self.at, Standing::Ended);
+                    self.ended = true;
+                }
+                Poll::Ready(Next::Gone) => self.ended = true,
+                Poll::Pending => {
+                    if begins && self.at == from {
+                        self.telling.control(&mut out, self.at, Standing::UpToDate);
+                    }
+                    break;
+                }
             }
-            Poll::Ready(Next::Gone) => self.ended = true,
-            Poll::Pending if begins && self.at == from => {
-                self.telling.control(&mut out, self.at, Standing::UpToDate);
-            }
-            _ => {}
         }
         if out.is_empty() && !self.ended {
             return Poll::Pending;
@@ -239,8 +260,9 @@ impl Body for LogBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = &mut *self;
         while this.rest.is_empty() {
-            // What there was at the start is told in any case: who only ever asks a server that ends gets on.
-            if this.ended || (this.begun && this.until.as_mut().poll(cx).is_ready()) {
+            // What there was at the start is told in any case: who only ever asks a server that ends gets on. And no frame is
+            // left half told.
+            if this.ended || (this.begun && this.now.is_none() && this.until.as_mut().poll(cx).is_ready()) {
                 this.ended = true;
                 return Poll::Ready(None);
             }

@@ -394,3 +394,26 @@ fn a_generations_stream_is_read_but_not_written() {
     done(&server, 204, "DELETE", &id, "", "");
     done(&server, 410, "GET", &id, "", "");
 }
+
+#[test]
+fn a_long_append_is_told_whole_in_pieces() {
+    let server = Server::mock();
+    let closed = "stream-closed: true\r\n";
+    let numbers: Vec<String> = (0..60_000).map(|n| n.to_string()).collect();
+    create(&server, "many", &format!("{JSON}{closed}"), &format!("[{}]", numbers.join(",")));
+    let body = get(&server, "many", EVENTS).body();
+    let told: Vec<String> = messages(&body).into_iter().map(|(_, data)| data).collect();
+    assert_eq!(told, numbers);
+    let sse = get(&server, "many?offset=-1&live=sse", "").body();
+    let (_, array) = messages(&sse).swap_remove(0);
+    assert_eq!(array, format!("[{}]", numbers.join(",")));
+    let lines = numbers.join("\r\n ");
+    create(&server, "lines", &format!("{TEXT}{closed}"), &lines);
+    let (_, text) = messages(&get(&server, "lines", EVENTS).body()).swap_remove(0);
+    assert_eq!(text, lines.replace("\r\n", "\n"));
+    let bytes = "content-type: application/octet-stream\r\n";
+    create(&server, "bytes", &format!("{bytes}{closed}"), &"abcd".repeat(50_000));
+    let (_, text) = messages(&get(&server, "bytes?offset=-1&live=sse", "").body()).swap_remove(0);
+    let whole = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).expect("base64");
+    assert_eq!(whole, "abcd".repeat(50_000).as_bytes());
+}

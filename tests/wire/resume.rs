@@ -451,3 +451,69 @@ fn a_server_that_ends_lets_readers_finish_and_waits_for_nobody_else() {
     assert!(read.body().ends_with("data: [DONE]\n\n"));
     assert!(server.wait_exit().success());
 }
+
+#[test]
+fn a_generation_that_others_asked_for_too_outlives_the_first_who_did() {
+    let upstream = Upstream::start(|c| {
+        while c.request().is_some() {
+            std::thread::sleep(std::time::Duration::from_millis(700));
+            c.stream_head();
+            c.chunk(format!("{}{STOP}{DONE}", says("a")).as_bytes());
+            c.end();
+        }
+    });
+    let server = Server::before_with(&upstream, "", "");
+    let post = || {
+        let headers = "idempotency-key: k\r\nx-linger: 1m\r\n";
+        server.post("/v1/chat/completions", headers, &chat_body(json!({})).to_string())
+    };
+    let first = post();
+    upstream.wait_requests(1);
+    let mut second = post();
+    assert_eq!(second.status(), 200);
+    drop(first);
+    assert!(second.body().ends_with("data: [DONE]\n\n"));
+    assert_eq!(upstream.requests().len(), 1);
+}
+
+#[test]
+fn a_stream_with_all_its_readers_can_be_cancelled() {
+    let (upstream, server, go) = paced(5, "[streams]\nmax_readers = 1\n");
+    let mut client = server.post("/v1/chat/completions", "x-linger: 1m\r\n", &chat_body(json!({})).to_string());
+    let id = client.header("x-stream-id").expect("an id");
+    go.on();
+    client.wait_for("\"t0\"");
+    let said = server.post(&format!("/v1/stream/{id}/cancel"), "", "").json();
+    assert_eq!(said["status"].as_str(), Some("cancelled"), "{said}");
+    upstream.wait_closed(1);
+}
+
+#[test]
+fn a_client_that_sends_all_of_its_body_first_can_come_back_too() {
+    let (_upstream, server, go) = paced(2, "max_body = \"64MiB\"\n");
+    let mut client = server.post("/v1/chat/completions", "x-linger: 1m\r\n", &chat_body(json!({})).to_string());
+    go.on();
+    client.wait_for("\"t0\"");
+    let id = client.header("x-stream-id").expect("an id");
+    let text = client.text();
+    let event = text.lines().find_map(|line| line.strip_prefix("id: ")).expect("an event's id").to_owned();
+    assert!(event.starts_with(&id));
+    let padded = chat_body(json!({ "user": "x".repeat(32 << 20) })).to_string();
+    // All of it is sent before anything is read, and the stream is still going on.
+    let mut again = server.post("/v1/chat/completions", &format!("last-event-id: {event}\r\n"), &padded);
+    assert_eq!(again.status(), 200);
+    go.on();
+    assert!(again.body().ends_with("data: [DONE]\n\n"));
+}
+
+#[test]
+fn a_key_that_asks_for_another_encoding_asks_for_something_else() {
+    let server = Server::mock();
+    let ask = |encoding: &str| {
+        let path = format!("/stream?model=mock-echo&prompt=a+b&encoding={encoding}");
+        get(&server, &path, "idempotency-key: k\r\nx-linger: 1m\r\n")
+    };
+    assert!(ask("text").body().contains("data: a\n"));
+    assert_eq!(ask("json").status(), 409);
+    assert_eq!(ask("text").status(), 200);
+}

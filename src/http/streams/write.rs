@@ -186,8 +186,13 @@ fn lifetime(headers: &HeaderMap) -> Result<Option<Lifetime>, Failure> {
     }
 }
 
-/// A time of RFC 3339, in any zone.
+/// A time of RFC 3339, in any zone; one that can be written so again, too.
 fn rfc3339(text: &str) -> Option<SystemTime> {
+    let last = humantime::parse_rfc3339("9999-12-31T23:59:59Z").ok()?;
+    any_zone(text).filter(|time| (SystemTime::UNIX_EPOCH..=last).contains(time))
+}
+
+fn any_zone(text: &str) -> Option<SystemTime> {
     if let Some(utc) = text.strip_suffix(['Z', 'z']) {
         return humantime::parse_rfc3339(&format!("{utc}Z")).ok();
     }
@@ -265,6 +270,8 @@ mod tests {
             "2030-01-31T12:00:00",
             "2030-01-31T12:00:00+2:00",
             "2030-01-31T12:00:00é00:00",
+            "9999-12-31T23:59:59-00:01",
+            "1970-01-01T00:00:00+00:01",
         ] {
             assert_eq!(rfc3339(wrong), None, "{wrong}");
         }
