@@ -260,7 +260,11 @@ impl fmt::Display for Redis {
             Topology::Sentinel { service } => ("+sentinel", format!("/{service}")),
             Topology::Cluster => ("+cluster", String::new()),
         };
-        let nodes: Vec<String> = self.nodes.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+        let node = |(host, port): &(String, u16)| match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        };
+        let nodes: Vec<String> = self.nodes.iter().map(node).collect();
         write!(f, "redis{}{kind}://{}{path}", if self.tls { "s" } else { "" }, nodes.join(","))
     }
 }

@@ -14,7 +14,7 @@
 //! | composition | `main` → [`cli`] → [`app`], [`server`]: configuration to running service; sockets, connections, shutdown |
 //! | 4 edge | [`http`]: routes, handlers, failure to status; [`transport`]: frames to bytes on the wire |
 //! | 3 decisions | [`generation`]: drives one request: route, relay, timeouts, cancellation, its line in the log |
-//! | 2 siblings | [`provider`]: opens an upstream: the embedded mock, or HTTP; [`stream`]: logs, their readers, offsets and ends |
+//! | 2 siblings | [`provider`]: opens an upstream: the embedded mock, or HTTP; [`stream`]: logs, here or in Redis, their readers, offsets and ends |
 //! | 1 tools | [`dialect`]: codecs; [`sse`]: frames; [`prompts`], [`config`], [`telemetry`] |
 //! | 0 vocabulary | [`request`], [`event`], [`failure`], [`id`], [`nearest`]: no tokio, no axum, no wire formats |
 //!

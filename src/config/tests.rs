@@ -339,7 +339,7 @@ fn a_redis_is_named_in_one_line_and_its_password_never_shown() {
     for (address, shown, topology) in [
         ("redis://a", "redis://a:6379", Topology::One),
         ("rediss://someone@a.example:1/2", "rediss://a.example:1", Topology::One),
-        ("redis://[::1]:7", "redis://::1:7", Topology::One),
+        ("redis://[::1]:7", "redis://[::1]:7", Topology::One),
         (
             "redis+sentinel://a,b:2/main",
             "redis+sentinel://a:26379,b:2/main",

@@ -28,7 +28,7 @@ pub struct Reader {
     log: Arc<Log>,
     slot: usize,
     /// Where it finds what this log, a copy, doesn't hold.
-    source: Option<Source>,
+    source: Option<Box<Source>>,
 }
 
 /// Records that are on their way.
@@ -73,10 +73,10 @@ impl Reader {
         fetch: impl Fn(Offset) -> Fetching + Send + 'static,
     ) -> Result<Self, StreamError> {
         let source = Source { fetch: Box::new(fetch), fetching: None, fetched: fetched.into() };
-        Self::enter(log, position, Some(source))
+        Self::enter(log, position, Some(Box::new(source)))
     }
 
-    fn enter(log: Arc<Log>, position: u64, source: Option<Source>) -> Result<Self, StreamError> {
+    fn enter(log: Arc<Log>, position: u64, source: Option<Box<Source>>) -> Result<Self, StreamError> {
         let mut state = log.lock();
         if state.readers.len() >= log.most_readers {
             return Err(StreamError::TooManyReaders);
@@ -102,7 +102,7 @@ impl Reader {
     /// What comes next; pending at the end of a stream that has not ended.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         // What was fetched comes before what the copy holds.
-        if !self.source.as_ref().is_some_and(Source::is_busy) {
+        if !self.source.as_ref().is_some_and(|source| source.is_busy()) {
             match self.poll_log(cx) {
                 // Behind what the copy holds.
                 Poll::Ready(Next::Gone) if self.source.is_some() => {}

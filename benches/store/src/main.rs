@@ -180,7 +180,7 @@ async fn memory(here: &Streams) {
         writer.end(End::Completed);
         ids.push(id);
     }
-    while ids.iter().any(|id| cli(&["HGET", &format!("bench:{{{id}}}:head"), "lease"]).trim() != "") {
+    while ids.iter().any(|id| !cli(&["HGET", &format!("bench:{{{id}}}:head"), "head"]).contains("completed")) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
