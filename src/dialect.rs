@@ -132,6 +132,16 @@ pub trait ClientSide: Debug + Sync {
     /// Writes a whole answer.
     fn write_answer(&self, answer: &Answer, answering: &Answering) -> Vec<u8>;
 
+    /// Whether clients ask for an answer again by its id: then the id of one that has a stream says which.
+    fn asks_by_id(&self) -> bool {
+        false
+    }
+
+    /// Writes an answer of which nothing is there yet, for a client that will ask for it later.
+    fn write_queued(&self, _answering: &Answering) -> Vec<u8> {
+        Vec::new()
+    }
+
     /// Writes how many tokens a request has, where clients ask for that.
     fn write_count(&self, _tokens: u64) -> Option<Vec<u8>> {
         None

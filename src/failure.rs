@@ -37,6 +37,15 @@ pub enum Failure {
         /// What was looked for, and what there is.
         message: String,
     },
+    /// No response of that id.
+    #[error(
+        "there is no response `{id}` here: it never was, is no longer kept, or is another caller's. Only one that was \
+         asked for with `background`, or as a stream with `linger`, can be asked for again"
+    )]
+    UnknownResponse {
+        /// What was asked for.
+        id: String,
+    },
     /// The address is right and the method is not.
     #[error("{method} is not allowed here; allowed: {allowed}")]
     MethodNotAllowed {
@@ -224,6 +233,9 @@ pub enum Failure {
     /// A stream holds all that it may hold.
     #[error("this stream holds all that it may hold (streams.max_bytes)")]
     StreamFull,
+    /// The store of streams can't be reached.
+    #[error("the store of streams can't be reached; ask again")]
+    StoreAway,
     /// Someone told the generation to end.
     #[error("the generation was cancelled")]
     Cancelled,
@@ -233,6 +245,9 @@ pub enum Failure {
         /// Its linger.
         after: Duration,
     },
+    /// A generation in the background, which nobody reads, has filled its stream.
+    #[error("nobody reads this response, and its stream is full (streams.max_bytes, streams.max_total_bytes)")]
+    Unread,
     /// What a reader should have got next has been given up for faster readers.
     #[error("this reader fell too far behind: what follows is no longer kept (streams.max_bytes)")]
     FellBehind,
@@ -348,6 +363,7 @@ impl Failure {
             Self::InvalidRequest { .. } => "invalid_request",
             Self::UnknownModel { .. } => "model_not_found",
             Self::NotFound { .. } => "not_found",
+            Self::UnknownResponse { .. } => "response_not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::UpgradeRequired { .. } => "upgrade_required",
             Self::UnsupportedMediaType { .. } => "unsupported_media_type",
@@ -378,8 +394,10 @@ impl Failure {
             Self::Forbidden { .. } => "forbidden",
             Self::NotAcceptable { .. } => "not_acceptable",
             Self::StreamFull => "stream_full",
+            Self::StoreAway => "store_away",
             Self::Cancelled => "cancelled",
             Self::Abandoned { .. } => "abandoned",
+            Self::Unread => "unread",
             Self::FellBehind => "fell_behind",
             Self::WriterLost => "writer_lost",
             Self::Draining => "draining",
@@ -401,7 +419,9 @@ impl Failure {
             | Self::Conflict { .. }
             | Self::NotAcceptable { .. } => Kind::InvalidRequest,
             Self::Forbidden { .. } => Kind::Permission,
-            Self::UnknownModel { .. } | Self::NotFound { .. } | Self::Gone { .. } => Kind::NotFound,
+            Self::UnknownModel { .. } | Self::NotFound { .. } | Self::UnknownResponse { .. } | Self::Gone { .. } => {
+                Kind::NotFound
+            }
             Self::TooManyReaders | Self::TooManyRunning { .. } => Kind::RateLimit,
             Self::BodyTooLarge { .. } | Self::StreamFull => Kind::TooLarge,
             Self::UpstreamRefused(refusal) => Kind::of_status(refusal.status),
@@ -413,7 +433,7 @@ impl Failure {
             | Self::FirstTokenTimeout { .. }
             | Self::BetweenTokensTimeout { .. }
             | Self::TotalTimeout { .. } => Kind::Timeout,
-            Self::Draining | Self::NoStreams { .. } => Kind::Overloaded,
+            Self::Draining | Self::NoStreams { .. } | Self::StoreAway => Kind::Overloaded,
             _ => Kind::Server,
         }
     }

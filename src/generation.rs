@@ -65,6 +65,15 @@ pub struct Generation {
     record: Record,
     /// The upstream's headers that the client may see; there once it has accepted.
     headers: HeaderMap,
+    name: Name,
+}
+
+/// The upstream's own id of an answer whose frames are passed on.
+#[derive(Debug)]
+enum Name {
+    Unknown,
+    Heard(String),
+    Taken,
 }
 
 enum Phase {
@@ -94,7 +103,16 @@ impl Generation {
         let (id, task) = (record.request_id().to_owned(), request.task);
         let call = Call { dialect, request, model: target.upstream_model, id, headers };
         let opening = target.provider.open(call);
-        Self { dialect, task, phase: Phase::Opening(opening), relay, clock, record, headers: HeaderMap::new() }
+        Self {
+            dialect,
+            task,
+            phase: Phase::Opening(opening),
+            relay,
+            clock,
+            record,
+            headers: HeaderMap::new(),
+            name: Name::Unknown,
+        }
     }
 
     /// Waits until the upstream has accepted the request. May be dropped and called again.
@@ -139,6 +157,12 @@ impl Generation {
                     Poll::Ready(failure) => relay::Step::ended(End::Failed { failure, told: false }),
                 },
             };
+            if let (Name::Unknown, Upstream::Frames(_, dialect, reader)) = (&self.name, &*upstream)
+                && *dialect == self.dialect
+                && !reader.position().id.is_empty()
+            {
+                self.name = Name::Heard(reader.position().id.to_owned());
+            }
             let mut bytes = step.bytes;
             let mut end = step.end;
             if step.heard {
@@ -154,6 +178,17 @@ impl Generation {
             }
             if !bytes.is_empty() {
                 return Poll::Ready(Some(bytes));
+            }
+        }
+    }
+
+    /// The upstream's own id of the answer, told once: where its frames are passed on, that is the one that clients see.
+    pub fn take_name(&mut self) -> Option<String> {
+        match std::mem::replace(&mut self.name, Name::Taken) {
+            Name::Heard(name) => Some(name),
+            other => {
+                self.name = other;
+                None
             }
         }
     }

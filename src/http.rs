@@ -16,6 +16,7 @@ mod ops;
 mod plain;
 mod prompts;
 mod respond;
+mod responses;
 mod resume;
 mod streams;
 mod ws;
@@ -26,7 +27,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::Uri;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -107,12 +108,15 @@ pub fn router(shared: Arc<Shared>) -> Router {
             streaming = streaming.route(endpoint, post(api::handler(dialect, endpoint)));
         }
     }
+    let streaming = streaming.route("/v1/responses/{id}", get(responses::get));
     let streaming = streaming.route_layer(middleware::from_fn_with_state(shared.clone(), resume::layer));
     let routes = streaming
         .route("/prompts", get(prompts::list))
         .route("/v1/stream/{id}", streams::route())
         .route("/v1/stream/{id}/cancel", post(resume::cancel))
         .route("/v1/ws", get(ws::open))
+        .route("/v1/responses/{id}", delete(responses::delete))
+        .route("/v1/responses/{id}/cancel", post(responses::cancel))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
         .route("/healthz", get(ops::healthz))

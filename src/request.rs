@@ -18,6 +18,8 @@ pub struct Request {
     pub model: Option<String>,
     /// Whether tokens are wanted as they come.
     pub stream: bool,
+    /// Whether the answer is to be made to its end though its client leaves, which asks for it later by its id.
+    pub background: bool,
     /// Whether the client wants to be told the usage at the end of its stream.
     pub include_usage: bool,
     /// The conversation so far, the system prompt included.

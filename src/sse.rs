@@ -8,7 +8,7 @@ mod reader;
 mod writer;
 
 pub use reader::{Frame, Frames, Reader, TooLarge, frames};
-pub use writer::{write, write_numbered, write_tight};
+pub use writer::{RETRY, come_again, write, write_numbered, write_tight};
 
 #[cfg(test)]
 mod tests;

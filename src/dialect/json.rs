@@ -199,6 +199,57 @@ pub fn with_model(request: &Request, model: &str) -> Result<Bytes, Failure> {
     Ok(out.freeze())
 }
 
+/// An object's fields in their order, each as it stands; one may be there twice.
+#[derive(Debug)]
+pub struct InOrder<'a>(pub Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for InOrder<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+        impl<'de> Visitor<'de> for All {
+            type Value = InOrder<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<InOrder<'de>, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(InOrder(fields))
+            }
+        }
+        deserializer.deserialize_map(All)
+    }
+}
+
+/// An object of these fields; the values are JSON.
+pub fn object<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Bytes {
+    let mut out = Vec::new();
+    for (name, value) in fields {
+        out.push(if out.is_empty() { b'{' } else { b',' });
+        quote(&mut out, name);
+        out.push(b':');
+        out.extend_from_slice(value.as_bytes());
+    }
+    out.extend_from_slice(if out.is_empty() { b"{}" } else { b"}" });
+    out.into()
+}
+
+/// A body with other values for these fields, or without them; the rest stays as it was, byte for byte.
+///
+/// # Errors
+///
+/// Never for a body that is an object.
+pub fn with_fields(body: &Bytes, changes: &[(&str, Option<&str>)]) -> Result<Bytes, Failure> {
+    let InOrder(fields) = serde_json::from_slice(body).map_err(|e| Failure::Internal(e.into()))?;
+    let changed = |name: &str| changes.iter().any(|(changed, _)| *changed == name);
+    let kept = fields.iter().filter(|(name, _)| !changed(name)).map(|(name, value)| (name.as_str(), value.get()));
+    Ok(object(kept.chain(changes.iter().filter_map(|(name, value)| Some((*name, (*value)?))))))
+}
+
 /// A text that borrows from its payload where it can. (In an `Option`, a bare `Cow` never does.)
 #[derive(Debug, Deserialize)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);

@@ -3,14 +3,18 @@
 mod answer;
 mod reader;
 mod request;
+mod stored;
 mod writer;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written, openai_chat, tools,
+    Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written, json, openai_chat, tools,
 };
+pub use request::{previous, with_previous};
+pub use stored::{Cut, Known, Stored, sequence_number};
+
 use crate::event::{Citation, FinishReason, Usage};
 use crate::failure::Failure;
 use crate::request::{Format, Request, Task, Tool, ToolChoice};
@@ -38,6 +42,14 @@ impl ClientSide for Responses {
         answer::write(answer, answering).to_string().into_bytes()
     }
 
+    fn asks_by_id(&self) -> bool {
+        true
+    }
+
+    fn write_queued(&self, answering: &Answering) -> Vec<u8> {
+        object(answering, &response_id(answering), "queued", Vec::new(), None).to_string().into_bytes()
+    }
+
     fn error_body(&self, failure: &Failure, _status: u16, _request_id: &str) -> Vec<u8> {
         openai_chat::error_body(failure)
     }
@@ -58,6 +70,15 @@ impl UpstreamSide for Responses {
 
     fn forwarded(&self) -> &'static [&'static str] {
         openai_chat::FORWARDED
+    }
+
+    fn same(&self, request: &Request, model: &str) -> Result<Bytes, Failure> {
+        let body = json::with_model(request, model)?;
+        match request.background {
+            // What goes on without its client is a stream to us, and nothing special to the upstream.
+            true => json::with_fields(&body, &[("background", None), ("stream", Some("true"))]),
+            false => Ok(body),
+        }
     }
 
     fn write(&self, request: &Request, model: &str) -> Result<Written, Failure> {
@@ -134,8 +155,23 @@ fn citation_json(citation: &Citation) -> Value {
     })
 }
 
+/// In front of the ids of our responses.
+const PREFIX: &str = "resp_";
+
 fn response_id(answering: &Answering) -> String {
-    format!("resp_{}", answering.id)
+    id(&answering.id)
+}
+
+/// The id of our response that was made with that [`Answering::id`].
+#[must_use]
+pub fn id(answering_id: &str) -> String {
+    format!("{PREFIX}{answering_id}")
+}
+
+/// The [`Answering::id`] of our response of that id; none if it is not one of ours.
+#[must_use]
+pub fn answering_id(response: &str) -> Option<&str> {
+    response.strip_prefix(PREFIX)
 }
 
 /// The response object, which stands in the first events, in the last, and is the whole answer.
@@ -146,7 +182,7 @@ fn object(answering: &Answering, id: &str, status: &str, output: Vec<Value>, usa
         "object": "response",
         "created_at": answering.created,
         "status": status,
-        "background": false,
+        "background": request.background,
         "error": null,
         "incomplete_details": null,
         "instructions": null,
@@ -157,7 +193,7 @@ fn object(answering: &Answering, id: &str, status: &str, output: Vec<Value>, usa
         "parallel_tool_calls": request.parallel_tool_calls.unwrap_or(true),
         "previous_response_id": null,
         "reasoning": { "effort": request.reasoning.map(|reasoning| reasoning.effort.word()), "summary": null },
-        "store": false,
+        "store": request.background,
         "temperature": request.sampling.temperature,
         "text": { "format": format_json(request.format.as_ref()) },
         "tool_choice": request.tool_choice.as_ref().map_or("auto".into(), tool_choice_json),

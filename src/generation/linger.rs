@@ -16,12 +16,14 @@ use tokio::time::{Instant, Sleep};
 use super::{Draining, Generation};
 use crate::failure::Failure;
 use crate::sse;
-use crate::stream::{End, Head, Run, Writer};
+use crate::stream::{End, Head, Run, Streams, Writer};
 
-/// After which a client whose connection broke comes back, told once.
-const RETRY: Duration = Duration::from_secs(1);
+/// How long a full stream waits for a reader that may be coming back, where no linger says it.
+const RETURN: Duration = Duration::from_secs(5);
 /// How often a writer looks for room that other streams have given up, or for the server's end.
 const LOOK: Duration = Duration::from_millis(250);
+/// The longest id of an upstream's answer that is remembered, in bytes.
+const LONGEST_NAME: usize = 256;
 /// So many steps, then others have their turn: an upstream that never pauses must not keep its readers from reading.
 const AT_ONCE: usize = 16;
 
@@ -37,6 +39,9 @@ pub struct NotALinger;
 impl Linger {
     /// What a browser's `EventSource` gets, which reconnects by itself.
     pub const OF_EVENT_SOURCE: Self = Self(Duration::from_secs(15));
+
+    /// As long as it takes.
+    pub const UNLIMITED: Self = Self(Duration::MAX);
 
     /// Of a duration; zero is none.
     #[must_use]
@@ -80,27 +85,46 @@ impl FromStr for Linger {
 pub struct Lingering {
     generation: Generation,
     writer: Writer,
+    streams: Streams,
     linger: Linger,
     draining: Draining,
     numbering: Numbering,
     timer: Pin<Box<Sleep>>,
 }
 
+/// Where polling a generation leads.
+enum Step {
+    /// The upstream has said its own id of the answer, in these frames.
+    Named(String, Bytes),
+    End(End),
+}
+
 impl Lingering {
     /// Drives that generation into that stream.
     #[must_use]
-    pub fn new(generation: Generation, writer: Writer, linger: Linger, draining: Draining) -> Self {
+    pub fn new(generation: Generation, writer: Writer, streams: Streams, linger: Linger, draining: Draining) -> Self {
         let numbering = Numbering::new(writer.log().id(), &writer.log().head());
-        Self { generation, writer, linger, draining, numbering, timer: Box::pin(tokio::time::sleep(linger.0)) }
+        let timer = Box::pin(tokio::time::sleep(linger.0));
+        Self { generation, writer, streams, linger, draining, numbering, timer }
     }
 
     /// To its end.
     pub async fn run(mut self) {
-        let end = std::future::poll_fn(|cx| self.poll(cx)).await;
-        self.writer.end(end);
+        loop {
+            match std::future::poll_fn(|cx| self.poll(cx)).await {
+                Step::Named(name, frames) => {
+                    // Before anyone can read the name, and ask for it.
+                    if let Err(error) = self.streams.alias(self.writer.log().id(), &name) {
+                        tracing::warn!(stream = %self.writer.log().id(), %error, "an answer can't be found by its upstream's id");
+                    }
+                    self.append(&frames);
+                }
+                Step::End(end) => return self.writer.end(end),
+            }
+        }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         for _ in 0..AT_ONCE {
             let outlook = self.writer.poll(cx);
             if outlook.cancelled {
@@ -110,8 +134,8 @@ impl Lingering {
                 if since >= self.linger.0 {
                     return self.stop(Failure::Abandoned { after: self.linger.0 });
                 }
-                // Nobody can come any more.
-                if self.draining.is_begun() {
+                // Nobody can come any more, unless to another replica.
+                if self.draining.is_begun() && !self.streams.is_shared() {
                     return self.stop(Failure::Draining);
                 }
                 if self.wait((self.linger.0 - since).min(LOOK), cx).is_ready() {
@@ -119,23 +143,34 @@ impl Lingering {
                 }
             }
             if !outlook.room {
+                // One without a limit would wait for ever for who does not come.
+                if self.linger == Linger::UNLIMITED && outlook.unattended.is_some_and(|since| since >= RETURN) {
+                    return self.stop(Failure::Unread);
+                }
                 ready!(self.wait(LOOK, cx));
                 continue;
             }
             match ready!(self.generation.poll_frames(cx)) {
-                Some(frames) => self.append(&frames),
-                None if self.generation.is_complete() => return Poll::Ready(End::Completed),
-                None => return Poll::Ready(End::Failed),
+                Some(frames) => match self.generation.take_name().filter(|name| name.len() <= LONGEST_NAME) {
+                    Some(name) => return Poll::Ready(Step::Named(name, frames)),
+                    None => self.append(&frames),
+                },
+                None if self.generation.is_complete() => return Poll::Ready(Step::End(End::Completed)),
+                None => return Poll::Ready(Step::End(End::Failed)),
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    fn stop(&mut self, failure: Failure) -> Poll<End> {
+    fn stop(&mut self, failure: Failure) -> Poll<Step> {
+        let end = match failure {
+            Failure::Cancelled | Failure::Abandoned { .. } => End::Cancelled,
+            _ => End::Failed,
+        };
         let last = self.generation.stop(failure);
         self.append(&last);
-        Poll::Ready(End::Cancelled)
+        Poll::Ready(Step::End(end))
     }
 
     fn append(&mut self, frames: &Bytes) {
@@ -171,7 +206,7 @@ impl Numbering {
         let mut out = BytesMut::with_capacity(frames.len() + 2 * self.prefix.len());
         let mut ends = Vec::with_capacity(1);
         for frame in sse::frames(frames).filter(|frame| frame.data.is_some()) {
-            let retry = (self.head.next == 0).then_some(RETRY);
+            let retry = (self.head.next == 0).then_some(sse::RETRY);
             self.head.next += 1;
             let id = format_args!("{}{}", self.prefix, self.head.tail());
             sse::write_numbered(&mut out, id, retry, &frames[frame.range]);

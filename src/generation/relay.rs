@@ -72,9 +72,8 @@ impl Relay {
                     Some(Err(failure)) => return Poll::Ready(Step::of(Err(failure))),
                     None => return Poll::Ready(self.end(reader, *dialect == self.dialect)),
                 };
-                let lane =
-                    if *dialect == self.dialect { Lane::Same(Cut::new(&run)) } else { Lane::Other(BytesMut::new()) };
-                Poll::Ready(self.run(&run, lane, reader, record, frames.is_ended()))
+                let same = *dialect == self.dialect;
+                Poll::Ready(self.run(run, same, reader, record, frames.is_ended()))
             }
             Upstream::Events(events) => self.poll_events(events, record, cx),
             Upstream::Whole(..) => {
@@ -86,15 +85,16 @@ impl Relay {
     /// One run of an upstream's events; `cut` if its body ended in the middle of the last.
     fn run(
         &mut self,
-        run: &Bytes,
-        mut lane: Lane<'_>,
+        run: Bytes,
+        same: bool,
         reader: &mut Box<dyn EventReader>,
         record: &mut Record,
         cut: bool,
     ) -> Step {
+        let mut lane = if same { Lane::Same(Cut::new(&run)) } else { Lane::Other(BytesMut::new()) };
         let mut heard = false;
         let mut end = None;
-        for frame in sse::frames(run) {
+        for frame in sse::frames(&run) {
             let data = match (&frame.data, frame.error) {
                 (Some(data), _) if !data.is_empty() => data,
                 (_, Some(error)) => {
@@ -190,7 +190,9 @@ impl Relay {
                 break;
             }
         }
-        Step { bytes: lane.finish(), heard, end }
+        // Moved, not sliced: a second handle on the same bytes would cost an allocation.
+        let bytes = if lane.is_whole() { None } else { Some(lane.finish()) };
+        Step { bytes: bytes.unwrap_or(run), heard, end }
     }
 
     /// The upstream's answer ended, with no mark of its own.
@@ -310,6 +312,11 @@ impl Lane<'_> {
     fn pass(&mut self, to: usize) -> bool {
         self.stop(to);
         matches!(self, Lane::Same(_))
+    }
+
+    /// Whether all of the run is passed on as it is.
+    fn is_whole(&self) -> bool {
+        matches!(self, Lane::Same(cut) if cut.from == 0 && cut.end == cut.run.len() && cut.kept.is_empty())
     }
 
     fn finish(self) -> Bytes {

@@ -15,8 +15,8 @@ use super::asked::Asked;
 use super::begin::Order;
 use super::body::{self, Format};
 use super::error::Refused;
-use super::linger;
 use super::respond::respond;
+use super::{linger, responses};
 use crate::dialect::Dialect;
 use crate::failure::Failure;
 
@@ -30,7 +30,12 @@ pub(super) fn handler(
     move |State(shared), uri, mut asked, body| {
         Box::pin(async move {
             body::format(&asked.headers, &[Format::Json])?;
-            let order = read(dialect, route, uri.path(), body::read(body, &shared).await?, &mut asked)?;
+            let body = body::read(body, &shared).await?;
+            let body = match dialect.client.asks_by_id() {
+                true => responses::previous(&shared, body, &asked).await?,
+                false => body,
+            };
+            let order = read(dialect, route, uri.path(), body, &mut asked)?;
             respond(&shared, order, asked).await
         })
     }

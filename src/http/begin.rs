@@ -11,10 +11,10 @@ use super::error::Refused;
 use super::{caller, linger, resume};
 use crate::dialect::{Answering, Dialect};
 use crate::failure::Failure;
-use crate::generation::{Generation, Lingering, Record, Start};
+use crate::generation::{Generation, Linger, Lingering, Record, Start, Target};
 use crate::id::random_hex;
 use crate::request::Request;
-use crate::stream::{Head, Lifetime, Once, OnceKey, Owner, Reader, StreamId};
+use crate::stream::{Head, Lifetime, Once, OnceKey, Owner, Reader, StreamId, Writer};
 use crate::transport::frames::Frames;
 use crate::transport::sse;
 
@@ -43,22 +43,28 @@ pub(super) struct Source {
     pub(super) headers: HeaderMap,
 }
 
+/// What came of a request whose answer is asked for later.
+#[derive(Debug)]
+pub(super) enum Queued {
+    /// It runs.
+    New { id: StreamId, body: Vec<u8> },
+    /// It has been asked before, under the same key.
+    Old(StreamId),
+}
+
 /// Begins a generation that streams; comes back once its upstream has accepted it, or after `sse.commit_after`.
 pub(super) async fn begin(shared: &Shared, order: Order, asked: &Asked) -> Result<Source, Refused> {
-    let prepared = Prepared::new(shared, order, asked)?;
-    let linger = linger::of(asked, shared)?;
+    let prepared = Prepared::new(shared, order)?;
+    let linger = if prepared.request.background { Linger::UNLIMITED } else { linger::of(asked, shared)? };
     let log = match linger.is_none() {
         true => None,
         false => match log(shared, &prepared, asked).await? {
-            Once::Made(writer) => Some(writer),
-            Once::Same(id) => return resume::join(shared, &id, asked).await,
-            Once::Other => {
-                let message = "this idempotency-key has been used for another request".to_owned();
-                return Err(Failure::Conflict { message }.into());
-            }
+            Log::New(writer) => Some(writer),
+            Log::Old(id) => return resume::join(shared, &id, asked).await,
         },
     };
-    let (dialect, mut generation) = (prepared.dialect, prepared.start(shared, asked));
+    let dialect = prepared.dialect;
+    let (mut generation, _) = prepared.start(shared, asked, log.as_ref());
     // Until the upstream has accepted, its refusal still gets a status; but no client is left without a head for long.
     let headers = match tokio::time::timeout(shared.commit_after, generation.opened()).await {
         Ok(Ok(headers)) => headers,
@@ -71,23 +77,41 @@ pub(super) async fn begin(shared: &Shared, order: Order, asked: &Asked) -> Resul
     };
     let start = writer.log().head().at(0);
     let reader = Reader::attach(writer.log().clone(), start).map_err(resume::failure)?;
-    let lingering = Lingering::new(generation, writer, linger, shared.draining.clone());
+    go_on(shared, generation, writer, linger);
+    Ok(Source { headers, ..resume::follow(shared, reader, dialect, asked) })
+}
+
+/// Begins a generation that nobody waits for: whatever comes of it is told to who asks for it.
+pub(super) async fn queue(shared: &Shared, order: Order, asked: &Asked) -> Result<Queued, Refused> {
+    let prepared = Prepared::new(shared, order)?;
+    let writer = match log(shared, &prepared, asked).await? {
+        Log::New(writer) => writer,
+        Log::Old(id) => return Ok(Queued::Old(id)),
+    };
+    let (dialect, id) = (prepared.dialect, writer.log().id().clone());
+    let (mut generation, answering) = prepared.start(shared, asked, Some(&writer));
+    generation.answered(200);
+    go_on(shared, generation, writer, Linger::UNLIMITED);
+    Ok(Queued::New { id, body: dialect.client.write_queued(&answering) })
+}
+
+/// Lets a generation write its stream, whoever reads it.
+fn go_on(shared: &Shared, generation: Generation, writer: Writer, linger: Linger) {
+    let lingering = Lingering::new(generation, writer, shared.streams.clone(), linger, shared.draining.clone());
     shared.tasks.spawn(lingering.run());
-    Ok(Source { headers, ..resume::follow(reader, dialect, asked) })
 }
 
 /// A request whose target is known: nothing has been sent yet.
 pub(super) struct Prepared {
     route: &'static str,
     dialect: &'static Dialect,
-    request: Arc<Request>,
-    target: crate::generation::Target,
-    /// What its answer bears.
-    pub(super) answering: Answering,
+    request: Request,
+    model: String,
+    target: Target,
 }
 
 impl Prepared {
-    pub(super) fn new(shared: &Shared, order: Order, asked: &Asked) -> Result<Self, Failure> {
+    pub(super) fn new(shared: &Shared, order: Order) -> Result<Self, Failure> {
         if shared.draining.is_begun() {
             return Err(Failure::Draining);
         }
@@ -97,54 +121,72 @@ impl Prepared {
             None => shared.routes.default_model()?.to_owned(),
         };
         let target = shared.routes.find(&model)?;
+        Ok(Self { route, dialect, request, model, target })
+    }
+
+    /// The generation, which sends nothing before it is polled, and what its answer bears; `log` is where it goes.
+    pub(super) fn start(self, shared: &Shared, asked: &Asked, log: Option<&Writer>) -> (Generation, Answering) {
+        let Self { route, dialect, mut request, model, target } = self;
+        // What is written into a log is a stream, however its client reads it.
+        request.stream |= log.is_some();
         let request = Arc::new(request);
         let answering = Answering {
-            id: random_hex(),
+            id: match log {
+                Some(writer) if dialect.client.asks_by_id() => writer.log().id().random_part().to_owned(),
+                _ => random_hex(),
+            },
             created: unix_time(),
             model,
             request: request.clone(),
             encoding: asked.manner.encoding,
         };
-        Ok(Self { route, dialect, request, target, answering })
-    }
-
-    /// The generation; it sends nothing before it is polled.
-    pub(super) fn start(self, shared: &Shared, asked: &Asked) -> Generation {
-        let Self { route, dialect, request, target, answering } = self;
         let route = asked.via.unwrap_or(route);
-        Generation::start(Start {
+        let generation = Generation::start(Start {
             record: Record::new(asked.id.clone(), route, &answering.model, asked.left.clone()),
             request,
             target,
             dialect,
-            answering,
+            answering: answering.clone(),
             headers: asked.headers.clone(),
             comments: asked.manner.comments,
             timeouts: shared.timeouts,
             cutoff: shared.cutoff.clone(),
-        })
+        });
+        (generation, answering)
     }
 }
 
-/// The stream that a generation will write; the one that it has written, if its client asks again under the same key.
-async fn log(shared: &Shared, prepared: &Prepared, asked: &Asked) -> Result<Once, Failure> {
-    let Prepared { route, dialect, request, .. } = prepared;
+/// The stream of a generation.
+enum Log {
+    New(Writer),
+    /// Its client asks again under the same key: it has been written, or is being.
+    Old(StreamId),
+}
+
+async fn log(shared: &Shared, prepared: &Prepared, asked: &Asked) -> Result<Log, Failure> {
+    let Prepared { route, dialect, request, model, .. } = prepared;
     let mut head = Head::new(sse::MEDIA_TYPE, Lifetime::Idle(shared.streaming.ttl));
     head.dialect = Some(dialect.name.to_owned());
+    head.model = Some(model.clone());
+    head.background = request.background;
     head.owner = caller::owner(&asked.headers);
     let id = StreamId::random();
-    let made = match asked.headers.get(IDEMPOTENCY_KEY) {
-        Some(key) => {
-            let owner = head.owner.as_ref().map_or("", Owner::as_str);
-            let key = caller::digest(&[owner.as_bytes(), route.as_bytes(), key.as_bytes()]);
-            // A request that was read from a query or a template has no body: then it is what was made of it.
-            let said = format!("{request:?}");
-            let asked = caller::digest(&[said.as_bytes()]);
-            shared.streams.write_once(&id, head, OnceKey { key, asked }).await
-        }
-        None => shared.streams.write(&id, head).map(Once::Made),
+    let Some(key) = asked.headers.get(IDEMPOTENCY_KEY) else {
+        return shared.streams.write(&id, head).map(Log::New).map_err(resume::failure);
     };
-    made.map_err(resume::failure)
+    let owner = head.owner.as_ref().map_or("", Owner::as_str);
+    let key = caller::digest(&[owner.as_bytes(), route.as_bytes(), key.as_bytes()]);
+    // A request that was read from a query or a template has no body: then it is what was made of it.
+    let said = format!("{request:?}");
+    let asked = caller::digest(&[said.as_bytes()]);
+    match shared.streams.write_once(&id, head, OnceKey { key, asked }).await.map_err(resume::failure)? {
+        Once::Made(writer) => Ok(Log::New(writer)),
+        Once::Same(id) => Ok(Log::Old(id)),
+        Once::Other => {
+            let message = "this idempotency-key has been used for another request".to_owned();
+            Err(Failure::Conflict { message })
+        }
+    }
 }
 
 fn unix_time() -> u64 {

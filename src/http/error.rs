@@ -10,11 +10,13 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::asked::wants_events;
 use super::streams;
 use crate::dialect::Dialect;
 use crate::failure::Failure;
 use crate::generation::Generation;
 use crate::id::RequestId;
+use crate::transport::sse;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -85,6 +87,10 @@ impl IntoResponse for Refused {
     }
 }
 
+/// A response's extension: it will be otherwise in a moment. A browser's `EventSource` would never come again after a 503.
+#[derive(Clone)]
+struct ComeAgain;
+
 /// The outermost layer: gives each request its id, and each refusal its shape.
 pub(super) async fn answer(mut request: Request, next: Next) -> Response {
     let id = request.headers().get(X_REQUEST_ID).and_then(|value| RequestId::from_client(value.as_bytes()));
@@ -92,6 +98,7 @@ pub(super) async fn answer(mut request: Request, next: Next) -> Response {
     let dialect = Dialect::at(request.uri().path());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
+    let event_source = method == Method::GET && wants_events(request.headers());
     let refused = match too_many_headers(request.headers()) {
         Some(failure) => Refused::from(failure).into_response(),
         None => {
@@ -100,6 +107,9 @@ pub(super) async fn answer(mut request: Request, next: Next) -> Response {
         }
     };
     let mut response = shape(refused, dialect, &id, &method, &path);
+    if event_source && response.extensions_mut().remove::<ComeAgain>().is_some() {
+        response = sse::come_again();
+    }
     if streams::owns(&path) {
         streams::guard(response.headers_mut());
     }
@@ -141,7 +151,9 @@ fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Met
             headers.clone_from(&refusal.headers);
             (RETRY_AFTER, refusal.retry_after.as_deref().unwrap_or_default())
         }
-        Failure::Draining | Failure::NoStreams { .. } | Failure::TooManyReaders => (RETRY_AFTER, "1"),
+        Failure::Draining | Failure::StoreAway | Failure::NoStreams { .. } | Failure::TooManyReaders => {
+            (RETRY_AFTER, "1")
+        }
         Failure::MethodNotAllowed { allowed, .. } => (ALLOW, allowed.as_str()),
         _ => (ALLOW, ""),
     };
@@ -152,6 +164,9 @@ fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Met
         headers.insert(name, value);
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if matches!(failure, Failure::Draining | Failure::StoreAway) {
+        response.extensions_mut().insert(ComeAgain);
+    }
     response
 }
 
@@ -159,7 +174,9 @@ fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Met
 fn status(failure: &Failure, dialect: &Dialect) -> StatusCode {
     match failure {
         Failure::InvalidRequest { .. } | Failure::BodyBroken(_) => StatusCode::BAD_REQUEST,
-        Failure::UnknownModel { .. } | Failure::NotFound { .. } => StatusCode::NOT_FOUND,
+        Failure::UnknownModel { .. } | Failure::NotFound { .. } | Failure::UnknownResponse { .. } => {
+            StatusCode::NOT_FOUND
+        }
         Failure::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
         Failure::UpgradeRequired { .. } => StatusCode::UPGRADE_REQUIRED,
         Failure::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -172,7 +189,7 @@ fn status(failure: &Failure, dialect: &Dialect) -> StatusCode {
             StatusCode::GATEWAY_TIMEOUT
         }
         Failure::UpstreamRefused(refusal) => refused_status(refusal.status, dialect),
-        Failure::Draining | Failure::NoStreams { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Failure::Draining | Failure::StoreAway | Failure::NoStreams { .. } => StatusCode::SERVICE_UNAVAILABLE,
         Failure::Gone { .. } => StatusCode::GONE,
         Failure::Conflict { .. } => StatusCode::CONFLICT,
         Failure::TooManyReaders | Failure::TooManyRunning { .. } => StatusCode::TOO_MANY_REQUESTS,

@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::Shared;
 use super::asked::Asked;
+use crate::dialect::json::{self, InOrder};
 use crate::failure::Failure;
 use crate::generation::{Linger, NotALinger};
 
@@ -18,23 +18,15 @@ pub(super) fn take(body: Bytes, asked: &mut Asked) -> Result<Bytes, Failure> {
         return Ok(body);
     }
     // A body that can't be read is refused by who reads all of it, in words of its own.
-    let Ok(Fields(fields)) = serde_json::from_slice::<Fields<'_>>(&body) else { return Ok(body) };
+    let Ok(InOrder(fields)) = serde_json::from_slice(&body) else { return Ok(body) };
     let Some(at) = fields.iter().position(|(name, _)| name == FIELD) else { return Ok(body) };
     let value: Value = serde_json::from_str(fields[at].1.get()).map_err(|error| Failure::Internal(error.into()))?;
     asked.linger = Some(of_json(&value)?);
-    let mut rest = Vec::with_capacity(body.len());
-    for (index, (name, value)) in fields.iter().enumerate() {
-        if name != FIELD {
-            rest.push(if rest.is_empty() { b'{' } else { b',' });
-            rest.extend_from_slice(Value::from(name.as_str()).to_string().as_bytes());
-            rest.push(b':');
-            rest.extend_from_slice(value.get().as_bytes());
-        } else if index != at {
-            return Err(Failure::invalid(FIELD, "`linger` is given twice"));
-        }
+    if fields[at + 1..].iter().any(|(name, _)| name == FIELD) {
+        return Err(Failure::invalid(FIELD, "`linger` is given twice"));
     }
-    rest.extend_from_slice(if rest.is_empty() { b"{}" } else { b"}" });
-    Ok(rest.into())
+    let rest = fields.iter().filter(|(name, _)| name != FIELD);
+    Ok(json::object(rest.map(|(name, value)| (name.as_str(), value.get()))))
 }
 
 /// A `linger` in JSON: a text, or a number of seconds.
@@ -61,30 +53,5 @@ pub(super) fn of(asked: &Asked, shared: &Shared) -> Result<Linger, Failure> {
             Ok(Linger::OF_EVENT_SOURCE.max(Linger::new(shared.streaming.linger)).min(Linger::new(most)))
         }
         None => Ok(Linger::new(shared.streaming.linger)),
-    }
-}
-
-/// An object's fields in their order.
-struct Fields<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> serde::Deserialize<'de> for Fields<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Fields<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(Fields(fields))
-            }
-        }
-        deserializer.deserialize_map(Visitor)
     }
 }

@@ -6,9 +6,10 @@ use axum::response::Response;
 
 use super::Shared;
 use super::asked::Asked;
-use super::begin::{Order, Prepared, Source, begin};
+use super::begin::{Order, Prepared, Queued, Source, begin, queue};
 use super::error::Refused;
-use super::resume;
+use super::{responses, resume};
+use crate::stream::StreamId;
 use crate::transport::sse::{self, SseBody};
 
 /// Answers a request, as a stream or whole, as it asks.
@@ -17,9 +18,14 @@ pub(super) async fn respond(shared: &Shared, order: Order, asked: Asked) -> Resu
         let source = begin(shared, order, &asked).await?;
         return Ok(stream(shared, source, &asked));
     }
-    let prepared = Prepared::new(shared, order, &asked)?;
-    let answering = prepared.answering.clone();
-    let mut generation = prepared.start(shared, &asked);
+    if order.request.background {
+        return match queue(shared, order, &asked).await? {
+            Queued::New { id, body } => Ok(responses::queued(body, &id)),
+            Queued::Old(id) => responses::join(shared, id, &asked).await,
+        };
+    }
+    let prepared = Prepared::new(shared, order)?;
+    let (mut generation, answering) = prepared.start(shared, &asked, None);
     match generation.whole(&answering).await {
         Ok(body) => {
             generation.answered(200);
@@ -39,8 +45,15 @@ pub(super) fn stream(shared: &Shared, source: Source, asked: &Asked) -> Response
     let mut response = Response::new(Body::new(SseBody::new(frames, heartbeat, dialect.client.heartbeat())));
     *response.headers_mut() = headers;
     sse::head(response.headers_mut());
-    if let Some(value) = stream.and_then(|id| HeaderValue::from_str(id.as_str()).ok()) {
-        response.headers_mut().insert(resume::STREAM_ID, value);
+    if let Some(id) = stream {
+        name(&mut response, &id);
     }
     response
+}
+
+/// Says which stream a response is of.
+pub(super) fn name(response: &mut Response, id: &StreamId) {
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(resume::STREAM_ID, value);
+    }
 }

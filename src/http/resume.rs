@@ -80,7 +80,7 @@ pub(super) async fn cancel(
 }
 
 /// Waits for a stream's end.
-async fn ended(shared: &Shared, id: &StreamId, owner: Option<&Owner>, head: Head) -> Result<Head, Failure> {
+pub(super) async fn ended(shared: &Shared, id: &StreamId, owner: Option<&Owner>, head: Head) -> Result<Head, Failure> {
     if head.end.is_some() {
         return Ok(head);
     }
@@ -135,13 +135,18 @@ pub(super) async fn attach(
     };
     let owner = caller::owner(&asked.headers);
     let reader = shared.streams.attach(id, owner.as_ref(), from).await.map_err(failure)?;
-    Ok(follow(reader, dialect, asked))
+    Ok(follow(shared, reader, dialect, asked))
 }
 
 /// What such a reader reads.
-pub(super) fn follow(reader: Reader, dialect: &'static Dialect, asked: &Asked) -> Source {
+pub(super) fn follow(shared: &Shared, reader: Reader, dialect: &'static Dialect, asked: &Asked) -> Source {
     let stream = Some(reader.log().id().clone());
-    let frames = Frames::Stream(Following::new(reader, dialect, asked.id.clone()));
+    let mut following = Following::new(reader, dialect, asked.id.clone());
+    // It comes again by itself, and finds the stream at another replica.
+    if shared.streams.is_shared() && asked.is_event_source() {
+        following = following.until(shared.draining.begun());
+    }
+    let frames = Frames::Stream(following);
     Source { frames, dialect, stream, headers: HeaderMap::new() }
 }
 
@@ -154,7 +159,8 @@ pub(super) fn failure(error: StreamError) -> Failure {
         StreamError::Future => Failure::invalid(LAST_EVENT_ID, message),
         StreamError::TooManyReaders => Failure::TooManyReaders,
         StreamError::Exists => Failure::Conflict { message },
-        StreamError::Full | StreamError::AllFull | StreamError::Away => Failure::NoStreams { message },
+        StreamError::Full | StreamError::AllFull => Failure::NoStreams { message },
+        StreamError::Away => Failure::StoreAway,
     }
 }
 

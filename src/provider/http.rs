@@ -17,8 +17,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 
-use http_body_util::Full;
-
 use super::{Call, Opened, Opening, Provider, Upstream};
 use crate::dialect::{self, Dialect, FinishRule, UpstreamSide};
 use crate::failure::Failure;
@@ -64,7 +62,7 @@ impl HttpProvider {
         Ok(Self { options: Arc::new(options), client })
     }
 
-    fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, Failure> {
+    fn request(&self, call: &Call) -> Result<Request<Bytes>, Failure> {
         let HttpOptions { dialect, side, base_url, .. } = &*self.options;
         let (asked, model) = (&*call.request, call.model.as_str());
         let same = call.dialect == *dialect;
@@ -85,7 +83,7 @@ impl HttpProvider {
             return Err(Failure::NotFound { message });
         };
         let request = Request::post(format!("{base_url}{path}"));
-        let mut request = request.body(Full::new(body)).map_err(|error| Failure::Internal(error.into()))?;
+        let mut request = request.body(body).map_err(|error| Failure::Internal(error.into()))?;
         let accept = if call.request.stream { "text/event-stream" } else { "application/json" };
         let headers = request.headers_mut();
         for (name, value) in side.headers() {

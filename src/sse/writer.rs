@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 /// Writes one frame: `data` as it is, or, where it holds line ends, as one `data:` line each, so that no content can
 /// forge a frame. A reader joins them with `\n`: of `\r\n` and `\r` only the line's end arrives, not its spelling.
@@ -40,6 +40,15 @@ pub fn write_tight(out: &mut BytesMut, event: Option<&str>, id: Option<&dyn fmt:
         out.put_u8(b'\n');
     });
     out.put_u8(b'\n');
+}
+
+/// After which a client whose connection broke comes back, told once.
+pub const RETRY: Duration = Duration::from_secs(1);
+
+/// A block that says only when to come again. It stands at a stream's end or nowhere: SDKs, unlike browsers, choke on it.
+#[must_use]
+pub fn come_again() -> Bytes {
+    format!("retry: {}\n\n", RETRY.as_millis()).into()
 }
 
 /// Writes a frame that someone else wrote, under an id of ours, which is put in front of it, into the same block: some

@@ -26,6 +26,12 @@ pub struct Head {
     pub owner: Option<Owner>,
     /// The dialect of the generation that writes it, if one does.
     pub dialect: Option<String>,
+    /// The model that this generation was asked of.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Whether that generation goes on without a reader for as long as it takes.
+    #[serde(default)]
+    pub background: bool,
     /// Who has appended how far.
     #[serde(default)]
     pub writers: Writers,
@@ -48,6 +54,8 @@ impl Head {
             end: None,
             owner: None,
             dialect: None,
+            model: None,
+            background: false,
             writers: Writers::default(),
             kin: Kin::default(),
         }

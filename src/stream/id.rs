@@ -16,6 +16,8 @@ use crate::id::random_bits;
 #[serde(transparent)]
 pub struct StreamId(Arc<str>);
 
+/// In front of our own ids.
+const PREFIX: &str = "stm_";
 /// The longest id that a client may choose, in bytes.
 const LONGEST: usize = 128;
 
@@ -23,7 +25,19 @@ impl StreamId {
     /// A new id: `stm_` and 128 random bits.
     #[must_use]
     pub fn random() -> Self {
-        Self(format!("stm_{}", URL_SAFE_NO_PAD.encode(random_bits())).into())
+        Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random_bits())).into())
+    }
+
+    /// What is random of [`StreamId::random`]'s ids: for who names something else after its stream.
+    #[must_use]
+    pub fn random_part(&self) -> &str {
+        self.0.strip_prefix(PREFIX).unwrap_or(&self.0)
+    }
+
+    /// The id whose random part that is.
+    #[must_use]
+    pub fn of_random_part(part: &str) -> Option<Self> {
+        Self::from_client(&format!("{PREFIX}{part}"))
     }
 
     /// An id from outside: 1 to 128 of `[A-Za-z0-9._~-]`, nothing that would mean something else in a header, a query or

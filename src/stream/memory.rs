@@ -47,7 +47,14 @@ struct State {
     once: HashMap<String, (StreamId, String)>,
     /// The other way round.
     keys: HashMap<StreamId, String>,
+    /// Other names of streams, at most one of each. A name is its owner's: what one caller's upstream says names no
+    /// other's stream.
+    names: HashMap<Name, StreamId>,
+    /// The other way round.
+    named: HashMap<StreamId, Name>,
 }
+
+type Name = (Option<Owner>, String);
 
 impl Memory {
     /// No streams yet.
@@ -133,6 +140,33 @@ impl Memory {
         }
     }
 
+    /// Gives a stream another name, for as long as it is here; of two streams of one name the later has it. Says whose it is.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Unknown`] when it is not here.
+    pub fn alias(&self, id: &StreamId, name: &str) -> Result<Option<Owner>, StreamError> {
+        let mut state = self.lock();
+        let owner = state.logs.get(id).ok_or(StreamError::Unknown)?.head().owner;
+        state.forget_name(id);
+        let name = (owner.clone(), name.to_owned());
+        state.names.insert(name.clone(), id.clone());
+        state.named.insert(id.clone(), name);
+        Ok(owner)
+    }
+
+    /// The stream of that other name, for that caller.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Unknown`].
+    pub fn named(&self, name: &str, caller: Option<&Owner>) -> Result<StreamId, StreamError> {
+        let state = self.lock();
+        let of = |owner: Option<&Owner>| state.names.get(&(owner.cloned(), name.to_owned())).cloned();
+        // One without an owner is open to all who know its name.
+        of(caller).or_else(|| of(None)).ok_or(StreamError::Unknown)
+    }
+
     /// A log that is a copy of another's, and not to be found here by its id. It holds nothing yet.
     pub(super) fn copy(&self, id: &StreamId, head: Head) -> Result<Arc<Log>, StreamError> {
         let Options { max_bytes, max_readers, .. } = self.0.options;
@@ -142,7 +176,10 @@ impl Memory {
 
     /// Lets go of a stream that another store has whole, and only there is to be found from now on. Who reads it here goes on.
     pub(super) fn release(&self, id: &StreamId) {
-        self.lock().logs.remove(id);
+        let mut state = self.lock();
+        state.logs.remove(id);
+        state.forget_key(id);
+        state.forget_name(id);
     }
 
     /// Forgets a stream.
@@ -164,7 +201,8 @@ impl Memory {
             state.logs.iter().filter_map(|(id, log)| Some((log.left_since()?, id.clone()))).collect();
         left.sort();
         for (_, id) in left {
-            if self.0.budget.fits(0) {
+            // A little more than must be, lest every next one begins anew.
+            if self.0.budget.fits(self.0.options.max_total_bytes / 8) {
                 break;
             }
             state.remove(&id);
@@ -209,9 +247,18 @@ impl State {
         }
     }
 
+    fn forget_name(&mut self, id: &StreamId) {
+        if let Some(name) = self.named.remove(id)
+            && self.names.get(&name) == Some(id)
+        {
+            self.names.remove(&name);
+        }
+    }
+
     fn remove(&mut self, id: &StreamId) {
         let Some(log) = self.logs.remove(id) else { return };
         self.forget_key(id);
+        self.forget_name(id);
         log.forget();
         // A generation's id never comes back. The name of any other stream is free again, as if it had never been.
         if log.head().dialect.is_none() {

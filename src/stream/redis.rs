@@ -44,6 +44,8 @@ const ATTEMPTS: usize = 64;
 const TURNS: usize = 256;
 /// How long the name of a stream that is to be made once is kept until the stream is there.
 const NAMED: Duration = Duration::from_secs(5);
+/// How long a stream's other name is kept. One that names what is no more does no harm.
+const OTHER_NAME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Streams in Redis.
 #[derive(Debug, Clone)]
@@ -264,6 +266,28 @@ impl Redis {
         Ok(Once::Made(writer))
     }
 
+    /// Gives a stream another name, soon: whoever writes it does not wait for that.
+    pub(super) fn alias(&self, id: &StreamId, owner: Option<&Owner>, name: &str) {
+        let (redis, key, id) = (self.clone(), self.other_name(name, owner), id.to_string());
+        self.start(async move {
+            if redis.link().put(&key, &id, OTHER_NAME, CALL).await.is_err() {
+                tracing::warn!(stream = id, "other replicas don't know this stream by its other name");
+            }
+        });
+    }
+
+    /// The stream of that other name.
+    pub(super) async fn named(&self, name: &str, caller: Option<&Owner>) -> Result<StreamId, StreamError> {
+        // One without an owner is open to all who know its name.
+        for owner in [caller, None] {
+            let found = self.link().get(&self.other_name(name, owner), CALL).await.map_err(error)?;
+            if let Some(id) = found.as_deref().and_then(StreamId::from_client) {
+                return Ok(id);
+            }
+        }
+        Err(StreamError::Unknown)
+    }
+
     /// How many streams of others are followed here.
     #[must_use]
     pub fn followed_count(&self) -> usize {
@@ -307,6 +331,10 @@ impl Redis {
             let end = self.0.end.clone();
             self.0.tasks.spawn_on(async move { end.run_until_cancelled(task).await.unwrap_or_default() }, runtime);
         }
+    }
+
+    fn other_name(&self, name: &str, owner: Option<&Owner>) -> String {
+        format!("{}name:{}:{name}", self.0.prefix, owner.map_or("", Owner::as_str))
     }
 
     fn keys(&self, id: &StreamId) -> Keys {

@@ -100,6 +100,32 @@ impl Streams {
         }
     }
 
+    /// Gives a stream another name besides its id, at most one, which is forgotten with it: an upstream's id of the answer
+    /// that it holds. The name is its owner's. Other replicas know it a moment later.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Unknown`] when it is not there.
+    pub fn alias(&self, id: &StreamId, name: &str) -> Result<(), StreamError> {
+        let owner = self.memory.alias(id, name)?;
+        if let Some(redis) = &self.redis {
+            redis.alias(id, owner.as_ref(), name);
+        }
+        Ok(())
+    }
+
+    /// The stream to which [`Streams::alias`] gave that name, for that caller.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Unknown`], also for another caller's.
+    pub async fn named(&self, name: &str, caller: Option<&Owner>) -> Result<StreamId, StreamError> {
+        match (self.memory.named(name, caller), &self.redis) {
+            (Err(_), Some(redis)) => redis.named(name, caller).await,
+            (found, _) => found,
+        }
+    }
+
     /// What a stream is. This is no read: its lifetime goes on as before.
     ///
     /// # Errors

@@ -185,6 +185,33 @@ fn another_callers_stream_is_an_unknown_one() {
 }
 
 #[test]
+fn another_name_is_its_owners_and_goes_with_its_stream() {
+    let streams = streams();
+    let make = |owner: Option<&str>, name: &str| {
+        let mut head = head();
+        head.owner = owner.map(|owner| Owner::new(owner.to_owned()));
+        let writer = streams.write(StreamId::random(), head).unwrap();
+        streams.alias(writer.log().id(), name).unwrap();
+        writer
+    };
+    let (a, b) = (Owner::new("a".to_owned()), Owner::new("b".to_owned()));
+    let (of_a, of_all) = (make(Some("a"), "n"), make(None, "open"));
+    assert_eq!(streams.named("n", Some(&a)).as_ref(), Ok(of_a.log().id()));
+    for other in [None, Some(&b)] {
+        assert_eq!(streams.named("n", other), Err(StreamError::Unknown));
+        assert_eq!(streams.named("open", other).as_ref(), Ok(of_all.log().id()));
+    }
+    let later = make(Some("a"), "n");
+    streams.remove(of_a.log().id());
+    assert_eq!(streams.named("n", Some(&a)).as_ref(), Ok(later.log().id()), "the later one has it");
+    streams.alias(later.log().id(), "m").unwrap();
+    assert_eq!(streams.named("n", Some(&a)), Err(StreamError::Unknown), "it has one at most");
+    streams.remove(later.log().id());
+    assert_eq!(streams.named("m", Some(&a)), Err(StreamError::Unknown));
+    assert_eq!(streams.alias(later.log().id(), "n"), Err(StreamError::Unknown));
+}
+
+#[test]
 fn what_is_forgotten_is_gone_and_gives_its_bytes_back() {
     let streams = streams();
     let id = StreamId::random();

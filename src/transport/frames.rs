@@ -1,8 +1,11 @@
 //! Where frames come from, whatever carries them: a generation that one client alone reads, or a stream that one writes.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::dialect::{Answering, Dialect};
 use crate::failure::Failure;
@@ -27,6 +30,8 @@ pub struct Following {
     /// In which this client is told that its reader can't go on.
     dialect: &'static Dialect,
     request_id: RequestId,
+    /// When its client is to go on elsewhere.
+    until: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     ended: Option<End>,
 }
 
@@ -34,14 +39,26 @@ impl Following {
     /// Follows that reader of a stream in that dialect.
     #[must_use]
     pub fn new(reader: Reader, dialect: &'static Dialect, request_id: RequestId) -> Self {
-        Self { reader, dialect, request_id, ended: None }
+        Self { reader, dialect, request_id, until: None, ended: None }
+    }
+
+    /// Follows it no longer than that; then its client is told to come again.
+    #[must_use]
+    pub fn until(self, end: WaitForCancellationFutureOwned) -> Self {
+        Self { until: Some(Box::pin(end)), ..self }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.ended.is_some() {
             return Poll::Ready(None);
         }
-        let (failure, end) = match ready!(self.reader.poll_next(cx)) {
+        let Poll::Ready(next) = self.reader.poll_next(cx) else {
+            let Some(until) = &mut self.until else { return Poll::Pending };
+            ready!(until.as_mut().poll(cx));
+            self.ended = Some(End::Lost);
+            return Poll::Ready(Some(sse::come_again()));
+        };
+        let (failure, end) = match next {
             Next::Run(run, _) => return Poll::Ready(Some(run.into_bytes())),
             Next::End(End::Lost) => (Failure::WriterLost, End::Lost),
             Next::End(end) => {

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep};
@@ -29,6 +30,14 @@ pub fn head(headers: &mut HeaderMap) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+}
+
+/// A response that says nothing but when to come again, for clients that would not after an error.
+#[must_use]
+pub fn come_again() -> Response<axum::body::Body> {
+    let mut response = Response::new(axum::body::Body::from(crate::sse::come_again()));
+    head(response.headers_mut());
+    response
 }
 
 /// The body of one SSE response.

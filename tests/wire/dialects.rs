@@ -8,12 +8,12 @@ use tokenrill::sse;
 
 use crate::support::*;
 
-fn apis() -> impl Iterator<Item = &'static Dialect> {
+pub(crate) fn apis() -> impl Iterator<Item = &'static Dialect> {
     DIALECTS.iter().copied().filter(|dialect| dialect.upstream.is_some())
 }
 
 /// Two servers, the second behind the first in every dialect: its models are called `DIALECT/MODEL` there.
-fn chain() -> (Server, Server) {
+pub(crate) fn chain() -> (Server, Server) {
     let mock = Server::with("[mock]\ntokens_per_second = 0\n", &[]);
     let mut config = String::new();
     for dialect in apis() {

@@ -15,6 +15,7 @@ mod lossless;
 mod openai;
 mod plain;
 mod refusals;
+mod responses;
 mod resume;
 mod shutdown;
 mod support;

@@ -37,18 +37,18 @@ fn ask(server: &Server, start: &(&str, Option<Value>), headers: &str) -> Client 
     }
 }
 
-fn get(server: &Server, path: &str, headers: &str) -> Client {
+pub(crate) fn get(server: &Server, path: &str, headers: &str) -> Client {
     Client::send(server.address, format!("GET {path} HTTP/1.1\r\nhost: t\r\n{headers}\r\n").as_bytes())
 }
 
 /// The blocks of a stream, each with its id.
-fn blocks(body: &str) -> Vec<(String, &str)> {
+pub(crate) fn blocks(body: &str) -> Vec<(String, &str)> {
     let id = |block: &str| block.lines().find_map(|line| line.strip_prefix("id: ")).map(str::to_owned);
     body.split_inclusive("\n\n").map(|block| (id(block).unwrap_or_else(|| panic!("no id: {block}")), block)).collect()
 }
 
 /// A server before an upstream that says so many tokens, each when it is told to go on.
-fn paced(tokens: usize, top: &str) -> (Upstream, Server, Go) {
+pub(crate) fn paced(tokens: usize, top: &str) -> (Upstream, Server, Go) {
     let go = Go::default();
     let told = go.clone();
     let upstream = Upstream::start(move |c| {
@@ -70,15 +70,15 @@ fn paced(tokens: usize, top: &str) -> (Upstream, Server, Go) {
 
 /// How often an upstream may go on.
 #[derive(Clone, Default)]
-struct Go(Arc<AtomicUsize>);
+pub(crate) struct Go(Arc<AtomicUsize>);
 
 impl Go {
-    fn on(&self) {
+    pub(crate) fn on(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Waits for the word; false if the other side closes instead.
-    fn wait(&self, c: &Connection) -> bool {
+    pub(crate) fn wait(&self, c: &Connection) -> bool {
         until("the upstream may go on or is closed", || {
             if self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
                 return Some(true);
@@ -134,7 +134,8 @@ fn a_connection_cut_at_every_token_loses_and_repeats_nothing() {
         client.wait_for(&format!("\"t{n}\""));
         let text = client.text();
         let block = text.split("\r\n").find(|part| part.contains(&format!("\"t{n}\""))).expect("a block").to_owned();
-        let (id, block) = blocks(&block).pop().expect("one");
+        // The end follows the last token at once, and may come with it.
+        let (id, block) = blocks(&block).swap_remove(0);
         heard.push_str(block);
         headers = format!("last-event-id: {id}\r\n");
         if n % 2 == 0 {
@@ -315,9 +316,12 @@ fn many_readers_share_one_generation_up_to_a_cap() {
 #[test]
 fn a_reader_that_stands_still_slows_nobody_and_is_told_what_it_missed() {
     let frame = says(&"x".repeat(4000));
+    let go = Go::default();
+    let told = go.clone();
     let upstream = Upstream::start(move |c| {
         c.request();
         c.stream_head();
+        told.wait(c);
         for _ in 0..3000 {
             c.chunk(frame.as_bytes());
         }
@@ -330,6 +334,7 @@ fn a_reader_that_stands_still_slows_nobody_and_is_told_what_it_missed() {
     let id = fast.header("x-stream-id").expect("an id");
     let mut slow = get(&server, &format!("/v1/stream/{id}"), "accept: text/event-stream\r\n");
     assert_eq!(slow.status(), 200);
+    go.on();
     let whole = fast.body();
     assert!(whole.ends_with("data: [DONE]\n\n"));
     assert_eq!(whole.matches("xxxx\"").count(), 3000);

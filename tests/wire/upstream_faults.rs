@@ -257,3 +257,51 @@ fn a_kept_connection_that_breaks_is_no_reason_to_send_a_post_again() {
     assert_eq!(client.json()["error"]["code"], "upstream_reset");
     assert_eq!(upstream.requests().len(), 2);
 }
+
+#[test]
+fn a_refusal_before_the_request_was_read_is_told() {
+    let upstream = Upstream::start(|c| {
+        use std::io::Read;
+        // The head's first byte, and no more.
+        c.stream.read_exact(&mut [0]).expect("a request");
+        let body = "{\"error\":{\"message\":\"too big\"}}";
+        let length = body.len();
+        c.send(
+            format!("HTTP/1.1 413 X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")
+                .as_bytes(),
+        );
+        // A close with unread bytes is a reset, which may overtake the answer.
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    });
+    let server = Server::before_with(&upstream, "max_body = \"64MiB\"", "");
+    let mut client = server.chat(json!({ "user": "x".repeat(16 << 20) }));
+    assert_eq!(client.status(), 413);
+    assert_eq!(client.json()["error"]["message"], "too big");
+}
+
+#[test]
+fn an_answer_that_can_be_read_in_two_ways_is_a_break() {
+    for head in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked",
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked",
+        "HTTP/1.1 200 OK\r\nx: a\r\n folded: b",
+        "SSH-2.0-x",
+    ] {
+        let body = format!("{STOP}{DONE}");
+        let chunk = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+        let upstream = Upstream::raw(format!("{head}\r\ncontent-type: text/event-stream\r\n\r\n{chunk}"));
+        let server = Server::before(&upstream);
+        let mut client = server.chat(json!({}));
+        assert_eq!(client.status(), 502, "{head}");
+        assert_eq!(client.json()["error"]["code"], "upstream_reset", "{head}");
+        assert_eq!(upstream.requests().len(), 1, "no request is sent twice");
+    }
+    for chunk in ["10000000000000000\r\n", "-1\r\n", "5 \r\nhello\r\n", "3\nabc\n"] {
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-type: text/event-stream";
+        let upstream = Upstream::raw(format!("{head}\r\n\r\n{:x}\r\n{}\r\n{chunk}", says("a").len(), says("a")));
+        let server = Server::before(&upstream);
+        let body = server.chat(json!({})).body();
+        assert!(body.contains("upstream_reset") && !body.contains("[DONE]"), "{chunk}: {body}");
+    }
+}

@@ -1,158 +1,218 @@
-//! The proxies, each started alone with one worker's worth of configuration.
+//! The proxies, each with the fewest options that make it a plain streaming proxy before the arena's upstream, and one
+//! worker where that can be said.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use tempfile::TempDir;
+use crate::Workload;
+use crate::process::Process;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proxy {
     Direct,
+    Relay,
     Nginx,
     Haproxy,
     Tokenrill,
     /// tokenrill with an Anthropic client before the same Chat Completions upstream.
     Translated,
+    /// tokenrill with every generation in a stream that outlives its client, which is its one reader.
+    Linger,
+    Sglang,
+    Portkey,
+    Litellm,
 }
 
 impl Proxy {
-    pub const ALL: [Proxy; 5] = [Proxy::Direct, Proxy::Nginx, Proxy::Haproxy, Proxy::Tokenrill, Proxy::Translated];
+    pub const ALL: [Proxy; 10] = [
+        Proxy::Direct,
+        Proxy::Relay,
+        Proxy::Nginx,
+        Proxy::Haproxy,
+        Proxy::Tokenrill,
+        Proxy::Translated,
+        Proxy::Linger,
+        Proxy::Sglang,
+        Proxy::Portkey,
+        Proxy::Litellm,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             Proxy::Direct => "direct",
+            Proxy::Relay => "bare relay",
             Proxy::Nginx => "nginx",
             Proxy::Haproxy => "haproxy",
             Proxy::Tokenrill => "tokenrill",
             Proxy::Translated => "translated",
+            Proxy::Linger => "linger",
+            Proxy::Sglang => "sglang-router",
+            Proxy::Portkey => "portkey",
+            Proxy::Litellm => "litellm",
         }
     }
 
-    /// What its client speaks.
-    pub fn client(self) -> &'static str {
-        if self == Proxy::Translated { "anthropic" } else { "openai-chat" }
+    /// Whether it takes one round only: the others are what tokenrill is held against.
+    pub fn is_slow(self) -> bool {
+        matches!(self, Proxy::Sglang | Proxy::Portkey | Proxy::Litellm)
     }
 
-    /// Starts it in front of that upstream; none if it is not installed.
+    /// Whether it is tokenrill under another name, of interest only where tokens are counted.
+    pub fn is_variant(self) -> bool {
+        matches!(self, Proxy::Translated | Proxy::Linger)
+    }
+
+    /// As much of a workload as it can carry in a bearable time; none if it can't carry it.
+    pub fn share(self, workload: &Workload) -> Option<Workload> {
+        let less = |streams: usize, repeat: usize| Workload { streams, repeat, ..*workload };
+        match (self, workload.word, workload.streams) {
+            // What it keeps of ended streams must fit in `streams.max_total_bytes`.
+            (Proxy::Linger, "W1", streams) => Some(less(streams, 30)),
+            (Proxy::Sglang, "W1", streams) => Some(less(streams, 20)),
+            (Proxy::Portkey, "W1", streams) => Some(less(streams, 4)),
+            (Proxy::Litellm, "W1", streams) => Some(less(streams, 1)),
+            (Proxy::Portkey, "W2", 500) => Some(*workload),
+            (Proxy::Portkey, "W3", _) => Some(less(2000, 1)),
+            (Proxy::Litellm, "W2", 500) => Some(less(50, 1)),
+            (Proxy::Portkey | Proxy::Litellm, "W2" | "W3", _) => None,
+            _ => Some(*workload),
+        }
+    }
+
+    /// What its client speaks, and which headers it sends.
+    pub fn client(self, upstream: u16) -> String {
+        match self {
+            Proxy::Translated => "anthropic".to_owned(),
+            Proxy::Linger => "openai-chat+x-linger: 15s".to_owned(),
+            Proxy::Portkey => format!(
+                "openai-chat+x-portkey-provider: openai+x-portkey-custom-host: http://127.0.0.1:{upstream}/v1+authorization: Bearer none"
+            ),
+            _ => "openai-chat".to_owned(),
+        }
+    }
+
+    /// Its version; none if it is not installed.
+    pub fn version(self, binary: &str) -> Option<String> {
+        let python = |package: &str| format!("import importlib.metadata as m; print(m.version('{package}'))");
+        match self {
+            Proxy::Direct | Proxy::Relay => Some(String::new()),
+            Proxy::Nginx => said(Command::new(installed("nginx")?).arg("-v")),
+            Proxy::Haproxy => said(Command::new(installed("haproxy")?).arg("-v")),
+            Proxy::Tokenrill | Proxy::Translated | Proxy::Linger => said(Command::new(binary).arg("--version")),
+            Proxy::Sglang => said(Command::new(tool("sglang/bin/python")?).arg("-c").arg(python("sglang-router"))),
+            Proxy::Portkey => {
+                let about = std::fs::read(tool("portkey/node_modules/@portkey-ai/gateway/package.json")?).ok()?;
+                let about: serde_json::Value = serde_json::from_slice(&about).ok()?;
+                about["version"].as_str().map(str::to_owned)
+            }
+            Proxy::Litellm => said(Command::new(tool("litellm/bin/python")?).arg("-c").arg(python("litellm"))),
+        }
+    }
+
+    /// Starts it in front of that upstream; none if it is not installed or doesn't come up.
     pub fn start(self, binary: &str, upstream: u16) -> Option<Process> {
         let folder = tempfile::tempdir().expect("a folder");
-        let at = |name: &str| folder.path().join(name);
         let port = free_port();
-        match self {
-            Proxy::Direct => Some(Process { child: None, port: 0, folder: None }),
+        let write = |name: &str, text: String| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).expect("a config");
+            path
+        };
+        let tmp = folder.path().join("tmp");
+        let mut command = match self {
+            Proxy::Direct => return Some(Process::none(upstream)),
+            Proxy::Relay => {
+                let mut command = Command::new(std::env::current_exe().expect("this binary"));
+                command.args(["relay", &port.to_string(), &upstream.to_string()]);
+                command
+            }
             Proxy::Nginx => {
                 let config = format!(
-                    "worker_processes 1; daemon off; pid {}; error_log /dev/null;\n\
+                    "worker_processes 1; daemon off; pid {0}.pid; error_log /dev/null;\n\
                      events {{ worker_connections 20000; }}\n\
-                     http {{ access_log off; client_body_temp_path {1}; proxy_temp_path {1}; fastcgi_temp_path {1}; uwsgi_temp_path {1}; scgi_temp_path {1};\n\
+                     http {{ access_log off; client_body_temp_path {0}; proxy_temp_path {0}; fastcgi_temp_path {0}; uwsgi_temp_path {0}; scgi_temp_path {0};\n\
                      upstream up {{ server 127.0.0.1:{upstream}; keepalive 2000; }}\n\
                      server {{ listen 127.0.0.1:{port} backlog=4096; keepalive_requests 1000000; location / {{ proxy_pass http://up; proxy_http_version 1.1;\n\
                      proxy_set_header Connection \"\"; proxy_buffering off; proxy_read_timeout 10m; }} }} }}",
-                    at("pid").display(),
-                    at("tmp").display()
+                    tmp.display()
                 );
-                std::fs::write(at("nginx.conf"), config).expect("a config");
-                let command = installed("nginx")?;
-                Some(Process::listening(
-                    Command::new(command).arg("-c").arg(at("nginx.conf")).arg("-e").arg("/dev/null"),
-                    port,
-                    folder,
-                ))
+                let mut command = Command::new(installed("nginx")?);
+                command.arg("-c").arg(write("nginx.conf", config)).args(["-e", "/dev/null"]);
+                command
             }
             Proxy::Haproxy => {
                 let config = format!(
-                    "global\n maxconn 9500\n nbthread 1\ndefaults\n mode http\n timeout connect 5s\n timeout client 10m\n timeout server 10m\n option http-no-delay\n\
+                    "global\n maxconn 9500\n nbthread 1\ndefaults\n mode http\n timeout connect 5s\n timeout client 10m\n timeout server 10m\n\
+                     option http-no-delay\n option abortonclose\n\
                      frontend f\n bind 127.0.0.1:{port}\n default_backend b\nbackend b\n http-reuse always\n server s 127.0.0.1:{upstream}\n"
                 );
-                std::fs::write(at("haproxy.cfg"), config).expect("a config");
-                let command = installed("haproxy")?;
-                Some(Process::listening(Command::new(command).arg("-f").arg(at("haproxy.cfg")), port, folder))
+                let mut command = Command::new(installed("haproxy")?);
+                command.arg("-f").arg(write("haproxy.cfg", config));
+                command
             }
-            Proxy::Tokenrill | Proxy::Translated => {
+            Proxy::Tokenrill | Proxy::Translated | Proxy::Linger => {
+                let mut command = Command::new(binary);
+                command.arg("--config").arg(write("tokenrill.toml", tokenrill(port, upstream, "")));
+                command
+            }
+            Proxy::Sglang => {
+                let mut command = Command::new(tool("sglang/bin/python")?);
+                command.args(["-m", "sglang_router.launch_router", "--host", "127.0.0.1", "--port", &port.to_string()]);
+                command.args(["--worker-urls", &format!("http://127.0.0.1:{upstream}"), "--policy", "round_robin"]);
+                command.args(["--prometheus-port", &free_port().to_string(), "--log-level", "error"]);
+                command
+            }
+            Proxy::Portkey => {
+                let mut command = Command::new("node");
+                command.arg(tool("portkey/node_modules/@portkey-ai/gateway/build/start-server.js")?);
+                command.args(["--headless", &format!("--port={port}")]);
+                command.env("TRUSTED_CUSTOM_HOSTS", "127.0.0.1,localhost");
+                command
+            }
+            Proxy::Litellm => {
                 let config = format!(
-                    "listen = \"127.0.0.1:{port}\"\n[providers.up]\ndialect = \"openai-chat\"\nbase_url = \"http://127.0.0.1:{upstream}/v1\"\n\
-                     [[models]]\nname = \"*\"\ntargets = [{{ provider = \"up\" }}]\n"
+                    "model_list:\n  - model_name: gpt\n    litellm_params:\n      model: openai/gpt\n      api_base: http://127.0.0.1:{upstream}/v1\n      api_key: none\n"
                 );
-                std::fs::write(at("tokenrill.toml"), config).expect("a config");
-                Some(Process::listening(Command::new(binary).arg("--config").arg(at("tokenrill.toml")), port, folder))
+                let mut command = Command::new(tool("litellm/bin/litellm")?);
+                command.arg("--config").arg(write("litellm.yaml", config));
+                command.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--num_workers", "1"]);
+                command.args(["--telemetry", "False"]).env("LITELLM_LOG", "ERROR");
+                command.env("LITELLM_LOCAL_MODEL_COST_MAP", "True");
+                command.env("LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY", "true");
+                command
             }
-        }
+        };
+        Process::listening(&mut command, port, folder, &self.client(upstream))
     }
 }
 
-/// A running proxy; killed when dropped.
-pub struct Process {
-    child: Option<Child>,
-    pub port: u16,
-    folder: Option<TempDir>,
+/// A configuration of tokenrill.
+pub fn tokenrill(port: u16, upstream: u16, more: &str) -> String {
+    format!(
+        "listen = \"127.0.0.1:{port}\"\n{more}[providers.up]\ndialect = \"openai-chat\"\nbase_url = \"http://127.0.0.1:{upstream}/v1\"\n\
+         [[models]]\nname = \"*\"\ntargets = [{{ provider = \"up\" }}]\n"
+    )
 }
 
-impl Process {
-    /// One that prints its port.
-    pub fn with_port(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("a port");
-        Self { child: Some(child), port: line.trim().parse().expect("a port"), folder: None }
-    }
-
-    fn listening(command: &mut Command, port: u16, folder: TempDir) -> Self {
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-        for _ in 0..500 {
-            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Self { child: Some(child), port, folder: Some(folder) };
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        panic!("{command:?} does not listen");
-    }
-
-    /// CPU seconds so far, user and system, all its processes.
-    pub fn cpu(&self) -> f64 {
-        self.stats(|stat, _| {
-            let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-            let ticks: f64 = [11, 12].iter().map(|&at| fields[at].parse::<f64>().unwrap_or(0.0)).sum();
-            ticks / 100.0
-        })
-    }
-
-    /// Resident memory in MB, all its processes.
-    pub fn resident(&self) -> f64 {
-        self.stats(|_, status| {
-            let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
-            line.split_whitespace().nth(1).and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
-        })
-    }
-
-    fn stats(&self, read: impl Fn(&str, &str) -> f64) -> f64 {
-        let Some(child) = &self.child else { return 0.0 };
-        let id = child.id();
-        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-        let ids = std::iter::once(id).chain(children.split_whitespace().filter_map(|id| id.parse().ok()));
-        ids.map(|id| {
-            let file = |name: &str| std::fs::read_to_string(format!("/proc/{id}/{name}")).unwrap_or_default();
-            read(&file("stat"), &file("status"))
-        })
-        .sum()
-    }
+/// The last line that a command says.
+fn said(command: &mut Command) -> Option<String> {
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    let text = [output.stdout, output.stderr].concat();
+    let line = String::from_utf8_lossy(&text).lines().next()?.trim().to_owned();
+    let version = line.split([' ', '/', '-']).find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    Some(version.unwrap_or(&line).to_owned())
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            // nginx's workers end with their master only if it is asked.
-            let _ = Command::new("kill").arg(child.id().to_string()).status();
-            let _ = child.wait();
-        }
-        drop(self.folder.take());
-    }
-}
-
-fn installed(name: &str) -> Option<String> {
+fn installed(name: &str) -> Option<PathBuf> {
     ["/usr/sbin/", "/usr/bin/", "/usr/local/sbin/"]
         .iter()
-        .map(|folder| format!("{folder}{name}"))
-        .find(|path| std::path::Path::new(path).exists())
+        .map(|folder| Path::new(folder).join(name))
+        .find(|path| path.exists())
+}
+
+/// What `benches/arena/peers` has installed.
+fn tool(path: &str) -> Option<PathBuf> {
+    std::path::absolute(Path::new("benches/.tools").join(path)).ok().filter(|path| path.exists())
 }
 
 fn free_port() -> u16 {

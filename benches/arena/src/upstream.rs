@@ -2,6 +2,7 @@
 //! remembers when each of its clients left, and tells at `GET /left`.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,22 +31,31 @@ async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     let mut buffer = Vec::new();
     loop {
         let Some(asked) = request(&mut stream, &mut buffer).await? else { return Ok(()) };
-        let Asked::Stream { tokens, gap, id } = asked else {
-            let left = serde_json::json!(std::mem::take(&mut *LEFT.lock().expect("nobody panics"))).to_string();
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", left.len());
-            stream.write_all((head + &left).as_bytes()).await?;
-            continue;
+        let (tokens, gap, id) = match asked {
+            Asked::Stream { tokens, gap, id } => (tokens, gap, id),
+            Asked::Left => {
+                let left = serde_json::json!(std::mem::take(&mut *LEFT.lock().expect("nobody panics"))).to_string();
+                whole(&mut stream, &left).await?;
+                continue;
+            }
+            Asked::Other => {
+                // Routers ask their workers how they are.
+                whole(&mut stream, r#"{"status":"ok","data":[{"id":"gpt","object":"model"}]}"#).await?;
+                continue;
+            }
         };
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
         stream.write_all(head.as_bytes()).await?;
         let pause = Duration::from_millis(gap.max(1));
-        let first = if gap >= SILENT { pause } else { Duration::ZERO };
-        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + first, pause);
-        let mut sent = 0;
+        // The first token comes at once, the others at a moment of this stream's own: streams do not keep step.
+        let mut at_once = gap < SILENT;
+        let phase = if at_once { pause.mul_f64(phase()) } else { pause };
+        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + phase, pause);
+        let (mut sent, mut bytes) = (0, String::new());
         while sent < tokens {
             // Without a pause, sixteen tokens a write: as fast as a proxy can be fed.
             let run = if gap == 0 { 16.min(tokens - sent) } else { 1 };
-            if gap > 0 {
+            if gap > 0 && !std::mem::take(&mut at_once) {
                 tokio::select! {
                     _ = ticks.tick() => {}
                     () = closed(&stream) => {
@@ -54,7 +64,7 @@ async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
                     }
                 }
             }
-            let mut bytes = String::new();
+            bytes.clear();
             for _ in 0..run {
                 chunk(
                     &mut bytes,
@@ -77,6 +87,17 @@ async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     }
 }
 
+/// A part of a pause, another one each time, evenly spread.
+fn phase() -> f64 {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    (COUNT.fetch_add(1, Ordering::Relaxed) as f64 * 0.618_033_988_75).fract()
+}
+
+async fn whole(stream: &mut TcpStream, body: &str) -> std::io::Result<()> {
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all((head + body).as_bytes()).await
+}
+
 /// Resolves when the other side has closed the connection.
 async fn closed(stream: &TcpStream) {
     if let Ok(1..) = stream.peek(&mut [0]).await {
@@ -87,6 +108,7 @@ async fn closed(stream: &TcpStream) {
 
 enum Asked {
     Left,
+    Other,
     Stream { tokens: usize, gap: u64, id: u64 },
 }
 
@@ -99,20 +121,30 @@ fn chunk(out: &mut String, data: &str) {
 /// I id`.
 async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<Asked>> {
     loop {
-        if let Some(head) = crate::load::find(buffer, b"\r\n\r\n") {
+        if let Some(head) = crate::client::find(buffer, b"\r\n\r\n") {
             let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
             let length = text.split("content-length:").nth(1).and_then(|rest| rest.split("\r\n").next());
             let length: usize = length.and_then(|n| n.trim().parse().ok()).unwrap_or(0);
             if buffer.len() >= head + 4 + length {
                 let body = String::from_utf8_lossy(&buffer[head + 4..head + 4 + length]).into_owned();
                 buffer.drain(..head + 4 + length);
-                let numbers: Vec<u64> =
-                    body.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
                 if text.starts_with("get /left") {
                     return Ok(Some(Asked::Left));
                 }
-                let id = numbers.get(2).copied().unwrap_or(0);
-                return Ok(Some(Asked::Stream { tokens: numbers[0] as usize, gap: numbers[1], id }));
+                // What stands before a word.
+                let number = |word: &str| -> Option<u64> {
+                    body.split(word)
+                        .next()
+                        .filter(|before| before.len() < body.len())?
+                        .rsplit(['"', ' '])
+                        .next()?
+                        .parse()
+                        .ok()
+                };
+                let Some((tokens, gap)) = number(" tokens ").zip(number(" gap")) else {
+                    return Ok(Some(Asked::Other));
+                };
+                return Ok(Some(Asked::Stream { tokens: tokens as usize, gap, id: number(" id").unwrap_or(0) }));
             }
         }
         if stream.read_buf(buffer).await? == 0 {

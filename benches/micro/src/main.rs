@@ -1,5 +1,7 @@
 //! What the parts of the token path cost: each measurement is of one token, as it comes in the middle of an answer.
 
+mod log;
+
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -75,13 +77,29 @@ fn sse_write(bencher: Bencher<'_, '_>) {
     });
 }
 
+/// A token under an id, as a stream that outlives its connection sends it.
+#[divan::bench]
+fn sse_write_numbered(bencher: Bencher<'_, '_>) {
+    let frame = format!("data: {}\n\n", token("openai-chat"));
+    let mut out = BytesMut::with_capacity(1 << 12);
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
+        out.clear();
+        sse::write_numbered(
+            &mut out,
+            "0123456789abcdef0123456789abcdef.1700000000_42",
+            None,
+            black_box(frame.as_bytes()),
+        );
+    });
+}
+
 /// The same dialect on both sides: a payload is read for what must be known.
 #[divan::bench(args = NAMES)]
 fn pass_on(bencher: Bencher<'_, '_>, name: &str) {
     let (data, mut reader) = (token(name), reader(name));
-    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
-        reader.read(black_box(data.as_bytes()), None).expect("a payload").said
-    });
+    bencher
+        .counter(ItemsCount::new(1_usize))
+        .bench_local(|| reader.read(black_box(data.as_bytes()), None).expect("a payload").said);
 }
 
 /// Another dialect on the other side: a payload is read as events.

@@ -1,6 +1,8 @@
 //! A Responses request, read from a client and written to an upstream.
 
 use bytes::Bytes;
+use memchr::memmem;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{answer, format_json, tool_choice_json, tool_json};
@@ -12,8 +14,7 @@ use crate::request::{
 };
 
 /// What another answer would come of without it.
-const MATTERS: &[&str] =
-    &["previous_response_id", "conversation", "background", "prompt", "top_logprobs", "context_management"];
+const MATTERS: &[&str] = &["previous_response_id", "conversation", "prompt", "top_logprobs", "context_management"];
 /// What says nothing that another dialect would have to know.
 const IGNORED: &[&str] = &["include", "store", "stream_options", "prompt_cache_key", "truncation"];
 
@@ -34,6 +35,13 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
         n: 1,
         ..Request::default()
     };
+    request.background = body.take("background", "true or false")?.unwrap_or(false);
+    if request.background && body.value("store") == false {
+        return Err(Failure::invalid(
+            "store",
+            "`background` needs `store`: the response is kept until it is asked for",
+        ));
+    }
     if let Some(text) = body.take::<String>("instructions", "a string")? {
         request.messages.push(Message::text(Role::System, text));
     }
@@ -77,6 +85,27 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
     body.rest(&mut request, IGNORED, MATTERS);
     request.body = bytes;
     Ok(request)
+}
+
+/// The response that a request goes on from, as its upstream knows it.
+#[must_use]
+pub fn previous(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Asked {
+        previous_response_id: String,
+    }
+    memmem::find(body, b"\"previous_response_id\"")?;
+    // A body that can't be read is refused by who reads all of it.
+    serde_json::from_slice::<Asked>(body).ok().map(|asked| asked.previous_response_id)
+}
+
+/// A request that goes on from another response.
+///
+/// # Errors
+///
+/// Never for one that has a [`previous`].
+pub fn with_previous(body: &Bytes, id: &str) -> Result<Bytes, Failure> {
+    json::with_fields(body, &[("previous_response_id", Some(&Value::from(id).to_string()))])
 }
 
 fn text(request: &mut Request, text: &Value) {

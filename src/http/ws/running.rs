@@ -37,7 +37,7 @@ type Beginning = Pin<Box<dyn Future<Output = Result<Source, Refused>> + Send>>;
 
 enum Phase {
     Beginning(Beginning),
-    Open(Source),
+    Open(Box<Source>),
 }
 
 /// A generation, or a reader of a stream.
@@ -136,7 +136,7 @@ impl Running {
                         let request_id = self.request_id.as_str();
                         let told = Told::Started { id: &self.id, stream, dialect: source.dialect.name, request_id };
                         let told = told.write();
-                        self.phase = Phase::Open(source);
+                        self.phase = Phase::Open(Box::new(source));
                         return Poll::Ready(Says::More(told));
                     }
                     Err(refused) => return Poll::Ready(Says::Last(self.refused(refused))),

@@ -1,8 +1,8 @@
 //! The HTTP client under all providers.
 //!
-//! An answer is read as reqwest's byte stream, over connections of hyper's that are bounded and driven as reqwest lets
-//! nobody do it: how much one may read ahead (hyper's default is 408 KiB a stream), the size of the kernel's receive
-//! buffer, one time limit over name, TCP and TLS, and, for HTTP/1.1 ([`h1`](super::h1)), no task between a token and its
+//! An answer is read as reqwest's byte stream, over connections that are bounded and driven as reqwest lets nobody do it:
+//! how much one may read ahead (hyper's default is 408 KiB a stream), the size of the kernel's receive buffer, one time
+//! limit over name, TCP and TLS, and, for HTTP/1.1 ([`h1`](super::h1)), no task and no buffer between a token and its
 //! reader. HTTP/2 shares a connection among streams and so leaves it to hyper-util's own task.
 
 use std::error::Error as StdError;
@@ -13,7 +13,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderValue};
 use http::{Request, Response, Uri};
 use http_body::{Body, Frame};
 use http_body_util::Full;
@@ -28,7 +27,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 
 use super::drain;
-use super::h1::{Answer, Pool, Unsent};
+use super::h1::{Answer, Outgoing, Pool, Unsent, Wire};
 use super::reply::Frames;
 use crate::failure::Failure;
 
@@ -41,7 +40,7 @@ const H2_CONNECTION_WINDOW: u32 = 256 * H2_STREAM_WINDOW;
 
 /// A connection's bytes, encrypted or not.
 pub(super) type Io = MaybeHttpsStream<TokioIo<TcpStream>>;
-type Connector = BoxCloneSyncService<Uri, Io, BoxError>;
+type Connector<C> = BoxCloneSyncService<Uri, C, BoxError>;
 
 /// How to reach upstreams.
 #[derive(Debug, Clone)]
@@ -63,8 +62,8 @@ pub struct Client {
 
 #[derive(Debug, Clone)]
 enum Transport {
-    Http1(Connector, Pool),
-    Http2(Box<legacy::Client<Connector, Full<Bytes>>>),
+    Http1(Connector<Wire>, Pool),
+    Http2(Box<legacy::Client<Connector<Io>, Full<Bytes>>>),
 }
 
 impl Client {
@@ -80,7 +79,6 @@ impl Client {
         tcp.set_keepalive(Some(Duration::from_secs(15)));
         tcp.set_recv_buffer_size(Some(RECEIVE_BUFFER));
         let connector = ServiceBuilder::new().timeout(options.connect).service(https(tcp, options.http2)?);
-        let connector = BoxCloneSyncService::new(connector);
         let transport = if options.http2 {
             let client = legacy::Client::builder(TokioExecutor::new())
                 .timer(TokioTimer::new())
@@ -88,10 +86,11 @@ impl Client {
                 .http2_initial_stream_window_size(H2_STREAM_WINDOW)
                 .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
                 .http2_keep_alive_interval(Duration::from_secs(20))
-                .build(connector);
+                .build(BoxCloneSyncService::new(connector));
             Transport::Http2(Box::new(client))
         } else {
-            Transport::Http1(connector, Pool::default())
+            // What is large of a connection is put aside at once, not carried through every future on the way.
+            Transport::Http1(BoxCloneSyncService::new(connector.map_response(Wire::from)), Pool::default())
         };
         Ok(Self { transport, options: Arc::new(options) })
     }
@@ -99,7 +98,7 @@ impl Client {
     /// Sends a request, once.
     pub(super) async fn send(
         &self,
-        request: Request<Full<Bytes>>,
+        request: Request<Bytes>,
         provider: &str,
     ) -> Result<Response<UpstreamBody>, Failure> {
         match &self.transport {
@@ -107,7 +106,7 @@ impl Client {
                 let response = self.send_http1(connector, pool, request, provider).await?;
                 Ok(response.map(UpstreamBody::Http1))
             }
-            Transport::Http2(client) => match client.request(request).await {
+            Transport::Http2(client) => match client.request(request.map(Full::new)).await {
                 Ok(response) => Ok(response.map(UpstreamBody::Http2)),
                 Err(error) if error.is_connect() => Err(self.not_connected(error.into(), provider)),
                 Err(error) => Err(Failure::UpstreamReset(error.into())),
@@ -117,29 +116,24 @@ impl Client {
 
     async fn send_http1(
         &self,
-        connector: &Connector,
+        connector: &Connector<Wire>,
         pool: &Pool,
-        mut request: Request<Full<Bytes>>,
+        request: Request<Bytes>,
         provider: &str,
     ) -> Result<Response<Answer>, Failure> {
         let uri = request.uri().clone();
-        // On the wire a request names its path, and its host in a header.
-        let host = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
-        let path = uri.path_and_query().map_or("/", |path| path.as_str()).parse();
-        let (Some(host), Ok(path)) = (host, path) else {
+        let Some(host) = uri.authority().map(|authority| authority.as_str()) else {
             return Err(Failure::Internal("an upstream's address has no host".into()));
         };
-        request.headers_mut().insert(HOST, host);
-        *request.uri_mut() = path;
-        let request = match pool.send_on_idle(request).await {
+        let request = match pool.send_on_idle(Outgoing::new(host, request)).await {
             Ok(response) => return Ok(response),
-            Err(Unsent::Back(request)) => *request,
-            Err(Unsent::Lost(error)) => return Err(Failure::UpstreamReset(error.into())),
+            Err(Unsent::Back(request)) => request,
+            Err(Unsent::Lost(broken)) => return Err(Failure::UpstreamReset(broken.into())),
         };
-        let io = connector.clone().oneshot(uri).await.map_err(|error| self.not_connected(error, provider))?;
-        pool.send_on_new(io, request).await.map_err(|unsent| match unsent {
+        let wire = connector.clone().oneshot(uri).await.map_err(|error| self.not_connected(error, provider))?;
+        pool.send_on(wire, request).await.map_err(|unsent| match unsent {
             Unsent::Back(_) => Failure::UpstreamReset("the connection was closed at once".into()),
-            Unsent::Lost(error) => Failure::UpstreamReset(error.into()),
+            Unsent::Lost(broken) => Failure::UpstreamReset(broken.into()),
         })
     }
 
@@ -178,12 +172,12 @@ pub(super) enum UpstreamBody {
 
 impl Body for UpstreamBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
-            UpstreamBody::Http1(body) => Pin::new(body).poll_frame(cx),
-            UpstreamBody::Http2(body) => Pin::new(body).poll_frame(cx),
+            UpstreamBody::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            UpstreamBody::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
         }
     }
 

@@ -2,49 +2,62 @@
 //!
 //! A connection has no task of its own: whoever reads its answer drives it. So a token crosses no channel to another task
 //! on its way, many that arrive together are read together, and dropping the answer closes the connection there and then.
+//!
+//! The protocol is our own, for what a stream costs while it waits: a socket and a few words of state. hyper's client
+//! holds a read buffer, a write buffer and a dispatcher for each. What it does not do: pipelining, `HEAD`, `CONNECT`,
+//! upgrades, trailers, request bodies that stream.
 
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+mod answer;
+mod framing;
+mod head;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub(super) use answer::Answer;
+pub(super) use wire::{Outgoing, Wire};
+
+use std::future::poll_fn;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::{Body, Frame};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
+use http::Response;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::client::Io;
+use answer::Exchange;
 
-/// How much one connection reads ahead of what its client has taken: some hundred tokens.
-const READ_AHEAD: usize = 16 * 1024;
 /// Idle connections are closed before a typical upstream's own 60 s, so that we seldom send on one that is being closed.
 const IDLE: Duration = Duration::from_secs(50);
 /// How often idle connections are looked at.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// A connection, and the handle that sends requests on it.
-struct Link {
-    sender: SendRequest<Full<Bytes>>,
-    connection: Pin<Box<http1::Connection<Io, Full<Bytes>>>>,
-    ended: bool,
+/// Why there is no answer, or no more of it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    #[error("the connection failed")]
+    Io(#[source] io::Error),
+    #[error("the connection was closed before the answer")]
+    Closed,
+    #[error("the connection was closed before the answer's end")]
+    Cut,
+    #[error("the answer's head can't be read")]
+    Head(#[source] httparse::Error),
+    #[error("the answer is not HTTP/1.1")]
+    NotHttp,
+    #[error("the answer's head is longer than {} bytes", head::LONGEST)]
+    HeadTooLarge,
+    #[error("the answer can't be read: {0}")]
+    Framing(&'static str),
 }
 
-impl Link {
-    /// Lets the connection read and write what it can.
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        // What went wrong with it is told to whoever waits for the answer.
-        self.ended = self.ended || self.connection.as_mut().poll(cx).is_ready();
-    }
-
-    /// Whether another request can be sent on it; an upstream may have closed it meanwhile.
-    fn is_usable(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(Waker::noop()));
-        !self.ended && self.sender.is_ready()
-    }
+/// A request that was not answered.
+#[derive(Debug)]
+pub(super) enum Unsent {
+    /// Not a byte of it was written.
+    Back(Outgoing),
+    /// It may have been read.
+    Lost(Broken),
 }
 
 /// Idle connections, the one that was used last on top.
@@ -56,7 +69,7 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct Idle {
-    links: Vec<(Instant, Link)>,
+    wires: Vec<(Instant, Wire)>,
     /// Closes what has been idle for long. It ends with the pool, or when nothing is idle.
     keeper: Option<AbortOnDropHandle<()>>,
 }
@@ -67,69 +80,43 @@ impl std::fmt::Debug for Pool {
     }
 }
 
-/// A request that was not answered.
-pub(super) enum Unsent {
-    /// Not a byte of it was written.
-    Back(Box<Request<Full<Bytes>>>),
-    /// It may have been read.
-    Lost(hyper::Error),
-}
-
 impl Pool {
     /// Sends a request on an idle connection, if there is one: otherwise it comes back.
-    pub(super) async fn send_on_idle(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Answer>, Unsent> {
-        while let Some(link) = self.take() {
-            match self.send_on(link, request).await {
+    pub(super) async fn send_on_idle(&self, mut request: Outgoing) -> Result<Response<Answer>, Unsent> {
+        while let Some(wire) = self.take() {
+            match self.send_on(wire, request).await {
                 // It had just been closed, and nothing was written: that is no second sending.
-                Err(Unsent::Back(back)) => request = *back,
+                Err(Unsent::Back(back)) => request = back,
                 result => return result,
             }
         }
-        Err(Unsent::Back(Box::new(request)))
+        Err(Unsent::Back(request))
     }
 
-    /// Sends a request on a new connection.
-    pub(super) async fn send_on_new(&self, io: Io, request: Request<Full<Bytes>>) -> Result<Response<Answer>, Unsent> {
-        let handshake = http1::Builder::new().max_buf_size(READ_AHEAD).handshake(io).await;
-        let (sender, connection) = handshake.map_err(Unsent::Lost)?;
-        self.send_on(Link { sender, connection: Box::pin(connection), ended: false }, request).await
-    }
-
-    async fn send_on(&self, mut link: Link, request: Request<Full<Bytes>>) -> Result<Response<Answer>, Unsent> {
-        let mut answer = Box::pin(link.sender.try_send_request(request));
-        let result = poll_fn(|cx| {
-            if let Poll::Ready(result) = answer.as_mut().poll(cx) {
-                return Poll::Ready(result);
-            }
-            link.ended = link.ended || link.connection.as_mut().poll(cx).is_ready();
-            answer.as_mut().poll(cx)
-        })
-        .await;
-        drop(answer);
-        match result {
-            Ok(response) => Ok(response.map(|incoming| Answer { incoming, link: Some(link), pool: self.clone() })),
-            Err(mut error) => Err(match error.take_message() {
-                Some(request) => Unsent::Back(Box::new(request)),
-                None => Unsent::Lost(error.into_error()),
-            }),
+    /// Sends a request on that connection, which becomes one of the pool's.
+    pub(super) async fn send_on(&self, wire: Wire, request: Outgoing) -> Result<Response<Answer>, Unsent> {
+        let mut exchange = Exchange::new(wire, request);
+        match poll_fn(|cx| exchange.poll_head(cx)).await {
+            Ok(head) => exchange.answer(head, self.clone()).map_err(Unsent::Lost),
+            Err(broken) => Err(exchange.unsent(broken)),
         }
     }
 
-    fn take(&self) -> Option<Link> {
+    fn take(&self) -> Option<Wire> {
         loop {
-            let (since, mut link) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).links.pop()?;
-            if since.elapsed() < IDLE && link.is_usable() {
-                return Some(link);
+            let (since, mut wire) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).wires.pop()?;
+            if since.elapsed() < IDLE && wire.is_usable() {
+                return Some(wire);
             }
         }
     }
 
-    fn put(&self, mut link: Link) {
-        if !link.is_usable() {
+    fn put(&self, mut wire: Wire) {
+        if !wire.is_usable() {
             return;
         }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.links.push((Instant::now(), link));
+        idle.wires.push((Instant::now(), wire));
         if idle.keeper.as_ref().is_none_or(AbortOnDropHandle::is_finished) {
             let pool = Arc::downgrade(&self.idle);
             idle.keeper = Some(AbortOnDropHandle::new(tokio::spawn(async move {
@@ -137,52 +124,12 @@ impl Pool {
                     tokio::time::sleep(LOOK).await;
                     let Some(pool) = pool.upgrade() else { return };
                     let mut idle = pool.lock().unwrap_or_else(PoisonError::into_inner);
-                    idle.links.retain_mut(|(since, link)| since.elapsed() < IDLE && link.is_usable());
-                    if idle.links.is_empty() {
+                    idle.wires.retain_mut(|(since, wire)| since.elapsed() < IDLE && wire.is_usable());
+                    if idle.wires.is_empty() {
                         return;
                     }
                 }
             })));
         }
-    }
-}
-
-/// The body of an answer, which drives its own connection, and gives it back when it was read to its end.
-pub(super) struct Answer {
-    incoming: Incoming,
-    link: Option<Link>,
-    pool: Pool,
-}
-
-impl Body for Answer {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let this = &mut *self;
-        let frame = match Pin::new(&mut this.incoming).poll_frame(cx) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => {
-                if let Some(link) = &mut this.link {
-                    link.drive(cx);
-                }
-                std::task::ready!(Pin::new(&mut this.incoming).poll_frame(cx))
-            }
-        };
-        match &frame {
-            Some(Ok(_)) => {}
-            Some(Err(_)) => this.link = None,
-            None => {
-                if let Some(link) = this.link.take() {
-                    this.pool.put(link);
-                }
-            }
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        // Only its end, once read, gives the connection back.
-        self.link.is_none() && self.incoming.is_end_stream()
     }
 }

@@ -146,7 +146,7 @@ pub(super) async fn whole(response: Response<UpstreamBody>, limit: usize) -> Res
     let mut body = response.into_body();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Failure::UpstreamReset(error.into()))?;
+        let frame = frame.map_err(Failure::UpstreamReset)?;
         if let Ok(data) = frame.into_data() {
             if whole.len() + data.len() > limit {
                 return Err(Failure::ResponseTooLarge { limit });

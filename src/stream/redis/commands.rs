@@ -296,6 +296,21 @@ impl Link {
         Ok(before.filter(|before| before != what))
     }
 
+    /// Puts something under a name, whoever has it.
+    pub(super) async fn put(&self, key: &str, what: &str, keep: Duration, within: Duration) -> Result<(), Trouble> {
+        let mut set = redis::cmd("SET");
+        set.arg(key).arg(what).arg("PX").arg(millis(keep));
+        self.ask(&set, within).await?;
+        Ok(())
+    }
+
+    /// What was put under a name.
+    pub(super) async fn get(&self, key: &str, within: Duration) -> Result<Option<String>, Trouble> {
+        let mut get = redis::cmd("GET");
+        get.arg(key);
+        read(self.ask(&get, within).await?)
+    }
+
     /// How long that name is to be kept from now on; not at all if that is nothing.
     pub(super) async fn keep_name(&self, key: &str, keep: Duration, within: Duration) -> Result<(), Trouble> {
         let mut expire = redis::cmd("PEXPIRE");

@@ -1,0 +1,243 @@
+//! Responses that are asked for again by their id, at OpenAI's endpoints for that: retrieved, streamed from any event on,
+//! cancelled, deleted.
+//!
+//! There is no store of responses. One that has a stream (`background`, or a `linger`) is read from its log; its id is
+//! ours, which says which stream it is, or its upstream's, which is another name for that stream.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::HeaderValue;
+use axum::response::Response;
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::asked::Asked;
+use super::error::Refused;
+use super::models::json;
+use super::{Shared, caller, respond, resume};
+use crate::dialect::openai_responses::{self, Cut, DIALECT, Known, Stored, answering_id, sequence_number};
+use crate::failure::Failure;
+use crate::sse;
+use crate::stream::{Batch, End, Head, Offset, Owner, Run, StreamError, StreamId};
+
+/// How much of a log is read at once.
+const CHUNK: usize = 256 * 1024;
+
+/// A response that is there.
+struct Found<'a> {
+    /// The id by which it was asked for.
+    id: &'a str,
+    stream: StreamId,
+    head: Head,
+    owner: Option<Owner>,
+}
+
+/// `GET /v1/responses/{id}`: the response as it is now or, with `stream`, its events after `starting_after`.
+pub(super) async fn get(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    mut asked: Asked,
+) -> Result<Response, Refused> {
+    let found = find(&shared, &id, &asked).await?;
+    match asked.take("stream").as_deref() {
+        Some("true") => {}
+        Some("false") | None => return Ok(json(&object(&shared, &found).await?)),
+        Some(_) => return Err(Failure::invalid("stream", "`stream` should be true or false").into()),
+    }
+    let from = match asked.take("starting_after").map(|after| after.parse()) {
+        None => None,
+        Some(Ok(after)) => Some(place_after(&shared, &found, after).await?),
+        Some(Err(_)) => {
+            let message = "`starting_after` should be the sequence_number of an event";
+            return Err(Failure::invalid("starting_after", message).into());
+        }
+    };
+    let Found { stream, owner, .. } = found;
+    let reader = shared.streams.attach(&stream, owner.as_ref(), from).await.map_err(resume::failure)?;
+    Ok(respond::stream(&shared, resume::follow(&shared, reader, &DIALECT, &asked), &asked))
+}
+
+/// `POST /v1/responses/{id}/cancel`: ends one in the background; of one that has ended, says how.
+pub(super) async fn cancel(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    asked: Asked,
+) -> Result<Response, Refused> {
+    let mut found = find(&shared, &id, &asked).await?;
+    if !found.head.background {
+        let message = "only a response that was asked for with `background` can be cancelled; any other ends when its \
+                       client leaves";
+        return Err(Failure::invalid("response_id", message).into());
+    }
+    let owner = found.owner.as_ref();
+    shared.streams.cancel(&found.stream, owner).await.map_err(resume::failure)?;
+    found.head = resume::ended(&shared, &found.stream, owner, found.head).await?;
+    Ok(json(&object(&shared, &found).await?))
+}
+
+/// `DELETE /v1/responses/{id}`: forgets it; if it is not complete, it never will be.
+pub(super) async fn delete(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    asked: Asked,
+) -> Result<Response, Refused> {
+    let found = find(&shared, &id, &asked).await?;
+    shared.streams.delete(&found.stream, found.owner.as_ref()).await.map_err(resume::failure)?;
+    Ok(json(&json!({ "id": found.id, "object": "response.deleted", "deleted": true })))
+}
+
+/// The answer to a request for a response in the background: that it will be there.
+pub(super) fn queued(body: Vec<u8>, id: &StreamId) -> Response {
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
+    respond::name(&mut response, id);
+    response
+}
+
+/// A response in the background, for who has asked for it before.
+pub(super) async fn join(shared: &Shared, stream: StreamId, asked: &Asked) -> Result<Response, Refused> {
+    let owner = caller::owner(&asked.headers);
+    let head = shared.streams.head(&stream, owner.as_ref()).await.map_err(resume::failure)?;
+    let id = openai_responses::id(stream.random_part());
+    let found = Found { id: &id, stream, head, owner };
+    let mut response = json(&object(shared, &found).await?);
+    respond::name(&mut response, &found.stream);
+    Ok(response)
+}
+
+/// A request's body, with the id that its upstream gave the response that it goes on from, where the client has ours.
+pub(super) async fn previous(shared: &Shared, body: Bytes, asked: &Asked) -> Result<Bytes, Failure> {
+    let Some(id) = openai_responses::previous(&body).filter(|id| answering_id(id).is_some()) else {
+        return Ok(body);
+    };
+    // One that is not here may be the upstream's own.
+    let Ok(found) = find(shared, &id, asked).await else { return Ok(body) };
+    let mut stored = Stored::default();
+    if let (Some(_), Some(last)) = (found.head.end, found.head.next.checked_sub(1)) {
+        read(shared, &found, last, |_, payload| stored.read(payload)).await?;
+    }
+    match stored.id() {
+        Some(theirs) if theirs != id => openai_responses::with_previous(&body, theirs),
+        _ => Ok(body),
+    }
+}
+
+async fn find<'a>(shared: &Shared, id: &'a str, asked: &Asked) -> Result<Found<'a>, Failure> {
+    let owner = caller::owner(&asked.headers);
+    let ours = answering_id(id).and_then(StreamId::of_random_part);
+    let named = shared.streams.named(id, owner.as_ref()).await;
+    for stream in named.into_iter().chain(ours) {
+        match shared.streams.head(&stream, owner.as_ref()).await {
+            Ok(head) if head.dialect.as_deref() == Some(DIALECT.name) => {
+                return Ok(Found { id, stream, head, owner });
+            }
+            Ok(_) | Err(StreamError::Unknown | StreamError::Gone(_)) => {}
+            Err(error) => return Err(resume::failure(error)),
+        }
+    }
+    Err(Failure::UnknownResponse { id: id.chars().take(80).collect() })
+}
+
+/// The response as it is now. At most the whole log is read, once.
+async fn object(shared: &Shared, found: &Found<'_>) -> Result<Value, Failure> {
+    let head = &found.head;
+    let mut stored = Stored::default();
+    if let Some(last) = head.next.checked_sub(1) {
+        // The last event of a response that has ended says all; before that, each says a little.
+        if head.end.is_some() {
+            read(shared, found, last, |_, payload| stored.read(payload)).await?;
+        }
+        if !stored.is_whole() {
+            let mut all = Stored::default();
+            match read(shared, found, 0, |_, payload| all.read(payload)).await {
+                Ok(()) => stored = all,
+                // What came first is no longer kept: then what came last is what there is.
+                Err(Failure::Gone { .. }) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+    Ok(stored.write(&Known {
+        id: found.id,
+        created: head.epoch.into(),
+        model: head.model.as_deref().unwrap_or_default(),
+        background: head.background,
+        cut: match head.end {
+            Some(End::Cancelled) => Some(Cut::Cancelled),
+            Some(End::Lost) => Some(Cut::Lost),
+            _ => None,
+        },
+    }))
+}
+
+/// The place after the event of that number.
+async fn place_after(shared: &Shared, found: &Found<'_>, after: u64) -> Result<Offset, Failure> {
+    let head = &found.head;
+    // Where each event has its number since the first, it lies at its place.
+    if after < head.next
+        && let Some(run) = batch(shared, found, after, 1).await?.runs.first()
+        && run.records().next().and_then(|record| number(&record)) == Some(after)
+    {
+        return Ok(head.at(after + 1));
+    }
+    let (mut place, mut heard) = (None, None);
+    read(shared, found, 0, |position, payload| {
+        if let Some(number) = sequence_number(payload) {
+            if number > after && place.is_none() {
+                place = Some(position);
+            }
+            heard = heard.max(Some(number));
+        }
+    })
+    .await?;
+    match (place, heard) {
+        (Some(position), _) => Ok(head.at(position)),
+        (None, Some(last)) if last == after => Ok(head.tail()),
+        (None, Some(_)) => Err(Failure::invalid("starting_after", "this response has no such event yet")),
+        (None, None) if head.next == 0 => {
+            Err(Failure::invalid("starting_after", "this response has no event yet: ask without `starting_after`"))
+        }
+        (None, None) => {
+            let message = "the events of this response bear no sequence_number; use `Last-Event-ID` at /v1/stream/{id}";
+            Err(Failure::invalid("starting_after", message))
+        }
+    }
+}
+
+/// Reads the events of a log from that position to where it ended when it was found.
+async fn read(
+    shared: &Shared,
+    found: &Found<'_>,
+    mut position: u64,
+    mut event: impl FnMut(u64, &[u8]),
+) -> Result<(), Failure> {
+    while position < found.head.next {
+        let Batch { runs, .. } = batch(shared, found, position, CHUNK).await?;
+        if runs.is_empty() {
+            break;
+        }
+        for record in runs.iter().flat_map(Run::records) {
+            if let Some(payload) = payload(&record) {
+                event(position, &payload);
+            }
+            position += 1;
+        }
+    }
+    Ok(())
+}
+
+async fn batch(shared: &Shared, found: &Found<'_>, position: u64, most: usize) -> Result<Batch, Failure> {
+    let from = found.head.at(position);
+    shared.streams.read(&found.stream, found.owner.as_ref(), from, most).await.map_err(resume::failure)
+}
+
+fn number(record: &Bytes) -> Option<u64> {
+    sequence_number(&payload(record)?)
+}
+
+/// What a frame says.
+fn payload(record: &Bytes) -> Option<std::borrow::Cow<'_, [u8]>> {
+    sse::frames(record).next()?.data
+}
