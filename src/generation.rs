@@ -211,6 +211,12 @@ impl Generation {
         error
     }
 
+    /// Whether the server must end now, and this generation with it.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.clock.is_cut()
+    }
+
     /// How it ended, once it has: with all that it had to say, or not.
     #[must_use]
     pub fn is_complete(&self) -> bool {

@@ -22,7 +22,7 @@ pub struct Websocket {
 /// A message holds a request's body, so it is by default as long as one may be.
 pub(super) fn websocket(source: &Source, max_body: usize) -> Result<Websocket, ConfigError> {
     Ok(Websocket {
-        ping: Some(any_duration(source, "websocket.ping", 15)?).filter(|every| !every.is_zero()),
+        ping: Some(any_duration(source, "websocket.ping", 6)?).filter(|every| !every.is_zero()),
         idle: duration(source, "websocket.idle", 300)?,
         max_message: size(source, "websocket.max_message", max_body)?,
         max_running: count(source, "websocket.max_running", 64, 4096)?,

@@ -99,6 +99,11 @@ impl Clock {
         clock
     }
 
+    /// Whether the server must end now.
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
+    }
+
     /// A payload came: if too late, or after the cutoff, this is why it is the last. An upstream that never pauses is
     /// never silent, so it is asked here too.
     pub fn heard(&mut self) -> Option<Failure> {

@@ -147,6 +147,10 @@ impl Lingering {
                 if self.linger == Linger::UNLIMITED && outlook.unattended.is_some_and(|since| since >= RETURN) {
                     return self.stop(Failure::Unread);
                 }
+                // While nobody polls it, a generation does not see the server's end.
+                if self.generation.is_cut() {
+                    return self.stop(Failure::Draining);
+                }
                 ready!(self.wait(LOOK, cx));
                 continue;
             }

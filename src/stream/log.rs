@@ -201,12 +201,8 @@ impl Log {
     /// [`StreamError::Future`] for one that is not there yet.
     pub fn read(&self, from: Offset, most: usize) -> Result<Batch, StreamError> {
         let mut state = self.lock();
-        let now = Instant::now();
-        state.touched = now;
+        state.touched = Instant::now();
         let mut position = state.check(from)?;
-        // Who comes for a page reads it as much as who stays: a generation is not for nobody, and it is not to wait.
-        state.unattended = now;
-        state.paged = state.paged.max(position);
         let (mut runs, mut bytes) = (Vec::new(), 0);
         while bytes < most
             && let Some(run) = state.run_at(position)
@@ -216,6 +212,16 @@ impl Log {
             runs.push(run);
         }
         Ok(Batch { runs, next: state.head.at(position), head: state.head.clone() })
+    }
+
+    /// Says that someone reads page by page and has come to that place. They read it as much as who stays: a generation is
+    /// not for nobody then, and is not to wait for anyone else.
+    pub fn paged(&self, to: Offset) {
+        let mut state = self.lock();
+        if let Ok(position) = state.check(to) {
+            state.unattended = Instant::now();
+            state.paged = state.paged.max(position);
+        }
     }
 
     /// Ends the generation that writes this stream; what it said stays.

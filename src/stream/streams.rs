@@ -180,6 +180,13 @@ impl Streams {
         }
     }
 
+    /// Says that someone who reads page by page with [`Streams::read`] has come to that place: they are a reader, too.
+    pub fn paged(&self, id: &StreamId, caller: Option<&Owner>, to: Offset) {
+        if let Ok(log) = self.memory.find(id, caller) {
+            log.paged(to);
+        }
+    }
+
     /// Attaches a reader at that place, or at the start.
     ///
     /// # Errors

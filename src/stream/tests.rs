@@ -265,6 +265,8 @@ fn who_reads_page_by_page_keeps_a_generation_going() {
     assert!(!outlook(&writer).room, "it is on its way, and may have to come again");
     std::thread::sleep(Duration::from_millis(30));
     log.read(page.next, usize::MAX).unwrap();
+    assert!(!outlook(&writer).room, "whoever only looks is no reader");
+    log.paged(page.next);
     let outlook = outlook(&writer);
     assert!(outlook.room, "who asks for what follows has it");
     assert!(outlook.unattended.is_some_and(|since| since < Duration::from_millis(30)), "{outlook:?}");

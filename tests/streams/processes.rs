@@ -120,6 +120,78 @@ fn readers_of_a_server_that_is_killed_are_told_within_ten_seconds() {
     assert!(late.contains("data: ") && late.contains("writer_lost") && !late.contains("[DONE]"), "{late}");
 }
 
+/// The stream of a generation that this server has begun, its reader, and what that has heard.
+fn begun(server: &Server) -> (String, BufReader<TcpStream>, String) {
+    let mut reader = server.get(ENDLESS);
+    let heard = read_until(&mut reader, "data: ");
+    let id = heard.split("x-stream-id: ").nth(1).expect("an id").lines().next().expect("a line").to_owned();
+    (id, reader, heard)
+}
+
+fn joined(server: &Server, path: &str) -> BufReader<TcpStream> {
+    loop {
+        let mut reader = server.get(path);
+        if read_until(&mut reader, "\r\n").contains("200") {
+            return reader;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn last_id(heard: &str) -> &str {
+    heard.lines().rev().find_map(|line| line.strip_prefix("id: ")).expect("an id")
+}
+
+#[test]
+fn readers_of_a_server_that_ends_are_told_to_come_again_and_go_on_at_another() {
+    if !has_redis() {
+        return;
+    }
+    let redis = Redis::start();
+    let store = format!("redis://127.0.0.1:{}", redis.port);
+    let (one, mut other) = (Server::start(&store), Server::start(&store));
+    let (id, mut first, mut whole) = begun(&one);
+    let mut second = joined(&other, &format!("/v1/stream/{id}"));
+    let mut heard = read_until(&mut second, "data: ");
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(other.process.id()).expect("a pid"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
+    second.read_to_string(&mut heard).expect("a clean end");
+    let end = heard.trim_end_matches("\r\n0").trim_end().trim_end_matches("\r\n0").trim_end();
+    assert!(end.ends_with("retry: 1000"), "{heard}");
+    assert!(!heard.contains("error"), "{heard}");
+    let mut third = one.get(&format!("/v1/stream/{id}?last_event_id={}", last_id(&heard)));
+    third.read_to_string(&mut heard).expect("the rest");
+    first.read_to_string(&mut whole).expect("the whole");
+    let ids = |text: &str| -> Vec<String> {
+        text.lines().filter_map(|line| line.strip_prefix("id: ")).map(str::to_owned).collect()
+    };
+    assert!(heard.contains("[DONE]"), "{heard}");
+    assert_eq!(ids(&heard), ids(&whole));
+    assert!(other.process.wait().expect("it ends").success());
+}
+
+#[test]
+fn while_redis_is_away_a_browser_is_told_to_come_again_and_others_that_it_is() {
+    if !has_redis() {
+        return;
+    }
+    let mut redis = Redis::start();
+    let store = format!("redis://127.0.0.1:{}", redis.port);
+    let (one, other) = (Server::start(&store), Server::start(&store));
+    let (id, mut first, heard) = begun(&one);
+    drop(joined(&other, &format!("/v1/stream/{id}")));
+    redis.kill();
+    let resume = format!("/stream?last_event_id={}", last_id(&heard));
+    let mut browser = String::new();
+    other.get(&resume).read_to_string(&mut browser).expect("an answer");
+    assert!(browser.starts_with("HTTP/1.1 200") && browser.contains("text/event-stream"), "{browser}");
+    assert!(browser.contains("retry: 1000\n\n") && !browser.contains("data:"), "{browser}");
+    let mut sdk = String::new();
+    other.ask("POST", &resume).read_to_string(&mut sdk).expect("an answer");
+    assert!(sdk.starts_with("HTTP/1.1 503") && sdk.contains("retry-after") && sdk.contains("store_away"), "{sdk}");
+    read_until(&mut first, "[DONE]");
+}
+
 #[test]
 fn a_server_without_its_redis_says_so_in_one_line_and_ends() {
     let port = free_port();

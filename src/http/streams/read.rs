@@ -147,7 +147,11 @@ struct Read<'a> {
 impl Read<'_> {
     async fn batch(&self, from: Offset, most: usize) -> Result<Batch, Refused> {
         let batch = self.shared.streams.read(self.id, self.owner, from, most).await;
-        batch.map_err(|error| refused(error.into()))
+        let batch = batch.map_err(|error| refused(error.into()))?;
+        if most > 0 {
+            self.shared.streams.paged(self.id, self.owner, from);
+        }
+        Ok(batch)
     }
 
     /// What there is.
