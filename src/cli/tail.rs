@@ -15,16 +15,22 @@ use reqwest::{Client, StatusCode};
 use reqwest_eventsource::retry::Never;
 use reqwest_eventsource::{Error, Event, EventSource};
 
+use crate::id::random_hex;
+
 /// Until a stream says otherwise by `retry:`, as it is with browsers.
 const RETRY: Duration = Duration::from_secs(1);
 /// Between two attempts there is never more, whoever says so.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// And never less.
+const SHORTEST_RETRY: Duration = Duration::from_millis(50);
 /// A server that can't be reached is not waited for longer.
 const CONNECT: Duration = Duration::from_secs(10);
 /// A silent server is asked for a sign of life after so long, and again as often.
 const PROBE: Duration = Duration::from_secs(10);
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Asked again under the same key before anything came, a tokenrill goes on with the generation that it has begun.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const X_LINGER: HeaderName = HeaderName::from_static("x-linger");
 
 /// What to print, and how to ask for it.
@@ -80,6 +86,10 @@ struct Reader {
     last: String,
     /// Whether this connection said anything.
     heard: bool,
+    /// Whether any did.
+    begun: bool,
+    /// Whether the server has accepted any.
+    opened: bool,
 }
 
 /// Prints each token as it comes. Exit code 0 only if the stream was complete.
@@ -87,6 +97,9 @@ pub(super) async fn tail(tail: &Tail) -> Result<ExitCode, String> {
     let mut headers: HeaderMap = tail.headers.iter().cloned().collect();
     if let Some(linger) = &tail.linger {
         headers.insert(X_LINGER, linger.clone());
+    }
+    if let Ok(key) = HeaderValue::try_from(random_hex()) {
+        headers.entry(IDEMPOTENCY_KEY).or_insert(key);
     }
     let client = Client::builder()
         .no_proxy()
@@ -100,7 +113,15 @@ pub(super) async fn tail(tail: &Tail) -> Result<ExitCode, String> {
         .build()
         .map_err(|error| error.to_string())?;
     let id = tail.last_event_id.clone();
-    let mut reader = Reader { out: std::io::stdout(), id, retry: RETRY, last: String::new(), heard: false };
+    let mut reader = Reader {
+        out: std::io::stdout(),
+        id,
+        retry: RETRY,
+        last: String::new(),
+        heard: false,
+        begun: false,
+        opened: false,
+    };
     let (mut failing, mut failures) = (None, 0);
     loop {
         let end = reader.connection(&client, &tail.url).await?;
@@ -113,14 +134,16 @@ pub(super) async fn tail(tail: &Tail) -> Result<ExitCode, String> {
             End::Refused(why) => return Ok(reader.finish(Some(format!("the stream can't be resumed: {why}")))),
             End::Cut(why, wait) => (why, wait),
         };
-        if reader.id.is_none() {
+        if reader.id.is_none() && (reader.begun || !reader.opened) {
             return Ok(reader.finish(Some(format!("the stream broke, and can't be resumed: {why}"))));
         }
         if std::mem::take(&mut reader.heard) {
             (failing, failures) = (None, 0);
         }
         let since = *failing.get_or_insert_with(Instant::now);
-        let pause = wait.unwrap_or_else(|| reader.retry.saturating_mul(1 << failures.min(5))).min(LONGEST_RETRY);
+        let pause = wait
+            .unwrap_or_else(|| reader.retry.saturating_mul(1 << failures.min(5)))
+            .clamp(SHORTEST_RETRY, LONGEST_RETRY);
         if since.elapsed() + pause > tail.patience {
             return Ok(reader.finish(Some(format!("the stream broke, and could not be resumed: {why}"))));
         }
@@ -140,11 +163,14 @@ impl Reader {
         source.set_retry_policy(Box::new(Never));
         while let Some(event) = source.next().await {
             let message = match event {
-                Ok(Event::Open) => continue,
+                Ok(Event::Open) => {
+                    self.opened = true;
+                    continue;
+                }
                 Ok(Event::Message(message)) => message,
                 Err(error) => return Ok(self.failed(url, error).await),
             };
-            self.heard = true;
+            (self.heard, self.begun) = (true, true);
             match (message.event.as_str(), message.data.as_str()) {
                 (_, "[DONE]") | ("message_stop" | "response.completed" | "response.incomplete", _) => {
                     return Ok(End::Complete);
@@ -180,6 +206,10 @@ impl Reader {
                 }
             }
             Error::InvalidContentType(kind, _) => End::Refused(format!("{url} answers with {kind:?}, not a stream")),
+            // Asked again, it would end so again.
+            Error::StreamEnded if self.id.is_none() => {
+                End::Broken("the stream broke, and can't be resumed: it ended without [DONE]".to_owned())
+            }
             Error::StreamEnded => End::Cut("it ended without [DONE]".to_owned(), None),
             error => End::Cut(chain(&error), None),
         }

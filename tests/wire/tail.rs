@@ -190,6 +190,22 @@ fn a_stream_without_ids_is_never_asked_for_again() {
 }
 
 #[test]
+fn a_connection_that_breaks_before_its_first_token_is_asked_for_again_under_the_same_key() {
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let upstream = Upstream::start(move |c| {
+        c.request();
+        c.stream_head();
+        if !first.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            c.chunk(b"id: s.1\ndata: all\n\nid: s.2\ndata: [DONE]\n\n");
+        }
+    });
+    let (said, complaint, code) = run(&upstream, &[]);
+    assert_eq!((said.as_str(), code), ("all\n", Some(0)), "{complaint}");
+    let keys: Vec<_> = upstream.requests().iter().map(|request| request.header("idempotency-key")).collect();
+    assert!(keys.len() == 2 && keys[0].is_some() && keys[0] == keys[1], "{keys:?}");
+}
+
+#[test]
 fn a_stream_that_is_gone_is_given_up() {
     let upstream = Upstream::start(|c| {
         if from(&c.request().unwrap()) == 0 {
