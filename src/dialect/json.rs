@@ -250,6 +250,15 @@ pub fn with_fields(body: &Bytes, changes: &[(&str, Option<&str>)]) -> Result<Byt
     Ok(object(kept.chain(changes.iter().filter_map(|(name, value)| Some((*name, (*value)?))))))
 }
 
+/// Reads one payload of a stream. To look at it once, as a whole, costs less than at each of its texts; where it is no
+/// UTF-8, only those that are read must be.
+pub(super) fn payload<'a, T: Deserialize<'a>>(data: &'a [u8]) -> serde_json::Result<T> {
+    match std::str::from_utf8(data) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(data),
+    }
+}
+
 /// A text that borrows from its payload where it can. (In an `Option`, a bare `Cow` never does.)
 #[derive(Debug, Deserialize)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);

@@ -69,17 +69,9 @@ fn a_generation_of_one_server_is_read_joined_and_cancelled_at_another() {
     let redis = Redis::start();
     let store = format!("redis://127.0.0.1:{}", redis.port);
     let (one, other) = (Server::start(&store), Server::start(&store));
-    let mut first = one.get(ENDLESS);
-    let head = read_until(&mut first, "data: ");
-    let id = head.split("x-stream-id: ").nth(1).expect("an id").lines().next().expect("a line").to_owned();
+    let (id, mut first, _) = begun(&one);
     let path = format!("/v1/stream/{id}");
-    let mut second = loop {
-        let mut second = other.get(&path);
-        if read_until(&mut second, "\r\n").contains("200") {
-            break second;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
+    let mut second = joined(&other, &path);
     read_until(&mut second, "data: ");
     let mut told = String::new();
     other.ask("POST", &format!("{path}/cancel")).read_to_string(&mut told).expect("an answer");
@@ -98,17 +90,9 @@ fn readers_of_a_server_that_is_killed_are_told_within_ten_seconds() {
     let redis = Redis::start();
     let store = format!("redis://127.0.0.1:{}", redis.port);
     let (mut one, other) = (Server::start(&store), Server::start(&store));
-    let mut first = one.get(ENDLESS);
-    let head = read_until(&mut first, "data: ");
-    let id = head.split("x-stream-id: ").nth(1).expect("an id").lines().next().expect("a line").to_owned();
+    let (id, _first, _) = begun(&one);
     let path = format!("/v1/stream/{id}");
-    let mut second = loop {
-        let mut second = other.get(&path);
-        if read_until(&mut second, "\r\n").contains("200") {
-            break second;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
+    let mut second = joined(&other, &path);
     read_until(&mut second, "data: ");
     one.process.kill().expect("it runs");
     let killed = Instant::now();

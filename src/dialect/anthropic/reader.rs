@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Counts, citation, finish_reason};
-use crate::dialect::json::{Text, value};
+use crate::dialect::json::{Text, payload, value};
 use crate::dialect::{DONE, HELD, MOST_CALLS, Seen, Sink, emit, openai_chat, too_many};
 use crate::event::{Event, Origin, State};
 use crate::failure::Failure;
@@ -78,8 +78,8 @@ impl crate::dialect::EventReader for EventReader {
             // Nothing of Anthropic's, but one gateway adds it.
             return Ok(seen);
         }
-        let payload: Payload<'_> = serde_json::from_slice(data)
-            .map_err(|e| Failure::BadPayload { expected: "a Messages event", source: e.into() })?;
+        let payload: Payload<'_> =
+            payload(data).map_err(|e| Failure::BadPayload { expected: "a Messages event", source: e.into() })?;
         seen.known = payload.kind.is_some();
         let number = payload.index.and_then(|raw| raw.get().parse().ok()).unwrap_or(0);
         match payload.kind.as_ref().map(|kind| &*kind.0) {

@@ -166,7 +166,7 @@ impl crate::dialect::EventReader for EventReader {
             seen.done = true;
             return Ok(seen);
         }
-        let chunk: Chunk<'_> = match serde_json::from_slice(data) {
+        let chunk: Chunk<'_> = match json::payload(data) {
             Ok(chunk) => chunk,
             Err(_) if data.contains(&b'\n') => return self.read_lines(data, sink),
             Err(error) => match json::last_counts(data) {

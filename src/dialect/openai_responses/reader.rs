@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::answer::{arguments, item_events, state};
 use super::{citation, finish_reason, usage};
-use crate::dialect::json::{Text, text, value};
+use crate::dialect::json::{Text, payload, text, value};
 use crate::dialect::{DONE, MOST_CALLS, Position, Seen, Sink, emit, openai_chat, too_many};
 use crate::event::Event;
 use crate::failure::Failure;
@@ -92,8 +92,8 @@ impl crate::dialect::EventReader for EventReader {
             // Nothing of this dialect's, but some send it.
             return Ok(seen);
         }
-        let payload: Payload<'_> = serde_json::from_slice(data)
-            .map_err(|e| Failure::BadPayload { expected: "a Responses event", source: e.into() })?;
+        let payload: Payload<'_> =
+            payload(data).map_err(|e| Failure::BadPayload { expected: "a Responses event", source: e.into() })?;
         let number = payload.sequence_number.and_then(|raw| raw.get().parse::<u64>().ok());
         self.next = number.map_or(self.next, |number| number.saturating_add(1));
         let kind = payload.kind.as_ref().map_or("", |kind| &*kind.0);
