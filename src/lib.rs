@@ -26,7 +26,7 @@
 //! 4. Dropping the response's body drops the upstream's, and that *is* cancellation. No generation has a task of its own,
 //!    and none changes threads: a worker has its clients' connections and its upstreams'. (HTTP/2 is an
 //!    exception: a client's stream has a task beside its connection's, and an upstream's one that reads it ahead, within a
-//!    bound. So is a generation that lingers: its task ends with it, and it ends when nobody has read it for so
+//!    bound; and a WebSocket has one for all that runs on it. So is a generation that lingers: its task ends with it, and it ends when nobody has read it for so
 //!    long, or, in the background, by its own time alone.)
 //! 5. One writer per log. A reader owns its offset and nothing else; one that asks for what is gone is told so, never
 //!    skipped over.

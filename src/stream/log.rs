@@ -293,10 +293,17 @@ impl Log {
 
     /// Wakes everyone who waits for a change, outside of the lock.
     pub(super) fn wake(mut state: MutexGuard<'_, State>) {
-        let writers = [state.writer.take(), state.mirror.take()];
+        let writer = state.writer.take();
+        Self::wake_readers(state);
+        writer.into_iter().for_each(Waker::wake);
+    }
+
+    /// Wakes everyone but the writer: what it appends itself is no news to it.
+    pub(super) fn wake_readers(mut state: MutexGuard<'_, State>) {
+        let mirror = state.mirror.take();
         let readers: Vec<Waker> = state.readers.iter_mut().filter_map(|(_, reader)| reader.waker.take()).collect();
         drop(state);
-        writers.into_iter().flatten().chain(readers).for_each(Waker::wake);
+        mirror.into_iter().chain(readers).for_each(Waker::wake);
     }
 }
 

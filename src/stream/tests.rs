@@ -139,6 +139,29 @@ fn the_fastest_reader_sets_the_pace_and_a_slow_one_is_told_what_it_missed() {
 }
 
 #[test]
+fn a_writer_is_woken_by_its_readers_and_not_by_itself() {
+    struct Count(std::sync::atomic::AtomicUsize);
+    impl std::task::Wake for Count {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+    let count = std::sync::Arc::new(Count(0.into()));
+    let woken = || count.0.load(std::sync::atomic::Ordering::SeqCst);
+    let waker = Waker::from(count.clone());
+    let (_streams, writer) = writer();
+    let reader = Reader::attach(writer.log().clone(), start(&writer)).unwrap();
+    writer.poll(&mut Context::from_waker(&waker));
+    writer.append(run(&["a"]));
+    assert_eq!(woken(), 0);
+    drop(reader);
+    assert_eq!(woken(), 1, "it has no reader any more");
+    writer.poll(&mut Context::from_waker(&waker));
+    writer.log().cancel();
+    assert_eq!(woken(), 2);
+}
+
+#[test]
 fn a_writer_that_vanishes_leaves_no_reader_waiting() {
     let (_streams, writer) = writer();
     let mut reader = Reader::attach(writer.log().clone(), start(&writer)).unwrap();

@@ -86,7 +86,7 @@ impl Writer {
         let mut state = self.log.lock();
         state.touched = Instant::now();
         self.log.push(&mut state, run);
-        Log::wake(state);
+        Log::wake_readers(state);
     }
 
     /// The place after the last record.
