@@ -15,8 +15,8 @@
 //! | 4 edge | [`http`]: routes, handlers, failure to status; [`transport`]: frames to bytes on the wire |
 //! | 3 decisions | [`generation`]: drives one request: route, relay, timeouts, cancellation, its line in the log |
 //! | 2 siblings | [`provider`]: opens an upstream: the embedded mock, or HTTP; [`stream`]: logs, here or in Redis, their readers, offsets and ends |
-//! | 1 tools | [`dialect`]: codecs; [`sse`]: frames; [`prompts`], [`config`], [`telemetry`] |
-//! | 0 vocabulary | [`request`], [`event`], [`failure`], [`id`], [`nearest`]: no tokio, no axum, no wire formats |
+//! | 1 tools | [`dialect`]: codecs; [`sse`]: frames; [`http1`]: where messages end; [`prompts`], [`config`], [`telemetry`] |
+//! | 0 vocabulary | [`request`], [`event`], [`failure`], [`id`], [`nearest`], [`bell`]: no tokio, no axum, no wire formats |
 //!
 //! What holds, always:
 //! 1. Dialects meet only in [`request`] and [`event`]: N readers and M writers, not N × M translators.
@@ -34,6 +34,7 @@
 //! 7. Timers and counts live in the body, not in a middleware's future, which ends when the head is sent.
 
 pub mod app;
+pub mod bell;
 pub mod cli;
 pub mod config;
 pub mod dialect;
@@ -41,6 +42,7 @@ pub mod event;
 pub mod failure;
 pub mod generation;
 pub mod http;
+pub mod http1;
 pub mod id;
 pub mod nearest;
 pub mod prompts;

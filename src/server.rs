@@ -1,10 +1,11 @@
 //! The server: a listener, workers that serve its connections, and an end that loses nothing.
 //!
 //! axum's own `serve` has no timers and waits without limit for open streams, so connections are run here: the first
-//! request must come in time, writes must make progress, a client's leaving is seen whatever hyper is doing
+//! request must come in time, writes must make progress, a client's leaving is seen at once
 //! (`connection`), and shutting down has a deadline.
 
 mod connection;
+mod http1;
 mod http2;
 mod socket;
 pub mod tls;

@@ -4,4 +4,5 @@
 pub mod frames;
 pub mod log;
 pub mod sse;
+pub mod upgrade;
 pub mod websocket;

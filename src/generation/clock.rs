@@ -6,12 +6,13 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::bell::Bell;
 use crate::failure::Failure;
 
 /// How long things may take.
@@ -75,8 +76,8 @@ pub struct Clock {
     alarm: Pin<Box<Sleep>>,
     cut: Arc<AtomicBool>,
     wake: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Who will be woken by the cutoff. Registering anew takes a lock, so it is done when the task changes, not per token.
-    registered: Option<Waker>,
+    /// Rung by the alarm and by the cutoff: neither is polled for each token.
+    bell: Bell,
 }
 
 impl Clock {
@@ -92,7 +93,7 @@ impl Clock {
             alarm: Box::pin(tokio::time::sleep_until(started)),
             cut: cutoff.cut,
             wake: Box::pin(cutoff.wake.cancelled_owned()),
-            registered: None,
+            bell: Bell::new(),
         };
         let (deadline, _) = clock.deadline(false);
         clock.alarm.as_mut().reset(deadline);
@@ -125,14 +126,15 @@ impl Clock {
                 self.alarm.as_mut().reset(deadline);
             }
         }
-        if !self.registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            self.registered = Some(cx.waker().clone());
-            let _ = self.wake.as_mut().poll(cx);
-        }
         if self.cut.load(Ordering::Acquire) {
             return Poll::Ready(Failure::Draining);
         }
-        while self.alarm.as_mut().poll(cx).is_ready() {
+        let Some(rope) = self.bell.rung(cx) else { return Poll::Pending };
+        let mut cx = Context::from_waker(&rope);
+        if self.wake.as_mut().poll(&mut cx).is_ready() {
+            return Poll::Ready(Failure::Draining);
+        }
+        while self.alarm.as_mut().poll(&mut cx).is_ready() {
             let (deadline, failure) = self.deadline(said);
             if deadline <= Instant::now() {
                 return Poll::Ready(failure);

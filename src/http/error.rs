@@ -113,12 +113,16 @@ pub(super) async fn answer(mut request: Request, next: Next) -> Response {
     if streams::owns(&path) {
         streams::guard(response.headers_mut());
     }
+    name(response.headers_mut(), &id);
+    response
+}
+
+fn name(headers: &mut HeaderMap, id: &RequestId) {
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         // Where Anthropic's SDKs look for it.
-        response.headers_mut().insert(REQUEST_ID, value.clone());
-        response.headers_mut().insert(X_REQUEST_ID, value);
+        headers.insert(REQUEST_ID, value.clone());
+        headers.insert(X_REQUEST_ID, value);
     }
-    response
 }
 
 fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Method, path: &str) -> Response {
@@ -220,6 +224,16 @@ fn too_many_headers(headers: &HeaderMap) -> Option<Failure> {
         return None;
     };
     Some(Failure::HeadersTooLarge { message })
+}
+
+/// The answer to a request whose head can't be read, or not whole; `path` is what it seems to ask for.
+#[must_use]
+pub fn unreadable(failure: Failure, path: &str) -> Response {
+    let id = RequestId::random();
+    let response = Refused::from(failure).into_response();
+    let mut response = shape(response, Dialect::at(path), &id, &Method::default(), path);
+    name(response.headers_mut(), &id);
+    response
 }
 
 /// What a panic in a handler becomes: that request's end, and nobody else's.

@@ -18,13 +18,13 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use axum::response::Response;
-use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::error::Refused;
 use super::{Shared, asked};
 use crate::config::Cors;
 use crate::failure::Failure;
+use crate::transport::upgrade::OnUpgrade;
 use crate::transport::websocket::Socket;
 use session::Session;
 
@@ -39,7 +39,7 @@ pub(super) async fn open(State(shared): State<Arc<Shared>>, mut request: Request
     if shared.draining.is_begun() {
         return Err(Failure::Draining.into());
     }
-    let upgrade = hyper::upgrade::on(&mut request);
+    let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let (mut parts, _body) = request.into_parts();
     let asked = asked::of_parts(&mut parts)?;
     let mut response = Response::new(Body::empty());
@@ -54,9 +54,9 @@ pub(super) async fn open(State(shared): State<Arc<Shared>>, mut request: Request
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
         // A connection that ends before its 101 is written has no socket.
-        let Ok(upgraded) = upgrade.await else { return };
+        let Some(upgraded) = async { upgrade?.upgraded().await }.await else { return };
         let kept = shared.websocket;
-        let socket = Socket::new(TokioIo::new(upgraded), kept.max_message, kept.ping).await;
+        let socket = Socket::new(upgraded, kept.max_message, kept.ping).await;
         Session::new(shared, socket, asked.headers, asked.left).run().await;
     });
     Ok(response)
@@ -74,7 +74,7 @@ fn handshake(request: &Request) -> Result<HeaderValue, Refused> {
         || request.version() != Version::HTTP_11
         || !names(headers, &CONNECTION, "upgrade")
         || !names(headers, &UPGRADE, "websocket")
-        || request.extensions().get::<hyper::upgrade::OnUpgrade>().is_none()
+        || request.extensions().get::<OnUpgrade>().is_none()
     {
         return required("this is a WebSocket: open it with a WebSocket client, over HTTP/1.1");
     }

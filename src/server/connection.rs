@@ -1,24 +1,18 @@
 //! One connection, from accept to close: TLS if configured, then whichever HTTP its client speaks.
 //!
-//! Here is HTTP/1.1, where one stream has the connection to itself, so that a stalled client is noticed by the socket;
-//! HTTP/2 is in `http2`.
+//! HTTP/1.1, where one stream has the connection to itself, is in `http1`, HTTP/2 in `http2`.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, Interest};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
@@ -27,15 +21,10 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::socket::{Protocol, Socket};
-use super::unread::{self, Watched};
 use super::worker::{Load, One};
-use super::{http2, tls};
+use super::{http1, http2, tls};
 use crate::generation::Left;
 
-/// How much of one connection hyper may buffer, in either direction; also the longest head.
-const BUFFER: usize = 32 * 1024;
-/// Heads with more headers are refused by hyper itself, without a word; those with fewer get an answer that says why.
-const HEADERS: usize = 512;
 /// How long a kept connection may be idle, and how long a later request's head may take.
 pub(super) const IDLE: Duration = Duration::from_secs(75);
 
@@ -88,7 +77,7 @@ pub(super) async fn serve(stream: TcpStream, router: Router, terms: Terms, count
         None => {
             let mut socket = socket;
             match visit.begin(socket.protocol()).await {
-                Some(Protocol::Http1) => serve_http1(socket, visit).await,
+                Some(Protocol::Http1) => http1::serve(socket, visit).await,
                 Some(Protocol::Http2) => Box::pin(http2::serve(socket, visit)).await,
                 None => {}
             }
@@ -97,7 +86,7 @@ pub(super) async fn serve(stream: TcpStream, router: Router, terms: Terms, count
             Box::pin(async {
                 let Some(socket) = visit.begin(acceptor.accept(socket)).await else { return };
                 match tls::protocol(&socket) {
-                    Protocol::Http1 => serve_http1(socket, visit).await,
+                    Protocol::Http1 => http1::serve(socket, visit).await,
                     Protocol::Http2 => http2::serve(socket, visit).await,
                 }
             })
@@ -118,54 +107,6 @@ impl Visit<'_> {
     }
 }
 
-async fn serve_http1(socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, visit: Visit<'_>) {
-    let Visit { stream, router, terms, left, mut first_request } = visit;
-    let asked = Arc::new(AtomicBool::new(false));
-    let unread = Arc::new(AtomicBool::new(false));
-    let service = {
-        let (asked, unread) = (asked.clone(), unread.clone());
-        service_fn(move |request: Request<Incoming>| {
-            asked.store(true, Ordering::Release);
-            let unread = unread.clone();
-            // Nothing reads on: hyper closes the connection once it has answered.
-            let watch = |body| Body::new(Watched::new(body, move |_rest| unread.store(true, Ordering::Release)));
-            answer(router.clone(), request.map(watch), left.clone())
-        })
-    };
-    let mut connection = pin!(builder().serve_connection(TokioIo::new(socket), service).with_upgrades());
-    let mut hung_up = pin!(hung_up(stream));
-    let (mut waiting, mut accepting) = (true, true);
-    loop {
-        tokio::select! {
-            biased;
-            // Also when it was upgraded: then its socket is its handler's, and writes to it are timed as before.
-            // Errors here are the client's way of leaving: each generation has logged its own end. But a head that can't
-            // be read is answered, too, and more of it may come.
-            ended = connection.as_mut() => {
-                if unread.load(Ordering::Acquire) || ended.is_err_and(|error| error.is_parse()) {
-                    unread::discard(stream, terms.limits.request_body).await;
-                }
-                return;
-            }
-            // hyper looks for a client's end only while its own read buffer is empty; one stray byte hides it.
-            () = hung_up.as_mut() => return,
-            () = first_request.as_mut(), if waiting => {
-                if !asked.load(Ordering::Acquire) {
-                    return;
-                }
-                waiting = false;
-            }
-            () = terms.drain.cancelled(), if accepting => {
-                accepting = false;
-                connection.as_mut().graceful_shutdown();
-                if !asked.load(Ordering::Acquire) {
-                    return;
-                }
-            }
-        }
-    }
-}
-
 /// Answers a request; `left` is how its generation learns why its client went.
 pub(super) fn answer(
     router: Router,
@@ -174,12 +115,6 @@ pub(super) fn answer(
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> {
     request.extensions_mut().insert(left);
     router.oneshot(request)
-}
-
-fn builder() -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(BUFFER).max_headers(HEADERS);
-    builder
 }
 
 /// Resolves when the client has closed its side. A client that closes only its sending half counts as gone: nearly none

@@ -16,6 +16,7 @@ use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep};
 
 use super::frames::Frames;
+use crate::bell::Bell;
 
 /// The most that is handed to hyper at once. It buffers whole pieces, so a large one would be held twice.
 pub(super) const PIECE: usize = 8 * 1024;
@@ -97,11 +98,12 @@ pub(super) struct Heartbeat {
     every: Duration,
     last: Instant,
     timer: Pin<Box<Sleep>>,
+    bell: Bell,
 }
 
 impl Heartbeat {
     pub(super) fn new(every: Duration) -> Self {
-        Self { every, last: Instant::now(), timer: Box::pin(tokio::time::sleep(every)) }
+        Self { every, last: Instant::now(), timer: Box::pin(tokio::time::sleep(every)), bell: Bell::new() }
     }
 
     pub(super) fn wrote(&mut self) {
@@ -109,9 +111,15 @@ impl Heartbeat {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.timer.as_mut().poll(cx).is_ready() {
+        let Some(rope) = self.bell.rung(cx) else { return Poll::Pending };
+        let mut cx = Context::from_waker(&rope);
+        while self.timer.as_mut().poll(&mut cx).is_ready() {
             let due = self.last + self.every;
-            if due <= Instant::now() {
+            let now = Instant::now();
+            if due <= now {
+                // The next is to be waited for as well.
+                self.timer.as_mut().reset(now + self.every);
+                self.bell.ring();
                 return Poll::Ready(());
             }
             self.timer.as_mut().reset(due);

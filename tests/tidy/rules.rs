@@ -8,8 +8,8 @@ const FLOORS: &[(u8, &[&str])] = &[
     (4, &["http", "transport"]),
     (3, &["generation"]),
     (2, &["provider", "stream"]),
-    (1, &["dialect", "sse", "prompts", "config", "telemetry"]),
-    (0, &["request", "event", "id", "failure", "nearest"]),
+    (1, &["dialect", "sse", "http1", "prompts", "config", "telemetry"]),
+    (0, &["request", "event", "id", "failure", "nearest", "bell"]),
 ];
 
 /// On these floors siblings don't know each other.

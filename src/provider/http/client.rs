@@ -1,9 +1,9 @@
 //! The HTTP client under all providers.
 //!
-//! An answer is read as reqwest's byte stream, over connections that are bounded and driven as reqwest lets nobody do it:
-//! how much one may read ahead (hyper's default is 408 KiB a stream), the size of the kernel's receive buffer, one time
-//! limit over name, TCP and TLS, and, for HTTP/1.1 ([`h1`](super::h1)), no task and no buffer between a token and its
-//! reader. HTTP/2 shares a connection among streams and so leaves it to hyper-util's own task.
+//! Connections are bounded and driven as reqwest's own client lets nobody do it: how much one may read ahead (hyper's
+//! default is 408 KiB a stream), the size of the kernel's receive buffer, one time limit over name, TCP and TLS, and, for
+//! HTTP/1.1 ([`h1`](super::h1)), no task and no buffer between a token and its reader. HTTP/2 shares a connection among
+//! streams and so leaves it to hyper-util's own task; its answers are read as reqwest's byte stream.
 
 use std::error::Error as StdError;
 use std::io;
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body::{Body, Frame};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::Incoming as H2Body;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -28,7 +28,7 @@ use tower::{BoxError, ServiceBuilder, ServiceExt};
 
 use super::drain;
 use super::h1::{Answer, Outgoing, Pool, Unsent, Wire};
-use super::reply::Frames;
+use super::reply::{Frames, Incoming};
 use crate::failure::Failure;
 
 /// The kernel's receive buffer of one connection. The kernel doubles it.
@@ -139,14 +139,16 @@ impl Client {
 
     /// The answer as runs of whole events.
     pub(super) fn frames(&self, response: Response<UpstreamBody>, max_event: usize) -> Frames {
-        let http2 = matches!(response.body(), UpstreamBody::Http2(_));
-        let response = reqwest::Response::from(response.map(reqwest::Body::wrap));
-        let bytes = response.bytes_stream();
-        if http2 {
-            Frames::new(Box::pin(drain::drain(bytes, &self.options.tasks)), max_event, self.options.tasks.clone())
-        } else {
-            Frames::new(Box::pin(bytes), max_event, self.options.tasks.clone())
-        }
+        let (head, body) = response.into_parts();
+        let tasks = &self.options.tasks;
+        let incoming = match body {
+            UpstreamBody::Http1(answer) => Incoming::Http1(answer),
+            UpstreamBody::Http2(body) => {
+                let response = reqwest::Response::from(Response::from_parts(head, reqwest::Body::wrap(body)));
+                Incoming::Http2(Box::pin(drain::drain(response.bytes_stream(), tasks)))
+            }
+        };
+        Frames::new(incoming, max_event, tasks.clone())
     }
 
     fn not_connected(&self, source: BoxError, provider: &str) -> Failure {
@@ -167,7 +169,7 @@ impl Client {
 /// An answer's body.
 pub(super) enum UpstreamBody {
     Http1(Answer),
-    Http2(Incoming),
+    Http2(H2Body),
 }
 
 impl Body for UpstreamBody {

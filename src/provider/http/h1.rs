@@ -8,7 +8,6 @@
 //! upgrades, trailers, request bodies that stream.
 
 mod answer;
-mod framing;
 mod head;
 #[cfg(test)]
 mod tests;
@@ -26,6 +25,8 @@ use http::Response;
 use tokio_util::task::AbortOnDropHandle;
 
 use answer::Exchange;
+
+use crate::http1::Malformed;
 
 /// Idle connections are closed before a typical upstream's own 60 s, so that we seldom send on one that is being closed.
 const IDLE: Duration = Duration::from_secs(50);
@@ -48,7 +49,7 @@ pub(super) enum Broken {
     #[error("the answer's head is longer than {} bytes", head::LONGEST)]
     HeadTooLarge,
     #[error("the answer can't be read: {0}")]
-    Framing(&'static str),
+    Framing(#[from] Malformed),
 }
 
 /// A request that was not answered.

@@ -1,17 +1,20 @@
 //! An upstream's answer: a stream of frames, a whole body, or a refusal.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{FutureExt, Stream, StreamExt};
+use futures_util::{Stream, StreamExt};
 use http::{Response, header};
 use http_body_util::BodyExt;
 use tokio_util::task::TaskTracker;
+use tower::BoxError;
 
 use super::client::UpstreamBody;
+use super::h1::Answer;
 use super::{HttpOptions, headers};
 use crate::failure::{Failure, Refusal};
 use crate::sse;
@@ -25,11 +28,26 @@ const CLOSING: Duration = Duration::from_secs(1);
 /// How much of an unexpected body the log shows.
 const EXCERPT: usize = 200;
 
-type ByteStream = Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>;
+/// What the body of a stream comes from.
+pub(super) enum Incoming {
+    /// Read by its reader, with nothing between.
+    Http1(Answer),
+    /// Read ahead, within bounds.
+    Http2(Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>),
+}
+
+impl Incoming {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
+        match self {
+            Incoming::Http1(answer) => answer.poll_bytes(cx).map_err(Into::into),
+            Incoming::Http2(bytes) => bytes.poll_next_unpin(cx).map_err(Into::into),
+        }
+    }
+}
 
 /// An upstream's stream, as runs of whole SSE events.
 pub struct Frames {
-    bytes: ByteStream,
+    incoming: Incoming,
     reader: sse::Reader,
     max_event: usize,
     ended: bool,
@@ -43,14 +61,14 @@ impl fmt::Debug for Frames {
 }
 
 impl Frames {
-    pub(super) fn new(bytes: ByteStream, max_event: usize, tasks: TaskTracker) -> Self {
-        Self { bytes, reader: sse::Reader::new(max_event), max_event, ended: false, tasks }
+    pub(super) fn new(incoming: Incoming, max_event: usize, tasks: TaskTracker) -> Self {
+        Self { incoming, reader: sse::Reader::new(max_event), max_event, ended: false, tasks }
     }
 
     /// The next run of whole events; `None` when the upstream's answer ended cleanly.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
         while !self.ended {
-            let run = match std::task::ready!(self.bytes.poll_next_unpin(cx)) {
+            let run = match std::task::ready!(self.incoming.poll_next(cx)) {
                 Some(Ok(chunk)) => match self.reader.push(chunk) {
                     Ok(run) => run,
                     Err(error) => {
@@ -58,7 +76,7 @@ impl Frames {
                     }
                 },
                 Some(Err(error)) => {
-                    return Poll::Ready(Some(Err(Failure::UpstreamReset(error.into()))));
+                    return Poll::Ready(Some(Err(Failure::UpstreamReset(error))));
                 }
                 None => {
                     self.ended = true;
@@ -84,12 +102,12 @@ impl Frames {
     /// Ends the answer after its `[DONE]`. An upstream that ends its body too, at once or within a moment, has its
     /// connection kept for the next request; one that says more has it closed.
     pub fn close(mut self) {
-        if self.ended || self.bytes.next().now_or_never().is_some() {
+        if self.ended || self.incoming.poll_next(&mut Context::from_waker(Waker::noop())).is_ready() {
             return;
         }
         self.tasks.spawn(async move {
             // Either way the connection is given up by dropping it.
-            let _ = tokio::time::timeout(CLOSING, self.bytes.next()).await;
+            let _ = tokio::time::timeout(CLOSING, poll_fn(|cx| self.incoming.poll_next(cx))).await;
         });
     }
 }

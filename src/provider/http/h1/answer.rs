@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame};
 
-use super::framing::Framing;
 use super::head::{Head, Heads};
 use super::wire::{Outgoing, Wire, with_scratch};
 use super::{Broken, Pool, Unsent};
+use crate::http1::Framing;
 
 /// A request that is being sent, until its answer's head is there.
 pub(super) struct Exchange {
@@ -109,7 +109,7 @@ impl Link {
         with_scratch(|scratch| {
             let came = ready!(self.wire.poll_read(cx, scratch)).map_err(Broken::Io)?;
             if came == 0 {
-                return Poll::Ready(self.framing.closed().map(|()| None));
+                return Poll::Ready(if self.framing.may_close() { Ok(None) } else { Err(Broken::Cut) });
             }
             let decoded = self.framing.decode(&mut scratch[..came])?;
             self.keep &= decoded.used == came;
@@ -129,6 +129,36 @@ pub(in crate::provider::http) struct Answer {
 }
 
 impl Answer {
+    /// The next bytes of the body, none after its end.
+    pub(in crate::provider::http) fn poll_bytes(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Broken>>> {
+        if !self.first.is_empty() {
+            return Poll::Ready(Some(Ok(std::mem::take(&mut self.first))));
+        }
+        while let Some(link) = &mut self.link {
+            match ready!(link.poll_read(cx)) {
+                Ok(Some(bytes)) => {
+                    if link.framing.is_ended()
+                        && let Some(link) = self.link.take()
+                    {
+                        self.went_on(link);
+                    }
+                    if !bytes.is_empty() {
+                        return Poll::Ready(Some(Ok(bytes)));
+                    }
+                }
+                Ok(None) => self.link = None,
+                Err(broken) => {
+                    self.link = None;
+                    return Poll::Ready(Some(Err(broken)));
+                }
+            }
+        }
+        Poll::Ready(None)
+    }
+
     /// Goes on with that connection, unless the answer has ended.
     fn went_on(&mut self, link: Link) {
         if !link.framing.is_ended() {
@@ -144,31 +174,7 @@ impl Body for Answer {
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let this = &mut *self;
-        if !this.first.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.first)))));
-        }
-        while let Some(link) = &mut this.link {
-            let read = ready!(link.poll_read(cx));
-            match read {
-                Ok(Some(bytes)) => {
-                    if link.framing.is_ended()
-                        && let Some(link) = this.link.take()
-                    {
-                        this.went_on(link);
-                    }
-                    if !bytes.is_empty() {
-                        return Poll::Ready(Some(Ok(Frame::data(bytes))));
-                    }
-                }
-                Ok(None) => this.link = None,
-                Err(broken) => {
-                    this.link = None;
-                    return Poll::Ready(Some(Err(broken)));
-                }
-            }
-        }
-        Poll::Ready(None)
+        self.poll_bytes(cx).map(|bytes| bytes.map(|bytes| bytes.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,10 +1,10 @@
 //! An answer's head: what it says, how its body ends, and whether the connection may be kept.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
+use http::header::CONNECTION;
+use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 
 use super::Broken;
-use super::framing::{Chunked, Framing};
+use crate::http1::{Framing, Malformed, end_of_head, framed, has};
 
 /// The longest head, those of interim answers before it included.
 pub(super) const LONGEST: usize = 32 * 1024;
@@ -50,7 +50,7 @@ impl Heads {
             self.start = end;
             match head.response.status() {
                 // Nobody asked for another protocol.
-                StatusCode::SWITCHING_PROTOCOLS => return Err(Broken::Framing("it switches protocols")),
+                StatusCode::SWITCHING_PROTOCOLS => return Err(Malformed("it switches protocols").into()),
                 status if status.is_informational() => {}
                 _ => return Ok(Some(head)),
             }
@@ -61,15 +61,6 @@ impl Heads {
     pub(super) fn rest(&mut self) -> &mut [u8] {
         &mut self.came[self.start..]
     }
-}
-
-/// Where the first head ends: after its first empty line.
-fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
-    memchr::memchr_iter(b'\n', &bytes[from..]).map(|at| from + at).find_map(|at| match bytes[at + 1..] {
-        [b'\n', ..] => Some(at + 2),
-        [b'\r', b'\n', ..] => Some(at + 3),
-        _ => None,
-    })
 }
 
 fn read(bytes: &[u8]) -> Result<Head, Broken> {
@@ -90,55 +81,12 @@ fn read(bytes: &[u8]) -> Result<Head, Broken> {
         let value = HeaderValue::from_bytes(header.value).map_err(|_| Broken::NotHttp)?;
         map.append(name, value);
     }
-    let framing = framing(status, current, map)?;
-    let keep = current && framing != Framing::Close && !tokens(map, CONNECTION).any(|token| is(token, b"close"));
+    let framed = framed(map, current)?;
+    let framing = match status {
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Framing::Length(0),
+        status if status.is_informational() => Framing::Length(0),
+        _ => framed.unwrap_or(Framing::Close),
+    };
+    let keep = current && framing != Framing::Close && !has(map, &CONNECTION, b"close");
     Ok(Head { response, framing, keep })
-}
-
-/// RFC 9112, 6.3; but where it lets one guess, this is an error.
-fn framing(status: StatusCode, current: bool, headers: &HeaderMap) -> Result<Framing, Broken> {
-    let coded = headers.contains_key(TRANSFER_ENCODING);
-    let length = length(headers)?;
-    if coded && (length.is_some() || !current) {
-        return Err(Broken::Framing("its body ends in two ways"));
-    }
-    if coded {
-        let mut codings = tokens(headers, TRANSFER_ENCODING);
-        if !codings.next().is_some_and(|coding| is(coding, b"chunked")) || codings.next().is_some() {
-            return Err(Broken::Framing("its transfer-encoding is not `chunked`"));
-        }
-    }
-    if status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
-        return Ok(Framing::Length(0));
-    }
-    Ok(match length {
-        _ if coded => Framing::Chunked(Chunked::default()),
-        Some(length) => Framing::Length(length),
-        None => Framing::Close,
-    })
-}
-
-/// The body's length, of which there may be several if they agree.
-fn length(headers: &HeaderMap) -> Result<Option<u64>, Broken> {
-    let mut length = None;
-    for token in tokens(headers, CONTENT_LENGTH) {
-        // Rust would take a sign.
-        let digits = Some(token).filter(|token| token.iter().all(u8::is_ascii_digit));
-        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-        match digits {
-            Some(digits) if length.is_none_or(|length| length == digits) => length = Some(digits),
-            _ => return Err(Broken::Framing("its content-length is no length")),
-        }
-    }
-    Ok(length)
-}
-
-/// The elements of a header that is a list.
-fn tokens(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
-    let values = headers.get_all(name).into_iter();
-    values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
-}
-
-fn is(token: &[u8], name: &[u8]) -> bool {
-    token.eq_ignore_ascii_case(name)
 }

@@ -2,6 +2,5 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-mod bodies;
 mod connections;
 mod heads;

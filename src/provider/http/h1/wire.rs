@@ -1,6 +1,5 @@
 //! A connection's bytes, and a request on its way into them.
 
-use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -13,22 +12,20 @@ use hyper_rustls::MaybeHttpsStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::http1::Scratch;
 use crate::provider::http::client::Io;
 
 /// The most that is read at once: some hundred tokens.
 const READ: usize = 16 * 1024;
 
 thread_local! {
-    /// Where this thread reads into. What waits for bytes, as every stream does nearly always, holds no buffer.
-    static SCRATCH: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+    /// Where this thread reads into.
+    static SCRATCH: Scratch<Box<[u8]>> = const { Scratch::new(|| vec![0; READ].into()) };
 }
 
 /// Lends this thread's buffer.
 pub(super) fn with_scratch<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
-    let mut scratch = SCRATCH.take().unwrap_or_else(|| vec![0; READ].into());
-    let result = work(&mut scratch);
-    SCRATCH.set(Some(scratch));
-    result
+    SCRATCH.with(|scratch| scratch.lend(|bytes| work(bytes)))
 }
 
 /// A connection's bytes.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::provider::http::h1::framing::{Chunked, Framing};
+use crate::http1::{Chunked, Framing};
 use crate::provider::http::h1::head::{Head, Heads, LONGEST};
 
 /// The head of these bytes in pieces of that length, and what came after it.

@@ -1,11 +1,11 @@
-//! Where an answer's body ends, and what of the bytes on the wire is the body.
+//! Where a message's body ends, and what of the bytes on the wire is the body, per RFC 9112.
 //!
-//! No I/O: bytes in, body out, per RFC 9112. What two readers might read differently is an error: of a connection that
-//! carries one answer after the other, a wrong end makes the next answer somebody else's.
+//! What two readers might read differently is an error: of a connection that carries one message after the other, a wrong
+//! end makes the next message somebody else's.
 
 use std::ops::Range;
 
-use super::Broken;
+use super::Malformed;
 
 /// The longest chunk extension; nobody reads any.
 const EXTENSION: usize = 4 * 1024;
@@ -16,7 +16,7 @@ const DIGITS: usize = 16;
 
 /// How a body ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Framing {
+pub enum Framing {
     /// After so many more bytes.
     Length(u64),
     /// With its last chunk.
@@ -27,16 +27,20 @@ pub(super) enum Framing {
 
 /// What lay in a piece.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Decoded {
+pub struct Decoded {
     /// Where the body's bytes are now.
-    pub(super) body: Range<usize>,
-    /// How much of the piece was this answer's.
-    pub(super) used: usize,
+    pub body: Range<usize>,
+    /// How much of the piece was this message's.
+    pub used: usize,
 }
 
 impl Framing {
     /// Reads the next piece. The body's bytes are moved together where framing lay between them.
-    pub(super) fn decode(&mut self, piece: &mut [u8]) -> Result<Decoded, Broken> {
+    ///
+    /// # Errors
+    ///
+    /// When it is no such body; then nothing of it is to be believed.
+    pub fn decode(&mut self, piece: &mut [u8]) -> Result<Decoded, Malformed> {
         match self {
             Framing::Length(left) => {
                 let used = take(left, piece.len());
@@ -48,7 +52,8 @@ impl Framing {
     }
 
     /// Whether the body's end has come. That of a body that ends with its connection never comes here.
-    pub(super) fn is_ended(&self) -> bool {
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
         match self {
             Framing::Length(left) => *left == 0,
             Framing::Chunked(chunked) => chunked.at == At::End,
@@ -56,15 +61,16 @@ impl Framing {
         }
     }
 
-    /// The connection was closed: an end only where nothing else is.
-    pub(super) fn closed(&self) -> Result<(), Broken> {
-        if matches!(self, Framing::Close) || self.is_ended() { Ok(()) } else { Err(Broken::Cut) }
+    /// Whether the connection's close is the body's end: where nothing else is.
+    #[must_use]
+    pub fn may_close(&self) -> bool {
+        matches!(self, Framing::Close) || self.is_ended()
     }
 }
 
 /// A body in chunks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Chunked {
+pub struct Chunked {
     at: At,
     /// Of a size, what has been read of it; of a chunk, what is left of it.
     left: u64,
@@ -90,7 +96,7 @@ enum At {
 }
 
 impl Chunked {
-    fn decode(&mut self, piece: &mut [u8]) -> Result<Decoded, Broken> {
+    fn decode(&mut self, piece: &mut [u8]) -> Result<Decoded, Malformed> {
         let (mut used, mut body) = (0, 0..0);
         while used < piece.len() && self.at != At::End {
             if self.at == At::Data {
@@ -113,7 +119,7 @@ impl Chunked {
         Ok(Decoded { body, used })
     }
 
-    fn step(&mut self, byte: u8) -> Result<(), Broken> {
+    fn step(&mut self, byte: u8) -> Result<(), Malformed> {
         self.at = match (self.at, byte) {
             (At::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 self.count(DIGITS, "a chunk's size has too many digits")?;
@@ -153,19 +159,19 @@ impl Chunked {
                 At::Line
             }
             (At::EndLf, b'\n') => At::End,
-            (At::Size | At::SizeLf, _) => return Err(Broken::Framing("a chunk's size is none")),
-            (At::Extension, _) => return Err(Broken::Framing("a chunk's extension holds a line feed")),
-            (At::DataCr | At::DataLf, _) => return Err(Broken::Framing("a chunk is longer than it says")),
+            (At::Size | At::SizeLf, _) => return Err(Malformed("a chunk's size is none")),
+            (At::Extension, _) => return Err(Malformed("a chunk's extension holds a line feed")),
+            (At::DataCr | At::DataLf, _) => return Err(Malformed("a chunk is longer than it says")),
             (At::Line | At::Trailer | At::TrailerLf | At::EndLf | At::Data | At::End, _) => {
-                return Err(Broken::Framing("the trailers are none"));
+                return Err(Malformed("the trailers are none"));
             }
         };
         Ok(())
     }
 
-    fn count(&mut self, most: usize, what: &'static str) -> Result<(), Broken> {
+    fn count(&mut self, most: usize, what: &'static str) -> Result<(), Malformed> {
         self.count += 1;
-        if self.count > most { Err(Broken::Framing(what)) } else { Ok(()) }
+        if self.count > most { Err(Malformed(what)) } else { Ok(()) }
     }
 }
 
