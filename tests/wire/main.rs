@@ -4,6 +4,7 @@
 
 mod cancel;
 mod cli;
+mod clients_http1;
 mod clients_http2;
 mod cors;
 mod dialects;
