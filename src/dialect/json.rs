@@ -1,5 +1,7 @@
 //! Reading a request's JSON: bounded, and with errors that say what, where, and what would be right.
 
+mod cursor;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,6 +11,8 @@ use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+pub(super) use cursor::{Cursor, Raw, Walked, Wrong, walk, walk_raw};
 
 use crate::event::SEAL_MARK;
 use crate::failure::Failure;

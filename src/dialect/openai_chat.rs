@@ -2,6 +2,7 @@
 //! speak it.
 
 mod answer;
+mod chunk;
 mod error;
 mod reader;
 mod request;

@@ -1,53 +1,81 @@
 //! A whole answer, for clients that did not ask for a stream.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::chunk::Message;
 use super::error::error_value;
-use super::reader::{Message, Reading};
+use super::reader::Reading;
 use super::usage::{usage, usage_json};
 use super::{citation_json, finish_reason};
-use crate::dialect::{Answer, Seen, Sink, emit, json, tools};
+use crate::dialect::json::{Cursor, Raw, Walked, Wrong, walk};
+use crate::dialect::{Answer, Seen, Sink, emit, tools};
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::request::{Part, text_of};
 
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Body<'a> {
-    #[serde(borrow)]
-    choices: Option<Vec<Choice<'a>>>,
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
+    first: Option<Choice<'a>>,
+    usage: Option<Raw<'a>>,
+    error: Option<Raw<'a>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Choice<'a> {
-    #[serde(borrow)]
     message: Option<Message<'a>>,
-    #[serde(borrow)]
-    finish_reason: Option<&'a RawValue>,
+    finish_reason: Option<Raw<'a>>,
+}
+
+impl<'a> Body<'a> {
+    fn read(cursor: &mut Cursor<'a>) -> Walked<Self> {
+        let (mut body, mut chosen) = (Self::default(), false);
+        cursor.object(|name, cursor| match name {
+            b"choices" if std::mem::replace(&mut chosen, true) => Err(Wrong::Twice),
+            b"choices" if cursor.null()? => Ok(()),
+            b"choices" => cursor.list(|cursor| {
+                let choice = Choice::read(cursor)?;
+                body.first.get_or_insert(choice);
+                Ok(())
+            }),
+            b"usage" => cursor.once(&mut body.usage),
+            b"error" => cursor.once(&mut body.error),
+            _ => cursor.skip(),
+        })?;
+        Ok(body)
+    }
+}
+
+impl<'a> Choice<'a> {
+    fn read(cursor: &mut Cursor<'a>) -> Walked<Self> {
+        let (mut choice, mut told) = (Self::default(), false);
+        cursor.object(|name, cursor| match name {
+            b"message" if std::mem::replace(&mut told, true) => Err(Wrong::Twice),
+            b"message" if cursor.null()? => Ok(()),
+            b"message" => choice.message.insert(Message::default()).read(cursor),
+            b"finish_reason" => cursor.once(&mut choice.finish_reason),
+            _ => cursor.skip(),
+        })?;
+        Ok(choice)
+    }
 }
 
 /// Reads an upstream's answer: what it cost, that it is no error, and, with a sink, what it says.
 pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
-    let body: Body<'_> = serde_json::from_slice(body)
+    let body = walk(body, Body::read)
         .map_err(|e| Failure::BadPayload { expected: "a Chat Completions answer", source: e.into() })?;
     if let Some(failure) = body.error.and_then(|raw| error_value(raw.get())) {
         return Err(failure);
     }
-    let mut seen = Seen { done: true, usage: body.usage.and_then(usage), ..Seen::default() };
+    let mut seen = Seen { done: true, usage: body.usage.and_then(|raw| usage(raw.get())), ..Seen::default() };
     if sink.is_some() {
-        let Some(choice) = body.choices.into_iter().flatten().next() else {
+        let Some(choice) = body.first else {
             return Err(Failure::UpstreamTruncated { missing: "it has no choices" });
         };
         let mut reading = Reading::default();
         if let Some(message) = &choice.message {
             reading.message(message, &mut seen, &mut sink);
         }
-        let reason = choice.finish_reason.and_then(json::text);
+        let reason = choice.finish_reason.and_then(Raw::text);
         reading.finish(reason.as_deref().unwrap_or("stop"), &mut seen, &mut sink);
         if let Some(failure) = seen.error.take() {
             return Err(failure);

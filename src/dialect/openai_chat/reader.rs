@@ -5,14 +5,13 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
+use super::chunk::{Choice, Chunk, Function, Message, ToolCall};
 use super::error::error_value;
-use super::usage::usage;
+use crate::dialect::json::{self, Raw, walk, walk_raw};
 use crate::dialect::tools::Arguments;
-use crate::dialect::{DONE, FinishRule, MOST_CALLS, Seen, Sink, emit, json, too_many};
+use crate::dialect::{DONE, FinishRule, MOST_CALLS, Seen, Sink, emit, too_many};
 use crate::event::{Event, FinishReason, Origin, State};
 use crate::failure::Failure;
 
@@ -44,74 +43,6 @@ struct Call {
     id: String,
     arguments: Arguments,
     ended: bool,
-}
-
-#[derive(Deserialize)]
-struct Chunk<'a> {
-    #[serde(borrow, default)]
-    choices: Option<Vec<Choice<'a>>>,
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow)]
-    x_groq: Option<&'a RawValue>,
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
-}
-
-/// Groq's own place for usage, sometimes the only one.
-#[derive(Deserialize)]
-struct Groq<'a> {
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Choice<'a> {
-    #[serde(borrow)]
-    index: Option<&'a RawValue>,
-    #[serde(borrow)]
-    delta: Option<Message<'a>>,
-    #[serde(borrow)]
-    finish_reason: Option<&'a RawValue>,
-}
-
-/// A delta, or a whole message.
-#[derive(Deserialize)]
-pub(super) struct Message<'a> {
-    #[serde(borrow)]
-    content: Option<&'a RawValue>,
-    #[serde(borrow)]
-    reasoning_content: Option<&'a RawValue>,
-    #[serde(borrow)]
-    reasoning: Option<&'a RawValue>,
-    #[serde(borrow)]
-    reasoning_details: Option<&'a RawValue>,
-    #[serde(borrow)]
-    refusal: Option<&'a RawValue>,
-    #[serde(borrow)]
-    tool_calls: Option<&'a RawValue>,
-    #[serde(borrow)]
-    function_call: Option<&'a RawValue>,
-    #[serde(borrow)]
-    annotations: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct ToolCall<'a> {
-    #[serde(borrow)]
-    index: Option<&'a RawValue>,
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    function: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Function<'a> {
-    #[serde(borrow)]
-    name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    arguments: Option<&'a RawValue>,
 }
 
 impl EventReader {
@@ -149,7 +80,7 @@ impl EventReader {
             self.begun |= bit;
             self.reading.message(delta, seen, sink);
         }
-        let reason = choice.finish_reason.and_then(json::text);
+        let reason = choice.finish_reason.and_then(Raw::text);
         if let Some(reason) = reason.filter(|r| !r.is_empty()) {
             self.begun |= bit;
             self.finished |= bit;
@@ -166,7 +97,7 @@ impl crate::dialect::EventReader for EventReader {
             seen.done = true;
             return Ok(seen);
         }
-        let chunk: Chunk<'_> = match json::payload(data) {
+        let chunk = match walk(data, Chunk::read) {
             Ok(chunk) => chunk,
             Err(_) if data.contains(&b'\n') => return self.read_lines(data, sink),
             Err(error) => match json::last_counts(data) {
@@ -177,11 +108,10 @@ impl crate::dialect::EventReader for EventReader {
                 }
             },
         };
-        for choice in chunk.choices.into_iter().flatten() {
-            self.choice(&choice, &mut seen, &mut sink);
+        for choice in chunk.choices.first.iter().chain(&chunk.choices.others) {
+            self.choice(choice, &mut seen, &mut sink);
         }
-        let groq = || usage(serde_json::from_str::<Groq<'_>>(chunk.x_groq?.get()).ok()?.usage?);
-        if let Some(usage) = chunk.usage.and_then(usage).or_else(groq) {
+        if let Some(usage) = chunk.usage() {
             seen.usage = Some(usage);
             self.counted |= !seen.said;
             emit(&mut sink, Event::Usage(usage));
@@ -217,12 +147,12 @@ impl Reading {
     pub(super) fn message(&mut self, message: &Message<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
         // One source of reasoning: some send the same text in several fields. Details come first, as they are the ones
         // that tell one thought, and what goes back with it, from the next.
-        let details = message.reasoning_details.filter(|raw| sink.is_some() && says(raw));
+        let details = message.reasoning_details.filter(|raw| sink.is_some() && says(*raw));
         let details: Vec<Value> = details.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
         let detailed = details.iter().any(|detail| thought(detail).is_some());
         let fields = [("reasoning_content", message.reasoning_content), ("reasoning", message.reasoning)];
         for (name, raw) in
-            fields.into_iter().filter_map(|(name, raw)| Some((name, raw.filter(|raw| says(raw))?))).take(1)
+            fields.into_iter().filter_map(|(name, raw)| Some((name, raw.filter(|raw| says(*raw))?))).take(1)
         {
             if !detailed {
                 self.thought = Some(name);
@@ -237,13 +167,13 @@ impl Reading {
         if [message.content, message.refusal, message.tool_calls].into_iter().flatten().any(says) {
             self.seal(sink);
         }
-        if let Some(raw) = message.content.filter(|raw| says(raw)) {
+        if let Some(raw) = message.content.filter(|raw| says(*raw)) {
             field(raw, Event::Text, seen, sink);
         }
-        if let Some(raw) = message.refusal.filter(|raw| says(raw)) {
+        if let Some(raw) = message.refusal.filter(|raw| says(*raw)) {
             field(raw, Event::Refusal, seen, sink);
         }
-        if let Some(raw) = message.tool_calls.filter(|raw| says(raw)) {
+        if let Some(raw) = message.tool_calls.filter(|raw| says(*raw)) {
             seen.said = true;
             if sink.is_some() {
                 self.tool_calls(raw, seen, sink);
@@ -256,7 +186,7 @@ impl Reading {
             // What tool calls were called before there could be several.
             self.tool_call(0, ToolCall { index: None, id: None, function: message.function_call }, seen, sink);
         }
-        if let Some(raw) = message.annotations.filter(|raw| says(raw)) {
+        if let Some(raw) = message.annotations.filter(|raw| says(*raw)) {
             let list: Vec<Value> = serde_json::from_str(raw.get()).unwrap_or_default();
             list.iter().filter_map(super::citation).for_each(|citation| emit(sink, Event::Citation(citation)));
         }
@@ -297,26 +227,30 @@ impl Reading {
         }
     }
 
-    fn tool_calls(&mut self, raw: &RawValue, seen: &mut Seen, sink: &mut Sink<'_>) {
-        let calls: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
-        for (at, raw) in (0_u32..).zip(calls) {
-            match serde_json::from_str(raw.get()) {
-                Ok(call) => self.tool_call(at, call, seen, sink),
-                // Without it the answer would look whole, and not be.
-                Err(error) => {
-                    let message = format!("the upstream sent a tool call that can't be read: {error}");
-                    seen.error = Some(Failure::UpstreamError { message, kind: None, code: None });
+    fn tool_calls(&mut self, raw: Raw<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
+        let mut at = 0;
+        // What is no list says nothing.
+        let _ = walk_raw(raw, |cursor| {
+            cursor.list(|cursor| {
+                match walk_raw(cursor.raw()?, ToolCall::read) {
+                    Ok(call) => self.tool_call(at, call, seen, sink),
+                    // Without it the answer would look whole, and not be.
+                    Err(error) => {
+                        let message = format!("the upstream sent a tool call that can't be read: {error}");
+                        seen.error = Some(Failure::UpstreamError { message, kind: None, code: None });
+                    }
                 }
-            }
-        }
+                at += 1;
+                Ok(())
+            })
+        });
     }
 
     fn tool_call(&mut self, at: u32, call: ToolCall<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
         let number = call.index.and_then(|raw| raw.get().trim_matches('"').parse().ok()).unwrap_or(at);
-        let function = call.function.and_then(|raw| serde_json::from_str(raw.get()).ok());
-        let function = function.unwrap_or(Function { name: None, arguments: None });
-        let name = function.name.and_then(json::text).filter(|name| !name.is_empty());
-        let id = call.id.filter(|raw| raw.get() != "null").map(|raw| json::text(raw).unwrap_or(raw.get().into()));
+        let function = call.function.and_then(|raw| walk_raw(raw, Function::read).ok()).unwrap_or_default();
+        let name = function.name.and_then(Raw::text).filter(|name| !name.is_empty());
+        let id = call.id.filter(|raw| raw.get() != "null").map(|raw| raw.text().unwrap_or(raw.get().into()));
         let id = id.filter(|id| !id.is_empty());
         let known = self.calls.iter().rposition(|known| known.number == number);
         // Some number all their calls 0: then a name and an id of its own tell a call from the one before.
@@ -341,7 +275,7 @@ impl Reading {
             }
         };
         // Groq says `"null"` for none; some send the object itself instead of its text.
-        let fragment = function.arguments.map(|raw| json::text(raw).unwrap_or(raw.get().into()));
+        let fragment = function.arguments.map(|raw| raw.text().unwrap_or(raw.get().into()));
         let Some(fragment) = fragment.filter(|text| !matches!(&**text, "" | "null")) else { return };
         let index = u32::try_from(at).unwrap_or(u32::MAX);
         let whole = self.calls[at].arguments.push(&fragment);
@@ -353,12 +287,12 @@ impl Reading {
 }
 
 /// Whether a field holds anything, found without reading it.
-fn says(raw: &RawValue) -> bool {
+fn says(raw: Raw<'_>) -> bool {
     !matches!(raw.get(), "null" | "\"\"" | "[]")
 }
 
 /// Mistral's content: a list of text and thinking parts.
-fn parts(raw: &RawValue, sink: &mut Sink<'_>) {
+fn parts(raw: Raw<'_>, sink: &mut Sink<'_>) {
     let Ok(parts) = serde_json::from_str::<Vec<Value>>(raw.get()) else {
         return;
     };
@@ -375,10 +309,10 @@ fn parts(raw: &RawValue, sink: &mut Sink<'_>) {
 }
 
 /// A field of text, or of Mistral's parts.
-fn field<'a>(raw: &'a RawValue, kind: fn(Cow<'a, str>) -> Event<'a>, seen: &mut Seen, sink: &mut Sink<'_>) {
+fn field<'a>(raw: Raw<'a>, kind: fn(Cow<'a, str>) -> Event<'a>, seen: &mut Seen, sink: &mut Sink<'_>) {
     seen.said = true;
     if sink.is_some() {
-        match json::text(raw) {
+        match raw.text() {
             Some(text) => emit(sink, kind(text)),
             None => parts(raw, sink),
         }

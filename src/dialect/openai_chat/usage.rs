@@ -1,13 +1,12 @@
 //! Tokens, as Chat Completions counts them.
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::event::Usage;
 
 /// Reads usage, from a chunk or a whole answer.
-pub(super) fn usage(raw: &RawValue) -> Option<Usage> {
+pub(super) fn usage(json: &str) -> Option<Usage> {
     #[derive(Deserialize)]
     struct Counts {
         prompt_tokens: Option<u64>,
@@ -23,10 +22,10 @@ pub(super) fn usage(raw: &RawValue) -> Option<Usage> {
         cache_write_tokens: Option<u64>,
         reasoning_tokens: Option<u64>,
     }
-    if raw.get() == "null" {
+    if json == "null" {
         return None;
     }
-    let counts: Counts = serde_json::from_str(raw.get()).ok()?;
+    let counts: Counts = serde_json::from_str(json).ok()?;
     let details = counts.prompt_tokens_details;
     let (input, mut output) = (counts.prompt_tokens?, counts.completion_tokens.unwrap_or(0));
     let reasoning = counts.completion_tokens_details.and_then(|d| d.reasoning_tokens);

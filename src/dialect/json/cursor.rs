@@ -1,0 +1,450 @@
+//! Walking a JSON text without building anything.
+//!
+//! A payload is looked at once per token, for a few of its fields: what need not be known is only checked, as
+//! `serde_json` would check it, and what must be is a slice of the payload. The caller names the fields.
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use super::Text;
+
+/// Where a walk through a text is.
+#[derive(Debug)]
+pub(in crate::dialect) struct Cursor<'a> {
+    bytes: &'a [u8],
+    /// The same as text, if it is one: to look at it as a whole costs less than at each of its parts.
+    text: Option<&'a str>,
+    at: usize,
+    doubtful: bool,
+}
+
+/// Why a text can't be walked, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} (byte {at})")]
+pub(in crate::dialect) struct Malformed {
+    what: Wrong,
+    at: usize,
+}
+
+/// What a walk stops at: small, as every step of it returns one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(in crate::dialect) enum Wrong {
+    #[error("a value should stand here")]
+    Value,
+    #[error("an object should stand here")]
+    Object,
+    #[error("a list should stand here")]
+    List,
+    #[error("a field's name should stand here")]
+    Name,
+    #[error("a `:` should stand here")]
+    Colon,
+    #[error("a `,` or the end of what it stands in should stand here")]
+    Comma,
+    #[error("this text has no end, or a control character in it")]
+    Unended,
+    #[error("this is no escape")]
+    Escape,
+    #[error("this is no number")]
+    Number,
+    #[error("this is not UTF-8, or half of a character")]
+    Characters,
+    #[error("this field is there twice")]
+    Twice,
+    #[error("the text should end here")]
+    Trailing,
+}
+
+pub(in crate::dialect) type Walked<T> = Result<T, Wrong>;
+
+/// A value as it stands, which was found well-formed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::dialect) struct Raw<'a>(&'a str);
+
+impl<'a> Raw<'a> {
+    pub(in crate::dialect) fn get(self) -> &'a str {
+        self.0
+    }
+
+    /// What it says, if it is a text.
+    pub(in crate::dialect) fn text(self) -> Option<Cow<'a, str>> {
+        let inner = self.0.strip_prefix('"')?.strip_suffix('"')?;
+        if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+            return Some(Cow::Borrowed(inner));
+        }
+        serde_json::from_str::<Text<'_>>(self.0).ok().map(|text| text.0)
+    }
+}
+
+/// Walks through a whole text.
+///
+/// # Errors
+///
+/// [`Malformed`] for what is no JSON, or not what the walk looks for.
+#[inline]
+pub(in crate::dialect) fn walk<'a, T>(
+    data: &'a [u8],
+    walk: impl FnOnce(&mut Cursor<'a>) -> Walked<T>,
+) -> Result<T, Malformed> {
+    walk_on(Cursor { bytes: data, text: std::str::from_utf8(data).ok(), at: 0, doubtful: false }, walk)
+}
+
+/// Walks through a value that was found well-formed.
+#[inline]
+pub(in crate::dialect) fn walk_raw<'a, T>(
+    raw: Raw<'a>,
+    walk: impl FnOnce(&mut Cursor<'a>) -> Walked<T>,
+) -> Result<T, Malformed> {
+    walk_on(Cursor { bytes: raw.0.as_bytes(), text: Some(raw.0), at: 0, doubtful: false }, walk)
+}
+
+#[inline]
+fn walk_on<'a, T>(mut cursor: Cursor<'a>, walk: impl FnOnce(&mut Cursor<'a>) -> Walked<T>) -> Result<T, Malformed> {
+    let walked = walk(&mut cursor).and_then(|value| {
+        cursor.space();
+        if cursor.at == cursor.bytes.len() { Ok(value) } else { Err(Wrong::Trailing) }
+    });
+    walked.map_err(|what| Malformed { what, at: cursor.at })
+}
+
+impl<'a> Cursor<'a> {
+    /// Walks through an object. Each field's value is where the cursor is, and must be walked over.
+    #[inline]
+    pub(in crate::dialect) fn object(&mut self, mut field: impl FnMut(&[u8], &mut Self) -> Walked<()>) -> Walked<()> {
+        if self.space() != b'{' {
+            return Err(Wrong::Object);
+        }
+        self.at += 1;
+        if self.space() == b'}' {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            if self.space() != b'"' {
+                return Err(Wrong::Name);
+            }
+            let start = self.at;
+            let escaped = self.string()?;
+            let end = self.at;
+            self.colon()?;
+            if escaped || self.text.is_none() {
+                let name = Raw(self.slice(start, end)?).text().ok_or(Wrong::Characters)?;
+                field(name.as_bytes(), self)?;
+            } else {
+                field(self.bytes.get(start + 1..end - 1).unwrap_or_default(), self)?;
+            }
+            if self.is_last(b'}')? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Walks through a list. Each value is where the cursor is, and must be walked over.
+    #[inline]
+    pub(in crate::dialect) fn list(&mut self, mut value: impl FnMut(&mut Self) -> Walked<()>) -> Walked<()> {
+        if self.space() != b'[' {
+            return Err(Wrong::List);
+        }
+        self.at += 1;
+        if self.space() == b']' {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            value(self)?;
+            if self.is_last(b']')? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Walks over a null, if one is here.
+    #[inline]
+    pub(in crate::dialect) fn null(&mut self) -> Walked<bool> {
+        if self.space() != b'n' {
+            return Ok(false);
+        }
+        self.literal(b"null").map(|()| true)
+    }
+
+    /// Walks over a value, which is kept as it stands.
+    #[inline]
+    pub(in crate::dialect) fn raw(&mut self) -> Walked<Raw<'a>> {
+        self.space();
+        let start = self.at;
+        self.skip()?;
+        Ok(Raw(self.slice(start, self.at)?))
+    }
+
+    /// Walks over a field's value, which is kept as it stands; a field that is there twice could mean either.
+    #[inline]
+    pub(in crate::dialect) fn once(&mut self, field: &mut Option<Raw<'a>>) -> Walked<()> {
+        if field.is_some() {
+            return Err(Wrong::Twice);
+        }
+        *field = Some(self.raw()?);
+        Ok(())
+    }
+
+    /// Walks over a value.
+    #[inline]
+    pub(in crate::dialect) fn skip(&mut self) -> Walked<()> {
+        match self.space() {
+            b'{' | b'[' => self.nested(),
+            first => self.scalar(first),
+        }
+    }
+
+    /// Walks over a value that nests others, however deep: what is open is told by a bit each, so that the stack is not
+    /// the sender's to fill.
+    fn nested(&mut self) -> Walked<()> {
+        let mut open = Open::default();
+        loop {
+            match self.space() {
+                first @ (b'{' | b'[') => {
+                    self.at += 1;
+                    let is_object = first == b'{';
+                    // `]` and `}` lie two after `[` and `{`.
+                    if self.space() == first + 2 {
+                        self.at += 1;
+                    } else {
+                        open.push(is_object);
+                        // A tree this deep may be refused.
+                        self.doubtful |= open.depth > Open::AT_ONCE;
+                        if is_object {
+                            self.name()?;
+                        }
+                        continue;
+                    }
+                }
+                first => self.scalar(first)?,
+            }
+            loop {
+                let Some(is_object) = open.last() else { return Ok(()) };
+                if !self.is_last(if is_object { b'}' } else { b']' })? {
+                    if is_object {
+                        self.name()?;
+                    }
+                    break;
+                }
+                open.pop();
+            }
+        }
+    }
+
+    /// Walks over a field's name.
+    #[inline]
+    fn name(&mut self) -> Walked<()> {
+        if self.space() != b'"' {
+            return Err(Wrong::Name);
+        }
+        self.string()?;
+        self.colon()
+    }
+
+    #[inline]
+    fn colon(&mut self) -> Walked<()> {
+        if self.space() != b':' {
+            return Err(Wrong::Colon);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Walks over the `,` after a value, or over what ends the object or the list that it stands in.
+    #[inline]
+    fn is_last(&mut self, end: u8) -> Walked<bool> {
+        let byte = self.space();
+        if byte != b',' && byte != end {
+            return Err(Wrong::Comma);
+        }
+        self.at += 1;
+        Ok(byte == end)
+    }
+
+    #[inline]
+    fn scalar(&mut self, first: u8) -> Walked<()> {
+        match first {
+            b'"' => self.string().map(drop),
+            b'n' => self.literal(b"null"),
+            b't' => self.literal(b"true"),
+            b'f' => self.literal(b"false"),
+            b'-' | b'0'..=b'9' => self.number(),
+            _ => Err(Wrong::Value),
+        }
+    }
+
+    #[inline]
+    fn literal(&mut self, word: &[u8]) -> Walked<()> {
+        if !self.rest().starts_with(word) {
+            return Err(Wrong::Value);
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    fn number(&mut self) -> Walked<()> {
+        let start = self.at;
+        if self.peek() == b'-' {
+            self.at += 1;
+        }
+        let first = self.peek();
+        let digits = self.digits();
+        if digits == 0 || (first == b'0' && digits > 1) {
+            return Err(Wrong::Number);
+        }
+        if self.peek() == b'.' {
+            self.at += 1;
+            if self.digits() == 0 {
+                return Err(Wrong::Number);
+            }
+        }
+        if matches!(self.peek(), b'e' | b'E') {
+            self.at += 1;
+            if matches!(self.peek(), b'+' | b'-') {
+                self.at += 1;
+            }
+            if self.digits() == 0 {
+                return Err(Wrong::Number);
+            }
+            self.doubtful = true;
+        }
+        // One of so many digits may be more than a float can hold.
+        self.doubtful |= self.at - start > 300;
+        Ok(())
+    }
+
+    #[inline]
+    fn digits(&mut self) -> usize {
+        let start = self.at;
+        while self.peek().is_ascii_digit() {
+            self.at += 1;
+        }
+        self.at - start
+    }
+
+    /// Walks over a text, at whose opening quote the cursor is, and says whether it has escapes.
+    #[inline]
+    fn string(&mut self) -> Walked<bool> {
+        self.at += 1;
+        let mut escaped = false;
+        loop {
+            self.at += plain(self.rest());
+            match self.peek() {
+                b'"' => {
+                    self.at += 1;
+                    return Ok(escaped);
+                }
+                b'\\' => {
+                    self.escape()?;
+                    escaped = true;
+                }
+                _ => return Err(Wrong::Unended),
+            }
+        }
+    }
+
+    /// Walks over an escape. Whether halves of characters are paired is seen where they are decoded.
+    #[cold]
+    fn escape(&mut self) -> Walked<()> {
+        match *self.rest() {
+            [_, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => self.at += 2,
+            [_, b'u', a, b, c, d, ..] if [a, b, c, d].iter().all(u8::is_ascii_hexdigit) => {
+                self.doubtful |= matches!((a, b), (b'd' | b'D', b'8'..=b'9' | b'a'..=b'f' | b'A'..=b'F'));
+                self.at += 6;
+            }
+            _ => return Err(Wrong::Escape),
+        }
+        Ok(())
+    }
+
+    /// Goes on to what is no white space, which it returns: 0, that stands nowhere outside of texts, at the end.
+    #[inline]
+    fn space(&mut self) -> u8 {
+        loop {
+            match self.peek() {
+                b' ' | b'\n' | b'\t' | b'\r' => self.at += 1,
+                byte => return byte,
+            }
+        }
+    }
+
+    #[inline]
+    fn peek(&self) -> u8 {
+        self.bytes.get(self.at).copied().unwrap_or(0)
+    }
+
+    #[inline]
+    fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    #[inline]
+    fn slice(&self, start: usize, end: usize) -> Walked<&'a str> {
+        match self.text {
+            Some(text) => text.get(start..end),
+            None => self.bytes.get(start..end).and_then(|bytes| std::str::from_utf8(bytes).ok()),
+        }
+        .ok_or(Wrong::Characters)
+    }
+}
+
+/// How many bytes of a text come before a quote, a backslash or a control character: eight at a time.
+#[inline]
+fn plain(text: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    let mut rest = text;
+    while let Some((eight, after)) = rest.split_first_chunk() {
+        let bytes = u64::from_le_bytes(*eight);
+        // A subtraction leaves a byte's high bit set where it was too small. With the bit of 2 flipped, a quote comes to lie
+        // next to the control characters. Bytes above ASCII have the bit anyway. What is borrowed from the byte above
+        // can't matter: only the first byte found does.
+        let quote_or_control = (bytes ^ (ONES * 2)).wrapping_sub(ONES * 0x21);
+        let backslash = (bytes ^ (ONES * 0x5c)).wrapping_sub(ONES);
+        let found = (quote_or_control | backslash) & !bytes & (ONES * 0x80);
+        if found != 0 {
+            return text.len() - rest.len() + found.trailing_zeros() as usize / 8;
+        }
+        rest = after;
+    }
+    let special = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+    text.len() - rest.len() + special.unwrap_or(rest.len())
+}
+
+/// What is open around a place: objects and lists, a bit each.
+#[derive(Debug, Default)]
+struct Open {
+    depth: u32,
+    last: u64,
+    /// Those before, where there are more than fit.
+    before: Vec<u64>,
+}
+
+impl Open {
+    const AT_ONCE: u32 = u64::BITS;
+
+    #[inline]
+    fn push(&mut self, is_object: bool) {
+        if self.depth != 0 && self.depth.is_multiple_of(Self::AT_ONCE) {
+            self.before.push(self.last);
+        }
+        self.last = self.last << 1 | u64::from(is_object);
+        self.depth += 1;
+    }
+
+    #[inline]
+    fn last(&self) -> Option<bool> {
+        (self.depth != 0).then_some(self.last & 1 == 1)
+    }
+
+    #[inline]
+    fn pop(&mut self) {
+        self.depth -= 1;
+        self.last >>= 1;
+        if self.depth != 0 && self.depth.is_multiple_of(Self::AT_ONCE) {
+            self.last = self.before.pop().unwrap_or_default();
+        }
+    }
+}
