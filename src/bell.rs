@@ -50,6 +50,12 @@ impl Bell {
         self.rope.wake_by_ref();
     }
 
+    /// Whether it has rung since it was last asked what to poll with.
+    #[must_use]
+    pub fn has_rung(&self) -> bool {
+        self.state.rung.load(Ordering::Acquire)
+    }
+
     /// What to poll with, if it has rung since it was last asked. Whatever is polled must be polled until it waits
     /// again, or nobody will ring.
     pub fn rung(&mut self, cx: &Context<'_>) -> Option<Waker> {

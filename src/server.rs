@@ -54,8 +54,9 @@ const OUT_OF_SOCKETS: Duration = Duration::from_millis(50);
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    // Accepted sockets inherit it.
+    // Accepted sockets inherit these.
     socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.set_tcp_nodelay(true)?;
     // A peer that vanished while there is nothing to send it is asked for a sign of life.
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY))?;
     socket.set_nonblocking(true)?;
@@ -106,6 +107,8 @@ impl Server {
     /// When the system has no thread for a worker.
     pub async fn run(self) -> io::Result<()> {
         let Self { listener, routers, limits, tls, shutdown, drain, draining, cutoff, tasks, streams } = self;
+        // As those of `bind` are, this is inherited. A system that doesn't know it leaves it to our own timer.
+        let _ = socket2::SockRef::from(&listener).set_tcp_user_timeout(Some(limits.client_stall));
         let terms = Terms {
             limits,
             drain: shutdown.drain.clone(),

@@ -113,7 +113,8 @@ impl Clock {
             return Some(Failure::Draining);
         }
         let total = self.timeouts.total;
-        (self.started.elapsed() >= total).then_some(Failure::TotalTimeout { after: total })
+        // The alarm is never later than that.
+        (self.bell.has_rung() && self.started.elapsed() >= total).then_some(Failure::TotalTimeout { after: total })
     }
 
     /// Called when the upstream is silent: ready when it has been so for too long, or the server must end now.

@@ -111,6 +111,9 @@ impl Chunked {
                     piece.copy_within(from..used, body.end);
                     body.end += used - from;
                 }
+            } else if self.at == At::DataCr && piece[used..].starts_with(b"\r\n") {
+                self.at = At::Size;
+                used += 2;
             } else {
                 self.step(piece[used])?;
                 used += 1;

@@ -64,9 +64,6 @@ pub(super) struct Visit<'a> {
 
 /// Serves one connection until it is closed.
 pub(super) async fn serve(stream: TcpStream, router: Router, terms: Terms, counted: One) {
-    // A socket that is already dead refuses its options; serving it then ends at once.
-    let _ = stream.set_nodelay(true);
-    let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(terms.limits.client_stall));
     let stream = Arc::new(stream);
     let left = Left::default();
     let first_request = pin!(tokio::time::sleep(terms.limits.request_head));
