@@ -1,6 +1,6 @@
 //! The rest of a request's body that nobody reads, as after a refusal: what becomes of it.
 //!
-//! Over HTTP/1.1 hyper answers, shuts down its sending half and is done. Closing the socket then, with bytes of the client's still
+//! An HTTP/1.1 connection has been answered by then, and told that nothing more will come. Closing the socket then, with bytes of the client's still
 //! unread or on their way, makes the kernel send a RST, and the client loses the answer before it has read it. So what
 //! still comes is read and thrown away, within bounds, until the client closes.
 
@@ -110,8 +110,6 @@ impl Rest {
 
 /// The rest of a connection's bytes: reads and throws away what still comes, until the client closes, a bound is reached, or `longest` is over.
 pub(super) async fn discard(stream: &TcpStream, longest: Duration) {
-    // hyper has done so, unless a head was too broken for an answer: then the client must learn it from this.
-    let _ = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write);
     // Whatever ends it: the connection is closed next.
     let _ = tokio::time::timeout(longest, async {
         let mut piece = vec![0; PIECE];

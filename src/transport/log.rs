@@ -1,7 +1,7 @@
 //! A stream that was written over HTTP, as an HTTP body of Server-Sent Events: as Durable Streams tells it, or as a feed
 //! of plain messages, which a browser's `onmessage` reads.
 //!
-//! The body polls its reader, and hyper polls the body only when the client has taken what came before; a client that
+//! The body polls its reader, and is itself polled only when the client has taken what came before; a client that
 //! leaves drops both.
 
 use std::convert::Infallible;
@@ -14,10 +14,12 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame};
 use serde_json::json;
 
-use super::sse::{Heartbeat, PIECE};
+use super::sse::Heartbeat;
 use crate::sse::{self, Data};
 use crate::stream::{Form, Next, Offset, Reader, Run, StreamId};
 
+/// How much is gathered for one piece.
+const PIECE: usize = 8 * 1024;
 /// A comment: it may stand between whole events alone.
 const BEAT: &[u8] = b": heartbeat\n\n";
 /// How soon a feed's reader comes back, in milliseconds.
@@ -154,8 +156,6 @@ pub struct LogBody {
     ahead: Option<Next>,
     begun: bool,
     ended: bool,
-    /// What hyper has not taken yet.
-    rest: Bytes,
     /// When the client is to come again.
     until: Pin<Box<dyn Future<Output = ()> + Send>>,
     heartbeat: Option<Heartbeat>,
@@ -185,14 +185,13 @@ impl LogBody {
             ahead: None,
             begun: false,
             ended: false,
-            rest: Bytes::new(),
             until: Box::pin(until),
             heartbeat: heartbeat.map(Heartbeat::new),
         }
     }
 
-    /// Writes what there is to tell, or a piece of it.
-    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// What there is to tell, or a piece of it.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
         let mut out = BytesMut::new();
         let begins = !std::mem::replace(&mut self.begun, true);
         if begins {
@@ -248,8 +247,7 @@ impl LogBody {
         if out.is_empty() && !self.ended {
             return Poll::Pending;
         }
-        self.rest = out.freeze();
-        Poll::Ready(())
+        Poll::Ready(out.freeze())
     }
 }
 
@@ -259,31 +257,32 @@ impl Body for LogBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = &mut *self;
-        while this.rest.is_empty() {
+        loop {
             // What there was at the start is told in any case: who only ever asks a server that ends gets on. And no frame is
             // left half told.
             if this.ended || (this.begun && this.now.is_none() && this.until.as_mut().poll(cx).is_ready()) {
                 this.ended = true;
                 return Poll::Ready(None);
             }
-            if this.poll_rest(cx).is_pending() {
-                match &mut this.heartbeat {
-                    Some(heartbeat) => {
-                        ready!(heartbeat.poll(cx));
-                        this.rest = Bytes::from_static(BEAT);
-                    }
-                    None => return Poll::Pending,
+            let piece = match (this.poll_piece(cx), &mut this.heartbeat) {
+                (Poll::Ready(piece), _) => piece,
+                (Poll::Pending, Some(heartbeat)) => {
+                    ready!(heartbeat.poll(cx));
+                    Bytes::from_static(BEAT)
                 }
+                (Poll::Pending, None) => return Poll::Pending,
+            };
+            if piece.is_empty() {
+                continue;
             }
+            if let Some(heartbeat) = &mut this.heartbeat {
+                heartbeat.wrote();
+            }
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
-        let piece = this.rest.split_to(this.rest.len().min(PIECE));
-        if let Some(heartbeat) = &mut this.heartbeat {
-            heartbeat.wrote();
-        }
-        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.ended
+        self.ended
     }
 }

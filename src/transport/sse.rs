@@ -1,6 +1,6 @@
 //! A generation, or a stream that one writes, as an HTTP body of Server-Sent Events.
 //!
-//! hyper polls the body only when the client has taken what came before. Where the body polls the generation itself, a
+//! The body is polled only when the client has taken what came before, and gives all that there is; who writes it cuts it. Where the body polls the generation itself, a
 //! client that stops reading stops our reading from the upstream, and a client that leaves drops it all. Where it reads a
 //! stream, its client is one reader of perhaps many, and owns nothing but its place.
 
@@ -17,9 +17,6 @@ use tokio::time::{Instant, Sleep};
 
 use super::frames::Frames;
 use crate::bell::Bell;
-
-/// The most that is handed to hyper at once. It buffers whole pieces, so a large one would be held twice.
-pub(super) const PIECE: usize = 8 * 1024;
 
 /// The media type of frames.
 pub const MEDIA_TYPE: &str = "text/event-stream; charset=utf-8";
@@ -45,8 +42,6 @@ pub fn come_again() -> Response<axum::body::Body> {
 #[derive(Debug)]
 pub struct SseBody {
     frames: Frames,
-    /// What came of there and hyper has not taken yet.
-    rest: Bytes,
     heartbeat: Option<Heartbeat>,
     /// What a heartbeat looks like.
     beat: &'static [u8],
@@ -56,7 +51,7 @@ impl SseBody {
     /// Streams those frames; with a heartbeat that looks so after so much silence, if any.
     #[must_use]
     pub fn new(frames: Frames, heartbeat: Option<Duration>, beat: &'static [u8]) -> Self {
-        Self { frames, rest: Bytes::new(), heartbeat: heartbeat.map(Heartbeat::new), beat }
+        Self { frames, heartbeat: heartbeat.map(Heartbeat::new), beat }
     }
 }
 
@@ -66,29 +61,26 @@ impl Body for SseBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = &mut *self;
-        if this.rest.is_empty() {
-            match this.frames.poll(cx) {
-                Poll::Ready(Some(bytes)) => this.rest = bytes,
-                Poll::Ready(None) => return Poll::Ready(None),
-                // Only here, between whole events, may a comment stand.
-                Poll::Pending => match &mut this.heartbeat {
-                    Some(heartbeat) => {
-                        std::task::ready!(heartbeat.poll(cx));
-                        this.rest = Bytes::from_static(this.beat);
-                    }
-                    None => return Poll::Pending,
-                },
-            }
-        }
-        let piece = this.rest.split_to(this.rest.len().min(PIECE));
+        let bytes = match this.frames.poll(cx) {
+            Poll::Ready(Some(bytes)) => bytes,
+            Poll::Ready(None) => return Poll::Ready(None),
+            // Only here, between whole events, may a comment stand.
+            Poll::Pending => match &mut this.heartbeat {
+                Some(heartbeat) => {
+                    std::task::ready!(heartbeat.poll(cx));
+                    Bytes::from_static(this.beat)
+                }
+                None => return Poll::Pending,
+            },
+        };
         if let Some(heartbeat) = &mut this.heartbeat {
             heartbeat.wrote();
         }
-        Poll::Ready(Some(Ok(Frame::data(piece))))
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.frames.is_ended()
+        self.frames.is_ended()
     }
 }
 

@@ -82,7 +82,7 @@ fn mid_stream_with_fin_and_with_rst() {
 
 #[test]
 fn even_after_a_stray_byte() {
-    // hyper reads ahead for the next request and then looks for no end: the byte hides the leaving.
+    // What is not read must not hide the end that comes after it.
     for stray in [&b"G"[..], b"\r\n", b"GET / HTTP/1.1\r\nhost: t\r\n\r\n"] {
         for upstream in [silent_before_head(), silent_after(0), silent_after(2)] {
             let server = Server::before_with(&upstream, SLOW, "");

@@ -134,7 +134,7 @@ fn a_refusal_reaches_a_client_that_sends_all_of_a_big_body_before_it_reads() {
             client.wait_end();
         }
     }
-    // A head that hyper refuses by itself.
+    // A head that is refused before it is read.
     let mut client = Client::connect(server.address);
     let head = format!("GET /healthz HTTP/1.1\r\nhost: t\r\nx: {}\r\n\r\n", "y".repeat(5_000_000));
     client.stream.write_all(head.as_bytes()).expect("all of it is taken");
