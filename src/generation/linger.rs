@@ -3,7 +3,7 @@
 //! It is driven by a task of its own, on the thread where it began, which owns it to its end. It reads its upstream as
 //! long as the stream has room, and ends early when it is told to, or when nobody has read it for its [`Linger`].
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::future::Future;
 use std::pin::Pin;
 use std::str::FromStr;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep};
 use super::{Draining, Generation};
 use crate::failure::Failure;
 use crate::sse;
-use crate::stream::{End, Head, Run, Streams, Writer};
+use crate::stream::{End, Head, Offset, Run, Streams, Writer};
 
 /// How long a full stream waits for a reader that may be coming back, where no linger says it.
 const RETURN: Duration = Duration::from_secs(5);
@@ -196,26 +196,39 @@ impl Lingering {
 /// Gives every frame its id: `<stream-id>.<offset>`, the place after it.
 #[derive(Debug)]
 struct Numbering {
-    prefix: String,
+    /// The last id: `prefix` bytes of it are the same in all.
+    id: String,
+    prefix: usize,
     head: Head,
 }
 
 impl Numbering {
     fn new(id: &crate::stream::StreamId, head: &Head) -> Self {
-        Self { prefix: format!("{id}."), head: head.clone() }
+        let id = format!("{id}.");
+        Self { prefix: id.len(), id, head: head.clone() }
     }
 
     /// Frames as records. What says nothing (comments, heartbeats) is none: each reader has heartbeats of its own.
     fn number(&mut self, frames: &Bytes) -> Option<Run> {
-        let mut out = BytesMut::with_capacity(frames.len() + 2 * self.prefix.len());
-        let mut ends = Vec::with_capacity(1);
+        let mut out = BytesMut::with_capacity(frames.len() + 2 * self.prefix + Offset::LENGTH);
+        // None but the last is in there: mostly there is one record, which needs no list of ends.
+        let (mut ends, mut last) = (Vec::new(), 0);
         for frame in sse::frames(frames).filter(|frame| frame.data.is_some()) {
             let retry = (self.head.next == 0).then_some(sse::RETRY);
             self.head.next += 1;
-            let id = format_args!("{}{}", self.prefix, self.head.tail());
-            sse::write_numbered(&mut out, id, retry, &frames[frame.range]);
-            ends.push(u32::try_from(out.len()).unwrap_or(u32::MAX));
+            self.id.truncate(self.prefix);
+            // Infallible: a String grows.
+            let _ = write!(self.id, "{}", self.head.tail());
+            sse::write_numbered(&mut out, &self.id, retry, &frames[frame.range]);
+            if last > 0 {
+                ends.push(last);
+            }
+            last = u32::try_from(out.len()).unwrap_or(u32::MAX);
         }
-        (!ends.is_empty()).then(|| Run::many(out.freeze(), ends))
+        if ends.is_empty() {
+            return (last > 0).then(|| Run::one(out.freeze()));
+        }
+        ends.push(last);
+        Some(Run::many(out.freeze(), ends))
     }
 }

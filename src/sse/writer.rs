@@ -110,10 +110,12 @@ pub fn come_again() -> Bytes {
 
 /// Writes a frame that someone else wrote, under an id of ours, which is put in front of it, into the same block: some
 /// SDKs choke on a block without data. Its own `id` and `retry` are left out, since the last one of a block counts.
-pub fn write_numbered(out: &mut BytesMut, id: impl fmt::Display, retry: Option<Duration>, frame: &[u8]) {
-    // Infallible: a BytesMut grows.
-    let _ = writeln!(out, "id: {id}");
+pub fn write_numbered(out: &mut BytesMut, id: &str, retry: Option<Duration>, frame: &[u8]) {
+    for part in ["id: ", id, "\n"] {
+        out.put_slice(part.as_bytes());
+    }
     if let Some(retry) = retry {
+        // Infallible: a BytesMut grows.
         let _ = writeln!(out, "retry: {}", retry.as_millis());
     }
     let mut rest = frame;

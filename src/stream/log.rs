@@ -301,9 +301,11 @@ impl Log {
     /// Wakes everyone but the writer: what it appends itself is no news to it.
     pub(super) fn wake_readers(mut state: MutexGuard<'_, State>) {
         let mirror = state.mirror.take();
-        let readers: Vec<Waker> = state.readers.iter_mut().filter_map(|(_, reader)| reader.waker.take()).collect();
+        let mut wakers = state.readers.iter_mut().filter_map(|(_, reader)| reader.waker.take());
+        // Mostly there is one, which needs no list.
+        let (first, more): (Option<Waker>, Vec<Waker>) = (wakers.next(), wakers.collect());
         drop(state);
-        mirror.into_iter().chain(readers).for_each(Waker::wake);
+        mirror.into_iter().chain(first).chain(more).for_each(Waker::wake);
     }
 }
 
