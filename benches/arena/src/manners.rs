@@ -184,7 +184,7 @@ pub fn short(client: &str, port: &str, kept: bool, requests: usize) -> String {
                     let began = crate::now();
                     let mut connection = match stream.take() {
                         Some(connection) => connection,
-                        None => connect(port).await,
+                        None => connect(port).await.expect("the proxy listens"),
                     };
                     let read = client.read(&mut connection, "5 tokens 0 gap", &mut delays, &mut first);
                     read.await.expect("a whole answer");
@@ -204,7 +204,7 @@ pub fn short(client: &str, port: &str, kept: bool, requests: usize) -> String {
 
 /// Sends a request with that prompt.
 async fn ask(client: &Client, port: u16, prompt: &str) -> TcpStream {
-    let mut stream = connect(port).await;
+    let mut stream = connect(port).await.expect("the proxy listens");
     stream.write_all(&client.request(prompt)).await.expect("a request");
     stream
 }

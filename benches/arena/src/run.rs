@@ -150,7 +150,8 @@ fn measure(proxy: Proxy, process: &Process, upstream: u16, workload: &Workload, 
     let cpu = process.cpu() - before;
     let number = |name: &str| result[name].as_f64().expect("a number");
     if number("broken") > 0.0 {
-        eprintln!("{}: {} of {} streams of {name} broke", workload.name, number("broken"), workload.streams);
+        let why = result["why"].as_str().unwrap_or_default();
+        eprintln!("{}: {} of {} streams of {name} broke: {why}", workload.name, number("broken"), workload.streams);
     }
     let mut figures = Figures::new();
     let mut add = |name: &str, value: f64| figures.insert(name.to_owned(), value);
