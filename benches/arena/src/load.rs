@@ -8,7 +8,7 @@ use crate::client::{Client, STREAMS, TOKENS, connect};
 use crate::process;
 
 /// So many streams begin in a second, unless they have no pause: what is measured is how they run, not how all begin.
-const BEGIN: u32 = 2000;
+pub const BEGIN: u32 = 2000;
 /// A stream that takes so much longer than its pauses is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
 

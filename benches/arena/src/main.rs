@@ -3,8 +3,10 @@
 
 mod calls;
 mod client;
+mod goals;
 mod load;
 mod manners;
+mod plan;
 mod process;
 mod proxies;
 mod relay;
@@ -21,20 +23,9 @@ fn now() -> u64 {
         + u64::try_from(time.tv_nsec()).expect("nanoseconds")
 }
 
-/// A workload: how many streams at once, of how many tokens, with which pause before each, and how often.
-#[derive(Debug, Clone, Copy)]
-struct Workload {
-    /// By which it is asked for.
-    word: &'static str,
-    name: &'static str,
-    streams: usize,
-    tokens: usize,
-    gap_ms: u64,
-    repeat: usize,
-}
-
 const USAGE: &str = "arena upstream | relay PORT UPSTREAM | load CLIENT PORT STREAMS TOKENS GAP REPEAT [ID…] | \
-                     config PORT UPSTREAM MORE | run BINARY [quick] [WORKLOAD|PROXY…]";
+                     hangup CLIENT PORT UPSTREAM TOKENS | slow CLIENT PORT STREAMS | \
+                     short CLIENT PORT new|kept REQUESTS | config PORT UPSTREAM MORE | run BINARY [quick] [WORKLOAD|PROXY…]";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
