@@ -24,7 +24,7 @@ fn now() -> u64 {
 }
 
 const USAGE: &str = "arena upstream | relay PORT UPSTREAM | load CLIENT PORT STREAMS TOKENS GAP REPEAT [ID…] | \
-                     hangup CLIENT PORT UPSTREAM TOKENS | slow CLIENT PORT STREAMS | \
+                     hangup CLIENT PORT UPSTREAM TOKENS APART | slow CLIENT PORT STREAMS | \
                      short CLIENT PORT new|kept REQUESTS | config PORT UPSTREAM MORE | run BINARY [quick] [WORKLOAD|PROXY…]";
 
 fn main() {
@@ -49,7 +49,9 @@ fn main() {
             };
             println!("{}", load.run());
         }
-        ["hangup", client, port, upstream, after] => println!("{}", manners::hangup(client, port, upstream, after)),
+        ["hangup", client, port, upstream, after, apart] => {
+            println!("{}", manners::hangup(client, port, upstream, after, apart));
+        }
         ["slow", client, port, streams] => println!("{}", manners::slow(client, port, streams)),
         ["short", client, port, kept, requests] => {
             println!("{}", manners::short(client, port, kept == "kept", number(requests)));

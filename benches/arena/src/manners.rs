@@ -24,8 +24,6 @@ const KEPT: &str = "W6 2000 requests of five tokens, kept connections";
 /// How many leave, and how many read slowly.
 const LEAVERS: u64 = 200;
 const READERS: usize = 20;
-/// From one that comes to the next.
-const APART: Duration = Duration::from_millis(6);
 /// How long they read, at a kilobyte a second.
 pub const SECONDS: u64 = 12;
 /// Short requests, and how many at once.
@@ -60,7 +58,9 @@ type One = fn(&str, Proxy, &Process, u16) -> Figures;
 
 fn leave(title: &str, proxy: Proxy, process: &Process, upstream: u16) -> Figures {
     let after = if title == AFTER_FIVE { "5" } else { "0" };
-    let words = ["hangup", &proxy.client(upstream), &process.port.to_string(), &upstream.to_string(), after];
+    let [port, upstream_port] = [process.port, upstream].map(|port| port.to_string());
+    let apart = proxy.apart_ms().to_string();
+    let words = ["hangup", &proxy.client(upstream), &port, &upstream_port, after, &apart];
     figures(client(process, words.map(str::to_owned).into_iter()).0)
 }
 
@@ -94,23 +94,24 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// Clients that leave after so many tokens; how long the upstream took to see it, by its own clock.
-pub fn hangup(client: &str, port: &str, upstream: &str, after: &str) -> String {
+/// Clients that come so many milliseconds apart and leave after so many tokens; how long the upstream took to see it, by its own clock.
+pub fn hangup(client: &str, port: &str, upstream: &str, after: &str, apart: &str) -> String {
     let client = Arc::new(Client::of(client));
     let (port, upstream): (u16, u16) = (port.parse().expect("a port"), upstream.parse().expect("a port"));
     let after: usize = after.parse().expect("a number");
+    let apart = Duration::from_millis(apart.parse().expect("milliseconds"));
     runtime().block_on(async move {
         let mut set = tokio::task::JoinSet::new();
         for id in 0..LEAVERS {
             let client = client.clone();
             set.spawn(async move {
                 // One after the other: what is measured is one client's leaving, not two hundred at once.
-                tokio::time::sleep(APART * id as u32).await;
+                tokio::time::sleep(apart * id as u32).await;
                 let gap = if after == 0 { 60_000 } else { 20 };
                 let mut stream = ask(&client, port, &format!("1000 tokens {gap} gap {id} id")).await;
                 if after == 0 {
                     // Not at the moment when another one comes.
-                    tokio::time::sleep(APART * 40 + APART / 2).await;
+                    tokio::time::sleep(apart * (200 / apart.as_millis() as u32) + apart / 2).await;
                 }
                 let (mut raw, mut seen) = (Vec::new(), 0);
                 while seen < after * 2 {
