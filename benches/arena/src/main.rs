@@ -14,6 +14,9 @@ mod run;
 mod table;
 mod upstream;
 
+use std::sync::LazyLock;
+use std::time::Instant;
+
 use nix::time::{ClockId, clock_gettime};
 
 /// Nanoseconds on the clock that all processes of a machine share.
@@ -23,11 +26,18 @@ fn now() -> u64 {
         + u64::try_from(time.tv_nsec()).expect("nanoseconds")
 }
 
+/// How long this process has been at it.
+fn minutes() -> f64 {
+    static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
+    STARTED.elapsed().as_secs_f64() / 60.0
+}
+
 const USAGE: &str = "arena upstream | relay PORT UPSTREAM | load CLIENT PORT STREAMS TOKENS GAP REPEAT [ID…] | \
                      hangup CLIENT PORT UPSTREAM TOKENS APART | slow CLIENT PORT STREAMS | \
                      short CLIENT PORT new|kept REQUESTS | config PORT UPSTREAM MORE | run BINARY [quick] [WORKLOAD|PROXY…]";
 
 fn main() {
+    minutes();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let number = |text: &str| text.parse::<usize>().expect("a number");

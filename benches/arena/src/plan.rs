@@ -82,9 +82,8 @@ impl Wanted {
                 }
             }
         }
-        if wanted.words.is_empty() {
-            wanted.words = WORDS.to_vec();
-        }
+        let named = std::mem::take(&mut wanted.words);
+        wanted.words = WORDS.into_iter().filter(|word| named.is_empty() || named.contains(word)).collect();
         if wanted.proxies.is_empty() {
             wanted.proxies = Proxy::ALL.to_vec();
         }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::goals::Tables;
 use crate::plan::{GROWING, GROWTH, STREAMS, Wanted, Workload, warm_up};
@@ -26,9 +26,11 @@ const COLUMNS: &[(&str, usize)] = &[
     ("KiB/stream", 1),
 ];
 
+/// No client takes so long, whatever the proxy does.
+const LONGEST: Duration = Duration::from_secs(90);
+
 /// Runs what those words ask for.
 pub fn run(binary: &str, words: &[&str]) {
-    let started = Instant::now();
     let mut wanted = Wanted::of(binary, words);
     println!("{}", machine());
     wanted.proxies.retain(|proxy| match proxy.version(binary) {
@@ -61,7 +63,6 @@ pub fn run(binary: &str, words: &[&str]) {
     }
     manners::run(&wanted, upstream.port, &mut tables);
     goals::print(&tables);
-    println!("\n{:.1} minutes", started.elapsed().as_secs_f64() / 60.0);
 }
 
 fn tokens(wanted: &Wanted, workload: &Workload, upstream: u16) -> Table {
@@ -110,16 +111,19 @@ pub fn load(proxy: Proxy, process: &Process, upstream: u16, workload: &Workload)
 }
 
 fn measure(proxy: Proxy, process: &Process, upstream: u16, workload: &Workload, name: &str) -> Figures {
+    let mut figures = Figures::new();
     let (before, resident) = (process.cpu(), process.resident());
     let (result, most) = load(proxy, process, upstream, workload);
     let after = process.cpu();
+    if !result["tokens"].as_f64().is_some_and(|tokens| tokens > 0.0) {
+        return figures;
+    }
     let per_million = after.since(&before) / result["tokens"].as_f64().expect("a number") * 1e6;
     let number = |name: &str| result[name].as_f64().expect("a number");
     if number("broken") > 0.0 {
         let why = result["why"].as_str().unwrap_or_default();
         eprintln!("{}: {} of {} streams of {name} broke: {why}", workload.name, number("broken"), workload.streams);
     }
-    let mut figures = Figures::new();
     let mut add = |name: &str, value: f64| figures.insert(name.to_owned(), value);
     add("CPU s/M tok", per_million);
     if let Some((user, system)) = after.parts(&before) {
@@ -140,18 +144,27 @@ fn measure(proxy: Proxy, process: &Process, upstream: u16, workload: &Workload, 
     figures
 }
 
-/// Runs a client in a process of its own: what it says, and the most memory that the proxy had meanwhile, in MiB.
+/// Runs a client in a process of its own: what it says, and the most memory that the proxy had meanwhile, in MiB. One that
+/// fails or does not end says nothing: the others are still measured.
 pub fn client(process: &Process, words: impl Iterator<Item = String>) -> (serde_json::Value, f64) {
+    let words: Vec<String> = words.collect();
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
-    let mut child = command.args(words).stdout(Stdio::piped()).spawn().expect("the client");
-    let mut most = 0.0_f64;
+    let mut child = command.args(&words).stdout(Stdio::piped()).spawn().expect("the client");
+    let (started, mut most) = (Instant::now(), 0.0_f64);
     while child.try_wait().expect("a child").is_none() {
         most = most.max(process.resident());
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        if started.elapsed() > LONGEST {
+            let _ = child.kill();
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
     let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("a result");
-    let said = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the client said {line:?}"));
+    BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("stdout");
+    let said = serde_json::from_str(&line).unwrap_or_else(|_| {
+        let seconds = started.elapsed().as_secs();
+        eprintln!("the client failed or did not end, after {seconds} s: arena {}", words.join(" "));
+        serde_json::Value::Null
+    });
     (said, most)
 }
 

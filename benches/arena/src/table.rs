@@ -65,5 +65,6 @@ impl Table {
             }
             println!();
         }
+        println!("({:.1} minutes so far)", crate::minutes());
     }
 }
