@@ -97,7 +97,8 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// Clients that come so many milliseconds apart and leave after so many tokens; how long the upstream took to see it, by its own clock.
+/// Clients that come so many milliseconds apart and leave after so many tokens; how long the upstream took to see it, by
+/// its own clock.
 pub fn hangup(client: &str, port: &str, upstream: &str, after: &str, apart: &str) -> String {
     let client = Arc::new(Client::of(client));
     let (port, upstream): (u16, u16) = (port.parse().expect("a port"), upstream.parse().expect("a port"));

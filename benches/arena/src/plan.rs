@@ -103,12 +103,12 @@ impl Wanted {
     }
 
     fn rounds_of(&self, proxy: Proxy, word: &str) -> usize {
-        use Proxy::{Direct, Linger, Relay, Tokenrill, Translated};
+        use Proxy::{Direct, Linger, Nginx, Relay, Tokenrill, Translated};
         match (word, proxy) {
             _ if !proxy.takes_part(word) => 0,
             // What takes long, and is not what tokenrill is held against.
             ("W3", Direct | Relay | Translated | Linger) => 1,
-            ("W5", Tokenrill) => self.rounds,
+            ("W5", Tokenrill) | ("growth", Tokenrill | Nginx) => self.rounds,
             ("growth" | "calls" | "W5", _) => 1,
             _ if proxy.is_slow() => 1,
             _ => self.rounds,
