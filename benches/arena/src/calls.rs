@@ -3,18 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::Workload;
-use crate::run::{Wanted, load};
+use crate::plan::{CALLS, Wanted, Workload};
+use crate::run::load;
 use crate::table::{Figures, Table};
-
-const WORKLOAD: Workload = Workload {
-    word: "calls",
-    name: "System calls per token, 50 streams, 50 ms",
-    streams: 50,
-    tokens: 100,
-    gap_ms: 50,
-    repeat: 1,
-};
 
 /// Columns, and the calls that they count; the rest is `other`.
 const COLUMNS: [(&str, &[&str]); 5] = [
@@ -28,17 +19,17 @@ const COLUMNS: [(&str, &[&str]); 5] = [
 /// Counts and prints.
 pub fn run(wanted: &Wanted, upstream: u16) {
     let mut table = Table::default();
-    for &proxy in wanted.proxies.iter().filter(|proxy| proxy.name() != "direct") {
+    for proxy in wanted.turns("calls") {
         let Some(process) = proxy.start(&wanted.binary, upstream) else { continue };
-        load(proxy, &process, upstream, &Workload { tokens: 5, ..WORKLOAD });
+        load(proxy, &process, upstream, &Workload { tokens: 5, ..CALLS });
         let calls = process.calls(|| {
-            load(proxy, &process, upstream, &WORKLOAD);
+            load(proxy, &process, upstream, &CALLS);
         });
         let Some(calls) = calls else {
             eprintln!("strace does not run here: system calls are not counted");
             return;
         };
-        let tokens = (WORKLOAD.streams * WORKLOAD.tokens) as f64;
+        let tokens = (CALLS.streams * CALLS.tokens) as f64;
         let mut by_column: BTreeMap<&str, f64> = BTreeMap::new();
         for (name, count) in &calls {
             let column =
@@ -53,5 +44,5 @@ pub fn run(wanted: &Wanted, upstream: u16) {
     }
     let columns =
         ["all", "× nginx", "read", "write", "epoll_wait", "epoll_ctl", "futex", "other"].map(|name| (name, 2));
-    table.print(WORKLOAD.name, &columns);
+    table.print(CALLS.name, &columns);
 }

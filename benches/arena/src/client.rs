@@ -61,7 +61,7 @@ impl Client {
         let (mut head, mut waiting) = (true, true);
         loop {
             if stream.read_buf(&mut raw).await? == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
+                return Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "it was closed before its end"));
             }
             let now = crate::now();
             if head {
@@ -73,22 +73,20 @@ impl Client {
                 head = false;
             }
             let ended = unchunk(&mut raw, &mut body)?;
-            let mut from = 0;
-            // A stamp stands between two @.
-            while let Some(start) = find(&body[from..], b"@").map(|at| at + from + 1) {
-                let Some(end) = find(&body[start..], b"@").map(|at| at + start) else { break };
-                let stamp = std::str::from_utf8(&body[start..end]).ok().and_then(|n| n.parse::<u64>().ok());
-                delays.push(now.saturating_sub(stamp.ok_or(std::io::ErrorKind::InvalidData)?));
-                TOKENS.fetch_add(1, Ordering::Relaxed);
+            let before = delays.len();
+            let from = stamps(&body, |stamp| delays.push(now.saturating_sub(stamp)))?;
+            let tokens = delays.len() - before;
+            if tokens > 0 {
+                TOKENS.fetch_add(tokens as u64, Ordering::Relaxed);
                 if std::mem::take(&mut waiting) {
                     first.push(now - asked);
                     STREAMS.fetch_add(1, Ordering::Relaxed);
                 }
-                from = end + 1;
             }
             if ended {
                 let whole = find(&body, self.end).is_some();
-                return if whole { Ok(()) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) };
+                let cut = || std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "its last event is missing");
+                return if whole { Ok(()) } else { Err(cut()) };
             }
             body.drain(..from);
         }
@@ -99,20 +97,23 @@ impl Client {
 pub static STREAMS: AtomicU64 = AtomicU64::new(0);
 
 /// A connection to this machine.
-pub async fn connect(port: u16) -> TcpStream {
-    let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("the proxy listens");
-    stream.set_nodelay(true).expect("nodelay");
-    stream
+pub async fn connect(port: u16) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// Moves whole chunks; whether the last one was among them.
 fn unchunk(raw: &mut Vec<u8>, body: &mut Vec<u8>) -> std::io::Result<bool> {
+    let bad = || std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not chunked");
     let mut at = 0;
     let ended = loop {
-        let Some(line) = find(&raw[at..], b"\r\n") else { break false };
-        let length = std::str::from_utf8(&raw[at..at + line]).ok().and_then(|n| usize::from_str_radix(n, 16).ok());
-        let start = at + line + 2;
-        let end = start + length.ok_or(std::io::ErrorKind::InvalidData)?;
+        let Some(line) = memchr::memchr(b'\n', &raw[at..]) else { break false };
+        let digits = raw[at..at + line].strip_suffix(b"\r").filter(|digits| !digits.is_empty()).ok_or_else(bad)?;
+        let digit = |byte: &u8| char::from(*byte).to_digit(16).map(|digit| digit as usize);
+        let length = digits.iter().try_fold(0, |length, byte| Some(length * 16 + digit(byte)?)).ok_or_else(bad)?;
+        let start = at + line + 1;
+        let end = start + length;
         if raw.len() < end + 2 {
             break false;
         }
@@ -124,6 +125,18 @@ fn unchunk(raw: &mut Vec<u8>, body: &mut Vec<u8>) -> std::io::Result<bool> {
     };
     raw.drain(..at);
     Ok(ended)
+}
+
+/// Hands out whole stamps, each of which stands between two @; where the last of them ends.
+fn stamps(body: &[u8], mut each: impl FnMut(u64)) -> std::io::Result<usize> {
+    let mut from = 0;
+    while let Some(start) = memchr::memchr(b'@', &body[from..]).map(|at| at + from + 1) {
+        let Some(end) = memchr::memchr(b'@', &body[start..]).map(|at| at + start) else { break };
+        let stamp = std::str::from_utf8(&body[start..end]).ok().and_then(|digits| digits.parse().ok());
+        each(stamp.ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidData, "a token has no stamp"))?);
+        from = end + 1;
+    }
+    Ok(from)
 }
 
 /// Where a needle begins.

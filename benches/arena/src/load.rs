@@ -8,7 +8,7 @@ use crate::client::{Client, STREAMS, TOKENS, connect};
 use crate::process;
 
 /// So many streams begin in a second, unless they have no pause: what is measured is how they run, not how all begin.
-const BEGIN: u32 = 2000;
+pub const BEGIN: u32 = 2000;
 /// A stream that takes so much longer than its pauses is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -45,32 +45,33 @@ impl Load<'_> {
                     tokio::time::sleep(Duration::from_secs(1) * number as u32 / BEGIN).await;
                 }
                 let (mut delays, mut first) = (Vec::with_capacity(tokens * repeat), Vec::with_capacity(repeat));
-                let mut stream = connect(port).await;
                 let prompt = format!("{tokens} tokens {gap_ms} gap");
-                let mut whole = true;
-                for _ in 0..repeat {
-                    let read = client.read(&mut stream, &prompt, &mut delays, &mut first);
-                    if !matches!(tokio::time::timeout(most, read).await, Ok(Ok(()))) {
-                        whole = false;
-                        break;
+                let all = async {
+                    let mut stream = tokio::time::timeout(PATIENCE, connect(port)).await??;
+                    for _ in 0..repeat {
+                        let read = client.read(&mut stream, &prompt, &mut delays, &mut first);
+                        tokio::time::timeout(most, read).await??;
                     }
-                }
+                    Ok::<_, std::io::Error>(())
+                };
+                let why = all.await.err().map(|error| error.to_string());
                 ended.fetch_add(1, Ordering::Relaxed);
-                (delays, first, whole)
+                (delays, first, why)
             });
         }
         let window = tokio::spawn(window(streams as u64, ended, self.ids));
-        let (mut delays, mut first, mut broken) = (Vec::new(), Vec::new(), 0);
+        let (mut delays, mut first, mut broken, mut why) = (Vec::new(), Vec::new(), 0, None);
         while let Some(stream) = set.join_next().await {
-            let (its_delays, its_first, whole) = stream.expect("it does not panic");
+            let (its_delays, its_first, its_why) = stream.expect("it does not panic");
             delays.extend(its_delays);
             first.extend(its_first);
-            broken += usize::from(!whole);
+            broken += usize::from(its_why.is_some());
+            why = why.or(its_why);
         }
         let seconds = started.elapsed().as_secs_f64();
         let (steady_tokens, steady_cpu) = window.await.expect("it does not panic");
         serde_json::json!({
-            "tokens": delays.len(), "seconds": seconds, "broken": broken,
+            "tokens": delays.len(), "seconds": seconds, "broken": broken, "why": why,
             "p50": at(&mut delays, 0.5), "p99": at(&mut delays, 0.99), "p999": at(&mut delays, 0.999),
             "first": at(&mut first, 0.5),
             "steady_tokens": steady_tokens, "steady_cpu": steady_cpu,

@@ -3,14 +3,19 @@
 
 mod calls;
 mod client;
+mod goals;
 mod load;
 mod manners;
+mod plan;
 mod process;
 mod proxies;
 mod relay;
 mod run;
 mod table;
 mod upstream;
+
+use std::sync::LazyLock;
+use std::time::Instant;
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -21,22 +26,18 @@ fn now() -> u64 {
         + u64::try_from(time.tv_nsec()).expect("nanoseconds")
 }
 
-/// A workload: how many streams at once, of how many tokens, with which pause before each, and how often.
-#[derive(Debug, Clone, Copy)]
-struct Workload {
-    /// By which it is asked for.
-    word: &'static str,
-    name: &'static str,
-    streams: usize,
-    tokens: usize,
-    gap_ms: u64,
-    repeat: usize,
+/// How long this process has been at it.
+fn minutes() -> f64 {
+    static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
+    STARTED.elapsed().as_secs_f64() / 60.0
 }
 
 const USAGE: &str = "arena upstream | relay PORT UPSTREAM | load CLIENT PORT STREAMS TOKENS GAP REPEAT [ID…] | \
-                     config PORT UPSTREAM MORE | run BINARY [quick] [WORKLOAD|PROXY…]";
+                     hangup CLIENT PORT UPSTREAM TOKENS APART | slow CLIENT PORT STREAMS | \
+                     short CLIENT PORT new|kept REQUESTS | config PORT UPSTREAM MORE | run BINARY [quick] [WORKLOAD|PROXY…]";
 
 fn main() {
+    minutes();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let number = |text: &str| text.parse::<usize>().expect("a number");
@@ -58,7 +59,9 @@ fn main() {
             };
             println!("{}", load.run());
         }
-        ["hangup", client, port, upstream, after] => println!("{}", manners::hangup(client, port, upstream, after)),
+        ["hangup", client, port, upstream, after, apart] => {
+            println!("{}", manners::hangup(client, port, upstream, after, apart));
+        }
         ["slow", client, port, streams] => println!("{}", manners::slow(client, port, streams)),
         ["short", client, port, kept, requests] => {
             println!("{}", manners::short(client, port, kept == "kept", number(requests)));

@@ -57,12 +57,15 @@ impl Process {
         None
     }
 
-    /// CPU seconds so far, user and system, all its processes.
-    pub fn cpu(&self) -> f64 {
-        cpu_of(&self.ids())
+    /// What its processes have taken of the CPU so far.
+    pub fn cpu(&self) -> Cpu {
+        let ids = self.ids();
+        let ticks = ids.iter().filter_map(|id| ticks_of(*id));
+        let (user, system) = ticks.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        Cpu { seconds: cpu_of(&ids), user, system }
     }
 
-    /// Resident memory in MB, all its processes.
+    /// Resident memory in MiB, all its processes.
     pub fn resident(&self) -> f64 {
         let of = |id: &i32| {
             let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
@@ -125,6 +128,35 @@ impl Drop for Process {
         }
         drop(self.folder.take());
     }
+}
+
+/// CPU time: the sum is exact, what of it is the program's own and what the kernel's is sampled in ticks.
+pub struct Cpu {
+    seconds: f64,
+    user: u64,
+    system: u64,
+}
+
+impl Cpu {
+    /// Seconds since then.
+    pub fn since(&self, before: &Cpu) -> f64 {
+        self.seconds - before.seconds
+    }
+
+    /// Which part of the time since then was spent in the program itself, and which in the kernel; none if it was too
+    /// short to tell.
+    pub fn parts(&self, before: &Cpu) -> Option<(f64, f64)> {
+        let (user, system) = ((self.user - before.user) as f64, (self.system - before.system) as f64);
+        (user + system > 0.0).then(|| (user / (user + system), system / (user + system)))
+    }
+}
+
+/// A process's ticks, user and system.
+fn ticks_of(id: i32) -> Option<(u64, u64)> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The second field, its name, may hold spaces; these are the fourteenth and the fifteenth.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11).map(str::parse);
+    Some((fields.next()?.ok()?, fields.next()?.ok()?))
 }
 
 /// CPU seconds of those processes, to the nanosecond, threads that have ended included.

@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::Workload;
 use crate::process::Process;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,8 +11,12 @@ pub enum Proxy {
     Direct,
     Relay,
     Nginx,
+    /// nginx with two workers.
+    Nginx2,
     Haproxy,
     Tokenrill,
+    /// tokenrill with two workers, which is what it has by itself on two cores.
+    Tokenrill2,
     /// tokenrill with an Anthropic client before the same Chat Completions upstream.
     Translated,
     /// tokenrill with every generation in a stream that outlives its client, which is its one reader.
@@ -24,12 +27,14 @@ pub enum Proxy {
 }
 
 impl Proxy {
-    pub const ALL: [Proxy; 10] = [
+    pub const ALL: [Proxy; 12] = [
         Proxy::Direct,
         Proxy::Relay,
         Proxy::Nginx,
+        Proxy::Nginx2,
         Proxy::Haproxy,
         Proxy::Tokenrill,
+        Proxy::Tokenrill2,
         Proxy::Translated,
         Proxy::Linger,
         Proxy::Sglang,
@@ -42,8 +47,10 @@ impl Proxy {
             Proxy::Direct => "direct",
             Proxy::Relay => "bare relay",
             Proxy::Nginx => "nginx",
+            Proxy::Nginx2 => "nginx, 2 workers",
             Proxy::Haproxy => "haproxy",
             Proxy::Tokenrill => "tokenrill",
+            Proxy::Tokenrill2 => "tokenrill, 2 workers",
             Proxy::Translated => "translated",
             Proxy::Linger => "linger",
             Proxy::Sglang => "sglang-router",
@@ -52,31 +59,9 @@ impl Proxy {
         }
     }
 
-    /// Whether it takes one round only: the others are what tokenrill is held against.
-    pub fn is_slow(self) -> bool {
-        matches!(self, Proxy::Sglang | Proxy::Portkey | Proxy::Litellm)
-    }
-
-    /// Whether it is tokenrill under another name, of interest only where tokens are counted.
-    pub fn is_variant(self) -> bool {
-        matches!(self, Proxy::Translated | Proxy::Linger)
-    }
-
-    /// As much of a workload as it can carry in a bearable time; none if it can't carry it.
-    pub fn share(self, workload: &Workload) -> Option<Workload> {
-        let less = |streams: usize, repeat: usize| Workload { streams, repeat, ..*workload };
-        match (self, workload.word, workload.streams) {
-            // What it keeps of ended streams must fit in `streams.max_total_bytes`.
-            (Proxy::Linger, "W1", streams) => Some(less(streams, 30)),
-            (Proxy::Sglang, "W1", streams) => Some(less(streams, 20)),
-            (Proxy::Portkey, "W1", streams) => Some(less(streams, 4)),
-            (Proxy::Litellm, "W1", streams) => Some(less(streams, 1)),
-            (Proxy::Portkey, "W2", 500) => Some(*workload),
-            (Proxy::Portkey, "W3", _) => Some(less(2000, 1)),
-            (Proxy::Litellm, "W2", 500) => Some(less(50, 1)),
-            (Proxy::Portkey | Proxy::Litellm, "W2" | "W3", _) => None,
-            _ => Some(*workload),
-        }
+    /// How many workers it is given, where that can be said.
+    fn workers(self) -> usize {
+        if matches!(self, Proxy::Nginx2 | Proxy::Tokenrill2) { 2 } else { 1 }
     }
 
     /// What its client speaks, and which headers it sends.
@@ -96,9 +81,11 @@ impl Proxy {
         let python = |package: &str| format!("import importlib.metadata as m; print(m.version('{package}'))");
         match self {
             Proxy::Direct | Proxy::Relay => Some(String::new()),
-            Proxy::Nginx => said(Command::new(installed("nginx")?).arg("-v")),
+            Proxy::Nginx | Proxy::Nginx2 => said(Command::new(installed("nginx")?).arg("-v")),
             Proxy::Haproxy => said(Command::new(installed("haproxy")?).arg("-v")),
-            Proxy::Tokenrill | Proxy::Translated | Proxy::Linger => said(Command::new(binary).arg("--version")),
+            Proxy::Tokenrill | Proxy::Tokenrill2 | Proxy::Translated | Proxy::Linger => {
+                said(Command::new(binary).arg("--version"))
+            }
             Proxy::Sglang => said(Command::new(tool("sglang/bin/python")?).arg("-c").arg(python("sglang-router"))),
             Proxy::Portkey => {
                 let about = std::fs::read(tool("portkey/node_modules/@portkey-ai/gateway/package.json")?).ok()?;
@@ -126,9 +113,10 @@ impl Proxy {
                 command.args(["relay", &port.to_string(), &upstream.to_string()]);
                 command
             }
-            Proxy::Nginx => {
+            Proxy::Nginx | Proxy::Nginx2 => {
+                let workers = self.workers();
                 let config = format!(
-                    "worker_processes 1; daemon off; pid {0}.pid; error_log /dev/null;\n\
+                    "worker_processes {workers}; daemon off; pid {0}.pid; error_log /dev/null;\n\
                      events {{ worker_connections 20000; }}\n\
                      http {{ access_log off; client_body_temp_path {0}; proxy_temp_path {0}; fastcgi_temp_path {0}; uwsgi_temp_path {0}; scgi_temp_path {0};\n\
                      upstream up {{ server 127.0.0.1:{upstream}; keepalive 2000; }}\n\
@@ -150,9 +138,10 @@ impl Proxy {
                 command.arg("-f").arg(write("haproxy.cfg", config));
                 command
             }
-            Proxy::Tokenrill | Proxy::Translated | Proxy::Linger => {
+            Proxy::Tokenrill | Proxy::Tokenrill2 | Proxy::Translated | Proxy::Linger => {
+                let workers = format!("workers = {}\n", self.workers());
                 let mut command = Command::new(binary);
-                command.arg("--config").arg(write("tokenrill.toml", tokenrill(port, upstream, "")));
+                command.arg("--config").arg(write("tokenrill.toml", tokenrill(port, upstream, &workers)));
                 command
             }
             Proxy::Sglang => {

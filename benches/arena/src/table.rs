@@ -30,6 +30,11 @@ impl Table {
         values.get(values.len() / 2).copied()
     }
 
+    /// The row whose name begins so: it may say how much less it carried.
+    pub fn row(&self, begin: &str) -> Option<&str> {
+        self.rows.iter().map(|(name, _)| name.as_str()).find(|name| name.starts_with(begin))
+    }
+
     /// Prints those columns: a name, how many decimals. What begins with `×` is the ratio to nginx of the column after it;
     /// `+` is what is more than direct.
     pub fn print(&self, title: &str, columns: &[(&str, usize)]) {
@@ -60,5 +65,6 @@ impl Table {
             }
             println!();
         }
+        println!("({:.1} minutes so far)", crate::minutes());
     }
 }

@@ -6,13 +6,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
+
+/// Connections that wait to be accepted. A proxy that has caught up opens many at once; what finds no room tries again a
+/// second later, which would be charged to the proxy.
+const WAITING: u32 = 4096;
+/// A token's chunk is this, its stamp, and that.
+const BEFORE: &str = "data: {\"id\":\"chatcmpl-0123456789abcdef\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"gpt\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" @";
+const AFTER: &str = "@\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n";
 
 /// Serves until killed; prints its port.
 pub fn serve() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        let listener = socket.listen(WAITING).expect("it listens");
         println!("{}", listener.local_addr().expect("an address").port());
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(answer(stream));
@@ -66,13 +75,7 @@ async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
             }
             bytes.clear();
             for _ in 0..run {
-                chunk(
-                    &mut bytes,
-                    &format!(
-                        "data: {{\"id\":\"chatcmpl-0123456789abcdef\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"gpt\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\" @{}@\"}},\"logprobs\":null,\"finish_reason\":null}}]}}\n\n",
-                        crate::now()
-                    ),
-                );
+                token(&mut bytes);
             }
             sent += run;
             stream.write_all(bytes.as_bytes()).await?;
@@ -110,6 +113,13 @@ enum Asked {
     Left,
     Other,
     Stream { tokens: usize, gap: u64, id: u64 },
+}
+
+fn token(out: &mut String) {
+    use std::fmt::Write as _;
+    let now = crate::now();
+    let digits = now.ilog10() as usize + 1;
+    let _ = write!(out, "{:x}\r\n{BEFORE}{now}{AFTER}\r\n", BEFORE.len() + digits + AFTER.len());
 }
 
 fn chunk(out: &mut String, data: &str) {
