@@ -45,6 +45,18 @@ pub const GROWTH: [Workload; 4] = [
 /// What that is called.
 pub const GROWING: &str = "CPU s/M tok as the load grows, streams of a token each 500 ms";
 
+/// As streams grow in number, and the tokens of all of them together do not: what a stream costs by being one of many,
+/// without what tokens save by coming together.
+pub const SPREAD: [Workload; 4] = [
+    workload("spread", "100", 100, 600, 10, 1),
+    workload("spread", "500", 500, 120, 50, 1),
+    workload("spread", "2000", 2000, 30, 200, 1),
+    workload("spread", "9000", 9000, 10, 900, 1),
+];
+
+/// What that is called.
+pub const SPREADING: &str = "CPU s/M tok, 10,000 tokens a second from ever more streams";
+
 /// Sparse enough that a token still comes alone, although strace slows everything down.
 pub const CALLS: Workload = workload("calls", "System calls per token, 50 streams, 50 ms", 50, 60, 50, 1);
 
@@ -54,7 +66,7 @@ pub fn warm_up(streams: usize) -> Workload {
 }
 
 /// The words by which workloads are asked for, as they are run.
-pub const WORDS: [&str; 8] = ["W1", "W2", "W3", "growth", "calls", "W4", "W5", "W6"];
+pub const WORDS: [&str; 9] = ["W1", "W2", "W3", "growth", "spread", "calls", "W4", "W5", "W6"];
 
 /// What is asked for: which proxies and workloads, how many rounds.
 pub struct Wanted {
@@ -108,8 +120,8 @@ impl Wanted {
             _ if !proxy.takes_part(word) => 0,
             // What takes long, and is not what tokenrill is held against.
             ("W3", Direct | Relay | Translated | Linger) => 1,
-            ("W5", Tokenrill) | ("growth", Tokenrill | Nginx) => self.rounds,
-            ("growth" | "calls" | "W5", _) => 1,
+            ("W5", Tokenrill) | ("spread", Tokenrill | Nginx) => self.rounds,
+            ("growth" | "spread" | "calls" | "W5", _) => 1,
             _ if proxy.is_slow() => 1,
             _ => self.rounds,
         }
@@ -135,6 +147,7 @@ impl Proxy {
             "W3" => !matches!(self, Nginx2 | Tokenrill2 | Litellm),
             "calls" => self != Direct,
             "growth" => matches!(self, Relay | Nginx | Tokenrill | Linger),
+            "spread" => matches!(self, Relay | Nginx | Tokenrill),
             "W5" => matches!(self, Nginx | Haproxy | Tokenrill | Sglang | Portkey | Litellm),
             // A relay that waits for its slowest client says nothing about proxies here; a lingering generation is meant
             // to go on.
@@ -198,6 +211,7 @@ impl Proxy {
         };
         match word {
             "growth" => GROWTH.iter().map(of).sum(),
+            "spread" => SPREAD.iter().map(of).sum(),
             "calls" => 1.0 + of(&CALLS),
             "W4" => 5.5,
             "W5" => 1.0 + crate::manners::SECONDS as f64,

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::goals::Tables;
-use crate::plan::{GROWING, GROWTH, STREAMS, Wanted, Workload, warm_up};
+use crate::plan::{GROWING, GROWTH, SPREAD, SPREADING, STREAMS, Wanted, Workload, warm_up};
 use crate::process::Process;
 use crate::proxies::Proxy;
 use crate::table::{Figures, Table};
@@ -56,7 +56,10 @@ pub fn run(binary: &str, words: &[&str]) {
         tables.insert(workload.name, tokens(&wanted, workload, upstream.port));
     }
     if wanted.is_workload("growth") {
-        tables.insert(GROWING, growth(&wanted, upstream.port));
+        tables.insert(GROWING, growing(&wanted, GROWING, &GROWTH, upstream.port));
+    }
+    if wanted.is_workload("spread") {
+        tables.insert(SPREADING, growing(&wanted, SPREADING, &SPREAD, upstream.port));
     }
     if wanted.is_workload("calls") {
         calls::run(&wanted, upstream.port);
@@ -81,13 +84,14 @@ fn tokens(wanted: &Wanted, workload: &Workload, upstream: u16) -> Table {
     table
 }
 
-fn growth(wanted: &Wanted, upstream: u16) -> Table {
+fn growing(wanted: &Wanted, title: &str, points: &[Workload; 4], upstream: u16) -> Table {
     let mut table = Table::default();
-    for proxy in wanted.turns("growth") {
+    for proxy in wanted.turns(points[0].word) {
         let Some(process) = proxy.start(&wanted.binary, upstream) else { continue };
         let mut figures = Figures::new();
-        for workload in GROWTH {
-            let measured = measure(proxy, &process, upstream, &workload, proxy.name());
+        load(proxy, &process, upstream, &warm_up(64));
+        for workload in points {
+            let measured = measure(proxy, &process, upstream, workload, proxy.name());
             if let Some(steady) = measured.get("steady") {
                 figures.insert(workload.name.to_owned(), *steady);
             }
@@ -97,7 +101,7 @@ fn growth(wanted: &Wanted, upstream: u16) -> Table {
         }
         table.add(proxy.name(), figures);
     }
-    table.print(GROWING, &[("100", 1), ("500", 1), ("2000", 1), ("9000", 1), ("9000 : 100", 2)]);
+    table.print(title, &[("100", 1), ("500", 1), ("2000", 1), ("9000", 1), ("9000 : 100", 2)]);
     table
 }
 
