@@ -158,6 +158,15 @@ impl<'a> Cursor<'a> {
         Ok(Raw(self.slice(start, self.at)?))
     }
 
+    /// Walks over a value, which is kept as it stands if it can be: it need not be known.
+    #[inline]
+    pub(in crate::dialect) fn raw_or_not(&mut self) -> Walked<Option<Raw<'a>>> {
+        self.space();
+        let start = self.at;
+        self.skip()?;
+        Ok(self.slice(start, self.at).ok().map(Raw))
+    }
+
     /// Walks over a field's value, which is kept as it stands; a field that is there twice could mean either.
     #[inline]
     pub(in crate::dialect) fn once(&mut self, field: &mut Option<Raw<'a>>) -> Walked<()> {

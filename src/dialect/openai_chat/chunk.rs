@@ -66,7 +66,7 @@ impl<'a> Chunk<'a> {
             b"x_groq" => cursor.once(&mut self.x_groq),
             b"error" => cursor.once(&mut self.error),
             b"obfuscation" => {
-                self.obfuscation = Some(cursor.raw()?);
+                self.obfuscation = cursor.raw_or_not()?;
                 Ok(())
             }
             _ => cursor.skip(),
