@@ -4,6 +4,7 @@
 //! stream: a finish reason and a clean end do.
 
 mod arguments;
+mod piece;
 mod reader;
 mod request;
 mod writer;

@@ -1,6 +1,7 @@
 //! Reading a request's JSON: bounded, and with errors that say what, where, and what would be right.
 
 mod cursor;
+mod mould;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,7 +13,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-pub(super) use cursor::{Cursor, Raw, Walked, Wrong, walk, walk_raw};
+pub(super) use cursor::{Cursor, Raw, Walked, Wrong, text_or_nothing, walk, walk_raw};
+pub(super) use mould::Mould;
 
 use crate::event::SEAL_MARK;
 use crate::failure::Failure;
@@ -254,30 +256,13 @@ pub fn with_fields(body: &Bytes, changes: &[(&str, Option<&str>)]) -> Result<Byt
     Ok(object(kept.chain(changes.iter().filter_map(|(name, value)| Some((*name, (*value)?))))))
 }
 
-/// Reads one payload of a stream. To look at it once, as a whole, costs less than at each of its texts; where it is no
-/// UTF-8, only those that are read must be.
-pub(super) fn payload<'a, T: Deserialize<'a>>(data: &'a [u8]) -> serde_json::Result<T> {
-    match std::str::from_utf8(data) {
-        Ok(text) => serde_json::from_str(text),
-        Err(_) => serde_json::from_slice(data),
-    }
-}
-
 /// A text that borrows from its payload where it can. (In an `Option`, a bare `Cow` never does.)
 #[derive(Debug, Deserialize)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// A field as a value; null if it is not there.
-pub(super) fn value(raw: Option<&RawValue>) -> Value {
-    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
-}
-
-/// A value that is a text.
-pub(super) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
-    if !raw.get().starts_with('"') {
-        return None;
-    }
-    serde_json::from_str::<Text<'_>>(raw.get()).ok().map(|text| text.0)
+pub(super) fn value(json: Option<&str>) -> Value {
+    json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
 }
 
 /// A payload in which a field is there twice, which readers refuse: as anyone else would read it, the last one counts.

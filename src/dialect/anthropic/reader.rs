@@ -2,12 +2,12 @@
 //!
 //! What a payload is stands in its own `type`: some gateways leave the `event:` out.
 
-use serde::Deserialize;
+use std::borrow::Cow;
+
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::{Counts, citation, finish_reason};
-use crate::dialect::json::{Text, payload, value};
+use crate::dialect::json::{Cursor, Raw, Walked, text_or_nothing, value, walk, walk_raw};
 use crate::dialect::{DONE, HELD, MOST_CALLS, Seen, Sink, emit, openai_chat, too_many};
 use crate::event::{Event, Origin, State};
 use crate::failure::Failure;
@@ -39,36 +39,63 @@ enum Kind {
     Other,
 }
 
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Payload<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<Text<'a>>,
-    #[serde(borrow)]
-    index: Option<&'a RawValue>,
-    #[serde(borrow)]
-    delta: Option<&'a RawValue>,
-    #[serde(borrow)]
-    content_block: Option<&'a RawValue>,
-    #[serde(borrow)]
-    message: Option<&'a RawValue>,
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
+    kind: Option<Cow<'a, str>>,
+    index: Option<Raw<'a>>,
+    delta: Option<Raw<'a>>,
+    content_block: Option<Raw<'a>>,
+    message: Option<Raw<'a>>,
+    usage: Option<Raw<'a>>,
+    error: Option<Raw<'a>>,
 }
 
-#[derive(Deserialize)]
+impl<'a> Payload<'a> {
+    fn read(&mut self, cursor: &mut Cursor<'a>) -> Walked<()> {
+        let mut kind = None;
+        cursor.object(|name, cursor| match name {
+            b"type" => cursor.once(&mut kind),
+            b"index" => cursor.once(&mut self.index),
+            b"delta" => cursor.once(&mut self.delta),
+            b"content_block" => cursor.once(&mut self.content_block),
+            b"message" => cursor.once(&mut self.message),
+            b"usage" => cursor.once(&mut self.usage),
+            b"error" => cursor.once(&mut self.error),
+            _ => cursor.skip(),
+        })?;
+        self.kind = text_or_nothing(kind)?;
+        Ok(())
+    }
+}
+
+#[derive(Default)]
 struct Delta<'a> {
-    #[serde(borrow)]
-    text: Option<Text<'a>>,
-    #[serde(borrow)]
-    thinking: Option<Text<'a>>,
-    #[serde(borrow)]
-    signature: Option<Text<'a>>,
-    #[serde(borrow)]
-    partial_json: Option<Text<'a>>,
-    #[serde(borrow)]
-    citation: Option<&'a RawValue>,
+    text: Option<Cow<'a, str>>,
+    thinking: Option<Cow<'a, str>>,
+    signature: Option<Cow<'a, str>>,
+    partial_json: Option<Cow<'a, str>>,
+    citation: Option<Raw<'a>>,
+}
+
+impl<'a> Delta<'a> {
+    fn read(cursor: &mut Cursor<'a>) -> Walked<Self> {
+        let (mut text, mut thinking, mut signature, mut partial_json, mut citation) = Default::default();
+        cursor.object(|name, cursor| match name {
+            b"text" => cursor.once(&mut text),
+            b"thinking" => cursor.once(&mut thinking),
+            b"signature" => cursor.once(&mut signature),
+            b"partial_json" => cursor.once(&mut partial_json),
+            b"citation" => cursor.once(&mut citation),
+            _ => cursor.skip(),
+        })?;
+        Ok(Self {
+            text: text_or_nothing(text)?,
+            thinking: text_or_nothing(thinking)?,
+            signature: text_or_nothing(signature)?,
+            partial_json: text_or_nothing(partial_json)?,
+            citation,
+        })
+    }
 }
 
 impl crate::dialect::EventReader for EventReader {
@@ -78,13 +105,14 @@ impl crate::dialect::EventReader for EventReader {
             // Nothing of Anthropic's, but one gateway adds it.
             return Ok(seen);
         }
-        let payload: Payload<'_> =
-            payload(data).map_err(|e| Failure::BadPayload { expected: "a Messages event", source: e.into() })?;
+        let mut payload = Payload::default();
+        walk(data, |cursor| payload.read(cursor))
+            .map_err(|e| Failure::BadPayload { expected: "a Messages event", source: e.into() })?;
         seen.known = payload.kind.is_some();
         let number = payload.index.and_then(|raw| raw.get().parse().ok()).unwrap_or(0);
-        match payload.kind.as_ref().map(|kind| &*kind.0) {
+        match payload.kind.as_deref() {
             Some("message_start") => {
-                let message = value(payload.message);
+                let message = value(payload.message.map(Raw::get));
                 self.count(&message["usage"], &mut seen, &mut sink);
             }
             Some("content_block_start") => {
@@ -93,7 +121,7 @@ impl crate::dialect::EventReader for EventReader {
                         seen.error = Some(too_many("blocks"));
                         return Ok(seen);
                     }
-                    self.start(number, &value(payload.content_block), &mut seen, &mut sink);
+                    self.start(number, &value(payload.content_block.map(Raw::get)), &mut seen, &mut sink);
                 }
             }
             Some("content_block_delta") => {
@@ -104,8 +132,8 @@ impl crate::dialect::EventReader for EventReader {
             }
             Some("content_block_stop") => self.stop(number, &mut sink),
             Some("message_delta") => {
-                self.count(&value(payload.usage), &mut seen, &mut sink);
-                let delta = value(payload.delta);
+                self.count(&value(payload.usage.map(Raw::get)), &mut seen, &mut sink);
+                let delta = value(payload.delta.map(Raw::get));
                 if let Some(reason) = delta["stop_reason"].as_str() {
                     emit(&mut sink, Event::Finish(finish_reason(reason, self.calls > 0)));
                 }
@@ -182,21 +210,21 @@ impl EventReader {
         self.blocks.push(Block { number, kind });
     }
 
-    fn delta(&mut self, number: u64, raw: &RawValue, seen: &mut Seen, sink: &mut Sink<'_>) {
-        let Ok(delta) = serde_json::from_str::<Delta<'_>>(raw.get()) else { return };
+    fn delta(&mut self, number: u64, raw: Raw<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
+        let Ok(delta) = walk_raw(raw, Delta::read) else { return };
         let block = self.blocks.iter_mut().find(|block| block.number == number);
         match block.map(|block| &mut block.kind) {
             Some(Kind::Tool(index)) => {
-                if let Some(fragment) = delta.partial_json.filter(|json| !json.0.is_empty()) {
-                    emit(sink, Event::ToolArguments { index: *index, fragment: fragment.0 });
+                if let Some(fragment) = delta.partial_json.filter(|json| !json.is_empty()) {
+                    emit(sink, Event::ToolArguments { index: *index, fragment });
                 }
             }
             Some(Kind::Thinking(seal)) => {
                 if let Some(thought) = delta.thinking {
-                    emit(sink, Event::Reasoning(thought.0));
+                    emit(sink, Event::Reasoning(thought));
                 }
                 if let Some(signature) = delta.signature {
-                    seal.push_str(&signature.0);
+                    seal.push_str(&signature);
                     if seal.len() > HELD {
                         seen.error = Some(Failure::ResponseTooLarge { limit: HELD });
                     }
@@ -206,9 +234,9 @@ impl EventReader {
             // A block that was never started can only have been text: nothing else can be told from its delta.
             Some(Kind::Text) | None => {
                 if let Some(text) = delta.text {
-                    emit(sink, Event::Text(text.0));
+                    emit(sink, Event::Text(text));
                 }
-                if let Some(cited) = delta.citation.and_then(|raw| citation(&value(Some(raw)))) {
+                if let Some(cited) = delta.citation.and_then(|raw| citation(&value(Some(raw.get())))) {
                     emit(sink, Event::Citation(cited));
                 }
             }

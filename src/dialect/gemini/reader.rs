@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::piece::piece;
 use super::{arguments, unseal};
 use crate::dialect::{HELD, Seen, Sink, emit, openai_chat};
 use crate::event::{Citation, Event, FinishReason, Usage};
@@ -53,6 +54,17 @@ pub(super) fn answer(body: &[u8], sink: Sink<'_>) -> Result<Seen, Failure> {
 impl crate::dialect::EventReader for EventReader {
     fn read(&mut self, data: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
         let mut seen = Seen::default();
+        if let Some(piece) = piece(data) {
+            if !piece.text.is_empty() {
+                seen.said = true;
+                emit(&mut sink, if piece.is_thought { Event::Reasoning(piece.text) } else { Event::Text(piece.text) });
+            }
+            if let Some(usage) = piece.usage {
+                seen.usage = Some(usage);
+                emit(&mut sink, Event::Usage(usage));
+            }
+            return Ok(seen);
+        }
         let payload: Value = serde_json::from_slice(data)
             .map_err(|e| Failure::BadPayload { expected: "a Gemini response", source: e.into() })?;
         if !payload.is_object() {
@@ -223,14 +235,29 @@ fn error(value: &Value) -> Option<Failure> {
     }
 }
 
-/// Thoughts are counted apart from the answer, cached tokens with the prompt.
 fn usage(value: &Value) -> Option<Usage> {
     let count = |name: &str| value[name].as_u64();
-    let thoughts = count("thoughtsTokenCount");
+    usage_of(
+        count("promptTokenCount"),
+        count("toolUsePromptTokenCount"),
+        count("candidatesTokenCount"),
+        count("thoughtsTokenCount"),
+        count("cachedContentTokenCount"),
+    )
+}
+
+/// Thoughts are counted apart from the answer, cached tokens with the prompt.
+pub(super) fn usage_of(
+    prompt: Option<u64>,
+    tools: Option<u64>,
+    answer: Option<u64>,
+    thoughts: Option<u64>,
+    cached: Option<u64>,
+) -> Option<Usage> {
     Some(Usage {
-        input: count("promptTokenCount")?.saturating_add(count("toolUsePromptTokenCount").unwrap_or(0)),
-        output: count("candidatesTokenCount").unwrap_or(0).saturating_add(thoughts.unwrap_or(0)),
-        cached: count("cachedContentTokenCount"),
+        input: prompt?.saturating_add(tools.unwrap_or(0)),
+        output: answer.unwrap_or(0).saturating_add(thoughts.unwrap_or(0)),
+        cached,
         cache_written: None,
         reasoning: thoughts,
     })

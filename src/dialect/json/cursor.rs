@@ -3,11 +3,16 @@
 //! A payload is looked at once per token, for a few of its fields: what need not be known is only checked, as
 //! `serde_json` would check it, and what must be is a slice of the payload. The caller names the fields.
 
+mod open;
 #[cfg(test)]
 mod tests;
+mod wrong;
 
 use std::borrow::Cow;
 
+use self::open::Open;
+use self::wrong::Malformed;
+pub(in crate::dialect) use self::wrong::Wrong;
 use super::Text;
 
 /// Where a walk through a text is.
@@ -18,43 +23,6 @@ pub(in crate::dialect) struct Cursor<'a> {
     text: Option<&'a str>,
     at: usize,
     doubtful: bool,
-}
-
-/// Why a text can't be walked, and where.
-#[derive(Debug, thiserror::Error)]
-#[error("{what} (byte {at})")]
-pub(in crate::dialect) struct Malformed {
-    what: Wrong,
-    at: usize,
-}
-
-/// What a walk stops at: small, as every step of it returns one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(in crate::dialect) enum Wrong {
-    #[error("a value should stand here")]
-    Value,
-    #[error("an object should stand here")]
-    Object,
-    #[error("a list should stand here")]
-    List,
-    #[error("a field's name should stand here")]
-    Name,
-    #[error("a `:` should stand here")]
-    Colon,
-    #[error("a `,` or the end of what it stands in should stand here")]
-    Comma,
-    #[error("this text has no end, or a control character in it")]
-    Unended,
-    #[error("this is no escape")]
-    Escape,
-    #[error("this is no number")]
-    Number,
-    #[error("this is not UTF-8, or half of a character")]
-    Characters,
-    #[error("this field is there twice")]
-    Twice,
-    #[error("the text should end here")]
-    Trailing,
 }
 
 pub(in crate::dialect) type Walked<T> = Result<T, Wrong>;
@@ -68,6 +36,10 @@ impl<'a> Raw<'a> {
         self.0
     }
 
+    pub(in crate::dialect) fn is_text(self) -> bool {
+        self.0.starts_with('"')
+    }
+
     /// What it says, if it is a text.
     pub(in crate::dialect) fn text(self) -> Option<Cow<'a, str>> {
         let inner = self.0.strip_prefix('"')?.strip_suffix('"')?;
@@ -75,6 +47,14 @@ impl<'a> Raw<'a> {
             return Some(Cow::Borrowed(inner));
         }
         serde_json::from_str::<Text<'_>>(self.0).ok().map(|text| text.0)
+    }
+}
+
+/// What a field says that is a text or nothing.
+pub(in crate::dialect) fn text_or_nothing(field: Option<Raw<'_>>) -> Walked<Option<Cow<'_, str>>> {
+    match field {
+        None | Some(Raw("null")) => Ok(None),
+        Some(raw) => raw.text().map(Some).ok_or(Wrong::Text),
     }
 }
 
@@ -104,7 +84,7 @@ pub(in crate::dialect) fn walk_raw<'a, T>(
 fn walk_on<'a, T>(mut cursor: Cursor<'a>, walk: impl FnOnce(&mut Cursor<'a>) -> Walked<T>) -> Result<T, Malformed> {
     let walked = walk(&mut cursor).and_then(|value| {
         cursor.space();
-        if cursor.at == cursor.bytes.len() { Ok(value) } else { Err(Wrong::Trailing) }
+        if cursor.is_at_end() { Ok(value) } else { Err(Wrong::Trailing) }
     });
     walked.map_err(|what| Malformed { what, at: cursor.at })
 }
@@ -178,6 +158,15 @@ impl<'a> Cursor<'a> {
         Ok(Raw(self.slice(start, self.at)?))
     }
 
+    /// Walks over a value, which is kept as it stands if it can be: it need not be known.
+    #[inline]
+    pub(in crate::dialect) fn raw_or_not(&mut self) -> Walked<Option<Raw<'a>>> {
+        self.space();
+        let start = self.at;
+        self.skip()?;
+        Ok(self.slice(start, self.at).ok().map(Raw))
+    }
+
     /// Walks over a field's value, which is kept as it stands; a field that is there twice could mean either.
     #[inline]
     pub(in crate::dialect) fn once(&mut self, field: &mut Option<Raw<'a>>) -> Walked<()> {
@@ -189,9 +178,9 @@ impl<'a> Cursor<'a> {
     }
 
     /// Walks over a value.
-    #[inline]
     pub(in crate::dialect) fn skip(&mut self) -> Walked<()> {
         match self.space() {
+            b'"' => self.string().map(drop),
             b'{' | b'[' => self.nested(),
             first => self.scalar(first),
         }
@@ -234,6 +223,45 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// A cursor that knows nothing of the whole.
+    #[inline]
+    pub(super) fn over_parts(bytes: &'a [u8]) -> Self {
+        Self { bytes, text: None, at: 0, doubtful: false }
+    }
+
+    /// Goes over these very bytes.
+    #[inline]
+    pub(super) fn same(&mut self, bytes: &[u8]) -> Option<()> {
+        let same = self.rest().starts_with(bytes);
+        self.at += bytes.len();
+        same.then_some(())
+    }
+
+    #[inline]
+    pub(super) fn is_at_end(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    /// Walks over a text, which is kept as it stands if it is wanted.
+    #[inline]
+    pub(super) fn text(&mut self, is_wanted: bool) -> Walked<Option<Raw<'a>>> {
+        let start = self.at;
+        if self.peek() != b'"' {
+            return Err(Wrong::Text);
+        }
+        self.string()?;
+        // To find out that a text is ASCII costs less than to make one of it.
+        if !is_wanted && self.bytes.get(start..self.at).is_some_and(<[u8]>::is_ascii) {
+            return Ok(None);
+        }
+        Ok(Some(Raw(self.slice(start, self.at)?)))
+    }
+
+    /// Whether a tree could be built of what was walked over: texts and numbers that no tree takes were not looked at.
+    pub(in crate::dialect) fn is_certain(&self) -> bool {
+        !self.doubtful && self.text.is_some()
+    }
+
     /// Walks over a field's name.
     #[inline]
     fn name(&mut self) -> Walked<()> {
@@ -264,7 +292,6 @@ impl<'a> Cursor<'a> {
         Ok(byte == end)
     }
 
-    #[inline]
     fn scalar(&mut self, first: u8) -> Walked<()> {
         match first {
             b'"' => self.string().map(drop),
@@ -326,7 +353,6 @@ impl<'a> Cursor<'a> {
     }
 
     /// Walks over a text, at whose opening quote the cursor is, and says whether it has escapes.
-    #[inline]
     fn string(&mut self) -> Walked<bool> {
         self.at += 1;
         let mut escaped = false;
@@ -347,7 +373,6 @@ impl<'a> Cursor<'a> {
     }
 
     /// Walks over an escape. Whether halves of characters are paired is seen where they are decoded.
-    #[cold]
     fn escape(&mut self) -> Walked<()> {
         match *self.rest() {
             [_, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => self.at += 2,
@@ -364,10 +389,12 @@ impl<'a> Cursor<'a> {
     #[inline]
     fn space(&mut self) -> u8 {
         loop {
-            match self.peek() {
-                b' ' | b'\n' | b'\t' | b'\r' => self.at += 1,
-                byte => return byte,
+            let byte = self.peek();
+            // Nearly all payloads have none.
+            if byte > b' ' || !matches!(byte, b' ' | b'\n' | b'\t' | b'\r') {
+                return byte;
             }
+            self.at += 1;
         }
     }
 
@@ -398,9 +425,9 @@ fn plain(text: &[u8]) -> usize {
     let mut rest = text;
     while let Some((eight, after)) = rest.split_first_chunk() {
         let bytes = u64::from_le_bytes(*eight);
-        // A subtraction leaves a byte's high bit set where it was too small. With the bit of 2 flipped, a quote comes to lie
-        // next to the control characters. Bytes above ASCII have the bit anyway. What is borrowed from the byte above
-        // can't matter: only the first byte found does.
+        // With the bit of 2 flipped, a quote comes to lie next to the control characters. A subtraction leaves the high bit
+        // of a byte set that was too small; bytes above ASCII have it anyway. What is borrowed from the byte above can't
+        // matter: only the first byte found does.
         let quote_or_control = (bytes ^ (ONES * 2)).wrapping_sub(ONES * 0x21);
         let backslash = (bytes ^ (ONES * 0x5c)).wrapping_sub(ONES);
         let found = (quote_or_control | backslash) & !bytes & (ONES * 0x80);
@@ -411,40 +438,4 @@ fn plain(text: &[u8]) -> usize {
     }
     let special = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
     text.len() - rest.len() + special.unwrap_or(rest.len())
-}
-
-/// What is open around a place: objects and lists, a bit each.
-#[derive(Debug, Default)]
-struct Open {
-    depth: u32,
-    last: u64,
-    /// Those before, where there are more than fit.
-    before: Vec<u64>,
-}
-
-impl Open {
-    const AT_ONCE: u32 = u64::BITS;
-
-    #[inline]
-    fn push(&mut self, is_object: bool) {
-        if self.depth != 0 && self.depth.is_multiple_of(Self::AT_ONCE) {
-            self.before.push(self.last);
-        }
-        self.last = self.last << 1 | u64::from(is_object);
-        self.depth += 1;
-    }
-
-    #[inline]
-    fn last(&self) -> Option<bool> {
-        (self.depth != 0).then_some(self.last & 1 == 1)
-    }
-
-    #[inline]
-    fn pop(&mut self) {
-        self.depth -= 1;
-        self.last >>= 1;
-        if self.depth != 0 && self.depth.is_multiple_of(Self::AT_ONCE) {
-            self.last = self.before.pop().unwrap_or_default();
-        }
-    }
 }

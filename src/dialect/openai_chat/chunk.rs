@@ -10,6 +10,8 @@ pub(super) struct Chunk<'a> {
     pub(super) usage: Option<Raw<'a>>,
     pub(super) x_groq: Option<Raw<'a>>,
     pub(super) error: Option<Raw<'a>>,
+    /// OpenAI's, of a random length.
+    pub(super) obfuscation: Option<Raw<'a>>,
 }
 
 /// One as a rule, which needs no list.
@@ -53,18 +55,39 @@ pub(super) struct Function<'a> {
 }
 
 impl<'a> Chunk<'a> {
-    pub(super) fn read(cursor: &mut Cursor<'a>) -> Walked<Self> {
-        let (mut chunk, mut chosen) = (Self::default(), false);
+    /// Reads into one that is empty: it is too large to be handed around.
+    pub(super) fn read(&mut self, cursor: &mut Cursor<'a>) -> Walked<()> {
+        let mut chosen = false;
         cursor.object(|name, cursor| match name {
             b"choices" if std::mem::replace(&mut chosen, true) => Err(Wrong::Twice),
             b"choices" if cursor.null()? => Ok(()),
-            b"choices" => cursor.list(|cursor| chunk.choices.read(cursor)),
-            b"usage" => cursor.once(&mut chunk.usage),
-            b"x_groq" => cursor.once(&mut chunk.x_groq),
-            b"error" => cursor.once(&mut chunk.error),
+            b"choices" => cursor.list(|cursor| self.choices.read(cursor)),
+            b"usage" => cursor.once(&mut self.usage),
+            b"x_groq" => cursor.once(&mut self.x_groq),
+            b"error" => cursor.once(&mut self.error),
+            b"obfuscation" => {
+                self.obfuscation = cursor.raw_or_not()?;
+                Ok(())
+            }
             _ => cursor.skip(),
-        })?;
-        Ok(chunk)
+        })
+    }
+
+    /// The only thing that it says, if that is a piece of the first answer's text or thought, and in which field.
+    pub(super) fn piece(&self) -> Option<(Raw<'a>, Field)> {
+        let choice =
+            self.choices.first.as_ref().filter(|choice| self.choices.others.is_empty() && choice.number() == 0)?;
+        let message = choice.delta.as_ref()?;
+        let (raw, field) = match message {
+            Message { content: Some(raw), .. } if says(*raw) => (*raw, Field::Content),
+            Message { reasoning_content: Some(raw), .. } if says(*raw) => (*raw, Field::ReasoningContent),
+            Message { reasoning: Some(raw), .. } if says(*raw) => (*raw, Field::Reasoning),
+            _ => return None,
+        };
+        let ends = choice.finish_reason.is_some_and(says);
+        let tells = [self.usage, self.x_groq, self.error].into_iter().flatten().any(|raw| raw.get() != "null");
+        let alone = message.fields().into_iter().flatten().filter(|raw| says(*raw)).count() == 1;
+        (alone && !ends && !tells).then_some((raw, field))
     }
 
     /// Usage, in its own place or in Groq's, which is sometimes the only one.
@@ -97,6 +120,11 @@ impl<'a> Choices<'a> {
 }
 
 impl<'a> Choice<'a> {
+    /// Which answer it is of.
+    pub(super) fn number(&self) -> u32 {
+        self.index.and_then(|raw| raw.get().parse().ok()).unwrap_or(0)
+    }
+
     fn read(&mut self, cursor: &mut Cursor<'a>) -> Walked<()> {
         let mut moved = false;
         cursor.object(|name, cursor| match name {
@@ -110,7 +138,39 @@ impl<'a> Choice<'a> {
     }
 }
 
+/// A field of a message that holds a piece of text or thought.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Field {
+    Content,
+    ReasoningContent,
+    Reasoning,
+}
+
 impl<'a> Message<'a> {
+    /// One of nothing but that.
+    pub(super) fn of(raw: Raw<'a>, field: Field) -> Self {
+        let mut message = Self::default();
+        *match field {
+            Field::Content => &mut message.content,
+            Field::ReasoningContent => &mut message.reasoning_content,
+            Field::Reasoning => &mut message.reasoning,
+        } = Some(raw);
+        message
+    }
+
+    fn fields(&self) -> [Option<Raw<'a>>; 8] {
+        [
+            self.content,
+            self.reasoning_content,
+            self.reasoning,
+            self.reasoning_details,
+            self.refusal,
+            self.tool_calls,
+            self.function_call,
+            self.annotations,
+        ]
+    }
+
     pub(super) fn read(&mut self, cursor: &mut Cursor<'a>) -> Walked<()> {
         cursor.object(|name, cursor| match name {
             b"content" => cursor.once(&mut self.content),
@@ -149,4 +209,9 @@ impl<'a> Function<'a> {
         })?;
         Ok(function)
     }
+}
+
+/// Whether a field holds anything, found without reading it.
+pub(super) fn says(raw: Raw<'_>) -> bool {
+    !matches!(raw.get(), "null" | "\"\"" | "[]")
 }

@@ -7,9 +7,9 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::chunk::{Choice, Chunk, Function, Message, ToolCall};
+use super::chunk::{Choice, Chunk, Field, Function, Message, ToolCall, says};
 use super::error::error_value;
-use crate::dialect::json::{self, Raw, walk, walk_raw};
+use crate::dialect::json::{self, Mould, Raw, walk, walk_raw};
 use crate::dialect::tools::Arguments;
 use crate::dialect::{DONE, FinishRule, MOST_CALLS, Seen, Sink, emit, too_many};
 use crate::event::{Event, FinishReason, Origin, State};
@@ -25,6 +25,9 @@ pub struct EventReader {
     /// The usage came by itself, as it does at the end only; some count along with every token.
     counted: bool,
     reading: Reading,
+    /// The last payload that was but a piece of the first answer, and the field which that was in.
+    last: Mould,
+    piece: Option<Field>,
 }
 
 /// What of the first answer has been read: the only one that another dialect has a place for.
@@ -71,7 +74,7 @@ impl EventReader {
     }
 
     fn choice(&mut self, choice: &Choice<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
-        let index = choice.index.and_then(|raw| raw.get().parse::<u32>().ok()).unwrap_or(0);
+        let index = choice.number();
         let bit = 1_u128.checked_shl(index).unwrap_or(0);
         // Another answer than the first is nothing that an event could say.
         let mut nowhere = None;
@@ -97,17 +100,25 @@ impl crate::dialect::EventReader for EventReader {
             seen.done = true;
             return Ok(seen);
         }
-        let chunk = match walk(data, Chunk::read) {
-            Ok(chunk) => chunk,
-            Err(_) if data.contains(&b'\n') => return self.read_lines(data, sink),
-            Err(error) => match json::last_counts(data) {
-                Some(once) if once != data => return self.read(&once, sink),
-                _ => {
-                    let source = error.into();
-                    return Err(Failure::BadPayload { expected: "a Chat Completions chunk", source });
-                }
-            },
-        };
+        if let Some((field, raw)) = self.piece.and_then(|field| Some((field, self.last.fit(data)?))) {
+            // The answer has begun with the last one.
+            self.reading.message(&Message::of(raw, field), &mut seen, &mut sink);
+            return Ok(seen);
+        }
+        let mut chunk = Chunk::default();
+        if let Err(error) = walk(data, |cursor| chunk.read(cursor)) {
+            if data.contains(&b'\n') {
+                return self.read_lines(data, sink);
+            }
+            return match json::last_counts(data) {
+                Some(once) if once != data => self.read(&once, sink),
+                _ => Err(Failure::BadPayload { expected: "a Chat Completions chunk", source: error.into() }),
+            };
+        }
+        if let Some((raw, field)) = chunk.piece() {
+            self.piece = Some(field);
+            self.last.cast(data, raw, chunk.obfuscation);
+        }
         for choice in chunk.choices.first.iter().chain(&chunk.choices.others) {
             self.choice(choice, &mut seen, &mut sink);
         }
@@ -147,8 +158,10 @@ impl Reading {
     pub(super) fn message(&mut self, message: &Message<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
         // One source of reasoning: some send the same text in several fields. Details come first, as they are the ones
         // that tell one thought, and what goes back with it, from the next.
-        let details = message.reasoning_details.filter(|raw| sink.is_some() && says(*raw));
-        let details: Vec<Value> = details.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+        let details: Vec<Value> = match message.reasoning_details {
+            Some(raw) if sink.is_some() && says(raw) => serde_json::from_str(raw.get()).unwrap_or_default(),
+            _ => Vec::new(),
+        };
         let detailed = details.iter().any(|detail| thought(detail).is_some());
         let fields = [("reasoning_content", message.reasoning_content), ("reasoning", message.reasoning)];
         for (name, raw) in
@@ -284,11 +297,6 @@ impl Reading {
             emit(sink, Event::ToolEnd { index });
         }
     }
-}
-
-/// Whether a field holds anything, found without reading it.
-fn says(raw: Raw<'_>) -> bool {
-    !matches!(raw.get(), "null" | "\"\"" | "[]")
 }
 
 /// Mistral's content: a list of text and thinking parts.

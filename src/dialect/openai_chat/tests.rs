@@ -45,6 +45,56 @@ fn text_in_every_shape_is_text() {
 }
 
 #[test]
+fn a_payload_reads_the_same_after_one_that_is_much_like_it() {
+    let chunk = |delta: &str, rest: &str| format!(r#"{{"choices":[{{"index":0,"delta":{delta}{rest}}}]}}"#);
+    let mut chunks: Vec<String> = [
+        (r#"{"content":"b"}"#, ""),
+        (r#"{"content":"\u00e9\n"}"#, ""),
+        (r#"{"content":"\ud83c"}"#, ""),
+        (r#"{"content":""}"#, ""),
+        (r#"{"content":null}"#, ""),
+        (r#"{"content":"b","refusal":"no"}"#, ""),
+        (r#"{"content":"b","content":"c"}"#, ""),
+        (r#"{"reasoning_content":"b"}"#, ""),
+        (r#"{"content":"b"}"#, r#","finish_reason":"stop""#),
+    ]
+    .map(|(delta, rest)| chunk(delta, rest))
+    .into();
+    for rest in [
+        r#""error":[]"#,
+        r#""usage":{"prompt_tokens":1}"#,
+        r#""x_groq":{}"#,
+        r#""obfuscation":"x""#,
+        r#""obfuscation":5"#,
+    ] {
+        chunks.push(format!(r#"{{"choices":[{{"delta":{{"content":"b"}}}}],{rest}}}"#));
+        chunks.push(format!(r#"{{{rest},"choices":[{{"index":1,"delta":{{"content":"b"}}}}]}}"#));
+    }
+    for (before, chunk) in chunks.iter().flat_map(|before| chunks.iter().map(move |chunk| (before, chunk))) {
+        let mut reader = EventReader::default();
+        read(&mut reader, before);
+        let (seen, mut events) = read(&mut reader, chunk);
+        let (alone, want) = read(&mut EventReader::default(), chunk);
+        // A thought that came before is over.
+        events.retain(|event| !matches!(event, Event::State(_)));
+        assert_eq!(events, want, "{before} {chunk}");
+        assert_eq!((seen.said, seen.usage, seen.told), (alone.said, alone.usage, alone.told), "{before} {chunk}");
+        assert_eq!(seen.error.is_some(), alone.error.is_some(), "{before} {chunk}");
+    }
+}
+
+#[test]
+fn what_need_not_be_known_need_not_be_utf_8() {
+    let chunk = b"{\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"obfuscation\":\"\xff\",\"x\":\"\xff\"}";
+    for sink in [true, false] {
+        let mut reader = EventReader::default();
+        let mut said = |_: Event<'_>| {};
+        assert!(reader.read(chunk, sink.then_some(&mut said)).unwrap().said);
+    }
+    assert!(EventReader::default().read(b"{\"choices\":[{\"delta\":{\"content\":\"\xff\"}}]}", None).is_err());
+}
+
+#[test]
 fn what_says_nothing_is_no_error() {
     for chunk in [
         r#"{"choices":[],"prompt_filter_results":[{}]}"#,

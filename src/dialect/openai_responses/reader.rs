@@ -3,13 +3,13 @@
 //! Items are told apart by their place in the output: one gateway gives every event of an item another id. What an
 //! upstream did not say in pieces is said when the item, or the answer, is whole.
 
-use serde::Deserialize;
+use std::borrow::Cow;
+
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::answer::{arguments, item_events, state};
 use super::{citation, finish_reason, usage};
-use crate::dialect::json::{Text, payload, text, value};
+use crate::dialect::json::{Cursor, Raw, Walked, text_or_nothing, value, walk};
 use crate::dialect::{DONE, MOST_CALLS, Position, Seen, Sink, emit, openai_chat, too_many};
 use crate::event::Event;
 use crate::failure::Failure;
@@ -59,30 +59,41 @@ enum Key {
     Id(String),
 }
 
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Payload<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<Text<'a>>,
-    #[serde(borrow)]
-    sequence_number: Option<&'a RawValue>,
-    #[serde(borrow)]
-    output_index: Option<&'a RawValue>,
-    #[serde(borrow)]
-    item_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    delta: Option<&'a RawValue>,
-    #[serde(borrow)]
-    item: Option<&'a RawValue>,
-    #[serde(borrow)]
-    response: Option<&'a RawValue>,
-    #[serde(borrow)]
-    annotation: Option<&'a RawValue>,
-    #[serde(borrow)]
-    arguments: Option<&'a RawValue>,
-    #[serde(borrow)]
-    summary_index: Option<&'a RawValue>,
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
+    kind: Option<Cow<'a, str>>,
+    sequence_number: Option<Raw<'a>>,
+    output_index: Option<Raw<'a>>,
+    item_id: Option<Raw<'a>>,
+    delta: Option<Raw<'a>>,
+    item: Option<Raw<'a>>,
+    response: Option<Raw<'a>>,
+    annotation: Option<Raw<'a>>,
+    arguments: Option<Raw<'a>>,
+    summary_index: Option<Raw<'a>>,
+    error: Option<Raw<'a>>,
+}
+
+impl<'a> Payload<'a> {
+    fn read(&mut self, cursor: &mut Cursor<'a>) -> Walked<()> {
+        let mut kind = None;
+        cursor.object(|name, cursor| match name {
+            b"type" => cursor.once(&mut kind),
+            b"sequence_number" => cursor.once(&mut self.sequence_number),
+            b"output_index" => cursor.once(&mut self.output_index),
+            b"item_id" => cursor.once(&mut self.item_id),
+            b"delta" => cursor.once(&mut self.delta),
+            b"item" => cursor.once(&mut self.item),
+            b"response" => cursor.once(&mut self.response),
+            b"annotation" => cursor.once(&mut self.annotation),
+            b"arguments" => cursor.once(&mut self.arguments),
+            b"summary_index" => cursor.once(&mut self.summary_index),
+            b"error" => cursor.once(&mut self.error),
+            _ => cursor.skip(),
+        })?;
+        self.kind = text_or_nothing(kind)?;
+        Ok(())
+    }
 }
 
 impl crate::dialect::EventReader for EventReader {
@@ -92,21 +103,22 @@ impl crate::dialect::EventReader for EventReader {
             // Nothing of this dialect's, but some send it.
             return Ok(seen);
         }
-        let payload: Payload<'_> =
-            payload(data).map_err(|e| Failure::BadPayload { expected: "a Responses event", source: e.into() })?;
+        let mut payload = Payload::default();
+        walk(data, |cursor| payload.read(cursor))
+            .map_err(|e| Failure::BadPayload { expected: "a Responses event", source: e.into() })?;
         let number = payload.sequence_number.and_then(|raw| raw.get().parse::<u64>().ok());
         self.next = number.map_or(self.next, |number| number.saturating_add(1));
-        let kind = payload.kind.as_ref().map_or("", |kind| &*kind.0);
+        let kind = payload.kind.as_deref().unwrap_or_default();
         seen.known = !kind.is_empty();
         seen.said = kind.ends_with(".delta");
         match kind {
             "response.created" => {
-                value(payload.response)["id"].as_str().unwrap_or_default().clone_into(&mut self.id);
+                value(payload.response.map(Raw::get))["id"].as_str().unwrap_or_default().clone_into(&mut self.id);
             }
             "response.completed" | "response.incomplete" => self.completed(&payload, &mut seen, &mut sink),
             "response.failed" | "response.cancelled" => {
                 let error = self.failing.take().map(Told::failure);
-                let own = || openai_chat::error_value(&value(payload.response)["error"].to_string());
+                let own = || openai_chat::error_value(&value(payload.response.map(Raw::get))["error"].to_string());
                 seen.error = error.or_else(own).or_else(|| Some(unnamed(kind)));
                 seen.told = true;
             }
@@ -171,7 +183,7 @@ impl EventReader {
     fn completed(&mut self, payload: &Payload<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
         self.done = true;
         seen.done = true;
-        let response = value(payload.response);
+        let response = value(payload.response.map(Raw::get));
         if sink.is_some() {
             // What was not said in pieces is said now.
             for item in response["output"].as_array().into_iter().flatten() {
@@ -201,15 +213,15 @@ impl EventReader {
     fn piece(&mut self, kind: &str, payload: &Payload<'_>, sink: &mut Sink<'_>) {
         let key = match payload.output_index.and_then(|raw| raw.get().parse().ok()) {
             Some(place) => Key::Place(place),
-            None => Key::Id(payload.item_id.and_then(text).unwrap_or_default().into_owned()),
+            None => Key::Id(payload.item_id.and_then(Raw::text).unwrap_or_default().into_owned()),
         };
-        let delta = || payload.delta.and_then(text).filter(|delta| !delta.is_empty());
+        let delta = || payload.delta.and_then(Raw::text).filter(|delta| !delta.is_empty());
         match kind {
             "response.output_item.added" => {
-                let item = value(payload.item);
+                let item = value(payload.item.map(Raw::get));
                 self.add(key, &item, sink);
             }
-            "response.output_item.done" => self.item_done(key, &value(payload.item), sink),
+            "response.output_item.done" => self.item_done(key, &value(payload.item.map(Raw::get)), sink),
             "response.output_text.delta" => {
                 if let Some(text) = delta() {
                     self.texted = true;
@@ -248,11 +260,11 @@ impl EventReader {
                 }
             }
             "response.function_call_arguments.done" => {
-                let whole = payload.arguments.and_then(text).unwrap_or_default();
+                let whole = payload.arguments.and_then(Raw::text).unwrap_or_default();
                 self.call_done(key, &whole, sink);
             }
             "response.output_text.annotation.added" => {
-                if let Some(cited) = citation(&value(payload.annotation)) {
+                if let Some(cited) = citation(&value(payload.annotation.map(Raw::get))) {
                     emit(sink, Event::Citation(cited));
                 }
             }

@@ -66,12 +66,12 @@ impl Stored {
             return;
         }
         let Ok(Payload { kind, response, item, output_index }) = serde_json::from_slice(payload) else { return };
-        let response = value(response);
+        let response = value(response.map(RawValue::get));
         if response.is_object() {
             self.response = response;
         } else if kind.is_some_and(|kind| kind.0 == "response.output_item.done") {
             let place = output_index.unwrap_or(self.items.len() as u64);
-            self.items.insert(place, value(item));
+            self.items.insert(place, value(item.map(RawValue::get)));
         }
     }
 

@@ -1,0 +1,37 @@
+//! What is open around a place in a text, however deep that is.
+
+/// Objects and lists, a bit each.
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    pub(super) depth: u32,
+    last: u64,
+    /// Those before, where there are more than fit.
+    before: Vec<u64>,
+}
+
+impl Open {
+    pub(super) const AT_ONCE: u32 = u64::BITS;
+
+    #[inline]
+    pub(super) fn push(&mut self, is_object: bool) {
+        if self.depth != 0 && self.depth.is_multiple_of(Self::AT_ONCE) {
+            self.before.push(self.last);
+        }
+        self.last = self.last << 1 | u64::from(is_object);
+        self.depth += 1;
+    }
+
+    #[inline]
+    pub(super) fn last(&self) -> Option<bool> {
+        (self.depth != 0).then_some(self.last & 1 == 1)
+    }
+
+    #[inline]
+    pub(super) fn pop(&mut self) {
+        self.depth -= 1;
+        self.last >>= 1;
+        if self.depth != 0 && self.depth.is_multiple_of(Self::AT_ONCE) {
+            self.last = self.before.pop().unwrap_or_default();
+        }
+    }
+}
