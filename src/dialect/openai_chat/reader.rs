@@ -1,7 +1,8 @@
 //! Reads an upstream's Chat Completions stream.
 //!
-//! A payload is parsed once, borrowed, and leniently: thirty providers disagree on nearly every field, so a field of an
-//! unexpected type says nothing rather than breaking the stream. Only what is no JSON object at all is an error.
+//! A payload that differs from the last one in its text alone is only compared with it. Any other is walked through once,
+//! borrowed, and leniently: thirty providers disagree on nearly every field, so a field of an unexpected type says nothing
+//! rather than breaking the stream. Only what is no JSON object at all is an error.
 
 use std::borrow::Cow;
 
