@@ -167,11 +167,11 @@ impl Generation {
             let mut end = step.end;
             if step.heard {
                 let over = self.clock.heard();
-                end = end.or(over.map(|failure| End::Failed { failure, told: false }));
+                end = end.or(over.map(|failure| Box::new(End::Failed { failure, told: false })));
             }
             if let Some(end) = end {
                 bytes = self.relay.append_end(bytes, &end, upstream, self.record.request_id());
-                match end {
+                match *end {
                     End::Complete { .. } => self.end(Ending::Complete),
                     End::Failed { failure, .. } => self.end(Ending::Failed(failure)),
                 }

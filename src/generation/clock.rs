@@ -73,6 +73,8 @@ pub struct Clock {
     started: Instant,
     /// Since when we have been waiting for the upstream; none while it talks.
     waiting: Option<Instant>,
+    /// Whether the alarm knows that tokens have come.
+    is_set: bool,
     alarm: Pin<Box<Sleep>>,
     cut: Arc<AtomicBool>,
     wake: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -90,6 +92,7 @@ impl Clock {
             stream,
             started,
             waiting: None,
+            is_set: false,
             alarm: Box::pin(tokio::time::sleep_until(started)),
             cut: cutoff.cut,
             wake: Box::pin(cutoff.wake.cancelled_owned()),
@@ -121,10 +124,13 @@ impl Clock {
     pub fn poll_silence(&mut self, said: bool, cx: &mut Context<'_>) -> Poll<Failure> {
         if self.waiting.is_none() {
             self.waiting = Some(Instant::now());
-            let (deadline, _) = self.deadline(said);
             // Only the first token brings the deadline nearer; from then on it moves away.
-            if deadline < self.alarm.deadline() {
-                self.alarm.as_mut().reset(deadline);
+            if said && !self.is_set {
+                self.is_set = true;
+                let (deadline, _) = self.deadline(said);
+                if deadline < self.alarm.deadline() {
+                    self.alarm.as_mut().reset(deadline);
+                }
             }
         }
         if self.cut.load(Ordering::Acquire) {

@@ -134,7 +134,9 @@ impl Record {
 
     pub(super) fn usage(&mut self, usage: Option<Usage>) {
         // Cumulative: the last one is the whole.
-        self.usage = usage.or(self.usage);
+        if usage.is_some() {
+            self.usage = usage;
+        }
     }
 
     pub(super) fn event(&mut self, event: &Event<'_>) {

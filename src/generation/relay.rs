@@ -33,12 +33,13 @@ pub(super) struct Step {
     pub(super) bytes: Bytes,
     /// Whether the upstream sent a payload; comments are none.
     pub(super) heard: bool,
-    pub(super) end: Option<End>,
+    /// Boxed: a stream has one of it, and a step for every token.
+    pub(super) end: Option<Box<End>>,
 }
 
 impl Step {
     pub(super) fn ended(end: End) -> Self {
-        Self { bytes: Bytes::new(), heard: false, end: Some(end) }
+        Self { bytes: Bytes::new(), heard: false, end: Some(Box::new(end)) }
     }
 
     fn of(result: Result<(), Failure>) -> Self {
@@ -192,7 +193,7 @@ impl Relay {
         }
         // Moved, not sliced: a second handle on the same bytes would cost an allocation.
         let bytes = if lane.is_whole() { None } else { Some(lane.finish()) };
-        Step { bytes: bytes.unwrap_or(run), heard, end }
+        Step { bytes: bytes.unwrap_or(run), heard, end: end.map(Box::new) }
     }
 
     /// The upstream's answer ended, with no mark of its own.
@@ -205,7 +206,7 @@ impl Relay {
             Ok(()) => End::Complete { told },
             Err(failure) => End::Failed { failure, told: false },
         };
-        Step { bytes: out.freeze(), heard: false, end: Some(end) }
+        Step { bytes: out.freeze(), heard: false, end: Some(Box::new(end)) }
     }
 
     fn poll_events(&mut self, events: &mut Events, record: &mut Record, cx: &mut Context<'_>) -> Poll<Step> {
@@ -235,7 +236,7 @@ impl Relay {
                 Poll::Pending => break None,
             }
         };
-        Poll::Ready(Step { bytes: out.freeze(), heard: true, end })
+        Poll::Ready(Step { bytes: out.freeze(), heard: true, end: end.map(Box::new) })
     }
 
     /// The frames that end a stream, after those of its last run.

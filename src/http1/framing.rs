@@ -98,6 +98,9 @@ enum At {
 impl Chunked {
     fn decode(&mut self, piece: &mut [u8]) -> Result<Decoded, Malformed> {
         let (mut used, mut body) = (0, 0..0);
+        if self.at == At::Size && self.count == 0 {
+            used = self.small(piece);
+        }
         while used < piece.len() && self.at != At::End {
             if self.at == At::Data {
                 let from = used;
@@ -120,6 +123,25 @@ impl Chunked {
             }
         }
         Ok(Decoded { body, used })
+    }
+
+    /// Reads the line before a chunk, if it is whole and plain: how much of the piece it is. Nearly every chunk begins so;
+    /// whatever else there is, is read byte by byte.
+    fn small(&mut self, piece: &[u8]) -> usize {
+        let mut size = 0;
+        for (at, byte) in piece.iter().take(7).enumerate() {
+            let digit = match byte {
+                b'0'..=b'9' => byte - b'0',
+                b'a'..=b'f' => byte - b'a' + 10,
+                b'\r' if size > 0 && piece.get(at + 1) == Some(&b'\n') => {
+                    (self.left, self.at) = (size, At::Data);
+                    return at + 2;
+                }
+                _ => return 0,
+            };
+            size = size << 4 | u64::from(digit);
+        }
+        0
     }
 
     fn step(&mut self, byte: u8) -> Result<(), Malformed> {
