@@ -30,7 +30,7 @@ use crate::stream::Streams;
 
 pub use connection::Limits;
 use connection::Terms;
-use worker::{Common, Load, Worker};
+use worker::{Common, Load, Workers};
 
 /// The kernel's send buffer of one client. What lies there is out of backpressure's reach; the kernel doubles it.
 const SEND_BUFFER: usize = 64 * 1024;
@@ -43,8 +43,6 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 const BACKLOG: i32 = 4096;
 /// How long streams that were cut at the deadline may take to send their error and close.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// How long to wait when the system has no more sockets to give.
-const OUT_OF_SOCKETS: Duration = Duration::from_millis(50);
 
 /// Opens the listening socket.
 ///
@@ -118,43 +116,18 @@ impl Server {
             load: Load::default(),
         };
         let common = Common { terms, end: CancellationToken::new() };
-        let start = |(number, router)| Worker::start(number, router, common.clone());
-        let workers = routers.into_iter().enumerate().map(start).collect::<io::Result<Vec<_>>>()?;
+        let workers = Workers::start(listener, routers, &common)?;
         let sweeper = tokio::spawn(streams.clone().sweep(common.end.clone()));
-        accept(listener, &workers, &shutdown, &tasks).await;
+        shutdown.drain.cancelled().await;
         draining.begin();
         tasks.close();
         tracing::info!(streams_may_finish_for = ?drain, "shutting down");
         finish(&tasks, drain, &cutoff, &shutdown).await;
         common.end.cancel();
-        let joined = tokio::task::spawn_blocking(move || workers.into_iter().for_each(Worker::join));
+        let joined = tokio::task::spawn_blocking(move || workers.join());
         joined.await.map_err(io::Error::other)?;
         streams.close().await;
         sweeper.await.map_err(io::Error::other)
-    }
-}
-
-/// Gives each connection to the worker that has the least to do, until told to end.
-async fn accept(listener: TcpListener, workers: &[Worker], shutdown: &Shutdown, tasks: &TaskTracker) {
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = shutdown.drain.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, _peer)) => {
-                if let Some(worker) = workers.iter().min_by_key(|worker| worker.load()) {
-                    worker.serve(stream, tasks).await;
-                }
-            }
-            // The connection was gone before we took it; the next may not be.
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                tracing::error!(%error, "can't accept connections");
-                tokio::time::sleep(OUT_OF_SOCKETS).await;
-            }
-        }
     }
 }
 
@@ -170,9 +143,4 @@ async fn finish(tasks: &TaskTracker, drain: Duration, cutoff: &Cutoff, shutdown:
         () = tokio::time::sleep(LAST_WORDS) => {}
         () = shutdown.now.cancelled() => {}
     }
-}
-
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
