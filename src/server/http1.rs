@@ -73,7 +73,8 @@ where
         // Errors here are the client's way of leaving: each generation logs its own end.
         let Some(Ok(())) = sent else { return };
         if !(outgoing.keeps() && lock(&link).framing().is_ended()) {
-            if poll_fn(|cx| lock(&link).poll_shutdown(cx)).await.is_ok() && !skipped {
+            let unread = !skipped || !lock(&link).is_idle();
+            if poll_fn(|cx| lock(&link).poll_shutdown(cx)).await.is_ok() && unread {
                 unread::discard(stream, terms.limits.request_body).await;
             }
             return;

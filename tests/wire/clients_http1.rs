@@ -181,3 +181,39 @@ fn a_large_answer_is_whole_however_slowly_it_is_read() {
     let answer: serde_json::Value = serde_json::from_str(body).unwrap();
     assert_eq!(answer["choices"][0]["message"]["content"].as_str().map(str::len), Some(prompt.len()));
 }
+
+#[test]
+fn a_broken_body_never_ends_well() {
+    let server = Server::mock();
+    // Chunks, up to a bare line feed in the trailers. Read again as trailers, they would end where the data begins.
+    let hidden = "\r\nGET /nowhere HTTP/1.1\r\nhost: t\r\n\r\n";
+    let chunks = format!("{:x}\r\n{hidden}\r\n0\r\nx: y\n\r\n", hidden.len());
+    for path in ["/stream", "/healthz"] {
+        let all = until_close(&server, &chunked(path, &chunks));
+        assert_eq!(all.matches("HTTP/1.1 ").count(), 1, "{all}");
+        assert!(!all.contains("404") && all.contains("connection: close\r\n"), "{all}");
+    }
+}
+
+#[test]
+fn a_stray_line_end_is_no_request_that_a_server_would_wait_for_at_its_end() {
+    let mut server = Server::mock();
+    let body = String::from_utf8(post("/stream", "content-type: text/plain\r\n", b"hello")).unwrap();
+    let mut client = Client::send(server.address, format!("{body}\r\n").as_bytes());
+    client.wait_for("data: [DONE]\n\n\r\n0\r\n\r\n");
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    client.wait_end();
+    assert!(server.wait_exit().success());
+}
+
+#[test]
+fn a_body_before_another_protocol_is_none_of_that_protocol() {
+    let server = Server::mock();
+    let head = "GET /v1/ws HTTP/1.1\r\nhost: t\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for framing in ["content-length: 10", "transfer-encoding: chunked"] {
+        let mut client = Client::send(server.address, format!("{head}{framing}\r\n\r\n").as_bytes());
+        assert_eq!((client.status(), client.header("connection").as_deref()), (426, Some("close")));
+    }
+    let mut client = Client::send(server.address, format!("{head}content-length: 0\r\n\r\n").as_bytes());
+    assert_eq!(client.status(), 101);
+}

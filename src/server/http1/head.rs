@@ -20,7 +20,7 @@ pub(super) struct Head {
     pub(super) keep: bool,
     /// The client sends its body once it is told to.
     pub(super) expects: bool,
-    /// The client would speak another protocol from then on.
+    /// The client would speak another protocol from then on. One that has a body first is not let.
     pub(super) upgrades: bool,
 }
 
@@ -95,6 +95,10 @@ fn of(parsed: &httparse::Request<'_, '_>) -> Result<Head, &'static str> {
     };
     let expects =
         current && headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    let upgrades = current && headers.contains_key(UPGRADE) && has(headers, &CONNECTION, b"upgrade");
+    // What is left of a body would be taken for the other protocol's.
+    let upgrades = current
+        && framing == Framing::Length(0)
+        && headers.contains_key(UPGRADE)
+        && has(headers, &CONNECTION, b"upgrade");
     Ok(Head { framing, keep, expects, upgrades, request })
 }

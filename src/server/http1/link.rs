@@ -45,6 +45,8 @@ pub(super) struct Link<S> {
     unsent: BytesMut,
     /// Where the body of the request ends that is being answered.
     framing: Framing,
+    /// Why that can't be known: from then on nothing that comes is believed.
+    malformed: Option<Malformed>,
     /// Its client waits to be told to send the body.
     expects: bool,
     /// Which request it is.
@@ -54,7 +56,8 @@ pub(super) struct Link<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     pub(super) fn new(socket: S) -> Self {
         let framing = Framing::Length(0);
-        Self { socket, came: BytesMut::new(), seen: 0, unsent: BytesMut::new(), framing, expects: false, number: 0 }
+        let (came, unsent) = (BytesMut::new(), BytesMut::new());
+        Self { socket, came, seen: 0, unsent, framing, malformed: None, expects: false, number: 0 }
     }
 
     /// The next request's head; none if the client closes before it.
@@ -67,7 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             if let Some(end) = end_of_head(&self.came, self.seen) {
                 self.seen = 0;
                 let head = match end {
-                    ..=head::LONGEST => head::read(&self.came.split_to(end)),
+                    ..=head::LONGEST => head::read(&self.take(end)),
                     _ => Err(Unreadable::too_long(&self.came)),
                 };
                 if let Ok(head) = &head {
@@ -87,9 +90,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         }
     }
 
-    /// Whether nothing has come that has not been answered.
+    /// Whether nothing has come that has not been answered. Line ends are nothing: they are passed over before a request.
     pub(super) fn is_idle(&self) -> bool {
-        self.came.is_empty()
+        self.came.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
     }
 
     /// Which request is being answered.
@@ -121,14 +124,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     /// What of the body has come.
     pub(super) fn take_body(&mut self) -> Result<Bytes, Malformed> {
+        if let Some(malformed) = self.malformed {
+            return Err(malformed);
+        }
         if self.came.is_empty() || self.framing.is_ended() {
             return Ok(Bytes::new());
         }
-        let decoded = self.framing.decode(&mut self.came)?;
-        let mut body = self.came.split_to(decoded.used);
+        // Read a second time, from where the first went wrong, the same bytes might end well.
+        let decoded = self.framing.decode(&mut self.came).inspect_err(|malformed| self.malformed = Some(*malformed))?;
+        let mut body = self.take(decoded.used);
         body.truncate(decoded.body.end);
         body.advance(decoded.body.start);
         Ok(body.freeze())
+    }
+
+    /// So much of what came. All of it is given away whole, or the buffer would be kept for nothing.
+    fn take(&mut self, length: usize) -> BytesMut {
+        if length == self.came.len() { std::mem::take(&mut self.came) } else { self.came.split_to(length) }
     }
 
     /// How the body ends, as far as it is still to come.
@@ -142,10 +154,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             scratch.lend(|scratch| {
                 let mut buffer = ReadBuf::new(scratch);
                 ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer))?;
-                if self.came.is_empty() {
-                    // An idle connection keeps no more than it needs.
-                    self.came = BytesMut::new();
-                }
                 self.came.extend_from_slice(buffer.filled());
                 Poll::Ready(Ok(!buffer.filled().is_empty()))
             })
@@ -190,5 +198,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// The connection, for another protocol, and what has been read of it.
     pub(super) fn into_parts(self) -> (S, Bytes) {
         (self.socket, self.came.freeze())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_waits_keeps_nothing_of_what_was_taken() {
+        let (mut client, server) = tokio::io::duplex(READ);
+        let mut link = Link::new(server);
+        for _ in 0..2 {
+            client.write_all(b"POST / HTTP/1.1\r\nhost: t\r\ncontent-length: 5\r\n\r\nhello").await.unwrap();
+            assert!(poll_fn(|cx| link.poll_head(cx)).await.unwrap().unwrap().is_ok());
+            let body = link.take_body().unwrap();
+            assert_eq!(body, "hello");
+            assert!(body.is_unique());
+        }
     }
 }

@@ -53,6 +53,8 @@ pub(super) struct Outgoing {
     head: Vec<u8>,
     /// None once its last byte has been written.
     body: Option<Body>,
+    /// Why the body has no end, once all that it had has been taken.
+    broken: Option<io::Error>,
     /// What it gave and is not written yet.
     rest: Bytes,
     until: Until,
@@ -73,7 +75,7 @@ impl Outgoing {
         let keep = asked.keep && until != Until::Close;
         let head = head(status, &parts.headers, (!bare).then_some(until), Asked { keep, ..asked });
         let body = (!bare && !asked.head && until != Until::Length(0)).then_some(body);
-        Self { head, body, rest: Bytes::new(), until, keep }
+        Self { head, body, broken: None, rest: Bytes::new(), until, keep }
     }
 
     /// Whether another request may follow.
@@ -91,7 +93,7 @@ impl Outgoing {
         loop {
             ready!(lock().poll_unsent(cx))?;
             if self.body.is_none() && self.head.is_empty() {
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(self.broken.take().map_or(Ok(()), Err));
             }
             let filled = OUT.with(|out| {
                 out.lend(|out| {
@@ -103,7 +105,7 @@ impl Outgoing {
                     let mut link = lock();
                     link.write(out, cx)?;
                     ready!(link.poll_unsent(cx))?;
-                    filled
+                    filled.map(Ok::<_, io::Error>)
                 })
             });
             ready!(filled)?;
@@ -111,18 +113,22 @@ impl Outgoing {
     }
 
     /// Gathers what there is, up to a limit or the end; pending when the body has no more at the moment.
-    fn fill(&mut self, out: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn fill(&mut self, out: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(body) = &mut self.body {
             if self.rest.is_empty() {
                 match ready!(Pin::new(&mut *body).poll_frame(cx)) {
                     Some(Ok(frame)) => self.rest = frame.into_data().unwrap_or_default(),
-                    Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                    Some(Err(error)) => {
+                        self.broken = Some(io::Error::other(error));
+                        self.body = None;
+                        break;
+                    }
                     None => {
                         match self.until {
                             Until::Chunks => out.extend_from_slice(LAST_CHUNK),
                             // The close says it.
                             Until::Close => {}
-                            Until::Length(_) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                            Until::Length(_) => self.broken = Some(io::ErrorKind::UnexpectedEof.into()),
                         }
                         self.body = None;
                         break;
@@ -152,7 +158,7 @@ impl Outgoing {
                 break;
             }
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(())
     }
 
     /// Whether the body is known to have nothing more.
@@ -212,5 +218,32 @@ fn head(status: StatusCode, headers: &HeaderMap, until: Option<Until>, asked: As
 fn write_header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     for part in [name.as_bytes(), b": ", value, b"\r\n"] {
         out.extend_from_slice(part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_breaks_has_no_end_however_slowly_it_is_taken() {
+        for room in [1, 100, 64 * 1024] {
+            let pieces = [Ok(Bytes::from(vec![b'x'; 1000])), Err(io::Error::other("broken"))];
+            let body = Body::from_stream(futures_util::stream::iter(pieces));
+            let (mut client, server) = tokio::io::duplex(room);
+            let link = Mutex::new(Link::new(server));
+            let mut outgoing = Outgoing::new(Response::new(body), Asked { head: false, current: true, keep: true });
+            let sending = tokio::spawn(async move { poll_fn(|cx| outgoing.poll(&link, cx)).await.is_err() });
+            let mut all = Vec::new();
+            client.read_to_end(&mut all).await.unwrap();
+            assert!(sending.await.unwrap(), "{room}");
+            assert!(all.ends_with(b"x\r\n"), "{room}: {}", String::from_utf8_lossy(&all));
+        }
     }
 }
