@@ -16,6 +16,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::net::TcpStream;
 
+use crate::http1::Scratch;
+
 /// More than any of the APIs takes as one request (32 to 50 MB), so that whoever might have sent it to one of them is
 /// told what was wrong. It costs time only: nothing of it is kept.
 const MOST: usize = 64 << 20;
@@ -23,6 +25,11 @@ const MOST: usize = 64 << 20;
 const SILENCE: Duration = Duration::from_secs(5);
 /// Read at once.
 const PIECE: usize = 64 * 1024;
+
+thread_local! {
+    /// Where this thread reads into: whoever is silent, as refused clients are for seconds, holds none of it.
+    static SCRATCH: Scratch<Box<[u8]>> = const { Scratch::new(|| vec![0; PIECE].into()) };
+}
 
 /// A request's body; what its reader leaves of it goes to `left`.
 pub(super) struct Watched<F: FnOnce(Incoming)> {
@@ -112,11 +119,10 @@ impl Rest {
 pub(super) async fn discard(stream: &TcpStream, longest: Duration) {
     // Whatever ends it: the connection is closed next.
     let _ = tokio::time::timeout(longest, async {
-        let mut piece = vec![0; PIECE];
         let mut rest = MOST;
         while rest > 0 {
             let Ok(Ok(())) = tokio::time::timeout(SILENCE, stream.readable()).await else { return };
-            match stream.try_read(&mut piece) {
+            match SCRATCH.with(|scratch| scratch.lend(|piece| stream.try_read(piece))) {
                 Ok(read @ 1..) => rest = rest.saturating_sub(read),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 _ => return,
