@@ -23,6 +23,8 @@ pub enum Framing {
     Chunked(Chunked),
     /// With the connection.
     Close,
+    /// Nobody knows: what came is no such body, and nothing that follows is to be believed.
+    Broken(Malformed),
 }
 
 /// What lay in a piece.
@@ -35,7 +37,8 @@ pub struct Decoded {
 }
 
 impl Framing {
-    /// Reads the next piece. The body's bytes are moved together where framing lay between them.
+    /// Reads the next piece. The body's bytes are moved together where framing lay between them. Where something is wrong
+    /// after some of them, they are given out, and the error is the next call's.
     ///
     /// # Errors
     ///
@@ -46,7 +49,14 @@ impl Framing {
                 let used = take(left, piece.len());
                 Ok(Decoded { body: 0..used, used })
             }
-            Framing::Chunked(chunked) => chunked.decode(piece),
+            Framing::Chunked(chunked) => {
+                let (decoded, malformed) = chunked.decode(piece);
+                let Some(malformed) = malformed else { return Ok(decoded) };
+                *self = Framing::Broken(malformed);
+                // What came before it has been said.
+                if decoded.body.is_empty() { Err(malformed) } else { Ok(decoded) }
+            }
+            Framing::Broken(malformed) => Err(*malformed),
             Framing::Close => Ok(Decoded { body: 0..piece.len(), used: piece.len() }),
         }
     }
@@ -57,7 +67,7 @@ impl Framing {
         match self {
             Framing::Length(left) => *left == 0,
             Framing::Chunked(chunked) => chunked.at == At::End,
-            Framing::Close => false,
+            Framing::Close | Framing::Broken(_) => false,
         }
     }
 
@@ -96,7 +106,8 @@ enum At {
 }
 
 impl Chunked {
-    fn decode(&mut self, piece: &mut [u8]) -> Result<Decoded, Malformed> {
+    /// What is there, and what is wrong with what follows it.
+    fn decode(&mut self, piece: &mut [u8]) -> (Decoded, Option<Malformed>) {
         let (mut used, mut body) = (0, 0..0);
         if self.at == At::Size && self.count == 0 {
             used = self.small(piece);
@@ -117,12 +128,13 @@ impl Chunked {
             } else if self.at == At::DataCr && piece[used..].starts_with(b"\r\n") {
                 self.at = At::Size;
                 used += 2;
+            } else if let Err(malformed) = self.step(piece[used]) {
+                return (Decoded { body, used }, Some(malformed));
             } else {
-                self.step(piece[used])?;
                 used += 1;
             }
         }
-        Ok(Decoded { body, used })
+        (Decoded { body, used }, None)
     }
 
     /// Reads the line before a chunk, if it is whole and plain: how much of the piece it is. Nearly every chunk begins so;

@@ -3,6 +3,7 @@
 //! A payload is looked at once per token, for a few of its fields: what need not be known is only checked, as
 //! `serde_json` would check it, and what must be is a slice of the payload. The caller names the fields.
 
+mod halves;
 mod open;
 #[cfg(test)]
 mod tests;
@@ -40,12 +41,20 @@ impl<'a> Raw<'a> {
         self.0.starts_with('"')
     }
 
-    /// What it says, if it is a text.
+    /// What it says, if it is a text. A character that was cut in two is U+FFFD: what stands around it is not lost for it.
     pub(in crate::dialect) fn text(self) -> Option<Cow<'a, str>> {
         let inner = self.0.strip_prefix('"')?.strip_suffix('"')?;
         if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
             return Some(Cow::Borrowed(inner));
         }
+        match self.exact() {
+            Some(text) => Some(text),
+            None => serde_json::from_str(&halves::replaced(self.0)).ok().map(Cow::Owned),
+        }
+    }
+
+    /// The same, but for texts with such characters, which are none.
+    fn exact(self) -> Option<Cow<'a, str>> {
         serde_json::from_str::<Text<'_>>(self.0).ok().map(|text| text.0)
     }
 }
@@ -110,7 +119,7 @@ impl<'a> Cursor<'a> {
             let end = self.at;
             self.colon()?;
             if escaped || self.text.is_none() {
-                let name = Raw(self.slice(start, end)?).text().ok_or(Wrong::Characters)?;
+                let name = Raw(self.slice(start, end)?).exact().ok_or(Wrong::Characters)?;
                 field(name.as_bytes(), self)?;
             } else {
                 field(self.bytes.get(start + 1..end - 1).unwrap_or_default(), self)?;

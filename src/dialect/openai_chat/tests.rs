@@ -38,6 +38,8 @@ fn text_in_every_shape_is_text() {
             vec![Event::Reasoning("t".into())],
         ),
         (r#"{"refusal":"no"}"#, vec![Event::Refusal("no".into())]),
+        // A character that was cut in two does not take the text around it along.
+        (r#"{"content":"a\ud83d"}"#, vec![Event::Text("a\u{fffd}".into())]),
         (r#"{"content":5,"tool_calls":"x"}"#, vec![]),
     ] {
         assert_eq!(events(&[&format!(r#"{{"choices":[{{"index":0,"delta":{delta}}}]}}"#)]), want, "{delta}");

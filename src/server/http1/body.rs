@@ -29,7 +29,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
             let link = link.lock().unwrap_or_else(PoisonError::into_inner);
             let left = match link.framing() {
                 Framing::Length(left) => Some(*left),
-                Framing::Chunked(_) | Framing::Close => None,
+                Framing::Chunked(_) | Framing::Close | Framing::Broken(_) => None,
             };
             (link.number(), left)
         };

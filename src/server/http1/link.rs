@@ -45,8 +45,6 @@ pub(super) struct Link<S> {
     unsent: BytesMut,
     /// Where the body of the request ends that is being answered.
     framing: Framing,
-    /// Why that can't be known: from then on nothing that comes is believed.
-    malformed: Option<Malformed>,
     /// Its client waits to be told to send the body.
     expects: bool,
     /// Which request it is.
@@ -57,7 +55,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     pub(super) fn new(socket: S) -> Self {
         let framing = Framing::Length(0);
         let (came, unsent) = (BytesMut::new(), BytesMut::new());
-        Self { socket, came, seen: 0, unsent, framing, malformed: None, expects: false, number: 0 }
+        Self { socket, came, seen: 0, unsent, framing, expects: false, number: 0 }
     }
 
     /// The next request's head; none if the client closes before it.
@@ -124,14 +122,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     /// What of the body has come.
     pub(super) fn take_body(&mut self) -> Result<Bytes, Malformed> {
-        if let Some(malformed) = self.malformed {
-            return Err(malformed);
-        }
         if self.came.is_empty() || self.framing.is_ended() {
             return Ok(Bytes::new());
         }
-        // Read a second time, from where the first went wrong, the same bytes might end well.
-        let decoded = self.framing.decode(&mut self.came).inspect_err(|malformed| self.malformed = Some(*malformed))?;
+        let decoded = self.framing.decode(&mut self.came)?;
         let mut body = self.take(decoded.used);
         body.truncate(decoded.body.end);
         body.advance(decoded.body.start);

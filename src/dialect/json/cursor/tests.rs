@@ -28,7 +28,7 @@ fn value(cursor: &mut Cursor<'_>) -> Walked<Value> {
             })?;
             Ok(list.into())
         }
-        b'"' => Ok(cursor.raw()?.text().ok_or(Wrong::Characters)?.into()),
+        b'"' => Ok(cursor.raw()?.exact().ok_or(Wrong::Characters)?.into()),
         _ if cursor.null()? => Ok(Value::Null),
         // What a number is worth is not the cursor's to know.
         _ => serde_json::from_str(cursor.raw()?.get()).map_err(|_| Wrong::Number),

@@ -106,6 +106,9 @@ impl Link {
             self.outgoing = None;
             self.keep &= sent.is_ok();
         }
+        if let Framing::Broken(malformed) = self.framing {
+            return Poll::Ready(Err(malformed.into()));
+        }
         with_scratch(|scratch| {
             let came = ready!(self.wire.poll_read(cx, scratch)).map_err(Broken::Io)?;
             if came == 0 {
