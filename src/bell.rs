@@ -3,9 +3,13 @@
 //! A task that carries tokens is woken for each of them, and its timers, its client's leaving and the server's end are not
 //! why. A future polled with a bell's waker rings it; unless it has rung, nothing needs to be polled.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Wake, Waker};
+
+/// How often any bell has rung. Unless this has changed, none needs to be looked at: that of a stream which was last heard
+/// of a while ago lies far away in memory, and this does not.
+static RINGS: AtomicU64 = AtomicU64::new(0);
 
 /// Rung by what is polled with its waker; wakes the task that asked last.
 #[derive(Debug)]
@@ -15,6 +19,8 @@ pub struct Bell {
     rope: Waker,
     /// The task that it wakes, as `state` knows it.
     task: Option<Waker>,
+    /// How often any bell had rung when this one was last looked at; none if it was not, or rang then.
+    seen: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -31,6 +37,7 @@ impl Wake for State {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.rung.store(true, Ordering::Release);
+        RINGS.fetch_add(1, Ordering::Release);
         if let Some(task) = &*self.task.lock().unwrap_or_else(PoisonError::into_inner) {
             task.wake_by_ref();
         }
@@ -42,7 +49,7 @@ impl Bell {
     #[must_use]
     pub fn new() -> Self {
         let state = Arc::new(State { rung: AtomicBool::new(true), task: Mutex::default() });
-        Self { rope: state.clone().into(), state, task: None }
+        Self { rope: state.clone().into(), state, task: None, seen: None }
     }
 
     /// Rings it: there is something to be polled once more.
@@ -53,7 +60,7 @@ impl Bell {
     /// Whether it has rung since it was last asked what to poll with.
     #[must_use]
     pub fn has_rung(&self) -> bool {
-        self.state.rung.load(Ordering::Acquire)
+        self.seen != Some(RINGS.load(Ordering::Acquire)) && self.state.rung.load(Ordering::Acquire)
     }
 
     /// What to poll with, if it has rung since it was last asked. Whatever is polled must be polled until it waits
@@ -63,9 +70,13 @@ impl Bell {
             self.task = Some(cx.waker().clone());
             (*self.state.task.lock().unwrap_or_else(PoisonError::into_inner)).clone_from(&self.task);
         }
-        // Read before it is written: a line of memory that nobody writes to stays where it is.
-        let rung = self.state.rung.load(Ordering::Acquire) && self.state.rung.swap(false, Ordering::AcqRel);
-        rung.then(|| self.rope.clone())
+        // Counted before it is looked at: what rings meanwhile is seen the next time, and wakes the task for that.
+        let rings = RINGS.load(Ordering::Acquire);
+        if self.seen == Some(rings) {
+            return None;
+        }
+        self.seen = Some(rings);
+        self.state.rung.swap(false, Ordering::AcqRel).then(|| self.rope.clone())
     }
 }
 

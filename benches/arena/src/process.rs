@@ -39,7 +39,7 @@ impl Process {
     pub fn listening(command: &mut Command, port: u16, folder: TempDir, client: &str) -> Option<Self> {
         let log = std::fs::File::create(folder.path().join("log")).expect("a log");
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
-        let child = command.spawn().ok()?;
+        let child = command.spawn().inspect_err(|error| eprintln!("{command:?} does not start: {error}")).ok()?;
         let mut process = Self { child: Some(child), port, folder: Some(folder) };
         let started = Instant::now();
         while started.elapsed() < START {
