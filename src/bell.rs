@@ -19,7 +19,7 @@ pub struct Bell {
     rope: Waker,
     /// The task that it wakes, as `state` knows it.
     task: Option<Waker>,
-    /// How often any bell had rung when this one was last looked at; none if it was not, or rang then.
+    /// How often any bell had rung when this one was last looked at, if it was.
     seen: Option<u64>,
 }
 

@@ -18,8 +18,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::connection::{self, Terms};
 
-/// Accepted connections that a worker has not begun to serve. It takes them as fast as they come; beyond these the kernel's
-/// backlog holds them.
+/// Accepted connections that a worker has been given and has not begun to serve. It takes them as fast as they come; beyond
+/// these the one that accepts serves them itself.
 const WAITING: usize = 1024;
 /// How long to wait when the system has no more sockets to give.
 const OUT_OF_SOCKETS: Duration = Duration::from_millis(50);
