@@ -12,12 +12,18 @@ use tokenrill::sse;
 /// dialect, and every one that upstreams speak is read again.
 pub fn stream(dialect: &Dialect, data: &[u8]) {
     let Some(side) = dialect.upstream else { return };
-    let (mut loud, mut quiet) = (side.reader(FinishRule::Required), side.reader(FinishRule::Required));
+    let (mut loud, mut quiet) = (
+        side.reader(FinishRule::Required),
+        side.reader(FinishRule::Required),
+    );
     let mut events: Vec<Event<'static>> = Vec::new();
     let mut calls = Vec::new();
     for payload in data.split(|byte| *byte == b'\n') {
         let mut sink = |event: Event<'_>| events.push(event.into_owned());
-        let (said, silent) = (loud.read(payload, Some(&mut sink)), quiet.read(payload, None));
+        let (said, silent) = (
+            loud.read(payload, Some(&mut sink)),
+            quiet.read(payload, None),
+        );
         match (said, silent) {
             (Ok(said), Ok(silent)) => {
                 assert_eq!((said.done, said.usage), (silent.done, silent.usage));
@@ -40,9 +46,15 @@ pub fn stream(dialect: &Dialect, data: &[u8]) {
                 assert_eq!(*index as usize, calls.len(), "calls are numbered from 0");
                 calls.push(true);
             }
-            Event::ToolArguments { index, .. } => assert!(calls.get(*index as usize).is_some(), "of no call"),
+            Event::ToolArguments { index, .. } => {
+                assert!(calls.get(*index as usize).is_some(), "of no call")
+            }
             Event::ToolEnd { index } => {
-                assert_eq!(calls.get_mut(*index as usize).map(std::mem::take), Some(true), "a call ends once");
+                assert_eq!(
+                    calls.get_mut(*index as usize).map(std::mem::take),
+                    Some(true),
+                    "a call ends once"
+                );
             }
             _ => {}
         }
@@ -57,12 +69,20 @@ pub fn stream(dialect: &Dialect, data: &[u8]) {
         if ok {
             writer.done(&mut |name, data| sse::write(&mut wire, name, data));
         }
-        let Some(side) = other.upstream.filter(|_| ok) else { continue };
+        let Some(side) = other.upstream.filter(|_| ok) else {
+            continue;
+        };
         let (mut reader, mut ended) = (side.reader(FinishRule::Required), false);
         for frame in sse::frames(&wire) {
             if let Some(data) = frame.data {
-                let seen = reader.read(&data, Some(&mut |_| {})).expect("what we write can be read");
-                if seen.error.as_ref().is_some_and(|error| error.to_string().contains("MALFORMED_FUNCTION_CALL")) {
+                let seen = reader
+                    .read(&data, Some(&mut |_| {}))
+                    .expect("what we write can be read");
+                if seen
+                    .error
+                    .as_ref()
+                    .is_some_and(|error| error.to_string().contains("MALFORMED_FUNCTION_CALL"))
+                {
                     // A call whose arguments are no object, where they must be one.
                     ended = false;
                     break;
@@ -92,17 +112,24 @@ pub fn answering() -> Answering {
 pub fn request(data: &[u8]) {
     for dialect in DIALECTS {
         let path = "/v1beta/models/m:streamGenerateContent";
-        let Ok(request) = dialect.client.read(Bytes::copy_from_slice(data), path) else { continue };
+        let Ok(request) = dialect.client.read(Bytes::copy_from_slice(data), path) else {
+            continue;
+        };
         for other in DIALECTS {
             let Some(side) = other.upstream else { continue };
             if let Ok(written) = tokenrill::dialect::translate(other, side, &request, "model") {
-                other.client.read(written.body, path).map(drop).unwrap_or_else(|failure| {
-                    // What a client said badly stays bad, but it stays a request.
-                    assert!(failure.param().is_some(), "{failure}");
-                });
+                other
+                    .client
+                    .read(written.body, path)
+                    .map(drop)
+                    .unwrap_or_else(|failure| {
+                        // What a client said badly stays bad, but it stays a request.
+                        assert!(failure.param().is_some(), "{failure}");
+                    });
             }
             if other == dialect {
-                side.same(&request, "another").expect("the body that was read");
+                side.same(&request, "another")
+                    .expect("the body that was read");
             }
         }
     }

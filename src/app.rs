@@ -79,8 +79,15 @@ impl App {
     ///
     /// When a prompt template is broken, or the certificate.
     pub fn new(config: Config) -> Result<Self, AppError> {
-        let prompts = Arc::new(Library::open(&config.prompts.path, config.prompts.explicit)?);
-        let tls = config.tls.as_ref().map(|files| tls::load(&files.cert, &files.key)).transpose()?;
+        let prompts = Arc::new(Library::open(
+            &config.prompts.path,
+            config.prompts.explicit,
+        )?);
+        let tls = config
+            .tls
+            .as_ref()
+            .map(|files| tls::load(&files.cert, &files.key))
+            .transpose()?;
         let (draining, cutoff) = (Draining::default(), Cutoff::default());
         let options = stream::Options {
             max_bytes: config.streams.max_bytes,
@@ -91,7 +98,15 @@ impl App {
             config::Store::Memory => Streams::new(options),
             config::Store::Redis(address) => Streams::shared(options, address.clone()),
         };
-        Ok(Self { config, prompts, tls, draining, cutoff, streams, tasks: TaskTracker::new() })
+        Ok(Self {
+            config,
+            prompts,
+            tls,
+            draining,
+            cutoff,
+            streams,
+            tasks: TaskTracker::new(),
+        })
     }
 
     /// How many prompt templates there are.
@@ -163,7 +178,9 @@ impl App {
                 request_body: timeouts.request_body,
                 client_stall: timeouts.client_stall,
             },
-            routers: (0..self.config.workers.get()).map(|_| self.router()).collect::<Result<_, _>>()?,
+            routers: (0..self.config.workers.get())
+                .map(|_| self.router())
+                .collect::<Result<_, _>>()?,
             tls: self.tls,
             shutdown,
             drain: self.config.drain,
@@ -179,9 +196,16 @@ fn routes(config: &Config, tasks: &TaskTracker) -> Result<Routes, AppError> {
     let mock: Arc<dyn Provider> = Arc::new(Mock::new(config.mock.tokens_per_second));
     let default = config.default_model.clone();
     if config.models.is_empty() {
-        let model =
-            |name: &str| Model { name: name.to_owned(), provider: mock.clone(), upstream_model: name.to_owned() };
-        return Ok(Routes::new(MODELS.iter().map(|(name, _)| model(name)).collect(), None, default));
+        let model = |name: &str| Model {
+            name: name.to_owned(),
+            provider: mock.clone(),
+            upstream_model: name.to_owned(),
+        };
+        return Ok(Routes::new(
+            MODELS.iter().map(|(name, _)| model(name)).collect(),
+            None,
+            default,
+        ));
     }
     let providers = providers(config, tasks)?;
     let provider = |name: &ProviderName| match providers.get(name) {
@@ -198,33 +222,55 @@ fn routes(config: &Config, tasks: &TaskTracker) -> Result<Routes, AppError> {
             models.push(Model {
                 name: model.name.clone(),
                 provider: provider(&model.target.provider),
-                upstream_model: model.target.model.clone().unwrap_or_else(|| model.name.clone()),
+                upstream_model: model
+                    .target
+                    .model
+                    .clone()
+                    .unwrap_or_else(|| model.name.clone()),
             });
         }
     }
     Ok(Routes::new(models, rest, default))
 }
 
-fn providers(config: &Config, tasks: &TaskTracker) -> Result<BTreeMap<ProviderName, Arc<dyn Provider>>, AppError> {
+fn providers(
+    config: &Config,
+    tasks: &TaskTracker,
+) -> Result<BTreeMap<ProviderName, Arc<dyn Provider>>, AppError> {
     let mut providers: BTreeMap<ProviderName, Arc<dyn Provider>> = BTreeMap::new();
     for (name, provider) in &config.providers {
         debug_assert_ne!(name.as_str(), MOCK);
-        let options = ClientOptions { connect: config.timeouts.connect, http2: provider.http2, tasks: tasks.clone() };
+        let options = ClientOptions {
+            connect: config.timeouts.connect,
+            http2: provider.http2,
+            tasks: tasks.clone(),
+        };
         let http = HttpProvider::new(http_options(config, name, provider)?, Client::new(options)?);
-        let http = http.map_err(|source| AppError::Address { provider: name.as_str().to_owned(), source })?;
+        let http = http.map_err(|source| AppError::Address {
+            provider: name.as_str().to_owned(),
+            source,
+        })?;
         providers.insert(name.clone(), Arc::new(http));
     }
     Ok(providers)
 }
 
-fn http_options(config: &Config, name: &ProviderName, provider: &config::Provider) -> Result<HttpOptions, AppError> {
+fn http_options(
+    config: &Config,
+    name: &ProviderName,
+    provider: &config::Provider,
+) -> Result<HttpOptions, AppError> {
     let mut headers = provider.headers.clone();
-    let (dialect, side) = Dialect::of_upstreams(provider.dialect)
-        .ok_or_else(|| AppError::Dialect { provider: name.as_str().to_owned(), dialect: provider.dialect })?;
+    let (dialect, side) =
+        Dialect::of_upstreams(provider.dialect).ok_or_else(|| AppError::Dialect {
+            provider: name.as_str().to_owned(),
+            dialect: provider.dialect,
+        })?;
     if let Some(key) = &provider.api_key {
         let (header, value) = side.key(key.expose());
-        let mut value =
-            HeaderValue::try_from(value).map_err(|_| AppError::Key { provider: name.as_str().to_owned() })?;
+        let mut value = HeaderValue::try_from(value).map_err(|_| AppError::Key {
+            provider: name.as_str().to_owned(),
+        })?;
         value.set_sensitive(true);
         headers.insert(HeaderName::from_static(header), value);
     }

@@ -48,8 +48,16 @@ impl Bell {
     /// A bell that has just rung: what it is for has to be polled once.
     #[must_use]
     pub fn new() -> Self {
-        let state = Arc::new(State { rung: AtomicBool::new(true), task: Mutex::default() });
-        Self { rope: state.clone().into(), state, task: None, seen: None }
+        let state = Arc::new(State {
+            rung: AtomicBool::new(true),
+            task: Mutex::default(),
+        });
+        Self {
+            rope: state.clone().into(),
+            state,
+            task: None,
+            seen: None,
+        }
     }
 
     /// Rings it: there is something to be polled once more.
@@ -66,9 +74,18 @@ impl Bell {
     /// What to poll with, if it has rung since it was last asked. Whatever is polled must be polled until it waits
     /// again, or nobody will ring.
     pub fn rung(&mut self, cx: &Context<'_>) -> Option<Waker> {
-        if !self.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+        if !self
+            .task
+            .as_ref()
+            .is_some_and(|task| task.will_wake(cx.waker()))
+        {
             self.task = Some(cx.waker().clone());
-            (*self.state.task.lock().unwrap_or_else(PoisonError::into_inner)).clone_from(&self.task);
+            (*self
+                .state
+                .task
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner))
+            .clone_from(&self.task);
         }
         // Counted before it is looked at: what rings meanwhile is seen the next time, and wakes the task for that.
         let rings = RINGS.load(Ordering::Acquire);
@@ -76,7 +93,10 @@ impl Bell {
             return None;
         }
         self.seen = Some(rings);
-        self.state.rung.swap(false, Ordering::AcqRel).then(|| self.rope.clone())
+        self.state
+            .rung
+            .swap(false, Ordering::AcqRel)
+            .then(|| self.rope.clone())
     }
 }
 
@@ -114,6 +134,12 @@ mod tests {
         rope.wake_by_ref();
         rope.wake();
         assert!(bell.rung(&Context::from_waker(&wakers[1])).is_some());
-        assert_eq!((first.0.load(Ordering::Relaxed), second.0.load(Ordering::Relaxed)), (1, 2));
+        assert_eq!(
+            (
+                first.0.load(Ordering::Relaxed),
+                second.0.load(Ordering::Relaxed)
+            ),
+            (1, 2)
+        );
     }
 }

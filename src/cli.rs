@@ -86,27 +86,41 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Complaint> {
     telemetry::init(format, &config.log.level).map_err(|error| error.to_string())?;
     runtime()?.block_on(async {
         let address = config.listen;
-        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        let scheme = if config.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         let app = App::new(config).map_err(|error| error.to_string())?;
         app.connect().await.map_err(|error| error.to_string())?;
         let listener = server::bind(address).map_err(|error| cannot_listen(address, &error))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let shutdown = Shutdown::default();
-        let signals = signals(shutdown.clone()).map_err(|error| format!("can't listen to signals: {error}"))?;
-        let server = app.server(listener, shutdown.clone()).map_err(|error| error.to_string())?;
+        let signals = signals(shutdown.clone())
+            .map_err(|error| format!("can't listen to signals: {error}"))?;
+        let server = app
+            .server(listener, shutdown.clone())
+            .map_err(|error| error.to_string())?;
         greet(scheme, address);
         tokio::select! {
             ended = server.run() => ended.map_err(|error| format!("can't start: {error}"))?,
             // Never ends: it only tells the server to.
             () = signals => {}
         }
-        Ok(if shutdown.now.is_cancelled() { ExitCode::from(130) } else { ExitCode::SUCCESS })
+        Ok(if shutdown.now.is_cancelled() {
+            ExitCode::from(130)
+        } else {
+            ExitCode::SUCCESS
+        })
     })
 }
 
 /// First signal: drain. Second: end now.
 fn signals(shutdown: Shutdown) -> std::io::Result<impl Future<Output = ()>> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
     Ok(async move {
         for step in [&shutdown.drain, &shutdown.now] {
             tokio::select! {
@@ -130,8 +144,12 @@ fn greet(scheme: &str, address: SocketAddr) {
 
 fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Complaint {
     let hint = match error.kind() {
-        std::io::ErrorKind::AddrInUse => "; another process has it: stop that, or choose another with --listen ADDR",
-        std::io::ErrorKind::PermissionDenied => "; ports below 1024 need rights: choose another with --listen ADDR",
+        std::io::ErrorKind::AddrInUse => {
+            "; another process has it: stop that, or choose another with --listen ADDR"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need rights: choose another with --listen ADDR"
+        }
         _ => "",
     };
     format!("can't listen on {address}: {error}{hint}")
@@ -143,7 +161,9 @@ fn check(arguments: &Arguments) -> Result<ExitCode, Complaint> {
     let app = App::new(config).map_err(|error| error.to_string())?;
     // Built as they would be, and not used.
     drop(app.router().map_err(|error| error.to_string())?);
-    let name = file.map_or("the configuration".to_owned(), |file| file.display().to_string());
+    let name = file.map_or("the configuration".to_owned(), |file| {
+        file.display().to_string()
+    });
     let prompts = app.prompts();
     let _ = writeln!(
         std::io::stdout(),
@@ -158,18 +178,25 @@ fn load(arguments: &Arguments) -> Result<(Config, Option<PathBuf>), Complaint> {
         default.exists().then(|| default.to_owned())
     });
     let dialects: Vec<&str> = Dialect::upstream_names().collect();
-    let config = Config::load(file.as_deref(), std::env::vars_os(), &dialects).map_err(|error| error.to_string())?;
-    telemetry::check(&config.log.level)
-        .map_err(|error| format!("log.level: {error}; right would be `info`, or `warn,tokenrill=debug`"))?;
+    let config = Config::load(file.as_deref(), std::env::vars_os(), &dialects)
+        .map_err(|error| error.to_string())?;
+    telemetry::check(&config.log.level).map_err(|error| {
+        format!("log.level: {error}; right would be `info`, or `warn,tokenrill=debug`")
+    })?;
     Ok((config, file))
 }
 
 /// For accepting connections and for small errands; workers have their own.
 fn runtime() -> Result<Runtime, Complaint> {
-    runtime::Builder::new_current_thread().enable_all().build().map_err(|error| format!("can't start: {error}"))
+    runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("can't start: {error}"))
 }
 
-fn block_on(work: impl Future<Output = Result<ExitCode, Complaint>>) -> Result<ExitCode, Complaint> {
+fn block_on(
+    work: impl Future<Output = Result<ExitCode, Complaint>>,
+) -> Result<ExitCode, Complaint> {
     runtime()?.block_on(work)
 }
 
@@ -184,11 +211,18 @@ async fn healthcheck(url: &str) -> Result<ExitCode, Complaint> {
     match client.get(url).send().await {
         Ok(response) if response.status().is_success() => Ok(ExitCode::SUCCESS),
         Ok(response) => {
-            let _ = writeln!(std::io::stderr(), "tokenrill: {url} answers {}", response.status());
+            let _ = writeln!(
+                std::io::stderr(),
+                "tokenrill: {url} answers {}",
+                response.status()
+            );
             Ok(ExitCode::FAILURE)
         }
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "tokenrill: {url} does not answer: {error}");
+            let _ = writeln!(
+                std::io::stderr(),
+                "tokenrill: {url} does not answer: {error}"
+            );
             Ok(ExitCode::FAILURE)
         }
     }

@@ -265,7 +265,12 @@ impl fmt::Display for Redis {
             false => format!("{host}:{port}"),
         };
         let nodes: Vec<String> = self.nodes.iter().map(node).collect();
-        write!(f, "redis{}{kind}://{}{path}", if self.tls { "s" } else { "" }, nodes.join(","))
+        write!(
+            f,
+            "redis{}{kind}://{}{path}",
+            if self.tls { "s" } else { "" },
+            nodes.join(",")
+        )
     }
 }
 
@@ -316,7 +321,12 @@ impl Config {
         dialects: &[&'static str],
     ) -> Result<Self, ConfigError> {
         let env: BTreeMap<String, String> = env
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+            .filter_map(|(name, value)| {
+                Some((
+                    name.into_string().ok()?,
+                    value.to_string_lossy().into_owned(),
+                ))
+            })
             .collect();
         let source = match file {
             Some(file) => Source::read(file, &env)?,

@@ -29,8 +29,13 @@ use crate::id::random_hex;
 use crate::request::{Request, Task};
 
 /// Every dialect there is.
-pub static DIALECTS: &[&Dialect] =
-    &[&plain::DIALECT, &openai_chat::DIALECT, &openai_responses::DIALECT, &anthropic::DIALECT, &gemini::DIALECT];
+pub static DIALECTS: &[&Dialect] = &[
+    &plain::DIALECT,
+    &openai_chat::DIALECT,
+    &openai_responses::DIALECT,
+    &anthropic::DIALECT,
+    &gemini::DIALECT,
+];
 
 /// A wire format.
 #[derive(Debug)]
@@ -62,12 +67,18 @@ impl Dialect {
     /// The dialect of that name.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Dialect> {
-        DIALECTS.iter().find(|dialect| dialect.name == name).copied()
+        DIALECTS
+            .iter()
+            .find(|dialect| dialect.name == name)
+            .copied()
     }
 
     /// The names of all dialects that upstreams speak.
     pub fn upstream_names() -> impl Iterator<Item = &'static str> {
-        DIALECTS.iter().filter(|dialect| dialect.upstream.is_some()).map(|dialect| dialect.name)
+        DIALECTS
+            .iter()
+            .filter(|dialect| dialect.upstream.is_some())
+            .map(|dialect| dialect.name)
     }
 
     /// The dialect in which a client at that path expects its errors.
@@ -95,7 +106,10 @@ pub fn translate(
     model: &str,
 ) -> Result<Written, Failure> {
     let cant = |param: &str, what: &str| {
-        let message = format!("{what} can't be said in {}, the dialect of this model's provider", to.name);
+        let message = format!(
+            "{what} can't be said in {}, the dialect of this model's provider",
+            to.name
+        );
         Err(Failure::invalid(param, message))
     };
     if let Some(unsaid) = request.unsaid.iter().find(|unsaid| unsaid.matters) {
@@ -105,7 +119,9 @@ pub fn translate(
         return cant("n", &format!("`n` = {}: more than one answer", request.n));
     }
     let mut written = upstream.write(request, model)?;
-    written.dropped.extend(request.unsaid.iter().map(|unsaid| unsaid.param.clone()));
+    written
+        .dropped
+        .extend(request.unsaid.iter().map(|unsaid| unsaid.param.clone()));
     Ok(written)
 }
 
@@ -116,7 +132,9 @@ pub trait ClientSide: Debug + Sync {
 
     /// Whether a path is this dialect's.
     fn owns(&self, path: &str) -> bool {
-        self.endpoints().iter().any(|endpoint| path.starts_with(endpoint))
+        self.endpoints()
+            .iter()
+            .any(|endpoint| path.starts_with(endpoint))
     }
 
     /// Reads a request that came to that path.
@@ -243,7 +261,13 @@ impl Answering {
     #[must_use]
     pub fn of_none() -> Self {
         let request = Arc::default();
-        Self { id: random_hex(), created: 0, model: String::new(), request, encoding: plain::Encoding::default() }
+        Self {
+            id: random_hex(),
+            created: 0,
+            model: String::new(),
+            request,
+            encoding: plain::Encoding::default(),
+        }
     }
 }
 

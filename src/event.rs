@@ -54,7 +54,11 @@ impl Event<'_> {
             Event::Text(text) | Event::Reasoning(text) | Event::Refusal(text) => !text.is_empty(),
             Event::ToolCall { .. } => true,
             Event::ToolArguments { fragment, .. } => !fragment.is_empty(),
-            Event::Citation(_) | Event::State(_) | Event::ToolEnd { .. } | Event::Usage(_) | Event::Finish(_) => false,
+            Event::Citation(_)
+            | Event::State(_)
+            | Event::ToolEnd { .. }
+            | Event::Usage(_)
+            | Event::Finish(_) => false,
         }
     }
 
@@ -68,10 +72,20 @@ impl Event<'_> {
             Event::Text(text) => Event::Text(own(text)),
             Event::Citation(citation) => Event::Citation(citation),
             Event::Reasoning(text) => Event::Reasoning(own(text)),
-            Event::State(state) => Event::State(State { origin: state.origin, value: own(state.value) }),
+            Event::State(state) => Event::State(State {
+                origin: state.origin,
+                value: own(state.value),
+            }),
             Event::Refusal(text) => Event::Refusal(own(text)),
-            Event::ToolCall { index, id, name } => Event::ToolCall { index, id: own(id), name: own(name) },
-            Event::ToolArguments { index, fragment } => Event::ToolArguments { index, fragment: own(fragment) },
+            Event::ToolCall { index, id, name } => Event::ToolCall {
+                index,
+                id: own(id),
+                name: own(name),
+            },
+            Event::ToolArguments { index, fragment } => Event::ToolArguments {
+                index,
+                fragment: own(fragment),
+            },
             Event::ToolEnd { index } => Event::ToolEnd { index },
             Event::Usage(usage) => Event::Usage(usage),
             Event::Finish(reason) => Event::Finish(reason),
@@ -164,7 +178,10 @@ impl State<'_> {
     /// The seal for a dialect that is not its origin's: there it goes out, and comes back, with its origin in front.
     #[must_use]
     pub fn packed(&self) -> String {
-        let prefix = Origin::ALL.iter().find(|(origin, _)| *origin == self.origin).map_or("", |(_, prefix)| prefix);
+        let prefix = Origin::ALL
+            .iter()
+            .find(|(origin, _)| *origin == self.origin)
+            .map_or("", |(_, prefix)| prefix);
         format!("{prefix}{}", self.value)
     }
 
@@ -173,9 +190,15 @@ impl State<'_> {
     pub fn unpack(text: &str, own: Origin) -> State<'_> {
         for (origin, prefix) in Origin::ALL {
             if let Some(value) = text.strip_prefix(prefix) {
-                return State { origin, value: value.into() };
+                return State {
+                    origin,
+                    value: value.into(),
+                };
             }
         }
-        State { origin: own, value: text.into() }
+        State {
+            origin: own,
+            value: text.into(),
+        }
     }
 }

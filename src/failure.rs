@@ -246,7 +246,9 @@ pub enum Failure {
         after: Duration,
     },
     /// A generation in the background, which nobody reads, has filled its stream.
-    #[error("nobody reads this response, and its stream is full (streams.max_bytes, streams.max_total_bytes)")]
+    #[error(
+        "nobody reads this response, and its stream is full (streams.max_bytes, streams.max_total_bytes)"
+    )]
     Unread,
     /// What a reader should have got next has been given up for faster readers.
     #[error("this reader fell too far behind: what follows is no longer kept (streams.max_bytes)")]
@@ -341,7 +343,10 @@ impl Kind {
             "permission_error" | "PERMISSION_DENIED" => Kind::Permission,
             "not_found_error" | "model_not_found" | "NOT_FOUND" => Kind::NotFound,
             "request_too_large" => Kind::TooLarge,
-            "rate_limit_error" | "rate_limit_exceeded" | "insufficient_quota" | "RESOURCE_EXHAUSTED" => Kind::RateLimit,
+            "rate_limit_error"
+            | "rate_limit_exceeded"
+            | "insufficient_quota"
+            | "RESOURCE_EXHAUSTED" => Kind::RateLimit,
             "overloaded_error" | "UNAVAILABLE" => Kind::Overloaded,
             "timeout_error" | "DEADLINE_EXCEEDED" => Kind::Timeout,
             "api_error" | "server_error" | "INTERNAL" => Kind::Server,
@@ -353,7 +358,10 @@ impl Kind {
 impl Failure {
     /// A 400 of our own finding.
     pub fn invalid(param: &str, message: impl Into<String>) -> Self {
-        Self::InvalidRequest { message: message.into(), param: Some(param.to_owned()) }
+        Self::InvalidRequest {
+            message: message.into(),
+            param: Some(param.to_owned()),
+        }
     }
 
     /// The stable name of this failure: `code` on the wire, `ended` in the log.
@@ -419,14 +427,18 @@ impl Failure {
             | Self::Conflict { .. }
             | Self::NotAcceptable { .. } => Kind::InvalidRequest,
             Self::Forbidden { .. } => Kind::Permission,
-            Self::UnknownModel { .. } | Self::NotFound { .. } | Self::UnknownResponse { .. } | Self::Gone { .. } => {
-                Kind::NotFound
-            }
+            Self::UnknownModel { .. }
+            | Self::NotFound { .. }
+            | Self::UnknownResponse { .. }
+            | Self::Gone { .. } => Kind::NotFound,
             Self::TooManyReaders | Self::TooManyRunning { .. } => Kind::RateLimit,
             Self::BodyTooLarge { .. } | Self::StreamFull => Kind::TooLarge,
             Self::UpstreamRefused(refusal) => Kind::of_status(refusal.status),
             Self::UpstreamError { kind, code, .. } => {
-                let named = [kind, code].into_iter().flatten().find_map(|word| Kind::of_word(word));
+                let named = [kind, code]
+                    .into_iter()
+                    .flatten()
+                    .find_map(|word| Kind::of_word(word));
                 named.unwrap_or(Kind::Server)
             }
             Self::ConnectTimeout { .. }
@@ -454,7 +466,10 @@ impl Failure {
         use std::fmt::Write as _;
         if let Self::InvalidRequest { param, .. } = self {
             // Its message may quote the request, and no prompt belongs into a log.
-            return format!("the request is wrong at {}", param.as_deref().unwrap_or("its body"));
+            return format!(
+                "the request is wrong at {}",
+                param.as_deref().unwrap_or("its body")
+            );
         }
         let mut line = self.to_string();
         let mut source = StdError::source(self);

@@ -96,12 +96,28 @@ impl Generation {
     /// Sends the request on its way; nothing happens until the generation is polled.
     #[must_use]
     pub fn start(start: Start) -> Self {
-        let Start { request, target, dialect, answering, headers, comments, timeouts, cutoff, mut record } = start;
+        let Start {
+            request,
+            target,
+            dialect,
+            answering,
+            headers,
+            comments,
+            timeouts,
+            cutoff,
+            mut record,
+        } = start;
         record.routed(&target);
         let relay = Relay::new(dialect, answering, comments);
         let clock = Clock::start(timeouts, request.stream, cutoff);
         let (id, task) = (record.request_id().to_owned(), request.task);
-        let call = Call { dialect, request, model: target.upstream_model, id, headers };
+        let call = Call {
+            dialect,
+            request,
+            model: target.upstream_model,
+            id,
+            headers,
+        };
         let opening = target.provider.open(call);
         Self {
             dialect,
@@ -154,7 +170,10 @@ impl Generation {
                 Poll::Ready(step) => step,
                 Poll::Pending => match self.clock.poll_silence(self.record.is_first_said(), cx) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(failure) => relay::Step::ended(End::Failed { failure, told: false }),
+                    Poll::Ready(failure) => relay::Step::ended(End::Failed {
+                        failure,
+                        told: false,
+                    }),
                 },
             };
             if let (Name::Unknown, Upstream::Frames(_, dialect, reader)) = (&self.name, &*upstream)
@@ -167,10 +186,17 @@ impl Generation {
             let mut end = step.end;
             if step.heard {
                 let over = self.clock.heard();
-                end = end.or(over.map(|failure| Box::new(End::Failed { failure, told: false })));
+                end = end.or(over.map(|failure| {
+                    Box::new(End::Failed {
+                        failure,
+                        told: false,
+                    })
+                }));
             }
             if let Some(end) = end {
-                bytes = self.relay.append_end(bytes, &end, upstream, self.record.request_id());
+                bytes = self
+                    .relay
+                    .append_end(bytes, &end, upstream, self.record.request_id());
                 match *end {
                     End::Complete { .. } => self.end(Ending::Complete),
                     End::Failed { failure, .. } => self.end(Ending::Failed(failure)),
@@ -200,9 +226,16 @@ impl Generation {
             Phase::Ended => return Bytes::new(),
             Phase::Opening(_) => self.relay.error(&failure, self.record.request_id()),
             Phase::Open(upstream) => {
-                let end = End::Failed { failure, told: false };
-                let error = self.relay.append_end(Bytes::new(), &end, upstream, self.record.request_id());
-                let End::Failed { failure, .. } = end else { return error };
+                let end = End::Failed {
+                    failure,
+                    told: false,
+                };
+                let error =
+                    self.relay
+                        .append_end(Bytes::new(), &end, upstream, self.record.request_id());
+                let End::Failed { failure, .. } = end else {
+                    return error;
+                };
                 self.end(Ending::Failed(failure));
                 return error;
             }
@@ -283,7 +316,11 @@ impl Generation {
     }
 
     /// The upstream's own body, or, once its events have ended, none: then they are in `answer`.
-    fn poll_whole(&mut self, answer: &mut Answer, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
+    fn poll_whole(
+        &mut self,
+        answer: &mut Answer,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, Failure>> {
         loop {
             match &mut self.phase {
                 Phase::Open(Upstream::Whole(body, dialect)) => {
@@ -303,7 +340,9 @@ impl Generation {
                     }
                 },
                 Phase::Open(Upstream::Frames(..)) | Phase::Opening(_) | Phase::Ended => {
-                    return Poll::Ready(Err(Failure::Internal("a stream came where none was asked for".into())));
+                    return Poll::Ready(Err(Failure::Internal(
+                        "a stream came where none was asked for".into(),
+                    )));
                 }
             }
         }
@@ -318,7 +357,9 @@ impl Generation {
         answer: &mut Answer,
     ) -> Result<Option<Bytes>, Failure> {
         // A mere count is no answer, and none of its dialects' clients gets another's.
-        let (Some(side), Task::Generate) = (side, self.task) else { return Ok(Some(body)) };
+        let (Some(side), Task::Generate) = (side, self.task) else {
+            return Ok(Some(body));
+        };
         if same {
             self.record.usage(side.read_answer(&body, None)?.usage);
             return Ok(Some(body));
@@ -336,7 +377,8 @@ impl Generation {
 
     fn end(&mut self, ending: Ending) {
         // Dropping the upstream of a broken answer cancels it; that of a whole one is kept for the next request.
-        if let Phase::Open(Upstream::Frames(frames, ..)) = std::mem::replace(&mut self.phase, Phase::Ended)
+        if let Phase::Open(Upstream::Frames(frames, ..)) =
+            std::mem::replace(&mut self.phase, Phase::Ended)
             && matches!(ending, Ending::Complete)
         {
             frames.close();

@@ -109,7 +109,10 @@ pub fn router(shared: Arc<Shared>) -> Router {
         }
     }
     let streaming = streaming.route("/v1/responses/{id}", get(responses::get));
-    let streaming = streaming.route_layer(middleware::from_fn_with_state(shared.clone(), resume::layer));
+    let streaming = streaming.route_layer(middleware::from_fn_with_state(
+        shared.clone(),
+        resume::layer,
+    ));
     let routes = streaming
         .route("/prompts", get(prompts::list))
         .route("/v1/stream/{id}", streams::route())
@@ -129,12 +132,18 @@ pub fn router(shared: Arc<Shared>) -> Router {
 fn layered(routes: Router) -> Router {
     let routes = routes.layer(CatchPanicLayer::custom(error::panicked));
     // Around the whole router, not each route: axum names the allowed methods only after a route's own layers.
-    Router::new().fallback_service(routes).layer(middleware::from_fn(error::answer))
+    Router::new()
+        .fallback_service(routes)
+        .layer(middleware::from_fn(error::answer))
 }
 
 async fn nowhere(uri: Uri) -> Refused {
     let path: String = uri.path().chars().take(80).collect();
-    let apis: Vec<&str> = DIALECTS.iter().flat_map(|dialect| dialect.client.endpoints()).copied().collect();
+    let apis: Vec<&str> = DIALECTS
+        .iter()
+        .flat_map(|dialect| dialect.client.endpoints())
+        .copied()
+        .collect();
     let message = format!(
         "nothing at {path}; there are /stream, /prompts, {}, /v1/stream/{{id}}, /v1/ws, /v1/models, /healthz and /readyz",
         apis.join(", ")

@@ -20,7 +20,9 @@ impl RequestId {
     #[must_use]
     pub fn from_client(value: &[u8]) -> Option<Self> {
         let fine = (1..=LONGEST).contains(&value.len())
-            && value.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+            && value
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
         fine.then(|| Self(String::from_utf8_lossy(value).into()))
     }
 
@@ -39,7 +41,10 @@ impl fmt::Display for RequestId {
 
 /// 128 random bits from the operating system.
 #[must_use]
-#[expect(clippy::expect_used, reason = "a machine without randomness can hand out no id that is safe to use")]
+#[expect(
+    clippy::expect_used,
+    reason = "a machine without randomness can hand out no id that is safe to use"
+)]
 pub fn random_bits() -> [u8; 16] {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("the operating system has randomness");
@@ -58,7 +63,10 @@ mod tests {
 
     #[test]
     fn a_client_brings_its_own_id_when_it_is_harmless() {
-        assert_eq!(RequestId::from_client(b"abc-1.2_3").map(|id| id.to_string()), Some("abc-1.2_3".into()));
+        assert_eq!(
+            RequestId::from_client(b"abc-1.2_3").map(|id| id.to_string()),
+            Some("abc-1.2_3".into())
+        );
         for bad in [&b""[..], b"a b", b"a\nb", "é".as_bytes(), &[b'a'; 129]] {
             assert_eq!(RequestId::from_client(bad), None);
         }

@@ -27,8 +27,16 @@ pub struct PromptError {
 
 impl PromptError {
     fn new(file: &str, line: Option<usize>, problem: impl Into<String>) -> Self {
-        let problem = problem.into().split_whitespace().collect::<Vec<_>>().join(" ");
-        Self { file: file.to_owned(), line, problem }
+        let problem = problem
+            .into()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
+        Self {
+            file: file.to_owned(),
+            line,
+            problem,
+        }
     }
 }
 

@@ -85,6 +85,9 @@ impl fmt::Debug for Upstream {
 }
 
 /// Polls events as they come.
-pub fn poll_event(events: &mut Events, cx: &mut Context<'_>) -> Poll<Option<Result<Event<'static>, Failure>>> {
+pub fn poll_event(
+    events: &mut Events,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Event<'static>, Failure>>> {
     events.as_mut().poll_next(cx)
 }

@@ -73,13 +73,22 @@ impl Request {
     /// A request of one user prompt, streamed, all else left to the model.
     #[must_use]
     pub fn prompt(prompt: impl Into<String>) -> Self {
-        Self { stream: true, messages: vec![Message::text(Role::User, prompt)], n: 1, ..Self::default() }
+        Self {
+            stream: true,
+            messages: vec![Message::text(Role::User, prompt)],
+            n: 1,
+            ..Self::default()
+        }
     }
 
     /// The last thing that the user said.
     #[must_use]
     pub fn last_user_text(&self) -> String {
-        self.messages.iter().rev().find(|m| m.role == Role::User).map_or_else(String::new, Message::all_text)
+        self.messages
+            .iter()
+            .rev()
+            .find(|m| m.role == Role::User)
+            .map_or_else(String::new, Message::all_text)
     }
 
     /// Where the turn that is going on began: with the last thing that the user said, but for what was only said beside
@@ -88,7 +97,9 @@ impl Request {
     pub fn turn(&self) -> usize {
         let said = |at: &usize| {
             self.messages[*at].role == Role::User
-                && at.checked_sub(1).is_none_or(|before| self.messages[before].role != Role::Tool)
+                && at
+                    .checked_sub(1)
+                    .is_none_or(|before| self.messages[before].role != Role::Tool)
         };
         (0..self.messages.len()).rev().find(said).unwrap_or(0)
     }
@@ -96,20 +107,31 @@ impl Request {
     /// The text of its system messages, if it has any; and whether it has nothing else.
     #[must_use]
     pub fn system(&self) -> (Option<String>, bool) {
-        let system = self.messages.iter().filter(|message| message.role == Role::System);
-        let texts: Vec<String> = system.map(|message| texts_of(&message.parts, "\n\n")).collect();
+        let system = self
+            .messages
+            .iter()
+            .filter(|message| message.role == Role::System);
+        let texts: Vec<String> = system
+            .map(|message| texts_of(&message.parts, "\n\n"))
+            .collect();
         let alone = texts.len() == self.messages.len();
         ((!texts.is_empty()).then(|| texts.join("\n\n")), alone)
     }
 
     /// Notes what can be left out, with a line in the log.
     pub fn drops(&mut self, param: impl Into<String>) {
-        self.unsaid.push(Unsaid { param: param.into(), matters: false });
+        self.unsaid.push(Unsaid {
+            param: param.into(),
+            matters: false,
+        });
     }
 
     /// Notes what can't be left out.
     pub fn needs(&mut self, param: impl Into<String>) {
-        self.unsaid.push(Unsaid { param: param.into(), matters: true });
+        self.unsaid.push(Unsaid {
+            param: param.into(),
+            matters: true,
+        });
     }
 }
 
@@ -139,7 +161,10 @@ impl Message {
     /// A message of text alone.
     #[must_use]
     pub fn text(role: Role, text: impl Into<String>) -> Self {
-        Self { role, parts: vec![Part::Text(text.into())] }
+        Self {
+            role,
+            parts: vec![Part::Text(text.into())],
+        }
     }
 
     /// Its text parts joined.
@@ -225,9 +250,14 @@ impl Image {
     /// Reads an address; one of the `data:` scheme holds the image itself.
     #[must_use]
     pub fn from_url(url: &str) -> Self {
-        let data = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
+        let data = url
+            .strip_prefix("data:")
+            .and_then(|rest| rest.split_once(";base64,"));
         match data {
-            Some((media_type, base64)) => Image::Data { media_type: media_type.to_owned(), base64: base64.to_owned() },
+            Some((media_type, base64)) => Image::Data {
+                media_type: media_type.to_owned(),
+                base64: base64.to_owned(),
+            },
             None => Image::Url(url.to_owned()),
         }
     }

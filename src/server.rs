@@ -50,13 +50,21 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 ///
 /// Whatever the system says, such as that the address is in use.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     // Accepted sockets inherit these.
     socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.set_tcp_nodelay(true)?;
     // A peer that vanished while there is nothing to send it is asked for a sign of life.
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY))?;
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(PROBE_AFTER)
+            .with_interval(PROBE_EVERY),
+    )?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -104,7 +112,18 @@ impl Server {
     ///
     /// When the system has no thread for a worker.
     pub async fn run(self) -> io::Result<()> {
-        let Self { listener, routers, limits, tls, shutdown, drain, draining, cutoff, tasks, streams } = self;
+        let Self {
+            listener,
+            routers,
+            limits,
+            tls,
+            shutdown,
+            drain,
+            draining,
+            cutoff,
+            tasks,
+            streams,
+        } = self;
         // As those of `bind` are, this is inherited. A system that doesn't know it leaves it to our own timer.
         let _ = socket2::SockRef::from(&listener).set_tcp_user_timeout(Some(limits.client_stall));
         let terms = Terms {
@@ -115,7 +134,10 @@ impl Server {
             // Each worker has its own.
             load: Load::default(),
         };
-        let common = Common { terms, end: CancellationToken::new() };
+        let common = Common {
+            terms,
+            end: CancellationToken::new(),
+        };
         let workers = Workers::start(listener, routers, &common)?;
         let sweeper = tokio::spawn(streams.clone().sweep(common.end.clone()));
         shutdown.drain.cancelled().await;

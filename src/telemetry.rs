@@ -29,10 +29,15 @@ pub fn check(level: &str) -> Result<(), ParseError> {
 /// When `level` is no [filter](tracing_subscriber::filter::EnvFilter).
 pub fn init(format: Format, level: &str) -> Result<(), ParseError> {
     let filter = EnvFilter::builder().parse(level)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
     // A second call, as tests may make, changes nothing.
     let _ = match format {
-        Format::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        Format::Text => builder
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .try_init(),
         Format::Json => builder.json().flatten_event(true).try_init(),
     };
     Ok(())

@@ -1,4 +1,7 @@
 //! Payloads that no upstream should send.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| tokenrill_fuzz::stream(&tokenrill::dialect::gemini::DIALECT, data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tokenrill_fuzz::stream(
+    &tokenrill::dialect::gemini::DIALECT,
+    data
+));

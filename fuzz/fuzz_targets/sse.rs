@@ -10,7 +10,10 @@ fn events(pieces: &[&[u8]]) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
     let mut take = |run: &[u8]| {
         for frame in sse::frames(run) {
             if frame.data.is_some() {
-                events.push((frame.event.map(<[u8]>::to_vec), frame.data.map(|data| data.into_owned())));
+                events.push((
+                    frame.event.map(<[u8]>::to_vec),
+                    frame.data.map(|data| data.into_owned()),
+                ));
             }
         }
     };

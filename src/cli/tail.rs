@@ -53,9 +53,17 @@ pub(super) struct Tail {
 }
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) = text.split_once(':').ok_or("should be a name, a colon and a value")?;
-    let name = name.trim().parse().map_err(|_| "has a name that is none for a header")?;
-    let value = value.trim().parse().map_err(|_| "has a value that no header can carry")?;
+    let (name, value) = text
+        .split_once(':')
+        .ok_or("should be a name, a colon and a value")?;
+    let name = name
+        .trim()
+        .parse()
+        .map_err(|_| "has a name that is none for a header")?;
+    let value = value
+        .trim()
+        .parse()
+        .map_err(|_| "has a value that no header can carry")?;
     Ok((name, value))
 }
 
@@ -131,11 +139,15 @@ pub(super) async fn tail(tail: &Tail) -> Result<ExitCode, String> {
             End::Broken(why) => return Ok(reader.finish(Some(why))),
             End::NobodyReads => return Ok(ExitCode::FAILURE),
             End::Refused(why) if reader.id == tail.last_event_id => return Err(why),
-            End::Refused(why) => return Ok(reader.finish(Some(format!("the stream can't be resumed: {why}")))),
+            End::Refused(why) => {
+                return Ok(reader.finish(Some(format!("the stream can't be resumed: {why}"))));
+            }
             End::Cut(why, wait) => (why, wait),
         };
         if reader.id.is_none() && (reader.begun || !reader.opened) {
-            return Ok(reader.finish(Some(format!("the stream broke, and can't be resumed: {why}"))));
+            return Ok(reader.finish(Some(format!(
+                "the stream broke, and can't be resumed: {why}"
+            ))));
         }
         if std::mem::take(&mut reader.heard) {
             (failing, failures) = (None, 0);
@@ -145,7 +157,9 @@ pub(super) async fn tail(tail: &Tail) -> Result<ExitCode, String> {
             .unwrap_or_else(|| reader.retry.saturating_mul(1 << failures.min(5)))
             .clamp(SHORTEST_RETRY, LONGEST_RETRY);
         if since.elapsed() + pause > tail.patience {
-            return Ok(reader.finish(Some(format!("the stream broke, and could not be resumed: {why}"))));
+            return Ok(reader.finish(Some(format!(
+                "the stream broke, and could not be resumed: {why}"
+            ))));
         }
         failures += 1;
         tokio::time::sleep(pause).await;
@@ -172,19 +186,27 @@ impl Reader {
             };
             (self.heard, self.begun) = (true, true);
             match (message.event.as_str(), message.data.as_str()) {
-                (_, "[DONE]") | ("message_stop" | "response.completed" | "response.incomplete", _) => {
+                (_, "[DONE]")
+                | ("message_stop" | "response.completed" | "response.incomplete", _) => {
                     return Ok(End::Complete);
                 }
-                ("error" | "response.failed", why) => return Ok(End::Broken(format!("the stream broke: {why}"))),
+                ("error" | "response.failed", why) => {
+                    return Ok(End::Broken(format!("the stream broke: {why}")));
+                }
                 (_, text) => {
-                    if write!(self.out, "{text}").and_then(|()| self.out.flush()).is_err() {
+                    if write!(self.out, "{text}")
+                        .and_then(|()| self.out.flush())
+                        .is_err()
+                    {
                         return Ok(End::NobodyReads);
                     }
                 }
             }
             self.last = message.data;
             // An empty one takes the position away: there is none to resume from.
-            self.id = HeaderValue::try_from(message.id).ok().filter(|id| !id.is_empty());
+            self.id = HeaderValue::try_from(message.id)
+                .ok()
+                .filter(|id| !id.is_empty());
             self.retry = message.retry.unwrap_or(self.retry);
         }
         Ok(End::Cut("it ended without [DONE]".to_owned(), None))
@@ -194,7 +216,10 @@ impl Reader {
         match error {
             Error::InvalidStatusCode(StatusCode::NO_CONTENT, _) => End::NothingLeft,
             Error::InvalidStatusCode(status, response) => {
-                let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+                let wait = response
+                    .headers()
+                    .get(RETRY_AFTER)
+                    .and_then(|value| value.to_str().ok()?.parse().ok());
                 let body = response.text().await.unwrap_or_default();
                 let said = format!("{url} answers {status}: {}", body.trim_end());
                 // It may be just starting, or what stands before it.
@@ -205,11 +230,13 @@ impl Reader {
                     End::Refused(said)
                 }
             }
-            Error::InvalidContentType(kind, _) => End::Refused(format!("{url} answers with {kind:?}, not a stream")),
-            // Asked again, it would end so again.
-            Error::StreamEnded if self.id.is_none() => {
-                End::Broken("the stream broke, and can't be resumed: it ended without [DONE]".to_owned())
+            Error::InvalidContentType(kind, _) => {
+                End::Refused(format!("{url} answers with {kind:?}, not a stream"))
             }
+            // Asked again, it would end so again.
+            Error::StreamEnded if self.id.is_none() => End::Broken(
+                "the stream broke, and can't be resumed: it ended without [DONE]".to_owned(),
+            ),
             Error::StreamEnded => End::Cut("it ended without [DONE]".to_owned(), None),
             error => End::Cut(chain(&error), None),
         }
@@ -218,7 +245,8 @@ impl Reader {
     /// Dialects whose errors are data like any other end without a mark, too.
     fn nameless_error(&self) -> Option<String> {
         let last: serde_json::Value = serde_json::from_str(&self.last).ok()?;
-        last.get("error").map(|error| format!("the stream broke: {error}"))
+        last.get("error")
+            .map(|error| format!("the stream broke: {error}"))
     }
 
     /// Ends the line, and says why if the stream is not whole.

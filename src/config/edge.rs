@@ -11,10 +11,16 @@ use super::{Cors, Tls};
 
 pub(super) fn tls(source: &Source) -> Result<Option<Tls>, ConfigError> {
     let lone = |given: &str, missing: &str, what: &str| {
-        source.error(given, format!("stands alone; {missing} should name the file of {what}"))
+        source.error(
+            given,
+            format!("stands alone; {missing} should name the file of {what}"),
+        )
     };
     match (text(source, "tls.cert")?, text(source, "tls.key")?) {
-        (Some(cert), Some(key)) => Ok(Some(Tls { cert: PathBuf::from(cert), key: PathBuf::from(key) })),
+        (Some(cert), Some(key)) => Ok(Some(Tls {
+            cert: PathBuf::from(cert),
+            key: PathBuf::from(key),
+        })),
         (Some(_), None) => Err(lone("tls.cert", "tls.key", "its private key")),
         (None, Some(_)) => Err(lone("tls.key", "tls.cert", "its certificate")),
         (None, None) => Ok(None),
@@ -44,7 +50,11 @@ pub(super) fn cors(source: &Source) -> Result<Cors, ConfigError> {
         })
     });
     let origins = origins.collect::<Result<Vec<_>, _>>()?;
-    Ok(if origins.is_empty() { Cors::None } else { Cors::These(origins) })
+    Ok(if origins.is_empty() {
+        Cors::None
+    } else {
+        Cors::These(origins)
+    })
 }
 
 /// An origin in the only spelling that browsers have for it: another would never match.
@@ -56,7 +66,9 @@ fn origin(text: &str) -> Option<HeaderValue> {
         "https" => ":443",
         _ => "",
     };
-    let port = uri.port().map_or("", |port| &authority[authority.len() - port.as_str().len() - 1..]);
+    let port = uri.port().map_or("", |port| {
+        &authority[authority.len() - port.as_str().len() - 1..]
+    });
     let plain = text == format!("{scheme}://{authority}")
         && !text.contains(|c: char| c.is_ascii_uppercase() || c == '*')
         && !authority.contains('@')

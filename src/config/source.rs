@@ -17,7 +17,10 @@ pub struct ConfigError(String);
 impl ConfigError {
     pub(super) fn at(place: impl Display, problem: impl Display) -> Self {
         // A library's words may have several lines, and a key from a file anything.
-        let line = format!("{place}: {problem}").split_whitespace().collect::<Vec<_>>().join(" ");
+        let line = format!("{place}: {problem}")
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
         Self(line.replace(char::is_control, ""))
     }
 }
@@ -106,21 +109,32 @@ pub(super) struct Source {
 impl Source {
     pub(super) fn read(file: &Path, env: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
         let name = file.display().to_string();
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| ConfigError::at(&name, format!("can't read the configuration: {error}")))?;
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            ConfigError::at(&name, format!("can't read the configuration: {error}"))
+        })?;
         Self::parse(&name, &text, env)
     }
 
-    pub(super) fn parse(file: &str, text: &str, env: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+    pub(super) fn parse(
+        file: &str,
+        text: &str,
+        env: &BTreeMap<String, String>,
+    ) -> Result<Self, ConfigError> {
         let line_of = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
         let parsed = DeTable::parse(text).map_err(|error| {
             let line = error.span().map_or(1, |span| line_of(span.start));
             ConfigError::at(format!("{file}:{line}"), error.message())
         })?;
-        let table: Table = toml::from_str(text).map_err(|error| ConfigError::at(file, error.message()))?;
+        let table: Table =
+            toml::from_str(text).map_err(|error| ConfigError::at(file, error.message()))?;
         let mut lines = BTreeMap::new();
         index(parsed.get_ref(), "", &line_of, &mut lines);
-        let mut source = Self { table, file: file.to_owned(), lines, variables: BTreeMap::new() };
+        let mut source = Self {
+            table,
+            file: file.to_owned(),
+            lines,
+            variables: BTreeMap::new(),
+        };
         source.check_keys()?;
         source.override_from(env)?;
         Ok(source)
@@ -130,12 +144,21 @@ impl Source {
     pub(super) fn get(&self, key: &str) -> Option<&Value> {
         let mut parts = key.split('.');
         let first = self.table.get(parts.next()?)?;
-        parts.try_fold(first, |value, part| value.get(part).or_else(|| value.get(part.parse::<usize>().ok()?)))
+        parts.try_fold(first, |value, part| {
+            value
+                .get(part)
+                .or_else(|| value.get(part.parse::<usize>().ok()?))
+        })
     }
 
     /// The names of all providers.
     pub(super) fn providers(&self) -> impl Iterator<Item = &str> {
-        self.table.get("providers").and_then(Value::as_table).into_iter().flat_map(Table::keys).map(String::as_str)
+        self.table
+            .get("providers")
+            .and_then(Value::as_table)
+            .into_iter()
+            .flat_map(Table::keys)
+            .map(String::as_str)
     }
 
     /// An error about that key.
@@ -146,10 +169,18 @@ impl Source {
     /// Where a key stands: `FILE:LINE: key`, or the variable that overrides it and the place in its value.
     fn place(&self, key: &str) -> String {
         // What overrides a key overrides all that it holds.
-        let mut upwards = std::iter::successors(Some(key), |key| key.rsplit_once('.').map(|(parent, _)| parent));
-        if let Some((above, variable)) = upwards.find_map(|above| Some((above, self.variables.get(above)?))) {
+        let mut upwards = std::iter::successors(Some(key), |key| {
+            key.rsplit_once('.').map(|(parent, _)| parent)
+        });
+        if let Some((above, variable)) =
+            upwards.find_map(|above| Some((above, self.variables.get(above)?)))
+        {
             let within = key[above.len()..].trim_start_matches('.');
-            return if within.is_empty() { variable.clone() } else { format!("{variable}: {within}") };
+            return if within.is_empty() {
+                variable.clone()
+            } else {
+                format!("{variable}: {within}")
+            };
         }
         let mut known = key;
         loop {
@@ -167,32 +198,49 @@ impl Source {
     fn check_keys(&self) -> Result<(), ConfigError> {
         for (name, value) in &self.table {
             let known: Vec<&str> = KEYS.iter().map(|(key, _)| *key).collect();
-            let section: Vec<&str> = known.iter().filter_map(|key| key.strip_prefix(&format!("{name}."))).collect();
+            let section: Vec<&str> = known
+                .iter()
+                .filter_map(|key| key.strip_prefix(&format!("{name}.")))
+                .collect();
             match (name.as_str(), value) {
                 ("providers", Value::Table(providers)) => {
                     let keys: Vec<&str> = PROVIDER_KEYS.iter().map(|(key, _)| *key).collect();
                     for (provider, value) in providers {
                         let key = format!("providers.{provider}");
                         let Value::Table(table) = value else {
-                            return Err(self.error(&key, "should be a table, as in [providers.openai]"));
+                            return Err(
+                                self.error(&key, "should be a table, as in [providers.openai]")
+                            );
                         };
                         self.check_table(&key, table, &keys)?;
                     }
                 }
-                ("providers", _) => return Err(self.error(name, "should hold tables, as in [providers.openai]")),
+                ("providers", _) => {
+                    return Err(self.error(name, "should hold tables, as in [providers.openai]"));
+                }
                 ("models", Value::Array(models)) => self.check_models(models)?,
-                (_, Value::Table(table)) if !section.is_empty() => self.check_table(name, table, &section)?,
+                (_, Value::Table(table)) if !section.is_empty() => {
+                    self.check_table(name, table, &section)?
+                }
                 (_, _) if !section.is_empty() => {
                     return Err(self.error(name, format!("should be a section, [{name}]")));
                 }
                 _ if known.contains(&name.as_str()) => {}
                 _ => {
-                    let mut top: Vec<&str> = known.iter().map(|key| key.split('.').next().unwrap_or(key)).collect();
+                    let mut top: Vec<&str> = known
+                        .iter()
+                        .map(|key| key.split('.').next().unwrap_or(key))
+                        .collect();
                     top.push("providers");
                     top.dedup();
                     // A key may also stand in the wrong section.
-                    let leaf = known.iter().copied().find(|key| key.rsplit('.').next() == Some(name));
-                    return Err(self.error(name, unknown(leaf.or_else(|| nearest(name, &top)), &top)));
+                    let leaf = known
+                        .iter()
+                        .copied()
+                        .find(|key| key.rsplit('.').next() == Some(name));
+                    return Err(
+                        self.error(name, unknown(leaf.or_else(|| nearest(name, &top)), &top))
+                    );
                 }
             }
         }
@@ -217,7 +265,13 @@ impl Source {
                 return Err(self.error(&key, "should be a table, as in [[models]]"));
             };
             self.check_table(&key, model, MODEL_KEYS)?;
-            for (nth, target) in model.get("targets").and_then(Value::as_array).into_iter().flatten().enumerate() {
+            for (nth, target) in model
+                .get("targets")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .enumerate()
+            {
                 if let Value::Table(target) = target {
                     self.check_table(&format!("{key}.targets.{nth}"), target, TARGET_KEYS)?;
                 }
@@ -227,9 +281,16 @@ impl Source {
     }
 
     fn override_from(&mut self, env: &BTreeMap<String, String>) -> Result<(), ConfigError> {
-        let mut keys: Vec<(String, Kind)> = KEYS.iter().map(|(key, kind)| ((*key).to_owned(), *kind)).collect();
+        let mut keys: Vec<(String, Kind)> = KEYS
+            .iter()
+            .map(|(key, kind)| ((*key).to_owned(), *kind))
+            .collect();
         for provider in self.providers() {
-            keys.extend(PROVIDER_KEYS.iter().map(|(key, kind)| (format!("providers.{provider}.{key}"), *kind)));
+            keys.extend(
+                PROVIDER_KEYS
+                    .iter()
+                    .map(|(key, kind)| (format!("providers.{provider}.{key}"), *kind)),
+            );
         }
         for (variable, value) in env.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
             if is_not_ours(variable) {
@@ -238,24 +299,32 @@ impl Source {
             let mut named = keys.iter().filter(|(key, _)| variable_of(key) == *variable);
             let (first, second) = (named.next(), named.next());
             if let (Some((first, _)), Some((second, _))) = (first, second) {
-                let problem = format!("stands for both {first} and {second}; give one of the providers another name");
+                let problem = format!(
+                    "stands for both {first} and {second}; give one of the providers another name"
+                );
                 return Err(ConfigError::at(variable, problem));
             }
             let Some((key, kind)) = first else {
-                if variable.starts_with("TOKENRILL_PROVIDERS_") && self.providers().next().is_none() {
+                if variable.starts_with("TOKENRILL_PROVIDERS_") && self.providers().next().is_none()
+                {
                     let problem = "there is no provider to override; add its section, such as [providers.openai]";
                     return Err(ConfigError::at(variable, problem));
                 }
                 let known: Vec<String> = keys.iter().map(|(key, _)| variable_of(key)).collect();
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
-                let hint = nearest(variable, &known).map_or(String::new(), |name| format!("; did you mean {name}?"));
-                return Err(ConfigError::at(variable, format!("no key of the configuration has this name{hint}")));
+                let hint = nearest(variable, &known)
+                    .map_or(String::new(), |name| format!("; did you mean {name}?"));
+                return Err(ConfigError::at(
+                    variable,
+                    format!("no key of the configuration has this name{hint}"),
+                ));
             };
             let value = match kind {
                 Kind::Text => Value::String(value.clone()),
                 // What is no literal stays text: the key's own check says what it should be.
                 Kind::Literal => literal(value).unwrap_or_else(|| Value::String(value.clone())),
-                Kind::Toml => literal(value).ok_or_else(|| ConfigError::at(variable, "should be a TOML value"))?,
+                Kind::Toml => literal(value)
+                    .ok_or_else(|| ConfigError::at(variable, "should be a TOML value"))?,
             };
             set(&mut self.table, key, value);
             self.variables.insert(key.clone(), variable.clone());
@@ -274,13 +343,23 @@ fn is_not_ours(variable: &str) -> bool {
 }
 
 fn variable_of(key: &str) -> String {
-    let name: String =
-        key.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+    let name: String = key
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_uppercase()
+            } else {
+                '_'
+            }
+        })
+        .collect();
     format!("{PREFIX}{name}")
 }
 
 fn literal(text: &str) -> Option<Value> {
-    toml::from_str::<Table>(&format!("value = {text}")).ok()?.remove("value")
+    toml::from_str::<Table>(&format!("value = {text}"))
+        .ok()?
+        .remove("value")
 }
 
 fn set(table: &mut Table, key: &str, value: Value) {
@@ -289,7 +368,9 @@ fn set(table: &mut Table, key: &str, value: Value) {
             table.insert(key.to_owned(), value);
         }
         Some((head, rest)) => {
-            let inner = table.entry(head).or_insert_with(|| Value::Table(Table::new()));
+            let inner = table
+                .entry(head)
+                .or_insert_with(|| Value::Table(Table::new()));
             if let Value::Table(inner) = inner {
                 set(inner, rest, value);
             }
@@ -298,9 +379,18 @@ fn set(table: &mut Table, key: &str, value: Value) {
 }
 
 /// The line of every key, by its path.
-fn index(table: &DeTable<'_>, at: &str, line_of: &dyn Fn(usize) -> usize, lines: &mut BTreeMap<String, usize>) {
+fn index(
+    table: &DeTable<'_>,
+    at: &str,
+    line_of: &dyn Fn(usize) -> usize,
+    lines: &mut BTreeMap<String, usize>,
+) {
     for (key, value) in table {
-        let path = if at.is_empty() { key.get_ref().to_string() } else { format!("{at}.{}", key.get_ref()) };
+        let path = if at.is_empty() {
+            key.get_ref().to_string()
+        } else {
+            format!("{at}.{}", key.get_ref())
+        };
         index_value(value, &path, line_of, lines);
         lines.insert(path, line_of(key.span().start));
     }
@@ -327,5 +417,8 @@ fn index_value(
 
 fn unknown(nearest: Option<&str>, known: &[&str]) -> String {
     let hint = nearest.map_or(String::new(), |name| format!("; did you mean `{name}`?"));
-    format!("there is no such key{hint} (known here: {})", known.join(", "))
+    format!(
+        "there is no such key{hint} (known here: {})",
+        known.join(", ")
+    )
 }

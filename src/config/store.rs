@@ -12,7 +12,11 @@ const DATABASES: i64 = 1 << 20;
 
 pub(super) fn store(source: &Source, env: &BTreeMap<String, String>) -> Result<Store, ConfigError> {
     let at = "streams.store";
-    let keys = Keys { env: "streams.password_env", file: "streams.password_file", example: "REDIS_PASSWORD" };
+    let keys = Keys {
+        env: "streams.password_env",
+        file: "streams.password_file",
+        example: "REDIS_PASSWORD",
+    };
     let password = secret(source, env, &keys)?;
     let prefix = text(source, "streams.key_prefix")?;
     let address = match text(source, at)? {
@@ -27,11 +31,18 @@ pub(super) fn store(source: &Source, env: &BTreeMap<String, String>) -> Result<S
     let (scheme, rest) = address.split_once("://").ok_or_else(|| wrong(WANT))?;
     let (tls, kind) = match scheme.strip_prefix("rediss").map(|kind| (true, kind)) {
         Some(found) => found,
-        None => (false, scheme.strip_prefix("redis").ok_or_else(|| wrong(WANT))?),
+        None => (
+            false,
+            scheme.strip_prefix("redis").ok_or_else(|| wrong(WANT))?,
+        ),
     };
-    let (user, rest) = rest.rsplit_once('@').map_or((None, rest), |(user, rest)| (Some(user), rest));
+    let (user, rest) = rest
+        .rsplit_once('@')
+        .map_or((None, rest), |(user, rest)| (Some(user), rest));
     if user.is_some_and(|user| user.contains(':')) {
-        return Err(wrong("holds a password; it comes by streams.password_env or streams.password_file"));
+        return Err(wrong(
+            "holds a password; it comes by streams.password_env or streams.password_file",
+        ));
     }
     let (nodes, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (topology, port, database) = match kind {
@@ -40,9 +51,17 @@ pub(super) fn store(source: &Source, env: &BTreeMap<String, String>) -> Result<S
         "+sentinel" => {
             let (service, database) = path.split_once('/').unwrap_or((path, ""));
             if service.is_empty() {
-                return Err(wrong("names no service, as in \"redis+sentinel://host:26379/service\""));
+                return Err(wrong(
+                    "names no service, as in \"redis+sentinel://host:26379/service\"",
+                ));
             }
-            (Topology::Sentinel { service: service.to_owned() }, 26379, database)
+            (
+                Topology::Sentinel {
+                    service: service.to_owned(),
+                },
+                26379,
+                database,
+            )
         }
         _ => return Err(wrong(WANT)),
     };
@@ -57,10 +76,16 @@ pub(super) fn store(source: &Source, env: &BTreeMap<String, String>) -> Result<S
     if topology == Topology::Cluster && database != 0 {
         return Err(wrong("names a database; a cluster has only one"));
     }
-    let nodes = nodes.split(',').map(|node| host_and_port(node, port)).collect::<Option<Vec<_>>>();
-    let nodes = nodes.ok_or_else(|| wrong("should name hosts, each with a port from 1 to 65535 or none"))?;
+    let nodes = nodes
+        .split(',')
+        .map(|node| host_and_port(node, port))
+        .collect::<Option<Vec<_>>>();
+    let nodes = nodes
+        .ok_or_else(|| wrong("should name hosts, each with a port from 1 to 65535 or none"))?;
     if topology == Topology::One && nodes.len() > 1 {
-        return Err(wrong("names several hosts; that is redis+sentinel:// or redis+cluster://"));
+        return Err(wrong(
+            "names several hosts; that is redis+sentinel:// or redis+cluster://",
+        ));
     }
     Ok(Store::Redis(Redis {
         tls,
@@ -75,11 +100,18 @@ pub(super) fn store(source: &Source, env: &BTreeMap<String, String>) -> Result<S
 
 fn host_and_port(node: &str, default: u16) -> Option<(String, u16)> {
     let (host, port) = match node.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, port.parse().ok().filter(|port| *port != 0)?),
+        Some((host, port)) if !port.contains(']') => {
+            (host, port.parse().ok().filter(|port| *port != 0)?)
+        }
         _ => (node, default),
     };
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let fine =
-        !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':'));
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
+    let fine = !bare.is_empty()
+        && bare
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':'));
     fine.then(|| (bare.to_owned(), port))
 }

@@ -30,7 +30,10 @@ pub struct Streams {
     pub long_poll: Duration,
 }
 
-pub(super) fn streams(source: &Source, env: &BTreeMap<String, String>) -> Result<Streams, ConfigError> {
+pub(super) fn streams(
+    source: &Source,
+    env: &BTreeMap<String, String>,
+) -> Result<Streams, ConfigError> {
     let streams = Streams {
         store: store(source, env)?,
         linger: any_duration(source, "streams.linger", 0)?,
@@ -45,7 +48,10 @@ pub(super) fn streams(source: &Source, env: &BTreeMap<String, String>) -> Result
         return Err(source.error("streams.linger", "should be at most streams.max_linger"));
     }
     if streams.max_bytes > streams.max_total_bytes {
-        return Err(source.error("streams.max_bytes", "should be at most streams.max_total_bytes"));
+        return Err(source.error(
+            "streams.max_bytes",
+            "should be at most streams.max_total_bytes",
+        ));
     }
     Ok(streams)
 }

@@ -9,13 +9,16 @@ use super::*;
 fn load(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
-    let env = env.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let env = env
+        .iter()
+        .map(|(name, value)| (OsString::from(name), OsString::from(value)));
     let name = file.path().display().to_string();
     Config::load(Some(file.path()), env, &["openai-chat", "anthropic"])
         .map_err(|error| error.to_string().replace(&name, "FILE"))
 }
 
-const OPENAI: &str = "[providers.openai]\ndialect = \"openai-chat\"\nbase_url = \"https://api.openai.com/v1/\"\n";
+const OPENAI: &str =
+    "[providers.openai]\ndialect = \"openai-chat\"\nbase_url = \"https://api.openai.com/v1/\"\n";
 const MODELS: &str = "[[models]]\nname = \"*\"\ntargets = [{ provider = \"openai\" }]\n";
 
 #[test]
@@ -23,7 +26,10 @@ fn nothing_configured_is_the_mock_on_loopback() {
     let config = Config::load(None, std::iter::empty(), &[]).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert!(config.models.is_empty() && config.providers.is_empty() && !config.prompts.explicit);
-    assert_eq!((config.max_body, config.timeouts.total), (4 << 20, Duration::from_secs(600)));
+    assert_eq!(
+        (config.max_body, config.timeouts.total),
+        (4 << 20, Duration::from_secs(600))
+    );
 }
 
 #[test]
@@ -45,13 +51,26 @@ fn a_real_configuration_is_read_whole() {
 
 #[test]
 fn origins_have_the_spelling_that_browsers_have_for_them() {
-    let cors = |origin: &str| load(&format!("[cors]\norigins = [\"{origin}\"]"), &[]).map(|config| config.cors);
-    for good in ["https://app.example", "http://localhost:3000", "http://[::1]:8080", "chrome-extension://abcdef"] {
-        assert_eq!(cors(good), Ok(Cors::These(vec![good.parse().unwrap()])), "{good}");
+    let cors = |origin: &str| {
+        load(&format!("[cors]\norigins = [\"{origin}\"]"), &[]).map(|config| config.cors)
+    };
+    for good in [
+        "https://app.example",
+        "http://localhost:3000",
+        "http://[::1]:8080",
+        "chrome-extension://abcdef",
+    ] {
+        assert_eq!(
+            cors(good),
+            Ok(Cors::These(vec![good.parse().unwrap()])),
+            "{good}"
+        );
     }
     assert_eq!(cors("*"), Ok(Cors::Any));
     assert_eq!(load("[cors]\norigins = []", &[]).unwrap().cors, Cors::None);
-    let from_env = load("", &[("TOKENRILL_CORS_ORIGINS", "[\"https://a.b\"]")]).unwrap().cors;
+    let from_env = load("", &[("TOKENRILL_CORS_ORIGINS", "[\"https://a.b\"]")])
+        .unwrap()
+        .cors;
     assert_eq!(from_env, Cors::These(vec!["https://a.b".parse().unwrap()]));
     for bad in [
         "",
@@ -69,7 +88,10 @@ fn origins_have_the_spelling_that_browsers_have_for_them() {
         "https://me@app.example",
         "https://*.example",
     ] {
-        assert!(cors(bad).is_err_and(|error| error.contains("should be an origin as browsers send it")), "{bad}");
+        assert!(
+            cors(bad).is_err_and(|error| error.contains("should be an origin as browsers send it")),
+            "{bad}"
+        );
     }
 }
 
@@ -77,7 +99,10 @@ fn origins_have_the_spelling_that_browsers_have_for_them() {
 fn a_message_may_be_as_long_as_a_body_unless_said_otherwise() {
     let websocket = |text: &str| load(text, &[]).unwrap().websocket;
     assert_eq!(websocket("max_body = \"2MiB\"").max_message, 2 << 20);
-    assert_eq!(websocket("max_body = \"2MiB\"\n[websocket]\nmax_message = \"8KiB\"").max_message, 8 << 10);
+    assert_eq!(
+        websocket("max_body = \"2MiB\"\n[websocket]\nmax_message = \"8KiB\"").max_message,
+        8 << 10
+    );
     assert_eq!(websocket("[websocket]\nping = \"0s\"").ping, None);
     assert!(load("[websocket]\nidle = \"0s\"", &[]).is_err());
     assert!(load("[websocket]\nmax_running = 0", &[]).is_err());
@@ -86,34 +111,73 @@ fn a_message_may_be_as_long_as_a_body_unless_said_otherwise() {
 #[test]
 fn errors_name_the_place_and_what_would_be_right() {
     for (text, want) in [
-        ("lisen = \"x\"", "FILE:1: lisen: there is no such key; did you mean `listen`? (known here: "),
+        (
+            "lisen = \"x\"",
+            "FILE:1: lisen: there is no such key; did you mean `listen`? (known here: ",
+        ),
         ("a = \"x", "FILE:1: "),
         (
             "\n[timeouts]\nfirst_tokn = \"1s\"",
             "FILE:3: timeouts.first_tokn: there is no such key; did you mean `first_token`?",
         ),
-        ("first_token = \"1s\"", "FILE:1: first_token: there is no such key; did you mean `timeouts.first_token`?"),
-        ("timeouts = 5", "FILE:1: timeouts: should be a section, [timeouts]"),
+        (
+            "first_token = \"1s\"",
+            "FILE:1: first_token: there is no such key; did you mean `timeouts.first_token`?",
+        ),
+        (
+            "timeouts = 5",
+            "FILE:1: timeouts: should be a section, [timeouts]",
+        ),
         (
             "[timeouts]\nconnect = \"soon\"",
             "FILE:2: timeouts.connect: should be a duration such as \"500ms\", \"15s\" or \"10m\", not \"soon\"",
         ),
         ("[timeouts]\nconnect = 5", "not 5"),
-        ("[timeouts]\nconnect = \"0s\"", "should be longer than nothing"),
-        ("[timeouts]\nconnect = \"1us\"", "FILE:2: timeouts.connect: should be at least \"1ms\""),
-        ("[timeouts]\ntotal = \"1y\"", "FILE:2: timeouts.total: should be at most a week"),
-        ("[sse]\nheartbeat = \"1ns\"", "FILE:2: sse.heartbeat: should be at least \"1ms\""),
+        (
+            "[timeouts]\nconnect = \"0s\"",
+            "should be longer than nothing",
+        ),
+        (
+            "[timeouts]\nconnect = \"1us\"",
+            "FILE:2: timeouts.connect: should be at least \"1ms\"",
+        ),
+        (
+            "[timeouts]\ntotal = \"1y\"",
+            "FILE:2: timeouts.total: should be at most a week",
+        ),
+        (
+            "[sse]\nheartbeat = \"1ns\"",
+            "FILE:2: sse.heartbeat: should be at least \"1ms\"",
+        ),
         ("drain = \"-1s\"", "FILE:1: drain: should be a duration"),
-        ("max_event_bytes = \"0B\"", "FILE:1: max_event_bytes: should be a size from 1KiB to 1GiB"),
-        ("prompts = \"\"", "FILE:1: prompts: should be a text that is not empty"),
-        ("[log]\nlevel = 3", "FILE:2: log.level: should be a text that is not empty, not 3"),
+        (
+            "max_event_bytes = \"0B\"",
+            "FILE:1: max_event_bytes: should be a size from 1KiB to 1GiB",
+        ),
+        (
+            "prompts = \"\"",
+            "FILE:1: prompts: should be a text that is not empty",
+        ),
+        (
+            "[log]\nlevel = 3",
+            "FILE:2: log.level: should be a text that is not empty, not 3",
+        ),
         (
             "listen = \"localhost\"",
             "FILE:1: listen: should be an address such as \"127.0.0.1:8080\", not \"localhost\"",
         ),
-        ("[tls]\ncert = \"a.pem\"", "FILE:2: tls.cert: stands alone; tls.key should name the file of its private key"),
-        ("[tls]\nkey = \"a.pem\"", "FILE:2: tls.key: stands alone; tls.cert should name the file of its certificate"),
-        ("[cors]\norigins = \"*\"", "FILE:2: cors.origins: should be a list of origins, as in "),
+        (
+            "[tls]\ncert = \"a.pem\"",
+            "FILE:2: tls.cert: stands alone; tls.key should name the file of its private key",
+        ),
+        (
+            "[tls]\nkey = \"a.pem\"",
+            "FILE:2: tls.key: stands alone; tls.cert should name the file of its certificate",
+        ),
+        (
+            "[cors]\norigins = \"*\"",
+            "FILE:2: cors.origins: should be a list of origins, as in ",
+        ),
         (
             "[cors]\norigins = [\"*\", \"https://a\"]",
             "FILE:2: cors.origins: `*` is every origin: it should stand alone",
@@ -122,48 +186,98 @@ fn errors_name_the_place_and_what_would_be_right() {
             "[cors]\norigins = [\"https://a\", \"https://b/\"]",
             "FILE:2: cors.origins.1: should be an origin as browsers send",
         ),
-        ("[cors]\norigin = []", "FILE:2: cors.origin: there is no such key; did you mean `origins`?"),
-        ("workers = 0", "FILE:1: workers: should be a whole number from 1 to 1024, not 0"),
-        ("max_body = \"4 potatoes\"", "max_body: should be a size from 1KiB to 1GiB"),
-        ("[log]\nformat = \"jsn\"", "log.format: should be one of text, json, not `jsn`; did you mean `json`?"),
-        ("[mock]\ntokens_per_second = -1", "mock.tokens_per_second: should be a whole number"),
-        ("[providers.x]\nbase_url = \"http://a\"", "FILE:1: providers.x: `dialect` is missing"),
+        (
+            "[cors]\norigin = []",
+            "FILE:2: cors.origin: there is no such key; did you mean `origins`?",
+        ),
+        (
+            "workers = 0",
+            "FILE:1: workers: should be a whole number from 1 to 1024, not 0",
+        ),
+        (
+            "max_body = \"4 potatoes\"",
+            "max_body: should be a size from 1KiB to 1GiB",
+        ),
+        (
+            "[log]\nformat = \"jsn\"",
+            "log.format: should be one of text, json, not `jsn`; did you mean `json`?",
+        ),
+        (
+            "[mock]\ntokens_per_second = -1",
+            "mock.tokens_per_second: should be a whole number",
+        ),
+        (
+            "[providers.x]\nbase_url = \"http://a\"",
+            "FILE:1: providers.x: `dialect` is missing",
+        ),
         (
             "[providers.x]\ndialect = \"openai\"\nbase_url = \"http://a\"",
             "should be one of openai-chat, anthropic, not `openai`",
         ),
-        ("[providers.x]\ndialect = \"openai-chat\"", "FILE:1: providers.x: `base_url` is missing"),
-        ("[providers.x]\ndialect = \"openai-chat\"\nbase_url = \"a/b\"", "providers.x.base_url: "),
-        ("[providers.x]\ndialect = \"openai-chat\"\nbase_url = \"http://u:hunter2@a\"", "holds a user or password"),
-        ("[providers.x]\ndialect = \"openai-chat\"\nbase_url = \"ftp://a\"", "should begin with http:// or https://"),
+        (
+            "[providers.x]\ndialect = \"openai-chat\"",
+            "FILE:1: providers.x: `base_url` is missing",
+        ),
+        (
+            "[providers.x]\ndialect = \"openai-chat\"\nbase_url = \"a/b\"",
+            "providers.x.base_url: ",
+        ),
+        (
+            "[providers.x]\ndialect = \"openai-chat\"\nbase_url = \"http://u:hunter2@a\"",
+            "holds a user or password",
+        ),
+        (
+            "[providers.x]\ndialect = \"openai-chat\"\nbase_url = \"ftp://a\"",
+            "should begin with http:// or https://",
+        ),
         (
             "[providers.x]\nbase_ur = \"http://a\"",
             "FILE:2: providers.x.base_ur: there is no such key; did you mean `base_url`?",
         ),
-        ("[providers.mock]\n", "FILE:1: providers.mock: the name `mock` is the embedded model's"),
-        (OPENAI, "FILE:1: providers.openai: no model leads to it; add [[models]]"),
+        (
+            "[providers.mock]\n",
+            "FILE:1: providers.mock: the name `mock` is the embedded model's",
+        ),
+        (
+            OPENAI,
+            "FILE:1: providers.openai: no model leads to it; add [[models]]",
+        ),
         (
             &format!("{OPENAI}api_key_env = \"NO_KEY\"\n{MODELS}"),
             "FILE:4: providers.openai.api_key_env: the environment variable NO_KEY is not set",
         ),
-        (&format!("{OPENAI}api_key_env = \"EMPTY\"\n{MODELS}"), "the environment variable EMPTY is empty"),
-        (&format!("{OPENAI}api_key_file = \"/nowhere\"\n{MODELS}"), "can't read the key file /nowhere: "),
+        (
+            &format!("{OPENAI}api_key_env = \"EMPTY\"\n{MODELS}"),
+            "the environment variable EMPTY is empty",
+        ),
+        (
+            &format!("{OPENAI}api_key_file = \"/nowhere\"\n{MODELS}"),
+            "can't read the key file /nowhere: ",
+        ),
         (
             &format!("{OPENAI}headers = {{ \"a b\" = \"c\" }}\n{MODELS}"),
             "FILE:4: providers.openai.headers.a b: is no name for an HTTP header",
         ),
-        (&format!("{OPENAI}headers = {{ x = 5 }}\n{MODELS}"), "providers.openai.headers: should be a table of texts"),
+        (
+            &format!("{OPENAI}headers = {{ x = 5 }}\n{MODELS}"),
+            "providers.openai.headers: should be a table of texts",
+        ),
         (
             &format!("{OPENAI}headers = {{ x = \"a\\nb\" }}\n{MODELS}"),
             "headers.x: holds characters that no HTTP header",
         ),
-        (&format!("{OPENAI}headers = {{ \"X-A\" = \"1\", \"x-a\" = \"2\" }}\n{MODELS}"), "is given twice: capitals"),
+        (
+            &format!("{OPENAI}headers = {{ \"X-A\" = \"1\", \"x-a\" = \"2\" }}\n{MODELS}"),
+            "is given twice: capitals",
+        ),
         (
             &format!("{OPENAI}headers = {{ Accept-Encoding = \"gzip\" }}\n{MODELS}"),
             "headers.Accept-Encoding: is set by the request itself",
         ),
         (
-            &format!("{OPENAI}api_key_env = \"KEY\"\nheaders = {{ Authorization = \"hunter2\" }}\n{MODELS}"),
+            &format!(
+                "{OPENAI}api_key_env = \"KEY\"\nheaders = {{ Authorization = \"hunter2\" }}\n{MODELS}"
+            ),
             "FILE:5: providers.openai.headers.Authorization: stands beside the provider's key",
         ),
         (
@@ -174,20 +288,50 @@ fn errors_name_the_place_and_what_would_be_right() {
             &format!("{OPENAI}api_key_env = \"KEY\"\napi_key_file = \"f\"\n{MODELS}"),
             "FILE:5: providers.openai.api_key_file: stands beside api_key_env; give one of the two",
         ),
-        (&format!("{OPENAI}api_key_file = \"/dev/null\"\n{MODELS}"), "the key file /dev/null is empty"),
-        (&format!("{OPENAI}http2 = \"yes\"\n{MODELS}"), "providers.openai.http2: should be true or false, not \"yes\""),
-        (&format!("{OPENAI}finish_reason = \"maybe\"\n{MODELS}"), "should be one of required, optional, not `maybe`"),
-        ("[providers.\"a.b\"]", "a provider's name should be of letters, digits, `-` and `_`"),
-        ("[providers.\"a\\u001b[31m\"]", "FILE:1: providers.a[31m: a provider's name"),
-        ("providers = 5", "FILE:1: providers: should hold tables, as in [providers.openai]"),
-        ("models = 5", "FILE:1: models: should be a list, as in [[models]]"),
-        ("[[models]]\nname = \"a\"", "FILE:1: models.0: `targets` is missing"),
-        ("[[models]]\ntargets = []", "FILE:1: models.0: `name` is missing"),
+        (
+            &format!("{OPENAI}api_key_file = \"/dev/null\"\n{MODELS}"),
+            "the key file /dev/null is empty",
+        ),
+        (
+            &format!("{OPENAI}http2 = \"yes\"\n{MODELS}"),
+            "providers.openai.http2: should be true or false, not \"yes\"",
+        ),
+        (
+            &format!("{OPENAI}finish_reason = \"maybe\"\n{MODELS}"),
+            "should be one of required, optional, not `maybe`",
+        ),
+        (
+            "[providers.\"a.b\"]",
+            "a provider's name should be of letters, digits, `-` and `_`",
+        ),
+        (
+            "[providers.\"a\\u001b[31m\"]",
+            "FILE:1: providers.a[31m: a provider's name",
+        ),
+        (
+            "providers = 5",
+            "FILE:1: providers: should hold tables, as in [providers.openai]",
+        ),
+        (
+            "models = 5",
+            "FILE:1: models: should be a list, as in [[models]]",
+        ),
+        (
+            "[[models]]\nname = \"a\"",
+            "FILE:1: models.0: `targets` is missing",
+        ),
+        (
+            "[[models]]\ntargets = []",
+            "FILE:1: models.0: `name` is missing",
+        ),
         (
             "[[models]]\nname = \"a\"\ntargets = { provider = \"mock\" }",
             "FILE:3: models.0.targets: should be a list, as in [{ provider = \"openai\" }]",
         ),
-        ("[[models]]\nname = \"a\"\ntargets = [{}]", "FILE:3: models.0.targets: the target names no provider"),
+        (
+            "[[models]]\nname = \"a\"\ntargets = [{}]",
+            "FILE:3: models.0.targets: the target names no provider",
+        ),
         (
             "[[models]]\nname = \"*\"\ntargets = [{ provider = \"mock\", model = \"x\" }]",
             "FILE:3: models.0.targets.0.model: the model `*` passes every name on as it is",
@@ -210,16 +354,43 @@ fn errors_name_the_place_and_what_would_be_right() {
             &format!("{OPENAI}[[models]]\nname = \"a\"\ntarget = []"),
             "models.0.target: there is no such key; did you mean `targets`?",
         ),
-        (&format!("{OPENAI}{MODELS}{MODELS}"), "there is a model `*` already"),
-        ("[streams]\nstore = \"disk\"", "FILE:2: streams.store: should be \"memory\", or an address such as"),
-        ("[streams]\nstore = \"http://a\"", "FILE:2: streams.store: should be \"memory\", or an address such as"),
-        ("[streams]\nstore = \"redis://u:hunter2@a\"", "holds a password; it comes by streams.password_env"),
-        ("[streams]\nstore = \"redis://a,b\"", "names several hosts; that is redis+sentinel:// or redis+cluster://"),
-        ("[streams]\nstore = \"redis://a:0\"", "should name hosts, each with a port from 1 to 65535 or none"),
+        (
+            &format!("{OPENAI}{MODELS}{MODELS}"),
+            "there is a model `*` already",
+        ),
+        (
+            "[streams]\nstore = \"disk\"",
+            "FILE:2: streams.store: should be \"memory\", or an address such as",
+        ),
+        (
+            "[streams]\nstore = \"http://a\"",
+            "FILE:2: streams.store: should be \"memory\", or an address such as",
+        ),
+        (
+            "[streams]\nstore = \"redis://u:hunter2@a\"",
+            "holds a password; it comes by streams.password_env",
+        ),
+        (
+            "[streams]\nstore = \"redis://a,b\"",
+            "names several hosts; that is redis+sentinel:// or redis+cluster://",
+        ),
+        (
+            "[streams]\nstore = \"redis://a:0\"",
+            "should name hosts, each with a port from 1 to 65535 or none",
+        ),
         ("[streams]\nstore = \"redis://\"", "should name hosts"),
-        ("[streams]\nstore = \"redis://a/x\"", "has a path that is no number of a database"),
-        ("[streams]\nstore = \"redis+sentinel://a\"", "names no service"),
-        ("[streams]\nstore = \"redis+cluster://a/1\"", "names a database; a cluster has only one"),
+        (
+            "[streams]\nstore = \"redis://a/x\"",
+            "has a path that is no number of a database",
+        ),
+        (
+            "[streams]\nstore = \"redis+sentinel://a\"",
+            "names no service",
+        ),
+        (
+            "[streams]\nstore = \"redis+cluster://a/1\"",
+            "names a database; a cluster has only one",
+        ),
         (
             "[streams]\nstore = \"redis://a\"\npassword_env = \"NONE\"",
             "FILE:3: streams.password_env: the environment variable NONE is not set",
@@ -227,7 +398,10 @@ fn errors_name_the_place_and_what_would_be_right() {
     ] {
         let error = load(text, &[("EMPTY", " "), ("KEY", "sk-1")]).unwrap_err();
         assert!(error.contains(want), "{text}\n got: {error}\nwant: {want}");
-        assert!(!error.contains('\n') && !error.contains("hunter2"), "{error}");
+        assert!(
+            !error.contains('\n') && !error.contains("hunter2"),
+            "{error}"
+        );
     }
 }
 
@@ -242,7 +416,10 @@ fn the_environment_overrides_every_key() {
             ("TOKENRILL_MOCK_TOKENS_PER_SECOND", "20"),
             ("TOKENRILL_PROVIDERS_OPENAI_BASE_URL", "http://127.0.0.1:9"),
             ("TOKENRILL_PROVIDERS_OPENAI_HTTP2", "true"),
-            ("TOKENRILL_MODELS", "[{ name = \"x\", targets = [{ provider = \"mock\" }] }]"),
+            (
+                "TOKENRILL_MODELS",
+                "[{ name = \"x\", targets = [{ provider = \"mock\" }] }]",
+            ),
             // What Kubernetes sets for a service named tokenrill.
             ("TOKENRILL_SERVICE_HOST", "10.0.0.1"),
             ("TOKENRILL_PORT_80_TCP", "tcp://10.0.0.1:80"),
@@ -250,7 +427,10 @@ fn the_environment_overrides_every_key() {
         ],
     )
     .unwrap();
-    assert_eq!((config.listen.port(), config.mock.tokens_per_second), (1, 20));
+    assert_eq!(
+        (config.listen.port(), config.mock.tokens_per_second),
+        (1, 20)
+    );
     assert_eq!(config.timeouts.first_token, Duration::from_secs(7));
     let provider = config.providers.values().next().unwrap();
     assert!(provider.http2 && provider.base_url.as_str() == "http://127.0.0.1:9");
@@ -261,9 +441,21 @@ fn the_environment_overrides_every_key() {
             "x",
             "TOKENRILL_LISEN: no key of the configuration has this name; did you mean TOKENRILL_LISTEN?",
         ),
-        ("TOKENRILL_LISTEN", "x", "TOKENRILL_LISTEN: should be an address"),
-        ("TOKENRILL_PROVIDERS_OPENAI_HTTP2", "maybe", "TOKENRILL_PROVIDERS_OPENAI_HTTP2: should be true or false"),
-        ("TOKENRILL_MODELS", "[", "TOKENRILL_MODELS: should be a TOML value"),
+        (
+            "TOKENRILL_LISTEN",
+            "x",
+            "TOKENRILL_LISTEN: should be an address",
+        ),
+        (
+            "TOKENRILL_PROVIDERS_OPENAI_HTTP2",
+            "maybe",
+            "TOKENRILL_PROVIDERS_OPENAI_HTTP2: should be true or false",
+        ),
+        (
+            "TOKENRILL_MODELS",
+            "[",
+            "TOKENRILL_MODELS: should be a TOML value",
+        ),
         (
             "TOKENRILL_MODELS",
             "[{ nam = \"x\" }]",
@@ -274,7 +466,11 @@ fn the_environment_overrides_every_key() {
             "{ \"a b\" = \"c\" }",
             "TOKENRILL_PROVIDERS_OPENAI_HEADERS: a b: is no name for an HTTP header",
         ),
-        ("TOKENRILL_PROVIDERS_OPENAI_API_KEY", "sk", "did you mean TOKENRILL_PROVIDERS_OPENAI_API_KEY_ENV?"),
+        (
+            "TOKENRILL_PROVIDERS_OPENAI_API_KEY",
+            "sk",
+            "did you mean TOKENRILL_PROVIDERS_OPENAI_API_KEY_ENV?",
+        ),
     ] {
         let error = load(&text, &[(variable, value)]).unwrap_err();
         assert!(error.contains(want), "got {error}, want {want}");
@@ -291,15 +487,29 @@ fn a_variable_that_could_mean_two_providers_is_refused() {
     let want = "TOKENRILL_PROVIDERS_A_B_BASE_URL: stands for both providers.a-b.base_url and providers.a_b.base_url";
     assert!(error.starts_with(want), "{error}");
     let error = load("", &[variable]).unwrap_err();
-    assert!(error.contains("there is no provider to override; add its section"), "{error}");
+    assert!(
+        error.contains("there is no provider to override; add its section"),
+        "{error}"
+    );
     assert!(load(text, &[]).is_ok());
 }
 
 #[test]
 fn a_base_url_is_an_address_that_can_be_reached() {
     let read = |url: &str| {
-        let text = format!("[providers.openai]\ndialect = \"openai-chat\"\nbase_url = \"{url}\"\n{MODELS}");
-        load(&text, &[]).map(|config| config.providers.values().next().unwrap().base_url.as_str().to_owned())
+        let text = format!(
+            "[providers.openai]\ndialect = \"openai-chat\"\nbase_url = \"{url}\"\n{MODELS}"
+        );
+        load(&text, &[]).map(|config| {
+            config
+                .providers
+                .values()
+                .next()
+                .unwrap()
+                .base_url
+                .as_str()
+                .to_owned()
+        })
     };
     for (url, want) in [
         ("http://h/a/b/", "http://h/a/b"),
@@ -308,28 +518,56 @@ fn a_base_url_is_an_address_that_can_be_reached() {
     ] {
         assert_eq!(read(url).as_deref(), Ok(want));
     }
-    for url in ["http://h:99999/v1", "http://h:0", "http://h:", "http://[::1]:70000"] {
-        assert!(read(url).unwrap_err().contains("base_url: has a port that is none: 1 to 65535"), "{url}");
+    for url in [
+        "http://h:99999/v1",
+        "http://h:0",
+        "http://h:",
+        "http://[::1]:70000",
+    ] {
+        assert!(
+            read(url)
+                .unwrap_err()
+                .contains("base_url: has a port that is none: 1 to 65535"),
+            "{url}"
+        );
     }
-    for url in
-        ["http://h/?key=hunter2", "http://h/#hunter2", "http://h/hunter2 x", "https:///v1", "h/v1", "", "http://"]
-    {
+    for url in [
+        "http://h/?key=hunter2",
+        "http://h/#hunter2",
+        "http://h/hunter2 x",
+        "https:///v1",
+        "h/v1",
+        "",
+        "http://",
+    ] {
         let error = read(url).unwrap_err();
-        assert!(error.starts_with("FILE:3: providers.openai.base_url: ") && !error.contains("hunter2"), "{error}");
+        assert!(
+            error.starts_with("FILE:3: providers.openai.base_url: ") && !error.contains("hunter2"),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn a_secret_shows_nowhere() {
-    let text = format!("{OPENAI}api_key_env = \"KEY\"\nheaders = {{ \"x-key\" = \"sk-canary\" }}\n{MODELS}");
+    let text = format!(
+        "{OPENAI}api_key_env = \"KEY\"\nheaders = {{ \"x-key\" = \"sk-canary\" }}\n{MODELS}"
+    );
     let config = load(&text, &[("KEY", "sk-canary")]).unwrap();
     assert!(!format!("{config:?}").contains("canary"));
     let error = load(&text, &[("KEY", "sk-canary\u{7}")]).unwrap_err();
-    assert!(error.contains("no HTTP header can carry") && !error.contains("canary"), "{error}");
+    assert!(
+        error.contains("no HTTP header can carry") && !error.contains("canary"),
+        "{error}"
+    );
     // Pasted where the name of its variable belongs.
     for key in ["sk-canary", "gsk_canary0123", "canary"] {
         let error = load(&format!("{OPENAI}api_key_env = \"{key}\"\n{MODELS}"), &[]).unwrap_err();
-        assert!(error.starts_with("FILE:4: providers.openai.api_key_env: the environment variable that"), "{error}");
+        assert!(
+            error
+                .starts_with("FILE:4: providers.openai.api_key_env: the environment variable that"),
+            "{error}"
+        );
         assert!(!error.contains("canary"), "{error}");
     }
 }
@@ -338,19 +576,34 @@ fn a_secret_shows_nowhere() {
 fn a_redis_is_named_in_one_line_and_its_password_never_shown() {
     for (address, shown, topology) in [
         ("redis://a", "redis://a:6379", Topology::One),
-        ("rediss://someone@a.example:1/2", "rediss://a.example:1", Topology::One),
+        (
+            "rediss://someone@a.example:1/2",
+            "rediss://a.example:1",
+            Topology::One,
+        ),
         ("redis://[::1]:7", "redis://[::1]:7", Topology::One),
         (
             "redis+sentinel://a,b:2/main",
             "redis+sentinel://a:26379,b:2/main",
-            Topology::Sentinel { service: "main".to_owned() },
+            Topology::Sentinel {
+                service: "main".to_owned(),
+            },
         ),
-        ("rediss+cluster://a,b,c:9", "rediss+cluster://a:6379,b:6379,c:9", Topology::Cluster),
+        (
+            "rediss+cluster://a,b,c:9",
+            "rediss+cluster://a:6379,b:6379,c:9",
+            Topology::Cluster,
+        ),
     ] {
         let text = format!("[streams]\nstore = \"{address}\"\npassword_env = \"KEY\"");
         let config = load(&text, &[("KEY", "hunter2")]).unwrap();
-        let Store::Redis(redis) = &config.streams.store else { unreachable!("{address} is in Redis") };
-        assert_eq!((redis.to_string().as_str(), &redis.topology), (shown, &topology));
+        let Store::Redis(redis) = &config.streams.store else {
+            unreachable!("{address} is in Redis")
+        };
+        assert_eq!(
+            (redis.to_string().as_str(), &redis.topology),
+            (shown, &topology)
+        );
         assert_eq!(redis.password.as_ref().unwrap().expose(), "hunter2");
         assert!(!format!("{config:?}").contains("hunter2"));
     }

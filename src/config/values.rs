@@ -17,8 +17,8 @@ use super::source::{ConfigError, Source};
 use super::streams::streams;
 use super::websocket::websocket;
 use super::{
-    BaseUrl, Config, FinishReasonRule, Log, LogFormat, MOCK, Mock, Model, PromptsDir, Provider, ProviderName, Secret,
-    Sse, Target, Timeouts,
+    BaseUrl, Config, FinishReasonRule, Log, LogFormat, MOCK, Mock, Model, PromptsDir, Provider,
+    ProviderName, Secret, Sse, Target, Timeouts,
 };
 use crate::nearest::nearest;
 
@@ -60,19 +60,29 @@ pub(super) fn config(
         request_body: duration(source, "timeouts.request_body", 30)?,
     };
     let sse = Sse {
-        heartbeat: Some(any_duration(source, "sse.heartbeat", 15)?).filter(|every| !every.is_zero()),
+        heartbeat: Some(any_duration(source, "sse.heartbeat", 15)?)
+            .filter(|every| !every.is_zero()),
         commit_after: any_duration(source, "sse.commit_after", 10)?,
     };
-    let providers = source.providers().map(|name| provider(source, name, env, dialects)).collect::<Result<_, _>>()?;
+    let providers = source
+        .providers()
+        .map(|name| provider(source, name, env, dialects))
+        .collect::<Result<_, _>>()?;
     let models = models(source, &providers)?;
     if let (Some(name), true) = (providers.keys().next(), models.is_empty()) {
         let key = format!("providers.{name}");
-        let add = format!("[[models]] with name = \"*\" and targets = [{{ provider = \"{name}\" }}]");
+        let add =
+            format!("[[models]] with name = \"*\" and targets = [{{ provider = \"{name}\" }}]");
         return Err(source.error(&key, format!("no model leads to it; add {add}")));
     }
     let max_body = size(source, "max_body", 4 << 20)?;
     Ok(Config {
-        listen: parsed(source, "listen", "127.0.0.1:8080", "an address such as \"127.0.0.1:8080\"")?,
+        listen: parsed(
+            source,
+            "listen",
+            "127.0.0.1:8080",
+            "an address such as \"127.0.0.1:8080\"",
+        )?,
         tls: edge::tls(source)?,
         cors: edge::cors(source)?,
         workers: workers(source)?,
@@ -81,19 +91,31 @@ pub(super) fn config(
         max_response_bytes: size(source, "max_response_bytes", 16 << 20)?,
         drain: any_duration(source, "drain", 30)?,
         prompts: match text(source, "prompts")? {
-            Some(path) => PromptsDir { path: PathBuf::from(path), explicit: true },
-            None => PromptsDir { path: PathBuf::from("prompts"), explicit: false },
+            Some(path) => PromptsDir {
+                path: PathBuf::from(path),
+                explicit: true,
+            },
+            None => PromptsDir {
+                path: PathBuf::from("prompts"),
+                explicit: false,
+            },
         },
         default_model: default_model(source, &models)?,
         log: Log {
-            format: choice(source, "log.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])?,
+            format: choice(
+                source,
+                "log.format",
+                &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+            )?,
             level: text(source, "log.level")?.unwrap_or("info").to_owned(),
         },
         timeouts,
         sse,
         streams: streams(source, env)?,
         websocket: websocket(source, max_body)?,
-        mock: Mock { tokens_per_second: pace(source)? },
+        mock: Mock {
+            tokens_per_second: pace(source)?,
+        },
         providers,
         models,
     })
@@ -102,17 +124,23 @@ pub(super) fn config(
 /// The default must be a model. With none configured they are the mock's, which are not known here.
 fn default_model(source: &Source, models: &[Model]) -> Result<Option<String>, ConfigError> {
     const KEY: &str = "default_model";
-    let Some(name) = text(source, KEY)? else { return Ok(None) };
+    let Some(name) = text(source, KEY)? else {
+        return Ok(None);
+    };
     let known: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
     if known.is_empty() || known.contains(&"*") || known.contains(&name) {
         return Ok(Some(name.to_owned()));
     }
-    Err(source.error(KEY, format!("there is no model `{name}`{}", among(name, &known))))
+    Err(source.error(
+        KEY,
+        format!("there is no model `{name}`{}", among(name, &known)),
+    ))
 }
 
 /// `; did you mean …? (there are: …)`
 fn among(name: &str, known: &[&str]) -> String {
-    let hint = nearest(name, known).map_or(String::new(), |name| format!("; did you mean `{name}`?"));
+    let hint =
+        nearest(name, known).map_or(String::new(), |name| format!("; did you mean `{name}`?"));
     format!("{hint} (there are: {})", known.join(", "))
 }
 
@@ -122,7 +150,11 @@ pub(super) fn wrong(source: &Source, key: &str, want: impl Display, found: &Valu
 
 fn excerpt(value: &Value) -> String {
     let text = value.to_string();
-    if text.chars().count() > 60 { text.chars().take(60).chain(['…']).collect() } else { text }
+    if text.chars().count() > 60 {
+        text.chars().take(60).chain(['…']).collect()
+    } else {
+        text
+    }
 }
 
 pub(super) fn text<'a>(source: &'a Source, key: &str) -> Result<Option<&'a str>, ConfigError> {
@@ -133,9 +165,15 @@ pub(super) fn text<'a>(source: &'a Source, key: &str) -> Result<Option<&'a str>,
     }
 }
 
-fn parsed<T: std::str::FromStr>(source: &Source, key: &str, default: &str, want: &str) -> Result<T, ConfigError> {
+fn parsed<T: std::str::FromStr>(
+    source: &Source,
+    key: &str,
+    default: &str,
+    want: &str,
+) -> Result<T, ConfigError> {
     let text = text(source, key)?.unwrap_or(default);
-    text.parse().map_err(|_| wrong(source, key, want, &Value::from(text)))
+    text.parse()
+        .map_err(|_| wrong(source, key, want, &Value::from(text)))
 }
 
 /// A duration of more than nothing.
@@ -147,7 +185,11 @@ pub(super) fn duration(source: &Source, key: &str, seconds: u64) -> Result<Durat
     Ok(duration)
 }
 
-pub(super) fn any_duration(source: &Source, key: &str, seconds: u64) -> Result<Duration, ConfigError> {
+pub(super) fn any_duration(
+    source: &Source,
+    key: &str,
+    seconds: u64,
+) -> Result<Duration, ConfigError> {
     const WANT: &str = "a duration such as \"500ms\", \"15s\" or \"10m\"";
     let duration = match source.get(key) {
         None => Duration::from_secs(seconds),
@@ -173,21 +215,50 @@ pub(super) fn size(source: &Source, key: &str, default: usize) -> Result<usize, 
         Some(Value::String(text)) => text.parse::<ByteSize>().ok().map(|size| size.as_u64()),
         Some(_) => None,
     };
-    let bytes = bytes.filter(|bytes| (1024..=LARGEST).contains(bytes)).and_then(|bytes| usize::try_from(bytes).ok());
-    bytes.ok_or_else(|| wrong(source, key, WANT, source.get(key).unwrap_or(&Value::Boolean(false))))
+    let bytes = bytes
+        .filter(|bytes| (1024..=LARGEST).contains(bytes))
+        .and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.ok_or_else(|| {
+        wrong(
+            source,
+            key,
+            WANT,
+            source.get(key).unwrap_or(&Value::Boolean(false)),
+        )
+    })
 }
 
 fn workers(source: &Source) -> Result<NonZeroUsize, ConfigError> {
-    count(source, "workers", std::thread::available_parallelism().map_or(1, NonZeroUsize::get), 1024)
+    count(
+        source,
+        "workers",
+        std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        1024,
+    )
 }
 
 /// A whole number of at least one.
-pub(super) fn count(source: &Source, key: &str, default: usize, most: usize) -> Result<NonZeroUsize, ConfigError> {
-    let Some(value) = source.get(key) else { return Ok(NonZeroUsize::new(default).unwrap_or(NonZeroUsize::MIN)) };
-    let number = value.as_integer().and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= most);
-    number
-        .and_then(NonZeroUsize::new)
-        .ok_or_else(|| wrong(source, key, format!("a whole number from 1 to {most}"), value))
+pub(super) fn count(
+    source: &Source,
+    key: &str,
+    default: usize,
+    most: usize,
+) -> Result<NonZeroUsize, ConfigError> {
+    let Some(value) = source.get(key) else {
+        return Ok(NonZeroUsize::new(default).unwrap_or(NonZeroUsize::MIN));
+    };
+    let number = value
+        .as_integer()
+        .and_then(|n| usize::try_from(n).ok())
+        .filter(|n| *n <= most);
+    number.and_then(NonZeroUsize::new).ok_or_else(|| {
+        wrong(
+            source,
+            key,
+            format!("a whole number from 1 to {most}"),
+            value,
+        )
+    })
 }
 
 fn pace(source: &Source) -> Result<u32, ConfigError> {
@@ -195,21 +266,44 @@ fn pace(source: &Source) -> Result<u32, ConfigError> {
     match source.get(KEY) {
         None => Ok(50),
         Some(value) => {
-            let number = value.as_integer().and_then(|n| u32::try_from(n).ok()).filter(|n| *n <= 1_000_000);
-            number.ok_or_else(|| wrong(source, KEY, "a whole number from 0 (no delay) to 1000000", value))
+            let number = value
+                .as_integer()
+                .and_then(|n| u32::try_from(n).ok())
+                .filter(|n| *n <= 1_000_000);
+            number.ok_or_else(|| {
+                wrong(
+                    source,
+                    KEY,
+                    "a whole number from 0 (no delay) to 1000000",
+                    value,
+                )
+            })
         }
     }
 }
 
 /// One of some words; the first is the default.
-pub(super) fn choice<T: Copy>(source: &Source, key: &str, choices: &[(&str, T)]) -> Result<T, ConfigError> {
+pub(super) fn choice<T: Copy>(
+    source: &Source,
+    key: &str,
+    choices: &[(&str, T)],
+) -> Result<T, ConfigError> {
     let found = text(source, key)?;
-    let chosen = choices.iter().find(|(name, _)| found.is_none_or(|found| found == *name));
+    let chosen = choices
+        .iter()
+        .find(|(name, _)| found.is_none_or(|found| found == *name));
     chosen.map(|(_, value)| *value).ok_or_else(|| {
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        let hint =
-            nearest(found.unwrap_or_default(), &names).map_or(String::new(), |n| format!("; did you mean `{n}`?"));
-        source.error(key, format!("should be one of {}, not `{}`{hint}", names.join(", "), found.unwrap_or_default()))
+        let hint = nearest(found.unwrap_or_default(), &names)
+            .map_or(String::new(), |n| format!("; did you mean `{n}`?"));
+        source.error(
+            key,
+            format!(
+                "should be one of {}, not `{}`{hint}",
+                names.join(", "),
+                found.unwrap_or_default()
+            ),
+        )
     })
 }
 
@@ -222,18 +316,36 @@ fn provider(
     let at = format!("providers.{name}");
     let key = |leaf: &str| format!("{at}.{leaf}");
     if name == MOCK {
-        return Err(
-            source.error(&at, "the name `mock` is the embedded model's, which needs no section; choose another")
-        );
+        return Err(source.error(
+            &at,
+            "the name `mock` is the embedded model's, which needs no section; choose another",
+        ));
     }
-    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
-        return Err(source.error(&at, "a provider's name should be of letters, digits, `-` and `_`"));
+    if name.is_empty()
+        || !name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+    {
+        return Err(source.error(
+            &at,
+            "a provider's name should be of letters, digits, `-` and `_`",
+        ));
     }
     if source.get(&key("dialect")).is_none() {
-        return Err(source.error(&at, "`dialect` is missing, such as dialect = \"openai-chat\""));
+        return Err(source.error(
+            &at,
+            "`dialect` is missing, such as dialect = \"openai-chat\"",
+        ));
     }
     let provider = Provider {
-        dialect: choice(source, &key("dialect"), &dialects.iter().map(|name| (*name, *name)).collect::<Vec<_>>())?,
+        dialect: choice(
+            source,
+            &key("dialect"),
+            &dialects
+                .iter()
+                .map(|name| (*name, *name))
+                .collect::<Vec<_>>(),
+        )?,
         base_url: base_url(source, &at)?,
         api_key: api_key(source, &at, env)?,
         headers: headers(source, &at)?,
@@ -245,7 +357,10 @@ fn provider(
         finish_reason: choice(
             source,
             &key("finish_reason"),
-            &[("required", FinishReasonRule::Required), ("optional", FinishReasonRule::Optional)],
+            &[
+                ("required", FinishReasonRule::Required),
+                ("optional", FinishReasonRule::Optional),
+            ],
         )?,
     };
     Ok((ProviderName(name.to_owned()), provider))
@@ -257,18 +372,36 @@ fn base_url(source: &Source, at: &str) -> Result<BaseUrl, ConfigError> {
     let Some(text) = text(source, &key)? else {
         return Err(source.error(at, format!("`base_url` is missing, {WANT}")));
     };
-    let uri: Uri = text.parse().map_err(|_| source.error(&key, format!("is no address; it should be one, {WANT}")))?;
+    let uri: Uri = text
+        .parse()
+        .map_err(|_| source.error(&key, format!("is no address; it should be one, {WANT}")))?;
     // What a userinfo holds may be a key: errors don't repeat the address.
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err(source.error(&key, "holds a user or password; keys come by api_key_env or api_key_file"));
+    if uri
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
+        return Err(source.error(
+            &key,
+            "holds a user or password; keys come by api_key_env or api_key_file",
+        ));
     }
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
-        return Err(source.error(&key, format!("should begin with http:// or https:// and name a host, {WANT}")));
+        return Err(source.error(
+            &key,
+            format!("should begin with http:// or https:// and name a host, {WANT}"),
+        ));
     }
     let authority = uri.authority().map_or("", |authority| authority.as_str());
-    let port = authority.rsplit_once(']').map_or(authority, |(_, after)| after).rsplit_once(':').map(|(_, port)| port);
+    let port = authority
+        .rsplit_once(']')
+        .map_or(authority, |(_, after)| after)
+        .rsplit_once(':')
+        .map(|(_, port)| port);
     if port.is_some_and(|port| port.parse().unwrap_or(0_u16) == 0) {
-        return Err(source.error(&key, "has a port that is none: 1 to 65535, or leave it and its `:` out"));
+        return Err(source.error(
+            &key,
+            "has a port that is none: 1 to 65535, or leave it and its `:` out",
+        ));
     }
     if uri.query().is_some() || text.contains('#') {
         return Err(source.error(&key, format!("should have no `?` and no `#`, {WANT}")));
@@ -284,9 +417,17 @@ pub(super) struct Keys<'a> {
     pub(super) example: &'a str,
 }
 
-fn api_key(source: &Source, at: &str, env: &BTreeMap<String, String>) -> Result<Option<Secret>, ConfigError> {
+fn api_key(
+    source: &Source,
+    at: &str,
+    env: &BTreeMap<String, String>,
+) -> Result<Option<Secret>, ConfigError> {
     let (env_key, file_key) = (format!("{at}.api_key_env"), format!("{at}.api_key_file"));
-    let keys = Keys { env: &env_key, file: &file_key, example: "OPENAI_API_KEY" };
+    let keys = Keys {
+        env: &env_key,
+        file: &file_key,
+        example: "OPENAI_API_KEY",
+    };
     secret(source, env, &keys)
 }
 
@@ -299,14 +440,19 @@ pub(super) fn secret(
         (None, None) => return Ok(None),
         (Some(_), Some(_)) => {
             let other = keys.env.rsplit('.').next().unwrap_or_default();
-            return Err(source.error(keys.file, format!("stands beside {other}; give one of the two")));
+            return Err(source.error(
+                keys.file,
+                format!("stands beside {other}; give one of the two"),
+            ));
         }
         (Some(variable), None) => {
             let Some(secret) = env.get(variable) else {
                 // Who pastes the key itself here should not find it in a log.
                 let telling = variable.len() <= 64
                     && variable.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
-                    && variable.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+                    && variable
+                        .chars()
+                        .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
                 return Err(source.error(
                     keys.env,
                     if telling {
@@ -320,11 +466,19 @@ pub(super) fn secret(
                     },
                 ));
             };
-            (keys.env, secret.clone(), format!("the environment variable {variable}"))
+            (
+                keys.env,
+                secret.clone(),
+                format!("the environment variable {variable}"),
+            )
         }
         (None, Some(file)) => {
-            let secret = std::fs::read_to_string(file)
-                .map_err(|error| source.error(keys.file, format!("can't read the key file {file}: {error}")))?;
+            let secret = std::fs::read_to_string(file).map_err(|error| {
+                source.error(
+                    keys.file,
+                    format!("can't read the key file {file}: {error}"),
+                )
+            })?;
             (keys.file, secret, format!("the key file {file}"))
         }
     };
@@ -333,7 +487,10 @@ pub(super) fn secret(
         return Err(source.error(key, format!("{whence} is empty")));
     }
     if HeaderValue::from_str(secret).is_err() {
-        return Err(source.error(key, format!("{whence} holds characters that no HTTP header can carry")));
+        return Err(source.error(
+            key,
+            format!("{whence} holds characters that no HTTP header can carry"),
+        ));
     }
     Ok(Some(Secret(SecretString::from(secret))))
 }
@@ -341,7 +498,9 @@ pub(super) fn secret(
 fn headers(source: &Source, provider: &str) -> Result<HeaderMap, ConfigError> {
     const WANT: &str = "a table of texts, as in { \"x-title\" = \"tokenrill\" }";
     let key = &format!("{provider}.headers");
-    let keyed = ["api_key_env", "api_key_file"].iter().any(|leaf| source.get(&format!("{provider}.{leaf}")).is_some());
+    let keyed = ["api_key_env", "api_key_file"]
+        .iter()
+        .any(|leaf| source.get(&format!("{provider}.{leaf}")).is_some());
     let mut headers = HeaderMap::new();
     let table = match source.get(key) {
         None => return Ok(headers),
@@ -350,26 +509,37 @@ fn headers(source: &Source, provider: &str) -> Result<HeaderMap, ConfigError> {
     };
     for (name, value) in table {
         let at = format!("{key}.{name}");
-        let name: HeaderName = name.parse().map_err(|_| source.error(&at, "is no name for an HTTP header"))?;
+        let name: HeaderName = name
+            .parse()
+            .map_err(|_| source.error(&at, "is no name for an HTTP header"))?;
         if OURS.contains(&name.as_str()) {
             return Err(source.error(&at, "is set by the request itself and can't be another"));
         }
         if name == AUTHORIZATION && keyed {
-            return Err(source.error(&at, "stands beside the provider's key, which is sent in this header; give one"));
+            return Err(source.error(
+                &at,
+                "stands beside the provider's key, which is sent in this header; give one",
+            ));
         }
         if headers.contains_key(&name) {
             return Err(source.error(&at, "is given twice: capitals make no other header"));
         }
-        let value = value.as_str().ok_or_else(|| source.error(key, format!("should be {WANT}")))?;
-        let mut value: HeaderValue =
-            value.parse().map_err(|_| source.error(&at, "holds characters that no HTTP header can carry"))?;
+        let value = value
+            .as_str()
+            .ok_or_else(|| source.error(key, format!("should be {WANT}")))?;
+        let mut value: HeaderValue = value
+            .parse()
+            .map_err(|_| source.error(&at, "holds characters that no HTTP header can carry"))?;
         value.set_sensitive(true);
         headers.insert(name, value);
     }
     Ok(headers)
 }
 
-fn models(source: &Source, providers: &BTreeMap<ProviderName, Provider>) -> Result<Vec<Model>, ConfigError> {
+fn models(
+    source: &Source,
+    providers: &BTreeMap<ProviderName, Provider>,
+) -> Result<Vec<Model>, ConfigError> {
     let list = match source.get("models") {
         None => return Ok(Vec::new()),
         Some(Value::Array(list)) => list,
@@ -380,13 +550,19 @@ fn models(source: &Source, providers: &BTreeMap<ProviderName, Provider>) -> Resu
         let key = format!("models.{at}");
         let name_key = format!("{key}.name");
         let Some(name) = text(source, &name_key)? else {
-            return Err(source.error(&key, "`name` is missing, such as name = \"fast\" or name = \"*\""));
+            return Err(source.error(
+                &key,
+                "`name` is missing, such as name = \"fast\" or name = \"*\"",
+            ));
         };
         if models.iter().any(|model| model.name == name) {
             return Err(source.error(&name_key, format!("there is a model `{name}` already")));
         }
         let target = target(source, &key, name, providers)?;
-        models.push(Model { name: name.to_owned(), target });
+        models.push(Model {
+            name: name.to_owned(),
+            target,
+        });
     }
     Ok(models)
 }
@@ -406,24 +582,39 @@ fn target(
         Some(other) if !other.as_array().is_some_and(Vec::is_empty) => {
             return Err(source.error(&key, "should be a list, as in [{ provider = \"openai\" }]"));
         }
-        _ => return Err(source.error(model, "`targets` is missing, as in targets = [{ provider = \"openai\" }]")),
+        _ => {
+            return Err(source.error(
+                model,
+                "`targets` is missing, as in targets = [{ provider = \"openai\" }]",
+            ));
+        }
     }
     let provider_key = format!("{key}.0.provider");
     let Some(provider) = text(source, &provider_key)? else {
-        return Err(source.error(&key, "the target names no provider, as in [{ provider = \"openai\" }]"));
+        return Err(source.error(
+            &key,
+            "the target names no provider, as in [{ provider = \"openai\" }]",
+        ));
     };
     let provider = ProviderName(provider.to_owned());
     if provider.as_str() != MOCK && !providers.contains_key(&provider) {
         let mut known: Vec<&str> = providers.keys().map(ProviderName::as_str).collect();
         known.push(MOCK);
         let among = among(provider.as_str(), &known);
-        return Err(source.error(&provider_key, format!("there is no provider `{provider}`{among}")));
+        return Err(source.error(
+            &provider_key,
+            format!("there is no provider `{provider}`{among}"),
+        ));
     }
     let upstream = text(source, &format!("{key}.0.model"))?;
     if name == "*" && upstream.is_some() {
-        return Err(
-            source.error(&format!("{key}.0.model"), "the model `*` passes every name on as it is; leave this out")
-        );
+        return Err(source.error(
+            &format!("{key}.0.model"),
+            "the model `*` passes every name on as it is; leave this out",
+        ));
     }
-    Ok(Target { provider, model: upstream.map(str::to_owned) })
+    Ok(Target {
+        provider,
+        model: upstream.map(str::to_owned),
+    })
 }

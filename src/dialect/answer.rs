@@ -22,7 +22,8 @@ impl Answer {
     /// Adds the next event.
     pub fn add(&mut self, event: &Event<'_>) {
         match event {
-            Event::Text(text) | Event::Reasoning(text) | Event::Refusal(text) if text.is_empty() => {}
+            Event::Text(text) | Event::Reasoning(text) | Event::Refusal(text)
+                if text.is_empty() => {}
             Event::Text(text) => match self.parts.last_mut() {
                 Some(Part::Text(said)) => said.push_str(text),
                 _ => self.parts.push(Part::Text(text.as_ref().into())),
@@ -33,13 +34,23 @@ impl Answer {
             },
             Event::Reasoning(text) => match self.parts.last_mut() {
                 Some(Part::Reasoning { text: said, .. }) if self.open => said.push_str(text),
-                _ => self.parts.push(Part::Reasoning { text: text.as_ref().into(), state: None }),
+                _ => self.parts.push(Part::Reasoning {
+                    text: text.as_ref().into(),
+                    state: None,
+                }),
             },
             Event::State(state) => {
-                let Event::State(state) = Event::State(state.clone()).into_owned() else { return };
+                let Event::State(state) = Event::State(state.clone()).into_owned() else {
+                    return;
+                };
                 match self.parts.last_mut() {
-                    Some(Part::Reasoning { state: none @ None, .. }) if self.open => *none = Some(state),
-                    _ => self.parts.push(Part::Reasoning { text: String::new(), state: Some(state) }),
+                    Some(Part::Reasoning {
+                        state: none @ None, ..
+                    }) if self.open => *none = Some(state),
+                    _ => self.parts.push(Part::Reasoning {
+                        text: String::new(),
+                        state: Some(state),
+                    }),
                 }
             }
             Event::Citation(citation) => self.citations.push(citation.clone()),
@@ -77,7 +88,9 @@ impl Answer {
     /// Whether it calls tools.
     #[must_use]
     pub fn calls(&self) -> bool {
-        self.parts.iter().any(|part| matches!(part, Part::ToolCall { .. }))
+        self.parts
+            .iter()
+            .any(|part| matches!(part, Part::ToolCall { .. }))
     }
 
     /// Why it ended; an answer that does not say so said all.

@@ -8,13 +8,19 @@ mod writer;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written};
+use super::{
+    Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written,
+};
 use crate::event::{Citation, FinishReason, Origin, State, Usage};
 use crate::failure::{Failure, Kind};
 use crate::request::{Request, Task};
 
 /// Anthropic Messages.
-pub static DIALECT: Dialect = Dialect { name: "anthropic", client: &Anthropic, upstream: Some(&Anthropic) };
+pub static DIALECT: Dialect = Dialect {
+    name: "anthropic",
+    client: &Anthropic,
+    upstream: Some(&Anthropic),
+};
 
 /// The path is the same here and at an upstream.
 const MESSAGES: &str = "/v1/messages";
@@ -41,16 +47,23 @@ impl ClientSide for Anthropic {
     }
 
     fn writer(&self, answering: Answering) -> Box<dyn super::EventWriter> {
-        Box::new(writer::EventWriter::new(answer_id(&answering), answering.model))
+        Box::new(writer::EventWriter::new(
+            answer_id(&answering),
+            answering.model,
+        ))
     }
 
     fn write_answer(&self, answer: &Answer, answering: &Answering) -> Vec<u8> {
-        answer::write(answer, &answer_id(answering), &answering.model).to_string().into_bytes()
+        answer::write(answer, &answer_id(answering), &answering.model)
+            .to_string()
+            .into_bytes()
     }
 
     fn error_body(&self, failure: &Failure, _status: u16, request_id: &str) -> Vec<u8> {
         let error = json!({ "type": error_type(failure), "message": failure.to_string() });
-        json!({ "type": "error", "error": error, "request_id": request_id }).to_string().into_bytes()
+        json!({ "type": "error", "error": error, "request_id": request_id })
+            .to_string()
+            .into_bytes()
     }
 
     fn names_events(&self) -> bool {
@@ -154,8 +167,12 @@ impl Counts {
         replace(&mut self.input, "input_tokens");
         replace(&mut self.output, "output_tokens");
         self.cached = usage["cache_read_input_tokens"].as_u64().or(self.cached);
-        self.cache_written = usage["cache_creation_input_tokens"].as_u64().or(self.cache_written);
-        self.reasoning = usage["output_tokens_details"]["thinking_tokens"].as_u64().or(self.reasoning);
+        self.cache_written = usage["cache_creation_input_tokens"]
+            .as_u64()
+            .or(self.cache_written);
+        self.reasoning = usage["output_tokens_details"]["thinking_tokens"]
+            .as_u64()
+            .or(self.reasoning);
     }
 
     fn usage(self) -> Usage {
@@ -197,7 +214,11 @@ fn signature(state: &State<'_>) -> String {
 
 /// The seal of reasoning that its upstream did not seal: who thought it is all that it says.
 fn unsealed() -> String {
-    State { origin: Origin::OpenAiChat, value: "".into() }.packed()
+    State {
+        origin: Origin::OpenAiChat,
+        value: "".into(),
+    }
+    .packed()
 }
 
 fn citation(value: &Value) -> Option<Citation> {

@@ -15,19 +15,30 @@ use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::{Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written, json};
+use super::{
+    Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written, json,
+};
 use crate::event::{FinishReason, Origin, State, Usage};
 use crate::failure::{Failure, Kind};
 use crate::request::{Request, Task};
 
 /// Gemini.
-pub static DIALECT: Dialect = Dialect { name: "gemini", client: &Gemini, upstream: Some(&Gemini) };
+pub static DIALECT: Dialect = Dialect {
+    name: "gemini",
+    client: &Gemini,
+    upstream: Some(&Gemini),
+};
 
 #[derive(Debug)]
 struct Gemini;
 
 /// What stands in a path as it is.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+const PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
 
 /// Where models are: some clients know only one of the two.
 const MODELS: &[&str] = &["/v1beta/models/", "/v1/models/"];
@@ -49,7 +60,13 @@ impl ClientSide for Gemini {
     }
 
     fn read(&self, body: Bytes, path: &str) -> Result<Request, Failure> {
-        request::read(body, MODELS.iter().find_map(|models| path.strip_prefix(models)).unwrap_or_default())
+        request::read(
+            body,
+            MODELS
+                .iter()
+                .find_map(|models| path.strip_prefix(models))
+                .unwrap_or_default(),
+        )
     }
 
     fn writer(&self, answering: Answering) -> Box<dyn super::EventWriter> {
@@ -98,7 +115,11 @@ impl UpstreamSide for Gemini {
         check_model(model)?;
         // The mark in base64.
         let foreign = |seal: &str| unseal(seal).origin != Origin::Gemini;
-        Ok(json::without_foreign_seals(&request.body, "dG9rZW5yaWxs", foreign))
+        Ok(json::without_foreign_seals(
+            &request.body,
+            "dG9rZW5yaWxs",
+            foreign,
+        ))
     }
 
     fn write(&self, request: &Request, model: &str) -> Result<Written, Failure> {
@@ -116,8 +137,14 @@ impl UpstreamSide for Gemini {
 
 /// A model's name is part of an address, and must lead nowhere else.
 fn check_model(model: &str) -> Result<(), Failure> {
-    if model.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
-        return Err(Failure::invalid("model", "`model` can't have an empty part, `.` or `..` between its slashes"));
+    if model
+        .split('/')
+        .any(|segment| matches!(segment, "" | "." | ".."))
+    {
+        return Err(Failure::invalid(
+            "model",
+            "`model` can't have an empty part, `.` or `..` between its slashes",
+        ));
     }
     Ok(())
 }
@@ -132,11 +159,23 @@ fn seal(state: &State<'_>) -> String {
 
 /// Reads a seal. It may come back in the other alphabet of base64.
 fn unseal(text: &str) -> State<'static> {
-    let decoded = STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok();
-    let packed = decoded.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    let decoded = STANDARD
+        .decode(text)
+        .or_else(|_| URL_SAFE.decode(text))
+        .ok();
+    let packed = decoded
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .unwrap_or_default();
     let State { origin, value } = State::unpack(&packed, Origin::Gemini);
-    let value = if origin == Origin::Gemini { text.to_owned() } else { value.into_owned() };
-    State { origin, value: value.into() }
+    let value = if origin == Origin::Gemini {
+        text.to_owned()
+    } else {
+        value.into_owned()
+    };
+    State {
+        origin,
+        value: value.into(),
+    }
 }
 
 /// The error body: `{"error": {"code", "message", "status"}}`.

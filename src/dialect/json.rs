@@ -30,14 +30,22 @@ const DEEPEST: usize = 128;
 ///
 /// A 400 for a body that is not UTF-8, not JSON, too deep, or not of that shape.
 pub fn read<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
-    let text = std::str::from_utf8(body)
-        .map_err(|error| invalid(format!("the request's body is not UTF-8: byte {} is wrong", error.valid_up_to())))?;
+    let text = std::str::from_utf8(body).map_err(|error| {
+        invalid(format!(
+            "the request's body is not UTF-8: byte {} is wrong",
+            error.valid_up_to()
+        ))
+    })?;
     if text.trim_ascii().is_empty() {
-        return Err(invalid("the request's body is empty; it should be a JSON object".to_owned()));
+        return Err(invalid(
+            "the request's body is empty; it should be a JSON object".to_owned(),
+        ));
     }
     shallow(body)?;
     serde_json::from_str(text).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => invalid(format!("the request's body does not fit: {error}")),
+        serde_json::error::Category::Data => {
+            invalid(format!("the request's body does not fit: {error}"))
+        }
         _ => invalid(format!("the request's body is not JSON: {error}")),
     })
 }
@@ -47,12 +55,19 @@ pub fn read<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure>
 /// # Errors
 ///
 /// A 400 that says which field is wrong and what it should be.
-pub fn field<T: DeserializeOwned>(name: &str, raw: Option<&RawValue>, want: &str) -> Result<Option<T>, Failure> {
+pub fn field<T: DeserializeOwned>(
+    name: &str,
+    raw: Option<&RawValue>,
+    want: &str,
+) -> Result<Option<T>, Failure> {
     match raw.map(RawValue::get) {
         None | Some("null") => Ok(None),
         Some(json) => match serde_json::from_str(json) {
             Ok(value) => Ok(Some(value)),
-            Err(_) => Err(Failure::invalid(name, format!("`{name}` should be {want}, not {}", excerpt(json)))),
+            Err(_) => Err(Failure::invalid(
+                name,
+                format!("`{name}` should be {want}, not {}", excerpt(json)),
+            )),
         },
     }
 }
@@ -62,7 +77,10 @@ pub fn field<T: DeserializeOwned>(name: &str, raw: Option<&RawValue>, want: &str
 pub fn unknown(what: &str, name: &str, known: &[&str]) -> Failure {
     let name = excerpt(name);
     let hint = nearest(&name, known).map_or(String::new(), |k| format!(" Did you mean `{k}`?"));
-    Failure::invalid(&name, format!("unknown {what} `{name}`.{hint} Known: {}", known.join(", ")))
+    Failure::invalid(
+        &name,
+        format!("unknown {what} `{name}`.{hint} Known: {}", known.join(", ")),
+    )
 }
 
 /// The fields of a request's body, taken out one by one: what is left in the end has no word here.
@@ -84,7 +102,10 @@ impl<'de> Deserialize<'de> for Fields<'de> {
                 let mut fields = BTreeMap::new();
                 while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
                     if fields.contains_key(&name) {
-                        return Err(serde::de::Error::custom(format!("the field `{}` is there twice", excerpt(&name))));
+                        return Err(serde::de::Error::custom(format!(
+                            "the field `{}` is there twice",
+                            excerpt(&name)
+                        )));
                     }
                     fields.insert(name, value);
                 }
@@ -115,13 +136,19 @@ impl<'a> Fields<'a> {
     /// # Errors
     ///
     /// A 400 that says what it should be.
-    pub fn take<T: DeserializeOwned>(&mut self, name: &str, want: &str) -> Result<Option<T>, Failure> {
+    pub fn take<T: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        want: &str,
+    ) -> Result<Option<T>, Failure> {
         field(name, self.raw(name), want)
     }
 
     /// One field, of any shape; null if it is not there.
     pub fn value(&mut self, name: &str) -> Value {
-        self.raw(name).and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+        self.raw(name)
+            .and_then(|raw| serde_json::from_str(raw.get()).ok())
+            .unwrap_or_default()
     }
 
     /// The model's name, which every API wants.
@@ -132,7 +159,10 @@ impl<'a> Fields<'a> {
     pub fn model(&mut self) -> Result<Option<String>, Failure> {
         let model: Option<String> = self.take("model", "a string")?;
         if model.as_ref().is_none_or(String::is_empty) {
-            return Err(Failure::invalid("model", "`model` is missing: name one of GET /v1/models"));
+            return Err(Failure::invalid(
+                "model",
+                "`model` is missing: name one of GET /v1/models",
+            ));
         }
         Ok(model)
     }
@@ -140,10 +170,16 @@ impl<'a> Fields<'a> {
     /// Notes everything that is left and says something: what of `matters` is there can't be done without.
     pub fn rest(self, request: &mut Request, ignored: &[&str], matters: &[&str]) {
         for (name, raw) in self.0 {
-            if matches!(raw.get(), "null" | "false" | "[]" | "{}" | "\"\"") || ignored.contains(&name.as_str()) {
+            if matches!(raw.get(), "null" | "false" | "[]" | "{}" | "\"\"")
+                || ignored.contains(&name.as_str())
+            {
                 continue;
             }
-            if matters.contains(&name.as_str()) { request.needs(name) } else { request.drops(excerpt(&name)) }
+            if matters.contains(&name.as_str()) {
+                request.needs(name)
+            } else {
+                request.drops(excerpt(&name))
+            }
         }
     }
 }
@@ -155,7 +191,9 @@ pub fn without_foreign_seals(body: &Bytes, mark: &str, is_foreign: fn(&str) -> b
     if memchr::memmem::find(body, mark.as_bytes()).is_none() {
         return body.clone();
     }
-    let Ok(mut value) = serde_json::from_slice::<Value>(body) else { return body.clone() };
+    let Ok(mut value) = serde_json::from_slice::<Value>(body) else {
+        return body.clone();
+    };
     unseal(&mut value, is_foreign);
     value.to_string().into()
 }
@@ -165,15 +203,22 @@ fn unseal(value: &mut Value, is_foreign: fn(&str) -> bool) {
     match value {
         Value::Array(list) => {
             // A block, an item or a detail goes with its seal.
-            let sealed =
-                |value: &Value| ["signature", "encrypted_content", "data"].iter().any(|name| foreign(&value[*name]));
+            let sealed = |value: &Value| {
+                ["signature", "encrypted_content", "data"]
+                    .iter()
+                    .any(|name| foreign(&value[*name]))
+            };
             list.retain(|value| !sealed(value));
             list.iter_mut().for_each(|value| unseal(value, is_foreign));
         }
         Value::Object(fields) => {
             // A part outlives its own.
-            fields.retain(|name, value| name != "thoughtSignature" && name != "thought_signature" || !foreign(value));
-            fields.values_mut().for_each(|value| unseal(value, is_foreign));
+            fields.retain(|name, value| {
+                name != "thoughtSignature" && name != "thought_signature" || !foreign(value)
+            });
+            fields
+                .values_mut()
+                .for_each(|value| unseal(value, is_foreign));
         }
         _ => {}
     }
@@ -194,7 +239,10 @@ pub fn with_model(request: &Request, model: &str) -> Result<Bytes, Failure> {
     if request.model.as_deref() == Some(model) {
         return Ok(body.clone());
     }
-    let raw = serde_json::from_slice::<Model<'_>>(body).map_err(|e| Failure::Internal(e.into()))?.model.get();
+    let raw = serde_json::from_slice::<Model<'_>>(body)
+        .map_err(|e| Failure::Internal(e.into()))?
+        .model
+        .get();
     // The raw value is a slice of the body: where it lies there is where the new name goes.
     let start = (raw.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
     let name = Value::from(model).to_string();
@@ -252,8 +300,17 @@ pub fn object<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Bytes
 pub fn with_fields(body: &Bytes, changes: &[(&str, Option<&str>)]) -> Result<Bytes, Failure> {
     let InOrder(fields) = serde_json::from_slice(body).map_err(|e| Failure::Internal(e.into()))?;
     let changed = |name: &str| changes.iter().any(|(changed, _)| *changed == name);
-    let kept = fields.iter().filter(|(name, _)| !changed(name)).map(|(name, value)| (name.as_str(), value.get()));
-    Ok(object(kept.chain(changes.iter().filter_map(|(name, value)| Some((*name, (*value)?))))))
+    let kept = fields
+        .iter()
+        .filter(|(name, _)| !changed(name))
+        .map(|(name, value)| (name.as_str(), value.get()));
+    Ok(object(
+        kept.chain(
+            changes
+                .iter()
+                .filter_map(|(name, value)| Some((*name, (*value)?))),
+        ),
+    ))
 }
 
 /// A text that borrows from its payload where it can. (In an `Option`, a bare `Cow` never does.)
@@ -262,12 +319,16 @@ pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// A field as a value; null if it is not there.
 pub(super) fn value(json: Option<&str>) -> Value {
-    json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+    json.and_then(|json| serde_json::from_str(json).ok())
+        .unwrap_or_default()
 }
 
 /// A payload in which a field is there twice, which readers refuse: as anyone else would read it, the last one counts.
 pub(super) fn last_counts(payload: &[u8]) -> Option<Vec<u8>> {
-    serde_json::from_slice::<Value>(payload).ok().filter(Value::is_object).map(|value| value.to_string().into_bytes())
+    serde_json::from_slice::<Value>(payload)
+        .ok()
+        .filter(Value::is_object)
+        .map(|value| value.to_string().into_bytes())
 }
 
 /// Whether a value says no more than its absence would.
@@ -285,7 +346,11 @@ pub(super) fn is_nothing(value: &Value) -> bool {
 pub(super) fn strings(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![text.clone()],
-        Value::Array(list) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Value::Array(list) => list
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
         _ => Vec::new(),
     }
 }
@@ -312,7 +377,9 @@ fn shallow(json: &[u8]) -> Result<(), Failure> {
                 b'[' | b'{' => {
                     depth += 1;
                     if depth > DEEPEST {
-                        return Err(invalid(format!("the request's JSON is nested deeper than {DEEPEST}")));
+                        return Err(invalid(format!(
+                            "the request's JSON is nested deeper than {DEEPEST}"
+                        )));
                     }
                 }
                 b']' | b'}' => depth = depth.saturating_sub(1),
@@ -325,11 +392,18 @@ fn shallow(json: &[u8]) -> Result<(), Failure> {
 
 fn excerpt(text: &str) -> String {
     let short: String = text.chars().take(60).filter(|c| !c.is_control()).collect();
-    if text.chars().count() > 60 { format!("{short}…") } else { short }
+    if text.chars().count() > 60 {
+        format!("{short}…")
+    } else {
+        short
+    }
 }
 
 fn invalid(message: String) -> Failure {
-    Failure::InvalidRequest { message, param: None }
+    Failure::InvalidRequest {
+        message,
+        param: None,
+    }
 }
 
 /// The largest `max_tokens` that is taken for earnest.
@@ -346,7 +420,10 @@ pub fn max_tokens(name: &str, raw: Option<&RawValue>) -> Result<Option<u32>, Fai
     match value {
         None => Ok(None),
         Some(n) if (1..=MOST_TOKENS).contains(&n) => Ok(u32::try_from(n).ok()),
-        Some(n) => Err(Failure::invalid(name, format!("`{name}` should be {want}, not {n}"))),
+        Some(n) => Err(Failure::invalid(
+            name,
+            format!("`{name}` should be {want}, not {n}"),
+        )),
     }
 }
 
@@ -358,9 +435,10 @@ pub fn max_tokens(name: &str, raw: Option<&RawValue>) -> Result<Option<u32>, Fai
 pub fn temperature(raw: Option<&RawValue>) -> Result<Option<f64>, Failure> {
     const WANT: &str = "a number from 0 to 2";
     match field::<f64>("temperature", raw, WANT)? {
-        Some(t) if !(0.0..=2.0).contains(&t) => {
-            Err(Failure::invalid("temperature", format!("`temperature` should be {WANT}, not {t}")))
-        }
+        Some(t) if !(0.0..=2.0).contains(&t) => Err(Failure::invalid(
+            "temperature",
+            format!("`temperature` should be {WANT}, not {t}"),
+        )),
         t => Ok(t),
     }
 }

@@ -18,13 +18,19 @@ use usage::usage_json;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written};
+use super::{
+    Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written,
+};
 use crate::event::{Citation, FinishReason};
 use crate::failure::Failure;
 use crate::request::{Request, Task};
 
 /// OpenAI Chat Completions.
-pub static DIALECT: Dialect = Dialect { name: "openai-chat", client: &Chat, upstream: Some(&Chat) };
+pub static DIALECT: Dialect = Dialect {
+    name: "openai-chat",
+    client: &Chat,
+    upstream: Some(&Chat),
+};
 
 #[derive(Debug)]
 struct Chat;
@@ -40,11 +46,23 @@ impl ClientSide for Chat {
 
     fn writer(&self, answering: Answering) -> Box<dyn super::EventWriter> {
         let include_usage = answering.request.include_usage;
-        Box::new(EventWriter::new(&answer_id(&answering), answering.created, &answering.model, include_usage))
+        Box::new(EventWriter::new(
+            &answer_id(&answering),
+            answering.created,
+            &answering.model,
+            include_usage,
+        ))
     }
 
     fn write_answer(&self, answer: &Answer, answering: &Answering) -> Vec<u8> {
-        answer::write(answer, &answer_id(answering), answering.created, &answering.model).to_string().into_bytes()
+        answer::write(
+            answer,
+            &answer_id(answering),
+            answering.created,
+            &answering.model,
+        )
+        .to_string()
+        .into_bytes()
     }
 
     fn error_body(&self, failure: &Failure, _status: u16, _request_id: &str) -> Vec<u8> {
@@ -79,8 +97,13 @@ impl UpstreamSide for Chat {
 }
 
 /// Headers of OpenAI's clients that its servers, and those like it, know.
-pub(super) const FORWARDED: &[&str] =
-    &["openai-organization", "openai-project", "openai-beta", "http-referer", "x-title"];
+pub(super) const FORWARDED: &[&str] = &[
+    "openai-organization",
+    "openai-project",
+    "openai-beta",
+    "http-referer",
+    "x-title",
+];
 
 fn answer_id(answering: &Answering) -> String {
     format!("chatcmpl-{}", answering.id)
@@ -109,7 +132,10 @@ fn citation(value: &serde_json::Value) -> Option<Citation> {
         url: inner["url"].as_str()?.to_owned(),
         title: inner["title"].as_str().unwrap_or_default().to_owned(),
         quote: inner["content"].as_str().unwrap_or_default().to_owned(),
-        span: inner["start_index"].as_u64().zip(inner["end_index"].as_u64()).filter(|span| *span != (0, 0)),
+        span: inner["start_index"]
+            .as_u64()
+            .zip(inner["end_index"].as_u64())
+            .filter(|span| *span != (0, 0)),
     })
 }
 

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written, json, openai_chat, tools,
+    Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written, json,
+    openai_chat, tools,
 };
 pub use request::{previous, with_previous};
 pub use stored::{Cut, Known, Stored, sequence_number};
@@ -20,7 +21,11 @@ use crate::failure::Failure;
 use crate::request::{Format, Request, Task, Tool, ToolChoice};
 
 /// OpenAI Responses.
-pub static DIALECT: Dialect = Dialect { name: "openai-responses", client: &Responses, upstream: Some(&Responses) };
+pub static DIALECT: Dialect = Dialect {
+    name: "openai-responses",
+    client: &Responses,
+    upstream: Some(&Responses),
+};
 
 #[derive(Debug)]
 struct Responses;
@@ -47,7 +52,15 @@ impl ClientSide for Responses {
     }
 
     fn write_queued(&self, answering: &Answering) -> Vec<u8> {
-        object(answering, &response_id(answering), "queued", Vec::new(), None).to_string().into_bytes()
+        object(
+            answering,
+            &response_id(answering),
+            "queued",
+            Vec::new(),
+            None,
+        )
+        .to_string()
+        .into_bytes()
     }
 
     fn error_body(&self, failure: &Failure, _status: u16, _request_id: &str) -> Vec<u8> {
@@ -97,7 +110,9 @@ impl UpstreamSide for Responses {
 /// How an answer ended: its status, and, of one that is not whole, why.
 fn status(reason: FinishReason) -> (&'static str, Value) {
     match reason {
-        FinishReason::Stop | FinishReason::StopSequence | FinishReason::ToolCalls => ("completed", Value::Null),
+        FinishReason::Stop | FinishReason::StopSequence | FinishReason::ToolCalls => {
+            ("completed", Value::Null)
+        }
         FinishReason::Length => ("incomplete", json!({ "reason": "max_output_tokens" })),
         FinishReason::ContentFilter => ("incomplete", json!({ "reason": "content_filter" })),
     }
@@ -143,7 +158,10 @@ fn citation(value: &Value) -> Option<Citation> {
         url: value["url"].as_str()?.to_owned(),
         title: text("title"),
         quote: String::new(),
-        span: value["start_index"].as_u64().zip(value["end_index"].as_u64()).filter(|span| *span != (0, 0)),
+        span: value["start_index"]
+            .as_u64()
+            .zip(value["end_index"].as_u64())
+            .filter(|span| *span != (0, 0)),
     })
 }
 
@@ -175,7 +193,13 @@ pub fn answering_id(response: &str) -> Option<&str> {
 }
 
 /// The response object, which stands in the first events, in the last, and is the whole answer.
-fn object(answering: &Answering, id: &str, status: &str, output: Vec<Value>, usage: Option<Usage>) -> Value {
+fn object(
+    answering: &Answering,
+    id: &str,
+    status: &str,
+    output: Vec<Value>,
+    usage: Option<Usage>,
+) -> Value {
     let request = &answering.request;
     json!({
         "id": id,
@@ -209,7 +233,11 @@ fn format_json(format: Option<&Format>) -> Value {
     match format {
         None => json!({ "type": "text" }),
         Some(Format::Json) => json!({ "type": "json_object" }),
-        Some(Format::Schema { name, schema, strict }) => {
+        Some(Format::Schema {
+            name,
+            schema,
+            strict,
+        }) => {
             let mut value = json!({ "type": "json_schema", "name": name, "schema": schema });
             if let Some(strict) = strict {
                 value["strict"] = (*strict).into();

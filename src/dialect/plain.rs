@@ -14,7 +14,11 @@ use crate::failure::Failure;
 use crate::request::{Part, Request};
 
 /// The plain dialect. Spoken by clients only.
-pub static DIALECT: Dialect = Dialect { name: "plain", client: &Plain, upstream: None };
+pub static DIALECT: Dialect = Dialect {
+    name: "plain",
+    client: &Plain,
+    upstream: None,
+};
 
 #[derive(Debug)]
 struct Plain;
@@ -38,7 +42,9 @@ impl ClientSide for Plain {
             Part::Text(text) | Part::Refusal(text) => Some(text.clone()),
             _ => None,
         };
-        json!({ "text": answer.parts.iter().filter_map(said).collect::<String>() }).to_string().into_bytes()
+        json!({ "text": answer.parts.iter().filter_map(said).collect::<String>() })
+            .to_string()
+            .into_bytes()
     }
 
     fn error_body(&self, failure: &Failure, _status: u16, request_id: &str) -> Vec<u8> {
@@ -68,7 +74,10 @@ impl EventWriter {
     /// A writer of that encoding.
     #[must_use]
     pub fn new(encoding: Encoding) -> Self {
-        Self { encoding, after_cr: false }
+        Self {
+            encoding,
+            after_cr: false,
+        }
     }
 
     fn text(&mut self, mut text: &str, out: Out<'_>) {
@@ -138,8 +147,12 @@ mod tests {
         let mut writer = EventWriter::new(encoding);
         let mut frames = Vec::new();
         for token in tokens {
-            let mut out = |_: Option<&str>, data: &[u8]| frames.push(String::from_utf8_lossy(data).into_owned());
-            writer.write(&Event::Text((*token).into()), &mut out).unwrap();
+            let mut out = |_: Option<&str>, data: &[u8]| {
+                frames.push(String::from_utf8_lossy(data).into_owned())
+            };
+            writer
+                .write(&Event::Text((*token).into()), &mut out)
+                .unwrap();
         }
         frames
     }
@@ -148,14 +161,20 @@ mod tests {
     fn the_end_mark_as_a_token_is_sent_in_two() {
         assert_eq!(frames(&["[DONE]"], Encoding::Text), ["[DO", "NE]"]);
         // … also when it only becomes one by dropping the second half of a line end.
-        assert_eq!(frames(&["a\r", "\n[DONE]"], Encoding::Text), ["a\r", "[DO", "NE]"]);
+        assert_eq!(
+            frames(&["a\r", "\n[DONE]"], Encoding::Text),
+            ["a\r", "[DO", "NE]"]
+        );
         assert_eq!(frames(&["[DONE]"], Encoding::Json), ["\"[DONE]\""]);
     }
 
     #[test]
     fn a_line_end_cut_in_half_stays_one() {
         assert_eq!(frames(&["a\r", "\nb"], Encoding::Text), ["a\r", "b"]);
-        assert_eq!(frames(&["a\r", "\n", "\nb"], Encoding::Text), ["a\r", "\nb"]);
+        assert_eq!(
+            frames(&["a\r", "\n", "\nb"], Encoding::Text),
+            ["a\r", "\nb"]
+        );
         assert_eq!(frames(&["a\r", "", "\nb"], Encoding::Text), ["a\r", "b"]);
         assert_eq!(frames(&["a\r", "\r\nb"], Encoding::Text), ["a\r", "\r\nb"]);
     }

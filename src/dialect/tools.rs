@@ -53,19 +53,30 @@ pub(super) fn object(arguments: &str) -> serde_json::Value {
 /// Arguments as an object, if they are one: what was cut off is no call that anyone should run.
 pub(super) fn whole_object(arguments: &str) -> Option<serde_json::Value> {
     let value = object(arguments);
-    let made_up = value.get("arguments").is_some_and(|inner| inner == arguments);
+    let made_up = value
+        .get("arguments")
+        .is_some_and(|inner| inner == arguments);
     (!made_up).then_some(value)
 }
 
 /// A tool's schema, with what some upstreams insist on even where there is nothing to say.
 pub(super) fn schema(parameters: &serde_json::Value) -> serde_json::Value {
     use serde_json::{Value, json};
-    let mut schema = if parameters.is_object() { parameters.clone() } else { json!({}) };
+    let mut schema = if parameters.is_object() {
+        parameters.clone()
+    } else {
+        json!({})
+    };
     if let Value::Object(fields) = &mut schema {
-        if !["type", "$ref", "anyOf", "oneOf", "allOf"].iter().any(|name| fields.contains_key(*name)) {
+        if !["type", "$ref", "anyOf", "oneOf", "allOf"]
+            .iter()
+            .any(|name| fields.contains_key(*name))
+        {
             fields.insert("type".to_owned(), "object".into());
         }
-        if fields.get("type").is_some_and(|kind| kind == "object") && !fields.contains_key("properties") {
+        if fields.get("type").is_some_and(|kind| kind == "object")
+            && !fields.contains_key("properties")
+        {
             fields.insert("properties".to_owned(), json!({}));
         }
     }
@@ -74,7 +85,11 @@ pub(super) fn schema(parameters: &serde_json::Value) -> serde_json::Value {
 
 /// Arguments as JSON text: none are `{}`.
 pub(super) fn text(arguments: &str) -> &str {
-    if arguments.trim_ascii().is_empty() { "{}" } else { arguments }
+    if arguments.trim_ascii().is_empty() {
+        "{}"
+    } else {
+        arguments
+    }
 }
 
 /// An id of at most `longest` of `[A-Za-z0-9_-]`. One that does not fit becomes another, the same every time, so that a
@@ -82,14 +97,19 @@ pub(super) fn text(arguments: &str) -> &str {
 pub(super) fn fit_id(id: &str, longest: usize) -> Cow<'_, str> {
     let fits = !id.is_empty()
         && id.len() <= longest
-        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
     if fits {
         return id.into();
     }
     // FNV-1a, 128 bits.
-    let hash = id.bytes().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |hash, byte| {
-        (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
-    });
+    let hash = id.bytes().fold(
+        0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128,
+        |hash, byte| {
+            (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+        },
+    );
     format!("call_{hash:032x}").into()
 }
 
@@ -101,8 +121,14 @@ mod tests {
     fn arguments_are_whole_when_they_close() {
         for (pieces, whole) in [
             (&["{", "}"][..], &[false, true][..]),
-            (&["{\"a\": \"}", "\\\"", "\"", "}"], &[false, false, false, true]),
-            (&["", " ", "{\"a\":[", "{}]", "}"], &[false, false, false, false, true]),
+            (
+                &["{\"a\": \"}", "\\\"", "\"", "}"],
+                &[false, false, false, true],
+            ),
+            (
+                &["", " ", "{\"a\":[", "{}]", "}"],
+                &[false, false, false, false, true],
+            ),
             (&["null"], &[false]),
         ] {
             let mut arguments = Arguments::default();
@@ -117,7 +143,10 @@ mod tests {
         let long = "x".repeat(65);
         for odd in ["", "a.b", &long] {
             let id = fit_id(odd, 64).into_owned();
-            assert!(id.len() <= 40 && id.starts_with("call_") && id == fit_id(odd, 64), "{id}");
+            assert!(
+                id.len() <= 40 && id.starts_with("call_") && id == fit_id(odd, 64),
+                "{id}"
+            );
         }
         assert_ne!(fit_id("a.b", 64), fit_id("a:b", 64));
     }

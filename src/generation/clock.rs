@@ -117,7 +117,8 @@ impl Clock {
         }
         let total = self.timeouts.total;
         // The alarm is never later than that.
-        (self.bell.has_rung() && self.started.elapsed() >= total).then_some(Failure::TotalTimeout { after: total })
+        (self.bell.has_rung() && self.started.elapsed() >= total)
+            .then_some(Failure::TotalTimeout { after: total })
     }
 
     /// Called when the upstream is silent: ready when it has been so for too long, or the server must end now.
@@ -136,7 +137,9 @@ impl Clock {
         if self.cut.load(Ordering::Acquire) {
             return Poll::Ready(Failure::Draining);
         }
-        let Some(rope) = self.bell.rung(cx) else { return Poll::Pending };
+        let Some(rope) = self.bell.rung(cx) else {
+            return Poll::Pending;
+        };
         let mut cx = Context::from_waker(&rope);
         if self.wake.as_mut().poll(&mut cx).is_ready() {
             return Poll::Ready(Failure::Draining);
@@ -152,14 +155,23 @@ impl Clock {
     }
 
     fn deadline(&self, said: bool) -> (Instant, Failure) {
-        let Timeouts { first_token, between_tokens, total } = self.timeouts;
+        let Timeouts {
+            first_token,
+            between_tokens,
+            total,
+        } = self.timeouts;
         let whole = (self.started + total, Failure::TotalTimeout { after: total });
         let silent = match (self.stream, said) {
             (false, _) => return whole,
-            (true, false) => (self.started + first_token, Failure::FirstTokenTimeout { after: first_token }),
+            (true, false) => (
+                self.started + first_token,
+                Failure::FirstTokenTimeout { after: first_token },
+            ),
             (true, true) => (
                 self.waiting.unwrap_or(self.started) + between_tokens,
-                Failure::BetweenTokensTimeout { after: between_tokens },
+                Failure::BetweenTokensTimeout {
+                    after: between_tokens,
+                },
             ),
         };
         if silent.0 < whole.0 { silent } else { whole }

@@ -33,7 +33,9 @@ pub struct Linger(Duration);
 
 /// Text that is no linger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("`linger` should be a duration such as \"15s\" or \"2m\", or a number of seconds; 0 is none")]
+#[error(
+    "`linger` should be a duration such as \"15s\" or \"2m\", or a number of seconds; 0 is none"
+)]
 pub struct NotALinger;
 
 impl Linger {
@@ -74,9 +76,14 @@ impl FromStr for Linger {
     fn from_str(text: &str) -> Result<Self, NotALinger> {
         let text = text.trim();
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return text.parse().map(|seconds| Self(Duration::from_secs(seconds))).map_err(|_| NotALinger);
+            return text
+                .parse()
+                .map(|seconds| Self(Duration::from_secs(seconds)))
+                .map_err(|_| NotALinger);
         }
-        humantime::parse_duration(text).map(Self).map_err(|_| NotALinger)
+        humantime::parse_duration(text)
+            .map(Self)
+            .map_err(|_| NotALinger)
     }
 }
 
@@ -102,10 +109,24 @@ enum Step {
 impl Lingering {
     /// Drives that generation into that stream.
     #[must_use]
-    pub fn new(generation: Generation, writer: Writer, streams: Streams, linger: Linger, draining: Draining) -> Self {
+    pub fn new(
+        generation: Generation,
+        writer: Writer,
+        streams: Streams,
+        linger: Linger,
+        draining: Draining,
+    ) -> Self {
         let numbering = Numbering::new(writer.log().id(), &writer.log().head());
         let timer = Box::pin(tokio::time::sleep(linger.0));
-        Self { generation, writer, streams, linger, draining, numbering, timer }
+        Self {
+            generation,
+            writer,
+            streams,
+            linger,
+            draining,
+            numbering,
+            timer,
+        }
     }
 
     /// To its end.
@@ -132,7 +153,9 @@ impl Lingering {
             }
             if let Some(since) = outlook.unattended {
                 if since >= self.linger.0 {
-                    return self.stop(Failure::Abandoned { after: self.linger.0 });
+                    return self.stop(Failure::Abandoned {
+                        after: self.linger.0,
+                    });
                 }
                 // Nobody can come any more, unless to another replica.
                 if self.draining.is_begun() && !self.streams.is_shared() {
@@ -144,7 +167,9 @@ impl Lingering {
             }
             if !outlook.room {
                 // One without a limit would wait for ever for who does not come.
-                if self.linger == Linger::UNLIMITED && outlook.unattended.is_some_and(|since| since >= RETURN) {
+                if self.linger == Linger::UNLIMITED
+                    && outlook.unattended.is_some_and(|since| since >= RETURN)
+                {
                     return self.stop(Failure::Unread);
                 }
                 // While nobody polls it, a generation does not see the server's end.
@@ -155,11 +180,17 @@ impl Lingering {
                 continue;
             }
             match ready!(self.generation.poll_frames(cx)) {
-                Some(frames) => match self.generation.take_name().filter(|name| name.len() <= LONGEST_NAME) {
+                Some(frames) => match self
+                    .generation
+                    .take_name()
+                    .filter(|name| name.len() <= LONGEST_NAME)
+                {
                     Some(name) => return Poll::Ready(Step::Named(name, frames)),
                     None => self.append(&frames),
                 },
-                None if self.generation.is_complete() => return Poll::Ready(Step::End(End::Completed)),
+                None if self.generation.is_complete() => {
+                    return Poll::Ready(Step::End(End::Completed));
+                }
                 None => return Poll::Ready(Step::End(End::Failed)),
             }
         }
@@ -205,7 +236,11 @@ struct Numbering {
 impl Numbering {
     fn new(id: &crate::stream::StreamId, head: &Head) -> Self {
         let id = format!("{id}.");
-        Self { prefix: id.len(), id, head: head.clone() }
+        Self {
+            prefix: id.len(),
+            id,
+            head: head.clone(),
+        }
     }
 
     /// Frames as records. What says nothing (comments, heartbeats) is none: each reader has heartbeats of its own.

@@ -29,13 +29,20 @@ impl Left {
     /// One stream's, of a connection that this is of: it may be given up alone, or with the connection.
     #[must_use]
     pub fn of_stream(&self) -> Self {
-        Self { stalled: Arc::default(), connection: Some(self.stalled.clone()), cancelled: None }
+        Self {
+            stalled: Arc::default(),
+            connection: Some(self.stalled.clone()),
+            cancelled: None,
+        }
     }
 
     /// One generation's, of a socket that this is of: its client may end it alone.
     #[must_use]
     pub fn of_message(&self) -> Self {
-        Self { cancelled: Some(Arc::default()), ..self.of_stream() }
+        Self {
+            cancelled: Some(Arc::default()),
+            ..self.of_stream()
+        }
     }
 
     /// The client wants this generation no more.
@@ -46,11 +53,19 @@ impl Left {
     }
 
     fn reason(&self) -> &'static str {
-        if self.cancelled.as_ref().is_some_and(|cancelled| cancelled.load(Ordering::Acquire)) {
+        if self
+            .cancelled
+            .as_ref()
+            .is_some_and(|cancelled| cancelled.load(Ordering::Acquire))
+        {
             return Failure::Cancelled.code();
         }
         let mut flags = std::iter::once(&self.stalled).chain(&self.connection);
-        if flags.any(|stalled| stalled.load(Ordering::Acquire)) { "client_stall" } else { "client_left" }
+        if flags.any(|stalled| stalled.load(Ordering::Acquire)) {
+            "client_stall"
+        } else {
+            "client_left"
+        }
     }
 }
 

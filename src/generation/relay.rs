@@ -39,13 +39,20 @@ pub(super) struct Step {
 
 impl Step {
     pub(super) fn ended(end: End) -> Self {
-        Self { bytes: Bytes::new(), heard: false, end: Some(Box::new(end)) }
+        Self {
+            bytes: Bytes::new(),
+            heard: false,
+            end: Some(Box::new(end)),
+        }
     }
 
     fn of(result: Result<(), Failure>) -> Self {
         Self::ended(match result {
             Ok(()) => End::Complete { told: false },
-            Err(failure) => End::Failed { failure, told: false },
+            Err(failure) => End::Failed {
+                failure,
+                told: false,
+            },
         })
     }
 }
@@ -61,11 +68,21 @@ pub(super) struct Relay {
 
 impl Relay {
     pub(super) fn new(dialect: &'static Dialect, answering: Answering, comments: bool) -> Self {
-        Self { dialect, writer: dialect.client.writer(answering), comments, finished: false }
+        Self {
+            dialect,
+            writer: dialect.client.writer(answering),
+            comments,
+            finished: false,
+        }
     }
 
     /// The next step of that upstream.
-    pub(super) fn poll(&mut self, upstream: &mut Upstream, record: &mut Record, cx: &mut Context<'_>) -> Poll<Step> {
+    pub(super) fn poll(
+        &mut self,
+        upstream: &mut Upstream,
+        record: &mut Record,
+        cx: &mut Context<'_>,
+    ) -> Poll<Step> {
         match upstream {
             Upstream::Frames(frames, dialect, reader) => {
                 let run = match std::task::ready!(frames.poll_next(cx)) {
@@ -77,9 +94,9 @@ impl Relay {
                 Poll::Ready(self.run(run, same, reader, record, frames.is_ended()))
             }
             Upstream::Events(events) => self.poll_events(events, record, cx),
-            Upstream::Whole(..) => {
-                Poll::Ready(Step::of(Err(Failure::Internal("a whole answer came where a stream was asked for".into()))))
-            }
+            Upstream::Whole(..) => Poll::Ready(Step::of(Err(Failure::Internal(
+                "a whole answer came where a stream was asked for".into(),
+            )))),
         }
     }
 
@@ -92,7 +109,11 @@ impl Relay {
         record: &mut Record,
         cut: bool,
     ) -> Step {
-        let mut lane = if same { Lane::Same(Cut::new(&run)) } else { Lane::Other(BytesMut::new()) };
+        let mut lane = if same {
+            Lane::Same(Cut::new(&run))
+        } else {
+            Lane::Other(BytesMut::new())
+        };
         let mut heard = false;
         let mut end = None;
         for frame in sse::frames(&run) {
@@ -100,7 +121,10 @@ impl Relay {
                 (Some(data), _) if !data.is_empty() => data,
                 (_, Some(error)) => {
                     let failure = reader.error(error).unwrap_or_else(unnamed_error);
-                    end = Some(End::Failed { failure, told: false });
+                    end = Some(End::Failed {
+                        failure,
+                        told: false,
+                    });
                     lane.stop(frame.range.start);
                     break;
                 }
@@ -108,10 +132,15 @@ impl Relay {
                     let raw = &run[frame.range.clone()];
                     let blank = raw.iter().all(|byte| matches!(byte, b'\n' | b'\r'));
                     // Bare lines of JSON, in the middle of a stream: an error that lost its frame.
-                    let bare = raw.first().is_some_and(|first| matches!(first, b'{' | b'['));
+                    let bare = raw
+                        .first()
+                        .is_some_and(|first| matches!(first, b'{' | b'['));
                     let named = (frame.event == Some(b"error")).then(unnamed_error);
                     if let Some(failure) = bare.then(|| reader.error(raw)).flatten().or(named) {
-                        end = Some(End::Failed { failure, told: false });
+                        end = Some(End::Failed {
+                            failure,
+                            told: false,
+                        });
                         lane.stop(frame.range.start);
                         break;
                     }
@@ -137,21 +166,36 @@ impl Relay {
                     match full {
                         Ok(()) => seen,
                         Err(failure) => {
-                            end = Some(End::Failed { failure, told: false });
+                            end = Some(End::Failed {
+                                failure,
+                                told: false,
+                            });
                             break;
                         }
                     }
                 }
             };
-            let Seen { said, usage, done, error, told, known } = match seen {
+            let Seen {
+                said,
+                usage,
+                done,
+                error,
+                told,
+                known,
+            } = match seen {
                 Ok(seen) => seen,
                 Err(failure) => {
                     let failure = match named_error(frame.event, &**reader, data) {
                         Some(error) => error,
-                        None if cut => Failure::UpstreamTruncated { missing: "it broke off within an event" },
+                        None if cut => Failure::UpstreamTruncated {
+                            missing: "it broke off within an event",
+                        },
                         None => failure,
                     };
-                    end = Some(End::Failed { failure, told: false });
+                    end = Some(End::Failed {
+                        failure,
+                        told: false,
+                    });
                     lane.stop(frame.range.start);
                     break;
                 }
@@ -172,7 +216,10 @@ impl Relay {
                 break;
             }
             if let Some(failure) = named_error(frame.event, &**reader, data).filter(|_| !known) {
-                end = Some(End::Failed { failure, told: false });
+                end = Some(End::Failed {
+                    failure,
+                    told: false,
+                });
                 lane.stop(frame.range.start);
                 break;
             }
@@ -182,34 +229,63 @@ impl Relay {
                     Lane::Other(out) => finish(&mut **reader, &mut *self.writer, out),
                 };
                 end = Some(match ended {
-                    Ok(()) => End::Complete { told: lane.pass(frame.range.end) },
+                    Ok(()) => End::Complete {
+                        told: lane.pass(frame.range.end),
+                    },
                     Err(failure) => {
                         lane.stop(frame.range.start);
-                        End::Failed { failure, told: false }
+                        End::Failed {
+                            failure,
+                            told: false,
+                        }
                     }
                 });
                 break;
             }
         }
         // Moved, not sliced: a second handle on the same bytes would cost an allocation.
-        let bytes = if lane.is_whole() { None } else { Some(lane.finish()) };
-        Step { bytes: bytes.unwrap_or(run), heard, end: end.map(Box::new) }
+        let bytes = if lane.is_whole() {
+            None
+        } else {
+            Some(lane.finish())
+        };
+        Step {
+            bytes: bytes.unwrap_or(run),
+            heard,
+            end: end.map(Box::new),
+        }
     }
 
     /// The upstream's answer ended, with no mark of its own.
     fn end(&mut self, reader: &mut Box<dyn EventReader>, same: bool) -> Step {
         let mut out = BytesMut::new();
-        let ended = if same { reader.end(None) } else { finish(&mut **reader, &mut *self.writer, &mut out) };
+        let ended = if same {
+            reader.end(None)
+        } else {
+            finish(&mut **reader, &mut *self.writer, &mut out)
+        };
         // Without a mark, the frames that were passed on are all there is of a whole stream.
         let told = same && self.dialect.client.ends_unmarked();
         let end = match ended {
             Ok(()) => End::Complete { told },
-            Err(failure) => End::Failed { failure, told: false },
+            Err(failure) => End::Failed {
+                failure,
+                told: false,
+            },
         };
-        Step { bytes: out.freeze(), heard: false, end: Some(Box::new(end)) }
+        Step {
+            bytes: out.freeze(),
+            heard: false,
+            end: Some(Box::new(end)),
+        }
     }
 
-    fn poll_events(&mut self, events: &mut Events, record: &mut Record, cx: &mut Context<'_>) -> Poll<Step> {
+    fn poll_events(
+        &mut self,
+        events: &mut Events,
+        record: &mut Record,
+        cx: &mut Context<'_>,
+    ) -> Poll<Step> {
         let mut out = BytesMut::new();
         let end = loop {
             if out.len() >= RUN {
@@ -220,27 +296,48 @@ impl Relay {
                     record.event(&event);
                     self.finished |= matches!(event, Event::Finish(_));
                     if let Err(failure) = write(&mut *self.writer, &event, &mut out) {
-                        break Some(End::Failed { failure, told: false });
+                        break Some(End::Failed {
+                            failure,
+                            told: false,
+                        });
                     }
                 }
                 Poll::Ready(Some(Err(failure))) => {
-                    break Some(End::Failed { failure, told: false });
+                    break Some(End::Failed {
+                        failure,
+                        told: false,
+                    });
                 }
                 Poll::Ready(None) if self.finished => break Some(End::Complete { told: false }),
                 Poll::Ready(None) => {
-                    let failure = Failure::UpstreamTruncated { missing: "the model did not finish" };
-                    break Some(End::Failed { failure, told: false });
+                    let failure = Failure::UpstreamTruncated {
+                        missing: "the model did not finish",
+                    };
+                    break Some(End::Failed {
+                        failure,
+                        told: false,
+                    });
                 }
                 Poll::Pending if out.is_empty() => return Poll::Pending,
                 // The waker is registered: what comes next wakes us again.
                 Poll::Pending => break None,
             }
         };
-        Poll::Ready(Step { bytes: out.freeze(), heard: true, end: end.map(Box::new) })
+        Poll::Ready(Step {
+            bytes: out.freeze(),
+            heard: true,
+            end: end.map(Box::new),
+        })
     }
 
     /// The frames that end a stream, after those of its last run.
-    pub(super) fn append_end(&mut self, bytes: Bytes, end: &End, upstream: &Upstream, request_id: &str) -> Bytes {
+    pub(super) fn append_end(
+        &mut self,
+        bytes: Bytes,
+        end: &End,
+        upstream: &Upstream,
+        request_id: &str,
+    ) -> Bytes {
         let mut out = BytesMut::new();
         if let Upstream::Frames(_, dialect, reader) = upstream
             && *dialect == self.dialect
@@ -249,28 +346,49 @@ impl Relay {
         }
         match end {
             End::Complete { told: true } | End::Failed { told: true, .. } => return bytes,
-            End::Complete { told: false } => self.writer.done(&mut |event, data| sse::write(&mut out, event, data)),
-            End::Failed { failure, told: false } => {
-                self.writer.error(failure, request_id, &mut |event, data| sse::write(&mut out, event, data));
+            End::Complete { told: false } => self
+                .writer
+                .done(&mut |event, data| sse::write(&mut out, event, data)),
+            End::Failed {
+                failure,
+                told: false,
+            } => {
+                self.writer.error(failure, request_id, &mut |event, data| {
+                    sse::write(&mut out, event, data)
+                });
             }
         }
-        if bytes.is_empty() { out.freeze() } else { [bytes, out.freeze()].concat().into() }
+        if bytes.is_empty() {
+            out.freeze()
+        } else {
+            [bytes, out.freeze()].concat().into()
+        }
     }
 
     /// The frame of an error that came before anything else.
     pub(super) fn error(&mut self, failure: &Failure, request_id: &str) -> Bytes {
         let mut out = BytesMut::new();
-        self.writer.error(failure, request_id, &mut |event, data| sse::write(&mut out, event, data));
+        self.writer.error(failure, request_id, &mut |event, data| {
+            sse::write(&mut out, event, data)
+        });
         out.freeze()
     }
 }
 
-fn write(writer: &mut dyn EventWriter, event: &Event<'_>, out: &mut BytesMut) -> Result<(), Failure> {
+fn write(
+    writer: &mut dyn EventWriter,
+    event: &Event<'_>,
+    out: &mut BytesMut,
+) -> Result<(), Failure> {
     writer.write(event, &mut |name, data| sse::write(out, name, data))
 }
 
 /// The end of a stream that is read as events: what its reader held back comes now.
-fn finish(reader: &mut dyn EventReader, writer: &mut dyn EventWriter, out: &mut BytesMut) -> Result<(), Failure> {
+fn finish(
+    reader: &mut dyn EventReader,
+    writer: &mut dyn EventWriter,
+    out: &mut BytesMut,
+) -> Result<(), Failure> {
     let mut full = Ok(());
     let ended = reader.end(Some(&mut |event| {
         if full.is_ok() {
@@ -286,7 +404,11 @@ fn named_error(event: Option<&[u8]>, reader: &dyn EventReader, data: &[u8]) -> O
 }
 
 fn unnamed_error() -> Failure {
-    Failure::UpstreamError { message: "the upstream reported an error".to_owned(), kind: None, code: None }
+    Failure::UpstreamError {
+        message: "the upstream reported an error".to_owned(),
+        kind: None,
+        code: None,
+    }
 }
 
 /// Where a run's frames go.
@@ -338,7 +460,12 @@ struct Cut<'a> {
 
 impl<'a> Cut<'a> {
     fn new(run: &'a Bytes) -> Self {
-        Self { run, from: 0, end: run.len(), kept: BytesMut::new() }
+        Self {
+            run,
+            from: 0,
+            end: run.len(),
+            kept: BytesMut::new(),
+        }
     }
 
     /// Puts the event's name, which its payload says, in front of a frame that lacks it.
@@ -348,9 +475,16 @@ impl<'a> Cut<'a> {
             #[serde(borrow, rename = "type")]
             kind: std::borrow::Cow<'a, str>,
         }
-        let Ok(Named { kind }) = serde_json::from_slice(data) else { return };
-        if !kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.')) {
-            self.kept.extend_from_slice(&self.run[self.from..range.start]);
+        let Ok(Named { kind }) = serde_json::from_slice(data) else {
+            return;
+        };
+        if !kind.is_empty()
+            && kind
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'))
+        {
+            self.kept
+                .extend_from_slice(&self.run[self.from..range.start]);
             self.kept.extend_from_slice(b"event: ");
             self.kept.extend_from_slice(kind.as_bytes());
             self.kept.extend_from_slice(b"\n");
@@ -359,7 +493,8 @@ impl<'a> Cut<'a> {
     }
 
     fn leave_out(&mut self, range: std::ops::Range<usize>) {
-        self.kept.extend_from_slice(&self.run[self.from..range.start]);
+        self.kept
+            .extend_from_slice(&self.run[self.from..range.start]);
         self.from = range.end;
     }
 

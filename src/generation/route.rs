@@ -37,9 +37,17 @@ pub struct Routes {
 impl Routes {
     /// Routes by name; `default` is for requests that name no model, else the first model is.
     #[must_use]
-    pub fn new(models: Vec<Model>, rest: Option<Arc<dyn Provider>>, default: Option<String>) -> Self {
+    pub fn new(
+        models: Vec<Model>,
+        rest: Option<Arc<dyn Provider>>,
+        default: Option<String>,
+    ) -> Self {
         let default = default.or_else(|| models.first().map(|model| model.name.clone()));
-        Self { models, rest, default }
+        Self {
+            models,
+            rest,
+            default,
+        }
     }
 
     /// Who answers for that name.
@@ -49,10 +57,16 @@ impl Routes {
     /// [`Failure::UnknownModel`], which lists the known ones.
     pub fn find(&self, name: &str) -> Result<Target, Failure> {
         if let Some(model) = self.models.iter().find(|model| model.name == name) {
-            return Ok(Target { provider: model.provider.clone(), upstream_model: model.upstream_model.clone() });
+            return Ok(Target {
+                provider: model.provider.clone(),
+                upstream_model: model.upstream_model.clone(),
+            });
         }
         match &self.rest {
-            Some(provider) => Ok(Target { provider: provider.clone(), upstream_model: name.to_owned() }),
+            Some(provider) => Ok(Target {
+                provider: provider.clone(),
+                upstream_model: name.to_owned(),
+            }),
             None => Err(Failure::UnknownModel {
                 model: name.chars().take(80).collect(),
                 known: self.names().map(str::to_owned).collect(),
@@ -67,7 +81,10 @@ impl Routes {
     /// A 400 when there is no such model.
     pub fn default_model(&self) -> Result<&str, Failure> {
         self.default.as_deref().ok_or_else(|| {
-            Failure::invalid("model", "`model` is missing, and this server is configured without a `default_model`")
+            Failure::invalid(
+                "model",
+                "`model` is missing, and this server is configured without a `default_model`",
+            )
         })
     }
 

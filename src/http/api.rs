@@ -50,5 +50,9 @@ pub(super) fn read(
     asked: &mut Asked,
 ) -> Result<Order, Failure> {
     let body = linger::take(body, asked)?;
-    Ok(Order { route, dialect, request: dialect.client.read(body, path)? })
+    Ok(Order {
+        route,
+        dialect,
+        request: dialect.client.read(body, path)?,
+    })
 }

@@ -59,7 +59,16 @@ pub(super) fn of_parts(parts: &mut Parts) -> Result<Asked, Refused> {
     let id = parts.extensions.remove().unwrap_or_else(RequestId::random);
     let left = parts.extensions.remove().unwrap_or_default();
     let headers = std::mem::take(&mut parts.headers);
-    Ok(Asked { id, left, via: None, method: parts.method.clone(), headers, manner, linger, pairs })
+    Ok(Asked {
+        id,
+        left,
+        via: None,
+        method: parts.method.clone(),
+        headers,
+        manner,
+        linger,
+        pairs,
+    })
 }
 
 impl Asked {
@@ -67,7 +76,10 @@ impl Asked {
     pub(super) fn only_get(&self) -> Result<(), Failure> {
         if self.method == Method::HEAD {
             let allowed = "GET,POST".to_owned();
-            return Err(Failure::MethodNotAllowed { method: self.method.to_string(), allowed });
+            return Err(Failure::MethodNotAllowed {
+                method: self.method.to_string(),
+                allowed,
+            });
         }
         Ok(())
     }
@@ -86,7 +98,10 @@ impl Asked {
     /// A body in JSON holds all of a request: no part of it may stand in the query.
     pub(super) fn no_more_pairs(&self) -> Result<(), Failure> {
         match self.pairs.first() {
-            Some((name, _)) => Err(Failure::invalid(name, format!("`{name}` belongs into the JSON body here"))),
+            Some((name, _)) => Err(Failure::invalid(
+                name,
+                format!("`{name}` belongs into the JSON body here"),
+            )),
             None => Ok(()),
         }
     }
@@ -95,7 +110,9 @@ impl Asked {
 /// Whether the client names `text/event-stream` among what it accepts.
 pub(super) fn wants_events(headers: &HeaderMap) -> bool {
     let accepts = |value: &HeaderValue| {
-        String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase().contains("text/event-stream")
+        String::from_utf8_lossy(value.as_bytes())
+            .to_ascii_lowercase()
+            .contains("text/event-stream")
     };
     headers.get_all(ACCEPT).iter().any(accepts)
 }
@@ -105,18 +122,30 @@ type Read = (Manner, Option<Linger>, Vec<(String, String)>);
 fn read(uri: &Uri, headers: &HeaderMap) -> Result<Read, Failure> {
     let query = uri.query().unwrap_or_default();
     // Bytes that are no UTF-8 would silently become replacement characters: not the prompt that was sent.
-    if percent_encoding::percent_decode_str(query).decode_utf8().is_err() {
-        return Err(Failure::InvalidRequest { message: "the query is not UTF-8".to_owned(), param: None });
+    if percent_encoding::percent_decode_str(query)
+        .decode_utf8()
+        .is_err()
+    {
+        return Err(Failure::InvalidRequest {
+            message: "the query is not UTF-8".to_owned(),
+            param: None,
+        });
     }
-    let mut pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).map_err(|error| {
-        Failure::InvalidRequest { message: format!("the query can't be read: {error}"), param: None }
-    })?;
-    let mut manner = Manner { comments: true, encoding: Encoding::Text };
+    let mut pairs: Vec<(String, String)> =
+        serde_urlencoded::from_str(query).map_err(|error| Failure::InvalidRequest {
+            message: format!("the query can't be read: {error}"),
+            param: None,
+        })?;
+    let mut manner = Manner {
+        comments: true,
+        encoding: Encoding::Text,
+    };
     if let Some(value) = headers.get("x-heartbeat") {
         manner.comments = on_or_off("x-heartbeat", &String::from_utf8_lossy(value.as_bytes()))?;
     }
-    let mut linger =
-        headers.get("x-linger").map(|value| of_text("x-linger", &String::from_utf8_lossy(value.as_bytes())));
+    let mut linger = headers
+        .get("x-linger")
+        .map(|value| of_text("x-linger", &String::from_utf8_lossy(value.as_bytes())));
     let mut wrong = None;
     pairs.retain(|(name, value)| {
         let read = match name.as_str() {
@@ -143,7 +172,10 @@ fn on_or_off(name: &str, value: &str) -> Result<bool, Failure> {
     match value {
         "on" => Ok(true),
         "off" => Ok(false),
-        _ => Err(Failure::invalid(name, format!("`{name}` should be `on` or `off`"))),
+        _ => Err(Failure::invalid(
+            name,
+            format!("`{name}` should be `on` or `off`"),
+        )),
     }
 }
 
@@ -151,10 +183,15 @@ fn encoding(value: &str) -> Result<Encoding, Failure> {
     match value {
         "text" => Ok(Encoding::Text),
         "json" => Ok(Encoding::Json),
-        _ => Err(Failure::invalid("encoding", "`encoding` should be `text` or `json`")),
+        _ => Err(Failure::invalid(
+            "encoding",
+            "`encoding` should be `text` or `json`",
+        )),
     }
 }
 
 fn of_text(name: &str, value: &str) -> Result<Linger, Failure> {
-    value.parse().map_err(|error: NotALinger| Failure::invalid(name, error.to_string()))
+    value
+        .parse()
+        .map_err(|error: NotALinger| Failure::invalid(name, error.to_string()))
 }

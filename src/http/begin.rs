@@ -56,7 +56,11 @@ pub(super) enum Queued {
 /// Begins a generation that streams; comes back once its upstream has accepted it, or after `sse.commit_after`.
 pub(super) async fn begin(shared: &Shared, order: Order, asked: &Asked) -> Result<Source, Refused> {
     let prepared = Prepared::new(shared, order)?;
-    let linger = if prepared.request.background { Linger::UNLIMITED } else { linger::of(asked, shared)? };
+    let linger = if prepared.request.background {
+        Linger::UNLIMITED
+    } else {
+        linger::of(asked, shared)?
+    };
     let log = match linger.is_none() {
         true => None,
         false => match log(shared, &prepared, asked).await? {
@@ -66,7 +70,11 @@ pub(super) async fn begin(shared: &Shared, order: Order, asked: &Asked) -> Resul
     };
     let dialect = prepared.dialect;
     let (generation, _) = prepared.start(shared, asked, log.as_ref());
-    let mut begun = Begun { shared, linger, it: Some((generation, log)) };
+    let mut begun = Begun {
+        shared,
+        linger,
+        it: Some((generation, log)),
+    };
     // Until the upstream has accepted, its refusal still gets a status; but no client is left without a head for long.
     let opened = tokio::time::timeout(shared.commit_after, begun.opened()).await;
     let Some((mut generation, log)) = begun.it.take() else {
@@ -79,12 +87,20 @@ pub(super) async fn begin(shared: &Shared, order: Order, asked: &Asked) -> Resul
     };
     generation.answered(200);
     let Some(writer) = log else {
-        return Ok(Source { frames: Frames::Generation(Box::new(generation)), dialect, stream: None, headers });
+        return Ok(Source {
+            frames: Frames::Generation(Box::new(generation)),
+            dialect,
+            stream: None,
+            headers,
+        });
     };
     let start = writer.log().head().at(0);
     let reader = Reader::attach(writer.log().clone(), start).map_err(resume::failure)?;
     go_on(shared, generation, writer, linger);
-    Ok(Source { headers, ..resume::follow(shared, reader, dialect, asked) })
+    Ok(Source {
+        headers,
+        ..resume::follow(shared, reader, dialect, asked)
+    })
 }
 
 /// A generation that is not answered yet, and the stream that it is to write, if any. Its client may leave before that, and
@@ -127,12 +143,21 @@ pub(super) async fn queue(shared: &Shared, order: Order, asked: &Asked) -> Resul
     let (mut generation, answering) = prepared.start(shared, asked, Some(&writer));
     generation.answered(200);
     go_on(shared, generation, writer, Linger::UNLIMITED);
-    Ok(Queued::New { id, body: dialect.client.write_queued(&answering) })
+    Ok(Queued::New {
+        id,
+        body: dialect.client.write_queued(&answering),
+    })
 }
 
 /// Lets a generation write its stream, whoever reads it.
 fn go_on(shared: &Shared, generation: Generation, writer: Writer, linger: Linger) {
-    let lingering = Lingering::new(generation, writer, shared.streams.clone(), linger, shared.draining.clone());
+    let lingering = Lingering::new(
+        generation,
+        writer,
+        shared.streams.clone(),
+        linger,
+        shared.draining.clone(),
+    );
     shared.tasks.spawn(lingering.run());
 }
 
@@ -150,24 +175,47 @@ impl Prepared {
         if shared.draining.is_begun() {
             return Err(Failure::Draining);
         }
-        let Order { route, dialect, request } = order;
+        let Order {
+            route,
+            dialect,
+            request,
+        } = order;
         let model = match &request.model {
             Some(model) => model.clone(),
             None => shared.routes.default_model()?.to_owned(),
         };
         let target = shared.routes.find(&model)?;
-        Ok(Self { route, dialect, request, model, target })
+        Ok(Self {
+            route,
+            dialect,
+            request,
+            model,
+            target,
+        })
     }
 
     /// The generation, which sends nothing before it is polled, and what its answer bears; `log` is where it goes.
-    pub(super) fn start(self, shared: &Shared, asked: &Asked, log: Option<&Writer>) -> (Generation, Answering) {
-        let Self { route, dialect, mut request, model, target } = self;
+    pub(super) fn start(
+        self,
+        shared: &Shared,
+        asked: &Asked,
+        log: Option<&Writer>,
+    ) -> (Generation, Answering) {
+        let Self {
+            route,
+            dialect,
+            mut request,
+            model,
+            target,
+        } = self;
         // What is written into a log is a stream, however its client reads it.
         request.stream |= log.is_some();
         let request = Arc::new(request);
         let answering = Answering {
             id: match log {
-                Some(writer) if dialect.client.asks_by_id() => writer.log().id().random_part().to_owned(),
+                Some(writer) if dialect.client.asks_by_id() => {
+                    writer.log().id().random_part().to_owned()
+                }
                 _ => random_hex(),
             },
             created: unix_time(),
@@ -177,7 +225,12 @@ impl Prepared {
         };
         let route = asked.via.unwrap_or(route);
         let generation = Generation::start(Start {
-            record: Record::new(asked.id.clone(), route, &answering.model, asked.left.clone()),
+            record: Record::new(
+                asked.id.clone(),
+                route,
+                &answering.model,
+                asked.left.clone(),
+            ),
             request,
             target,
             dialect,
@@ -199,7 +252,13 @@ enum Log {
 }
 
 async fn log(shared: &Shared, prepared: &Prepared, asked: &Asked) -> Result<Log, Failure> {
-    let Prepared { route, dialect, request, model, .. } = prepared;
+    let Prepared {
+        route,
+        dialect,
+        request,
+        model,
+        ..
+    } = prepared;
     let mut head = Head::new(sse::MEDIA_TYPE, Lifetime::Idle(shared.streaming.ttl));
     head.dialect = Some(dialect.name.to_owned());
     head.model = Some(model.clone());
@@ -207,14 +266,23 @@ async fn log(shared: &Shared, prepared: &Prepared, asked: &Asked) -> Result<Log,
     head.owner = caller::owner(&asked.headers);
     let id = StreamId::random();
     let Some(key) = asked.headers.get(IDEMPOTENCY_KEY) else {
-        return shared.streams.write(&id, head).map(Log::New).map_err(resume::failure);
+        return shared
+            .streams
+            .write(&id, head)
+            .map(Log::New)
+            .map_err(resume::failure);
     };
     let owner = head.owner.as_ref().map_or("", Owner::as_str);
     let key = caller::digest(&[owner.as_bytes(), route.as_bytes(), key.as_bytes()]);
     // A request that was read from a query or a template has no body: then it is what was made of it.
     let said = format!("{request:?}{:?}", asked.manner.encoding);
     let asked = caller::digest(&[said.as_bytes()]);
-    match shared.streams.write_once(&id, head, OnceKey { key, asked }).await.map_err(resume::failure)? {
+    match shared
+        .streams
+        .write_once(&id, head, OnceKey { key, asked })
+        .await
+        .map_err(resume::failure)?
+    {
         Once::Made(writer) => Ok(Log::New(writer)),
         Once::Same(id) => Ok(Log::Old(id)),
         Once::Other => {
@@ -225,5 +293,7 @@ async fn log(shared: &Shared, prepared: &Prepared, asked: &Asked) -> Result<Log,
 }
 
 fn unix_time() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }

@@ -19,28 +19,47 @@ pub(super) enum Format {
 
 /// What the body's `content-type` says it is.
 pub(super) fn format(headers: &HeaderMap, accepted: &[Format]) -> Result<Format, Failure> {
-    let want = if accepted.contains(&Format::Text) { "application/json or text/plain" } else { "application/json" };
+    let want = if accepted.contains(&Format::Text) {
+        "application/json or text/plain"
+    } else {
+        "application/json"
+    };
     uncompressed(headers)?;
-    let value = headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
-    let media_type = value.as_deref().map(|value| value.split(';').next().unwrap_or_default().trim());
+    let value = headers
+        .get(CONTENT_TYPE)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
+    let media_type = value
+        .as_deref()
+        .map(|value| value.split(';').next().unwrap_or_default().trim());
     let format = match media_type {
         Some("application/json") => Some(Format::Json),
-        Some(other) if other.starts_with("application/") && other.ends_with("+json") => Some(Format::Json),
+        Some(other) if other.starts_with("application/") && other.ends_with("+json") => {
+            Some(Format::Json)
+        }
         Some("text/plain") => Some(Format::Text),
         _ => None,
     };
-    format.filter(|format| accepted.contains(format)).ok_or_else(|| {
-        let found =
-            media_type.map_or("nothing".to_owned(), |t| format!("`{}`", t.chars().take(60).collect::<String>()));
-        Failure::UnsupportedMediaType { message: format!("content-type is {found}; it should be {want}") }
-    })
+    format
+        .filter(|format| accepted.contains(format))
+        .ok_or_else(|| {
+            let found = media_type.map_or("nothing".to_owned(), |t| {
+                format!("`{}`", t.chars().take(60).collect::<String>())
+            });
+            Failure::UnsupportedMediaType {
+                message: format!("content-type is {found}; it should be {want}"),
+            }
+        })
 }
 
 /// That the body comes as it is.
 pub(super) fn uncompressed(headers: &HeaderMap) -> Result<(), Failure> {
-    let encoding = headers.get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
+    let encoding = headers
+        .get(CONTENT_ENCODING)
+        .map(|value| value.as_bytes().to_ascii_lowercase());
     if encoding.is_some_and(|encoding| encoding != b"identity") {
-        let message = "the request's body is compressed; send it as it is, without content-encoding".to_owned();
+        let message =
+            "the request's body is compressed; send it as it is, without content-encoding"
+                .to_owned();
         return Err(Failure::UnsupportedMediaType { message });
     }
     Ok(())
@@ -54,7 +73,9 @@ pub(super) async fn read(body: Body, shared: &Shared) -> Result<Bytes, Failure> 
     }
     match tokio::time::timeout(shared.body_timeout, collect(body, limit)).await {
         Ok(result) => result,
-        Err(_elapsed) => Err(Failure::BodyTimeout { after: shared.body_timeout }),
+        Err(_elapsed) => Err(Failure::BodyTimeout {
+            after: shared.body_timeout,
+        }),
     }
 }
 

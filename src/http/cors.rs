@@ -10,8 +10,8 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
@@ -67,7 +67,12 @@ pub fn around(routes: Router, cors: &Cors) -> Router {
     if *cors == Cors::None {
         return routes;
     }
-    Router::new().fallback_service(routes).layer(middleware::from_fn_with_state(Arc::new(cors.clone()), answer))
+    Router::new()
+        .fallback_service(routes)
+        .layer(middleware::from_fn_with_state(
+            Arc::new(cors.clone()),
+            answer,
+        ))
 }
 
 async fn answer(State(cors): State<Arc<Cors>>, request: Request, next: Next) -> Response {
@@ -111,7 +116,10 @@ fn is_preflight(request: &Request) -> bool {
 fn preflight(asked: &HeaderMap, allowed: bool) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
-    headers.append(VARY, HeaderValue::from_static("access-control-request-headers"));
+    headers.append(
+        VARY,
+        HeaderValue::from_static("access-control-request-headers"),
+    );
     if allowed {
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
         headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
@@ -127,7 +135,9 @@ fn expose(headers: &mut HeaderMap) {
     let others = headers
         .keys()
         .map(axum::http::HeaderName::as_str)
-        .filter(|name| !EXPOSED.contains(name) && !PLAIN.contains(name) && !name.starts_with("access-control-"));
+        .filter(|name| {
+            !EXPOSED.contains(name) && !PLAIN.contains(name) && !name.starts_with("access-control-")
+        });
     let names: Vec<&str> = EXPOSED.iter().copied().chain(others).collect();
     if let Ok(names) = HeaderValue::try_from(names.join(", ")) {
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, names);

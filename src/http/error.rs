@@ -38,14 +38,22 @@ pub struct Refused {
 
 impl From<Failure> for Refused {
     fn from(failure: Failure) -> Self {
-        Self { failure, generation: None, headers: Vec::new() }
+        Self {
+            failure,
+            generation: None,
+            headers: Vec::new(),
+        }
     }
 }
 
 impl Refused {
     /// The generation had begun when it failed.
     pub fn generation(failure: Failure, generation: Generation) -> Self {
-        Self { failure, generation: Some(Box::new(generation)), headers: Vec::new() }
+        Self {
+            failure,
+            generation: Some(Box::new(generation)),
+            headers: Vec::new(),
+        }
     }
 
     /// With one more header.
@@ -60,8 +68,18 @@ impl Refused {
     }
 
     /// Writes it into the log, as it will be told to a client of that dialect.
-    pub(super) fn told(self, dialect: &Dialect, id: &RequestId, method: &Method, path: &str) -> (Failure, StatusCode) {
-        let Self { failure, generation, .. } = self;
+    pub(super) fn told(
+        self,
+        dialect: &Dialect,
+        id: &RequestId,
+        method: &Method,
+        path: &str,
+    ) -> (Failure, StatusCode) {
+        let Self {
+            failure,
+            generation,
+            ..
+        } = self;
         let status = status(&failure, dialect);
         match generation {
             Some(generation) => generation.refused(&failure, status.as_u16()),
@@ -82,7 +100,9 @@ struct Pending(Arc<std::sync::Mutex<Option<Refused>>>);
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
-        response.extensions_mut().insert(Pending(Arc::new(std::sync::Mutex::new(Some(self)))));
+        response
+            .extensions_mut()
+            .insert(Pending(Arc::new(std::sync::Mutex::new(Some(self)))));
         response
     }
 }
@@ -93,7 +113,10 @@ struct ComeAgain;
 
 /// The outermost layer: gives each request its id, and each refusal its shape.
 pub(super) async fn answer(mut request: Request, next: Next) -> Response {
-    let id = request.headers().get(X_REQUEST_ID).and_then(|value| RequestId::from_client(value.as_bytes()));
+    let id = request
+        .headers()
+        .get(X_REQUEST_ID)
+        .and_then(|value| RequestId::from_client(value.as_bytes()));
     let id = id.unwrap_or_else(RequestId::random);
     let dialect = Dialect::at(request.uri().path());
     let method = request.method().clone();
@@ -125,27 +148,45 @@ fn name(headers: &mut HeaderMap, id: &RequestId) {
     }
 }
 
-fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Method, path: &str) -> Response {
+fn shape(
+    mut response: Response,
+    dialect: &Dialect,
+    id: &RequestId,
+    method: &Method,
+    path: &str,
+) -> Response {
     let pending = response.extensions_mut().remove::<Pending>();
     let refused = pending.and_then(|cell| cell.0.lock().ok().and_then(|mut cell| cell.take()));
     let allow = response.headers().get(ALLOW).cloned();
     let mut refused = match refused {
         Some(refused) => refused,
         // axum's own answer to a wrong method.
-        None if response.status() == StatusCode::METHOD_NOT_ALLOWED => Refused::from(Failure::MethodNotAllowed {
-            method: method.to_string(),
-            allowed: allow.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned(),
-        }),
+        None if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
+            Refused::from(Failure::MethodNotAllowed {
+                method: method.to_string(),
+                allowed: allow
+                    .as_ref()
+                    .and_then(|value| value.to_str().ok())
+                    .unwrap_or_default()
+                    .to_owned(),
+            })
+        }
         None => return response,
     };
     let more = std::mem::take(&mut refused.headers);
     let (failure, status) = refused.told(dialect, id, method, path);
     let body = match &failure {
         // Same dialect: the upstream's own words.
-        Failure::UpstreamRefused(refusal) if dialect.name == refusal.dialect && !refusal.reply.is_empty() => {
+        Failure::UpstreamRefused(refusal)
+            if dialect.name == refusal.dialect && !refusal.reply.is_empty() =>
+        {
             Body::from(refusal.reply.clone())
         }
-        failure => Body::from(dialect.client.error_body(failure, status.as_u16(), id.as_str())),
+        failure => Body::from(
+            dialect
+                .client
+                .error_body(failure, status.as_u16(), id.as_str()),
+        ),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -153,15 +194,22 @@ fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Met
     let (name, value) = match &failure {
         Failure::UpstreamRefused(refusal) => {
             headers.clone_from(&refusal.headers);
-            (RETRY_AFTER, refusal.retry_after.as_deref().unwrap_or_default())
+            (
+                RETRY_AFTER,
+                refusal.retry_after.as_deref().unwrap_or_default(),
+            )
         }
-        Failure::Draining | Failure::StoreAway | Failure::NoStreams { .. } | Failure::TooManyReaders => {
-            (RETRY_AFTER, "1")
-        }
+        Failure::Draining
+        | Failure::StoreAway
+        | Failure::NoStreams { .. }
+        | Failure::TooManyReaders => (RETRY_AFTER, "1"),
         Failure::MethodNotAllowed { allowed, .. } => (ALLOW, allowed.as_str()),
         _ => (ALLOW, ""),
     };
-    if let Some(value) = HeaderValue::from_str(value).ok().filter(|value| !value.is_empty()) {
+    if let Some(value) = HeaderValue::from_str(value)
+        .ok()
+        .filter(|value| !value.is_empty())
+    {
         headers.insert(name, value);
     }
     for (name, value) in more {
@@ -178,9 +226,9 @@ fn shape(mut response: Response, dialect: &Dialect, id: &RequestId, method: &Met
 fn status(failure: &Failure, dialect: &Dialect) -> StatusCode {
     match failure {
         Failure::InvalidRequest { .. } | Failure::BodyBroken(_) => StatusCode::BAD_REQUEST,
-        Failure::UnknownModel { .. } | Failure::NotFound { .. } | Failure::UnknownResponse { .. } => {
-            StatusCode::NOT_FOUND
-        }
+        Failure::UnknownModel { .. }
+        | Failure::NotFound { .. }
+        | Failure::UnknownResponse { .. } => StatusCode::NOT_FOUND,
         Failure::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
         Failure::UpgradeRequired { .. } => StatusCode::UPGRADE_REQUIRED,
         Failure::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -189,11 +237,13 @@ fn status(failure: &Failure, dialect: &Dialect) -> StatusCode {
         Failure::NotAcceptable { .. } => StatusCode::NOT_ACCEPTABLE,
         Failure::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
         Failure::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        Failure::ConnectTimeout { .. } | Failure::FirstTokenTimeout { .. } | Failure::TotalTimeout { .. } => {
-            StatusCode::GATEWAY_TIMEOUT
-        }
+        Failure::ConnectTimeout { .. }
+        | Failure::FirstTokenTimeout { .. }
+        | Failure::TotalTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
         Failure::UpstreamRefused(refusal) => refused_status(refusal.status, dialect),
-        Failure::Draining | Failure::StoreAway | Failure::NoStreams { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Failure::Draining | Failure::StoreAway | Failure::NoStreams { .. } => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         Failure::Gone { .. } => StatusCode::GONE,
         Failure::Conflict { .. } => StatusCode::CONFLICT,
         Failure::TooManyReaders | Failure::TooManyRunning { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -215,9 +265,15 @@ fn refused_status(status: u16, dialect: &Dialect) -> StatusCode {
 }
 
 fn too_many_headers(headers: &HeaderMap) -> Option<Failure> {
-    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
     let message = if headers.len() > MOST_HEADERS {
-        format!("the request has {} headers; at most {MOST_HEADERS} are read", headers.len())
+        format!(
+            "the request has {} headers; at most {MOST_HEADERS} are read",
+            headers.len()
+        )
     } else if bytes > MOST_HEADER_BYTES {
         format!("the request's headers are {bytes} bytes; at most {MOST_HEADER_BYTES} are read")
     } else {
@@ -239,6 +295,8 @@ pub fn unreadable(failure: Failure, path: &str) -> Response {
 /// What a panic in a handler becomes: that request's end, and nobody else's.
 pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let words = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    let words = words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned());
+    let words = words
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic".to_owned());
     Refused::from(Failure::Internal(words.into())).into_response()
 }

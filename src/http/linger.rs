@@ -18,15 +18,22 @@ pub(super) fn take(body: Bytes, asked: &mut Asked) -> Result<Bytes, Failure> {
         return Ok(body);
     }
     // A body that can't be read is refused by who reads all of it, in words of its own.
-    let Ok(InOrder(fields)) = serde_json::from_slice(&body) else { return Ok(body) };
-    let Some(at) = fields.iter().position(|(name, _)| name == FIELD) else { return Ok(body) };
-    let value: Value = serde_json::from_str(fields[at].1.get()).map_err(|error| Failure::Internal(error.into()))?;
+    let Ok(InOrder(fields)) = serde_json::from_slice(&body) else {
+        return Ok(body);
+    };
+    let Some(at) = fields.iter().position(|(name, _)| name == FIELD) else {
+        return Ok(body);
+    };
+    let value: Value = serde_json::from_str(fields[at].1.get())
+        .map_err(|error| Failure::Internal(error.into()))?;
     asked.linger = Some(of_json(&value)?);
     if fields[at + 1..].iter().any(|(name, _)| name == FIELD) {
         return Err(Failure::invalid(FIELD, "`linger` is given twice"));
     }
     let rest = fields.iter().filter(|(name, _)| name != FIELD);
-    Ok(json::object(rest.map(|(name, value)| (name.as_str(), value.get()))))
+    Ok(json::object(
+        rest.map(|(name, value)| (name.as_str(), value.get())),
+    ))
 }
 
 /// A `linger` in JSON: a text, or a number of seconds.
@@ -37,7 +44,8 @@ pub(super) fn of_json(value: &Value) -> Result<Linger, Failure> {
         Value::Null => "0".to_owned(),
         _ => String::new(),
     };
-    text.parse().map_err(|error: NotALinger| Failure::invalid(FIELD, error.to_string()))
+    text.parse()
+        .map_err(|error: NotALinger| Failure::invalid(FIELD, error.to_string()))
 }
 
 /// What holds for a request.
@@ -46,12 +54,15 @@ pub(super) fn of(asked: &Asked, shared: &Shared) -> Result<Linger, Failure> {
     match asked.linger {
         Some(linger) if linger.duration() > most => {
             let most = humantime::format_duration(most);
-            Err(Failure::invalid(FIELD, format!("`linger` is at most {most} here (streams.max_linger)")))
+            Err(Failure::invalid(
+                FIELD,
+                format!("`linger` is at most {most} here (streams.max_linger)"),
+            ))
         }
         Some(linger) => Ok(linger),
-        None if asked.is_event_source() => {
-            Ok(Linger::OF_EVENT_SOURCE.max(Linger::new(shared.streaming.linger)).min(Linger::new(most)))
-        }
+        None if asked.is_event_source() => Ok(Linger::OF_EVENT_SOURCE
+            .max(Linger::new(shared.streaming.linger))
+            .min(Linger::new(most))),
         None => Ok(Linger::new(shared.streaming.linger)),
     }
 }

@@ -13,26 +13,42 @@ use crate::failure::Failure;
 
 /// Every model that has a name.
 pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Response {
-    let models: Vec<Value> = shared.routes.names().map(|name| model(&shared, name)).collect();
+    let models: Vec<Value> = shared
+        .routes
+        .names()
+        .map(|name| model(&shared, name))
+        .collect();
     // Both OpenAI's page and Anthropic's, which differ in what they add.
     let id = |model: Option<&Value>| model.map(|model| model["id"].clone());
     let (first, last) = (id(models.first()), id(models.last()));
-    json(&json!({ "object": "list", "data": models, "has_more": false, "first_id": first, "last_id": last }))
+    json(
+        &json!({ "object": "list", "data": models, "has_more": false, "first_id": first, "last_id": last }),
+    )
 }
 
 /// One model, by its name.
-pub(super) async fn one(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Result<Response, Refused> {
+pub(super) async fn one(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+) -> Result<Response, Refused> {
     match shared.routes.names().find(|name| *name == id) {
         Some(name) => Ok(json(&model(&shared, name))),
         None => {
             let known = shared.routes.names().map(str::to_owned).collect();
-            Err(Failure::UnknownModel { model: id.chars().take(80).collect(), known }.into())
+            Err(Failure::UnknownModel {
+                model: id.chars().take(80).collect(),
+                known,
+            }
+            .into())
         }
     }
 }
 
 fn model(shared: &Shared, name: &str) -> Value {
-    let owner = shared.routes.find(name).map_or_else(|_| String::new(), |target| target.provider.name().to_owned());
+    let owner = shared.routes.find(name).map_or_else(
+        |_| String::new(),
+        |target| target.provider.name().to_owned(),
+    );
     // When a model was made is nothing that a proxy knows; SDKs want the field.
     json!({
         "id": name, "object": "model", "created": 0, "owned_by": owner,
@@ -42,5 +58,9 @@ fn model(shared: &Shared, name: &str) -> Value {
 
 /// A JSON response.
 pub(super) fn json(value: &Value) -> Response {
-    ([("content-type", HeaderValue::from_static("application/json"))], value.to_string()).into_response()
+    (
+        [("content-type", HeaderValue::from_static("application/json"))],
+        value.to_string(),
+    )
+        .into_response()
 }

@@ -15,5 +15,9 @@ pub(super) async fn healthz() -> &'static str {
 
 /// New requests are welcome.
 pub(super) async fn readyz(State(shared): State<Arc<Shared>>) -> Result<&'static str, Refused> {
-    if shared.draining.is_begun() { Err(Failure::Draining.into()) } else { Ok("ok") }
+    if shared.draining.is_begun() {
+        Err(Failure::Draining.into())
+    } else {
+        Ok("ok")
+    }
 }

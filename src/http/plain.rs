@@ -21,14 +21,21 @@ use crate::request::Request;
 pub(super) const ROUTE: &str = "/stream";
 
 /// `GET /stream?prompt=…`
-pub(super) async fn get(State(shared): State<Arc<Shared>>, asked: Asked) -> Result<Response, Refused> {
+pub(super) async fn get(
+    State(shared): State<Arc<Shared>>,
+    asked: Asked,
+) -> Result<Response, Refused> {
     asked.only_get()?;
     let request = request::from_query(&asked.pairs)?;
     respond(&shared, order(request), asked).await
 }
 
 /// `POST /stream`, with JSON or with the prompt itself.
-pub(super) async fn post(State(shared): State<Arc<Shared>>, mut asked: Asked, body: Body) -> Result<Response, Refused> {
+pub(super) async fn post(
+    State(shared): State<Arc<Shared>>,
+    mut asked: Asked,
+    body: Body,
+) -> Result<Response, Refused> {
     let format = body::format(&asked.headers, &[Format::Json, Format::Text])?;
     let bytes = body::read(body, &shared).await?;
     let request = match format {
@@ -49,12 +56,21 @@ pub(super) fn read(body: Bytes, asked: &mut Asked) -> Result<Order, Failure> {
 }
 
 fn order(request: Request) -> Order {
-    Order { route: ROUTE, dialect: &plain::DIALECT, request }
+    Order {
+        route: ROUTE,
+        dialect: &plain::DIALECT,
+        request,
+    }
 }
 
 fn text(bytes: &[u8]) -> Result<String, Failure> {
-    std::str::from_utf8(bytes).map(str::to_owned).map_err(|error| Failure::InvalidRequest {
-        message: format!("the request's body is not UTF-8: byte {} is wrong", error.valid_up_to()),
-        param: Some("prompt".to_owned()),
-    })
+    std::str::from_utf8(bytes)
+        .map(str::to_owned)
+        .map_err(|error| Failure::InvalidRequest {
+            message: format!(
+                "the request's body is not UTF-8: byte {} is wrong",
+                error.valid_up_to()
+            ),
+            param: Some("prompt".to_owned()),
+        })
 }

@@ -80,31 +80,50 @@ pub(super) async fn read(
     order(template, values, model)
 }
 
-fn order(template: &Template, values: Map<String, Value>, model: Option<String>) -> Result<Order, Failure> {
+fn order(
+    template: &Template,
+    values: Map<String, Value>,
+    model: Option<String>,
+) -> Result<Order, Failure> {
     let text = template.render(values).map_err(wrong)?;
     let mut request = Request::prompt(text.user);
     plain::request::system(&mut request, text.system);
     request.model = model.or_else(|| template.model().map(str::to_owned));
     request.max_tokens = template.max_tokens();
     request.sampling.temperature = template.temperature();
-    Ok(Order { route: "/prompts/{name}", dialect: &plain::DIALECT, request })
+    Ok(Order {
+        route: "/prompts/{name}",
+        dialect: &plain::DIALECT,
+        request,
+    })
 }
 
 /// The templates as they are on disk now; looking there may block, so it is done aside.
 async fn current(shared: &Arc<Shared>) -> Result<Arc<Set>, Failure> {
     let shared = shared.clone();
-    tokio::task::spawn_blocking(move || shared.prompts.current()).await.map_err(|error| Failure::Internal(error.into()))
+    tokio::task::spawn_blocking(move || shared.prompts.current())
+        .await
+        .map_err(|error| Failure::Internal(error.into()))
 }
 
 fn find<'a>(set: &'a Set, name: &str) -> Result<&'a Template, Failure> {
     set.get(name).ok_or_else(|| {
         let known: Vec<&str> = set.list().map(Template::name).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let known = if known.is_empty() {
+            "none".to_owned()
+        } else {
+            known.join(", ")
+        };
         let name: String = name.chars().take(80).collect();
-        Failure::NotFound { message: format!("no prompt template `{name}`; there are: {known}") }
+        Failure::NotFound {
+            message: format!("no prompt template `{name}`; there are: {known}"),
+        }
     })
 }
 
 fn wrong(error: crate::prompts::RenderError) -> Failure {
-    Failure::InvalidRequest { param: error.variable().map(str::to_owned), message: error.to_string() }
+    Failure::InvalidRequest {
+        param: error.variable().map(str::to_owned),
+        message: error.to_string(),
+    }
 }

@@ -13,7 +13,11 @@ use crate::stream::StreamId;
 use crate::transport::sse::{self, SseBody};
 
 /// Answers a request, as a stream or whole, as it asks.
-pub(super) async fn respond(shared: &Shared, order: Order, asked: Asked) -> Result<Response, Refused> {
+pub(super) async fn respond(
+    shared: &Shared,
+    order: Order,
+    asked: Asked,
+) -> Result<Response, Refused> {
     if order.request.stream {
         let source = begin(shared, order, &asked).await?;
         return Ok(stream(shared, source, &asked));
@@ -31,7 +35,9 @@ pub(super) async fn respond(shared: &Shared, order: Order, asked: Asked) -> Resu
             generation.answered(200);
             let mut response = Response::new(Body::from(body));
             *response.headers_mut() = generation.headers().clone();
-            response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
+            response
+                .headers_mut()
+                .insert("content-type", HeaderValue::from_static("application/json"));
             Ok(response)
         }
         Err(failure) => Err(Refused::generation(failure, generation)),
@@ -40,9 +46,18 @@ pub(super) async fn respond(shared: &Shared, order: Order, asked: Asked) -> Resu
 
 /// The response of who reads that source.
 pub(super) fn stream(shared: &Shared, source: Source, asked: &Asked) -> Response {
-    let Source { frames, dialect, stream, headers } = source;
+    let Source {
+        frames,
+        dialect,
+        stream,
+        headers,
+    } = source;
     let heartbeat = asked.manner.heartbeat(shared.heartbeat);
-    let mut response = Response::new(Body::new(SseBody::new(frames, heartbeat, dialect.client.heartbeat())));
+    let mut response = Response::new(Body::new(SseBody::new(
+        frames,
+        heartbeat,
+        dialect.client.heartbeat(),
+    )));
     *response.headers_mut() = headers;
     sse::head(response.headers_mut());
     if let Some(id) = stream {

@@ -17,7 +17,9 @@ use super::asked::Asked;
 use super::error::Refused;
 use super::models::json;
 use super::{Shared, caller, respond, resume};
-use crate::dialect::openai_responses::{self, Cut, DIALECT, Known, Stored, answering_id, sequence_number};
+use crate::dialect::openai_responses::{
+    self, Cut, DIALECT, Known, Stored, answering_id, sequence_number,
+};
 use crate::failure::Failure;
 use crate::sse;
 use crate::stream::{Batch, End, Head, Offset, Owner, Run, StreamError, StreamId};
@@ -44,7 +46,9 @@ pub(super) async fn get(
     match asked.take("stream").as_deref() {
         Some("true") => {}
         Some("false") | None => return Ok(json(&object(&shared, &found).await?)),
-        Some(_) => return Err(Failure::invalid("stream", "`stream` should be true or false").into()),
+        Some(_) => {
+            return Err(Failure::invalid("stream", "`stream` should be true or false").into());
+        }
     }
     let from = match asked.take("starting_after").map(|after| after.parse()) {
         None => None,
@@ -55,8 +59,16 @@ pub(super) async fn get(
         }
     };
     let Found { stream, owner, .. } = found;
-    let reader = shared.streams.attach(&stream, owner.as_ref(), from).await.map_err(resume::failure)?;
-    Ok(respond::stream(&shared, resume::follow(&shared, reader, &DIALECT, &asked), &asked))
+    let reader = shared
+        .streams
+        .attach(&stream, owner.as_ref(), from)
+        .await
+        .map_err(resume::failure)?;
+    Ok(respond::stream(
+        &shared,
+        resume::follow(&shared, reader, &DIALECT, &asked),
+        &asked,
+    ))
 }
 
 /// `POST /v1/responses/{id}/cancel`: ends one in the background; of one that has ended, says how.
@@ -72,7 +84,11 @@ pub(super) async fn cancel(
         return Err(Failure::invalid("response_id", message).into());
     }
     let owner = found.owner.as_ref();
-    shared.streams.cancel(&found.stream, owner).await.map_err(resume::failure)?;
+    shared
+        .streams
+        .cancel(&found.stream, owner)
+        .await
+        .map_err(resume::failure)?;
     found.head = resume::ended(&shared, &found.stream, owner).await?;
     Ok(json(&object(&shared, &found).await?))
 }
@@ -84,36 +100,63 @@ pub(super) async fn delete(
     asked: Asked,
 ) -> Result<Response, Refused> {
     let found = find(&shared, &id, &asked).await?;
-    shared.streams.delete(&found.stream, found.owner.as_ref()).await.map_err(resume::failure)?;
-    Ok(json(&json!({ "id": found.id, "object": "response.deleted", "deleted": true })))
+    shared
+        .streams
+        .delete(&found.stream, found.owner.as_ref())
+        .await
+        .map_err(resume::failure)?;
+    Ok(json(
+        &json!({ "id": found.id, "object": "response.deleted", "deleted": true }),
+    ))
 }
 
 /// The answer to a request for a response in the background: that it will be there.
 pub(super) fn queued(body: Vec<u8>, id: &StreamId) -> Response {
     let mut response = Response::new(Body::from(body));
-    response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert("content-type", HeaderValue::from_static("application/json"));
     respond::name(&mut response, id);
     response
 }
 
 /// A response in the background, for who has asked for it before.
-pub(super) async fn join(shared: &Shared, stream: StreamId, asked: &Asked) -> Result<Response, Refused> {
+pub(super) async fn join(
+    shared: &Shared,
+    stream: StreamId,
+    asked: &Asked,
+) -> Result<Response, Refused> {
     let owner = caller::owner(&asked.headers);
-    let head = shared.streams.head(&stream, owner.as_ref()).await.map_err(resume::failure)?;
+    let head = shared
+        .streams
+        .head(&stream, owner.as_ref())
+        .await
+        .map_err(resume::failure)?;
     let id = openai_responses::id(stream.random_part());
-    let found = Found { id: &id, stream, head, owner };
+    let found = Found {
+        id: &id,
+        stream,
+        head,
+        owner,
+    };
     let mut response = json(&object(shared, &found).await?);
     respond::name(&mut response, &found.stream);
     Ok(response)
 }
 
 /// A request's body, with the id that its upstream gave the response that it goes on from, where the client has ours.
-pub(super) async fn previous(shared: &Shared, body: Bytes, asked: &Asked) -> Result<Bytes, Failure> {
+pub(super) async fn previous(
+    shared: &Shared,
+    body: Bytes,
+    asked: &Asked,
+) -> Result<Bytes, Failure> {
     let Some(id) = openai_responses::previous(&body).filter(|id| answering_id(id).is_some()) else {
         return Ok(body);
     };
     // One that is not here may be the upstream's own.
-    let Ok(found) = find(shared, &id, asked).await else { return Ok(body) };
+    let Ok(found) = find(shared, &id, asked).await else {
+        return Ok(body);
+    };
     let mut stored = Stored::default();
     if let (Some(_), Some(last)) = (found.head.end, found.head.next.checked_sub(1)) {
         read(shared, &found, last, |_, payload| stored.read(payload)).await?;
@@ -131,13 +174,20 @@ async fn find<'a>(shared: &Shared, id: &'a str, asked: &Asked) -> Result<Found<'
     for stream in named.into_iter().chain(ours) {
         match shared.streams.head(&stream, owner.as_ref()).await {
             Ok(head) if head.dialect.as_deref() == Some(DIALECT.name) => {
-                return Ok(Found { id, stream, head, owner });
+                return Ok(Found {
+                    id,
+                    stream,
+                    head,
+                    owner,
+                });
             }
             Ok(_) | Err(StreamError::Unknown | StreamError::Gone(_)) => {}
             Err(error) => return Err(resume::failure(error)),
         }
     }
-    Err(Failure::UnknownResponse { id: id.chars().take(80).collect() })
+    Err(Failure::UnknownResponse {
+        id: id.chars().take(80).collect(),
+    })
 }
 
 /// The response as it is now. At most the whole log is read, once.
@@ -195,10 +245,14 @@ async fn place_after(shared: &Shared, found: &Found<'_>, after: u64) -> Result<O
     match (place, heard) {
         (Some(position), _) => Ok(head.at(position)),
         (None, Some(last)) if last == after => Ok(head.tail()),
-        (None, Some(_)) => Err(Failure::invalid("starting_after", "this response has no such event yet")),
-        (None, None) if head.next == 0 => {
-            Err(Failure::invalid("starting_after", "this response has no event yet: ask without `starting_after`"))
-        }
+        (None, Some(_)) => Err(Failure::invalid(
+            "starting_after",
+            "this response has no such event yet",
+        )),
+        (None, None) if head.next == 0 => Err(Failure::invalid(
+            "starting_after",
+            "this response has no event yet: ask without `starting_after`",
+        )),
         (None, None) => {
             let message = "the events of this response bear no sequence_number; use `Last-Event-ID` at /v1/stream/{id}";
             Err(Failure::invalid("starting_after", message))
@@ -228,9 +282,18 @@ async fn read(
     Ok(())
 }
 
-async fn batch(shared: &Shared, found: &Found<'_>, position: u64, most: usize) -> Result<Batch, Failure> {
+async fn batch(
+    shared: &Shared,
+    found: &Found<'_>,
+    position: u64,
+    most: usize,
+) -> Result<Batch, Failure> {
     let from = found.head.at(position);
-    shared.streams.read(&found.stream, found.owner.as_ref(), from, most).await.map_err(resume::failure)
+    shared
+        .streams
+        .read(&found.stream, found.owner.as_ref(), from, most)
+        .await
+        .map_err(resume::failure)
 }
 
 fn number(record: &Bytes) -> Option<u64> {

@@ -29,7 +29,11 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// In front of every endpoint that streams: a request that names the last event it has wants the rest of that stream,
 /// and never a second generation, whatever else it says. A browser's `EventSource` asks so by itself.
-pub(super) async fn layer(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+pub(super) async fn layer(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let Some(last) = last_event_id(request.headers(), request.uri().query()) else {
         return next.run(request).await;
     };
@@ -42,7 +46,9 @@ pub(super) async fn layer(State(shared): State<Arc<Shared>>, request: Request, n
     if let Err(failure) = super::body::read(body, &shared).await {
         return Refused::from(failure).into_response();
     }
-    rest(&shared, &last, &asked).await.unwrap_or_else(IntoResponse::into_response)
+    rest(&shared, &last, &asked)
+        .await
+        .unwrap_or_else(IntoResponse::into_response)
 }
 
 /// `GET /v1/stream/{id}`: a generation's frames in its own dialect, after the last event that the client has, or all.
@@ -74,21 +80,35 @@ pub(super) async fn cancel(
 ) -> Result<Response, Refused> {
     let id = stream_id(&id)?;
     let owner = caller::owner(&asked.headers);
-    let head = shared.streams.head(&id, owner.as_ref()).await.map_err(failure)?;
+    let head = shared
+        .streams
+        .head(&id, owner.as_ref())
+        .await
+        .map_err(failure)?;
     if head.dialect.is_none() {
         let message =
             "no generation writes this stream; close it with a POST and Stream-Closed, or DELETE it".to_owned();
         return Err(Failure::Conflict { message }.into());
     }
-    shared.streams.cancel(&id, owner.as_ref()).await.map_err(failure)?;
+    shared
+        .streams
+        .cancel(&id, owner.as_ref())
+        .await
+        .map_err(failure)?;
     let head = ended(&shared, &id, owner.as_ref()).await?;
     let status = head.end.map_or("running", End::as_str);
-    Ok(json(&json!({ "id": id.as_str(), "status": status, "next_offset": head.tail().to_string() })))
+    Ok(json(
+        &json!({ "id": id.as_str(), "status": status, "next_offset": head.tail().to_string() }),
+    ))
 }
 
 /// Waits for a stream's end. It looks instead of reading: a reader may be one too many, and one at the end would have what
 /// slower ones have not got yet given up.
-pub(super) async fn ended(shared: &Shared, id: &StreamId, owner: Option<&Owner>) -> Result<Head, Failure> {
+pub(super) async fn ended(
+    shared: &Shared,
+    id: &StreamId,
+    owner: Option<&Owner>,
+) -> Result<Head, Failure> {
     let late = Instant::now() + CANCELLED_WITHIN;
     loop {
         let head = shared.streams.head(id, owner).await.map_err(failure)?;
@@ -108,14 +128,27 @@ async fn rest(shared: &Shared, last: &str, asked: &Asked) -> Result<Response, Re
 /// A stream from its start, for who has asked for it before.
 pub(super) async fn join(shared: &Shared, id: &StreamId, asked: &Asked) -> Result<Source, Refused> {
     let owner = caller::owner(&asked.headers);
-    let head = shared.streams.head(id, owner.as_ref()).await.map_err(failure)?;
+    let head = shared
+        .streams
+        .head(id, owner.as_ref())
+        .await
+        .map_err(failure)?;
     Ok(attach(shared, id, &head, None, asked).await?)
 }
 
 /// A stream's frames from that place on.
-async fn read(shared: &Shared, id: &StreamId, from: Option<Offset>, asked: &Asked) -> Result<Response, Refused> {
+async fn read(
+    shared: &Shared,
+    id: &StreamId,
+    from: Option<Offset>,
+    asked: &Asked,
+) -> Result<Response, Refused> {
     let owner = caller::owner(&asked.headers);
-    let head = shared.streams.head(id, owner.as_ref()).await.map_err(failure)?;
+    let head = shared
+        .streams
+        .head(id, owner.as_ref())
+        .await
+        .map_err(failure)?;
     if head.end.is_some_and(|end| end != End::Lost) && from == Some(head.tail()) {
         // How an EventSource is told not to come again.
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -133,15 +166,26 @@ pub(super) async fn attach(
     asked: &Asked,
 ) -> Result<Source, Failure> {
     let Some(dialect) = head.dialect.as_deref().and_then(Dialect::named) else {
-        return Err(Failure::Conflict { message: "no generation writes this stream".to_owned() });
+        return Err(Failure::Conflict {
+            message: "no generation writes this stream".to_owned(),
+        });
     };
     let owner = caller::owner(&asked.headers);
-    let reader = shared.streams.attach(id, owner.as_ref(), from).await.map_err(failure)?;
+    let reader = shared
+        .streams
+        .attach(id, owner.as_ref(), from)
+        .await
+        .map_err(failure)?;
     Ok(follow(shared, reader, dialect, asked))
 }
 
 /// What such a reader reads.
-pub(super) fn follow(shared: &Shared, reader: Reader, dialect: &'static Dialect, asked: &Asked) -> Source {
+pub(super) fn follow(
+    shared: &Shared,
+    reader: Reader,
+    dialect: &'static Dialect,
+    asked: &Asked,
+) -> Source {
     let stream = Some(reader.log().id().clone());
     let mut following = Following::new(reader, dialect, asked.id.clone());
     // It comes again by itself, and finds the stream at another replica.
@@ -149,7 +193,12 @@ pub(super) fn follow(shared: &Shared, reader: Reader, dialect: &'static Dialect,
         following = following.until(shared.draining.begun());
     }
     let frames = Frames::Stream(following);
-    Source { frames, dialect, stream, headers: HeaderMap::new() }
+    Source {
+        frames,
+        dialect,
+        stream,
+        headers: HeaderMap::new(),
+    }
 }
 
 /// What is wrong with a stream, as a request's failure.
@@ -174,15 +223,23 @@ pub(super) fn stream_id(text: &str) -> Result<StreamId, Failure> {
 pub(super) fn event_id(text: &str) -> Result<(StreamId, Offset), Failure> {
     StreamId::of_event(text).ok_or_else(|| {
         let text: String = text.chars().take(80).collect();
-        Failure::invalid(LAST_EVENT_ID, format!("`{text}` is no event id of this server: they are <stream>.<offset>"))
+        Failure::invalid(
+            LAST_EVENT_ID,
+            format!("`{text}` is no event id of this server: they are <stream>.<offset>"),
+        )
     })
 }
 
 /// The last event that a client has: in the header, or, for who can't set one, in the query. An empty one is none.
 pub(super) fn last_event_id(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
-    let header = headers.get(LAST_EVENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let header = headers
+        .get(LAST_EVENT_ID)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     header.filter(|value| !value.is_empty()).or_else(|| {
         let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query?).ok()?;
-        pairs.into_iter().find(|(name, value)| name == "last_event_id" && !value.is_empty()).map(|(_, value)| value)
+        pairs
+            .into_iter()
+            .find(|(name, value)| name == "last_event_id" && !value.is_empty())
+            .map(|(_, value)| value)
     })
 }

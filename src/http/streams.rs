@@ -49,7 +49,12 @@ const READ: &str = "location, etag, retry-after, stream-next-offset, stream-clos
 
 /// All methods of the resource.
 pub(super) fn route() -> MethodRouter<Arc<Shared>> {
-    get(read::get).head(head).put(write::put).post(write::post).delete(delete).options(options)
+    get(read::get)
+        .head(head)
+        .put(write::put)
+        .post(write::post)
+        .delete(delete)
+        .options(options)
 }
 
 /// Whether a path is the resource's, or below it.
@@ -61,8 +66,14 @@ pub(super) fn owns(path: &str) -> bool {
 /// might be, nor to put it into a page that didn't ask for it properly.
 pub(super) fn guard(headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
-    headers.insert("access-control-expose-headers", HeaderValue::from_static(READ));
+    headers.insert(
+        "cross-origin-resource-policy",
+        HeaderValue::from_static("same-origin"),
+    );
+    headers.insert(
+        "access-control-expose-headers",
+        HeaderValue::from_static(READ),
+    );
 }
 
 /// The stream that a path names.
@@ -78,7 +89,11 @@ async fn head(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let (id, owner) = (stream_id(path)?, caller::owner(&headers));
-    let head = shared.streams.status(&id, owner.as_ref()).await.map_err(refused)?;
+    let head = shared
+        .streams
+        .status(&id, owner.as_ref())
+        .await
+        .map_err(refused)?;
     let mut response = StatusCode::OK.into_response();
     let headers = response.headers_mut();
     describe(headers, &head, head.tail());
@@ -86,7 +101,11 @@ async fn head(
     match head.lifetime {
         Lifetime::Unlimited => {}
         Lifetime::Idle(idle) => insert(headers, STREAM_TTL, &idle.as_secs().to_string()),
-        Lifetime::Until(time) => insert(headers, STREAM_EXPIRES_AT, &humantime::format_rfc3339(time).to_string()),
+        Lifetime::Until(time) => insert(
+            headers,
+            STREAM_EXPIRES_AT,
+            &humantime::format_rfc3339(time).to_string(),
+        ),
     }
     if head.end.is_some() {
         headers.insert(STREAM_CLOSED, TRUE);
@@ -101,7 +120,11 @@ async fn delete(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let (id, owner) = (stream_id(path)?, caller::owner(&headers));
-    shared.streams.remove(&id, owner.as_ref()).await.map_err(refused)?;
+    shared
+        .streams
+        .remove(&id, owner.as_ref())
+        .await
+        .map_err(refused)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -110,8 +133,14 @@ async fn options() -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
     headers.insert(ALLOW, HeaderValue::from_static(METHODS));
-    headers.insert("access-control-allow-methods", HeaderValue::from_static(METHODS));
-    headers.insert("access-control-allow-headers", HeaderValue::from_static(SENT));
+    headers.insert(
+        "access-control-allow-methods",
+        HeaderValue::from_static(METHODS),
+    );
+    headers.insert(
+        "access-control-allow-headers",
+        HeaderValue::from_static(SENT),
+    );
     headers.insert("access-control-max-age", HeaderValue::from_static("86400"));
     response
 }
@@ -143,7 +172,9 @@ fn refused(refusal: Refusal) -> Refused {
         Refusal::Deleted => Failure::Gone { message },
         Refusal::NoSource => Failure::NotFound { message },
         Refusal::StaleEpoch { .. } => Failure::Forbidden { message },
-        Refusal::NotJson(_) | Refusal::EmptyArray | Refusal::EmptyBody => Failure::invalid("body", message),
+        Refusal::NotJson(_) | Refusal::EmptyArray | Refusal::EmptyBody => {
+            Failure::invalid("body", message)
+        }
         Refusal::EpochNotFromStart => Failure::invalid("producer-seq", message),
         Refusal::ForkOffset => Failure::invalid("stream-fork-offset", message),
         Refusal::ForkSubOffset => Failure::invalid("stream-fork-sub-offset", message),
@@ -152,13 +183,16 @@ fn refused(refusal: Refusal) -> Refused {
     let refused = Refused::from(failure);
     match refusal {
         Refusal::Closed { tail } => {
-            let tail = HeaderValue::from_str(&tail.to_string()).unwrap_or(HeaderValue::from_static(""));
-            refused.with(STREAM_CLOSED, TRUE).with(STREAM_NEXT_OFFSET, tail)
+            let tail =
+                HeaderValue::from_str(&tail.to_string()).unwrap_or(HeaderValue::from_static(""));
+            refused
+                .with(STREAM_CLOSED, TRUE)
+                .with(STREAM_NEXT_OFFSET, tail)
         }
         Refusal::StaleEpoch { current } => refused.with(PRODUCER_EPOCH, number(current)),
-        Refusal::Gap { expected, received } => {
-            refused.with(PRODUCER_EXPECTED_SEQ, number(expected)).with(PRODUCER_RECEIVED_SEQ, number(received))
-        }
+        Refusal::Gap { expected, received } => refused
+            .with(PRODUCER_EXPECTED_SEQ, number(expected))
+            .with(PRODUCER_RECEIVED_SEQ, number(received)),
         _ => refused,
     }
 }

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    UPGRADE,
+    CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use axum::response::Response;
@@ -33,7 +33,10 @@ const ROUTE: &str = "/v1/ws";
 const PROTOCOL: &str = "tokenrill.v1";
 
 /// Opens a socket.
-pub(super) async fn open(State(shared): State<Arc<Shared>>, mut request: Request) -> Result<Response, Refused> {
+pub(super) async fn open(
+    State(shared): State<Arc<Shared>>,
+    mut request: Request,
+) -> Result<Response, Refused> {
     origin(request.headers(), &shared.origins)?;
     let accept = handshake(&request)?;
     if shared.draining.is_begun() {
@@ -54,10 +57,14 @@ pub(super) async fn open(State(shared): State<Arc<Shared>>, mut request: Request
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
         // A connection that ends before its 101 is written has no socket.
-        let Some(upgraded) = async { upgrade?.upgraded().await }.await else { return };
+        let Some(upgraded) = async { upgrade?.upgraded().await }.await else {
+            return;
+        };
         let kept = shared.websocket;
         let socket = Socket::new(upgraded, kept.max_message, kept.ping).await;
-        Session::new(shared, socket, asked.headers, asked.left).run().await;
+        Session::new(shared, socket, asked.headers, asked.left)
+            .run()
+            .await;
     });
     Ok(response)
 }
@@ -65,9 +72,11 @@ pub(super) async fn open(State(shared): State<Arc<Shared>>, mut request: Request
 /// What accepts a handshake.
 fn handshake(request: &Request) -> Result<HeaderValue, Refused> {
     let required = |message: &str| {
-        Err(Refused::from(Failure::UpgradeRequired { message: message.to_owned() })
-            .with(UPGRADE, HeaderValue::from_static("websocket"))
-            .with(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")))
+        Err(Refused::from(Failure::UpgradeRequired {
+            message: message.to_owned(),
+        })
+        .with(UPGRADE, HeaderValue::from_static("websocket"))
+        .with(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")))
     };
     let headers = request.headers();
     if request.method() != Method::GET
@@ -78,25 +87,40 @@ fn handshake(request: &Request) -> Result<HeaderValue, Refused> {
     {
         return required("this is a WebSocket: open it with a WebSocket client, over HTTP/1.1");
     }
-    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+    if headers
+        .get(SEC_WEBSOCKET_VERSION)
+        .is_none_or(|version| version != "13")
+    {
         return required("the WebSocket's version should be 13");
     }
     let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
     let accept = key.and_then(|key| HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok());
-    let wrong = || Failure::invalid("sec-websocket-key", "`sec-websocket-key` should be 16 bytes in base64");
+    let wrong = || {
+        Failure::invalid(
+            "sec-websocket-key",
+            "`sec-websocket-key` should be 16 bytes in base64",
+        )
+    };
     accept.ok_or_else(|| wrong().into())
 }
 
 /// Whether a header's list of words has that one.
 fn names(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(word))
+    let values = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .any(|one| one.trim().eq_ignore_ascii_case(word))
 }
 
 /// Who is no browser names no origin; a page of ours names the host that it came from, which is the one it asks.
 fn origin(headers: &HeaderMap, allowed: &Cors) -> Result<(), Failure> {
     let mut origins = headers.get_all(ORIGIN).iter();
-    let Some(origin) = origins.next() else { return Ok(()) };
+    let Some(origin) = origins.next() else {
+        return Ok(());
+    };
     let fine = origins.next().is_none()
         && match allowed {
             Cors::Any => true,
@@ -106,13 +130,19 @@ fn origin(headers: &HeaderMap, allowed: &Cors) -> Result<(), Failure> {
     if fine {
         return Ok(());
     }
-    let message = "web pages of this origin may not open a socket here; cors.origins lists those that may".to_owned();
+    let message =
+        "web pages of this origin may not open a socket here; cors.origins lists those that may"
+            .to_owned();
     Err(Failure::Forbidden { message })
 }
 
 fn is_own(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
-    let (Ok(origin), Some(Ok(host))) = (origin.to_str(), host.map(HeaderValue::to_str)) else { return false };
-    origin.split_once("://").is_some_and(|(_, of)| !of.is_empty() && of.eq_ignore_ascii_case(host))
+    let (Ok(origin), Some(Ok(host))) = (origin.to_str(), host.map(HeaderValue::to_str)) else {
+        return false;
+    };
+    origin
+        .split_once("://")
+        .is_some_and(|(_, of)| !of.is_empty() && of.eq_ignore_ascii_case(host))
 }
 
 #[cfg(test)]

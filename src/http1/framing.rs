@@ -47,17 +47,29 @@ impl Framing {
         match self {
             Framing::Length(left) => {
                 let used = take(left, piece.len());
-                Ok(Decoded { body: 0..used, used })
+                Ok(Decoded {
+                    body: 0..used,
+                    used,
+                })
             }
             Framing::Chunked(chunked) => {
                 let (decoded, malformed) = chunked.decode(piece);
-                let Some(malformed) = malformed else { return Ok(decoded) };
+                let Some(malformed) = malformed else {
+                    return Ok(decoded);
+                };
                 *self = Framing::Broken(malformed);
                 // What came before it has been said.
-                if decoded.body.is_empty() { Err(malformed) } else { Ok(decoded) }
+                if decoded.body.is_empty() {
+                    Err(malformed)
+                } else {
+                    Ok(decoded)
+                }
             }
             Framing::Broken(malformed) => Err(*malformed),
-            Framing::Close => Ok(Decoded { body: 0..piece.len(), used: piece.len() }),
+            Framing::Close => Ok(Decoded {
+                body: 0..piece.len(),
+                used: piece.len(),
+            }),
         }
     }
 
@@ -198,7 +210,9 @@ impl Chunked {
             (At::EndLf, b'\n') => At::End,
             (At::Size | At::SizeLf, _) => return Err(Malformed("a chunk's size is none")),
             (At::Extension, _) => return Err(Malformed("a chunk's extension holds a line feed")),
-            (At::DataCr | At::DataLf, _) => return Err(Malformed("a chunk is longer than it says")),
+            (At::DataCr | At::DataLf, _) => {
+                return Err(Malformed("a chunk is longer than it says"));
+            }
             (At::Line | At::Trailer | At::TrailerLf | At::EndLf | At::Data | At::End, _) => {
                 return Err(Malformed("the trailers are none"));
             }
@@ -208,7 +222,11 @@ impl Chunked {
 
     fn count(&mut self, most: usize, what: &'static str) -> Result<(), Malformed> {
         self.count += 1;
-        if self.count > most { Err(Malformed(what)) } else { Ok(()) }
+        if self.count > most {
+            Err(Malformed(what))
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -15,7 +15,10 @@ impl<T> Scratch<T> {
     /// One that is made so when it is first lent.
     #[must_use]
     pub const fn new(make: fn() -> T) -> Self {
-        Self { buffer: Cell::new(None), make }
+        Self {
+            buffer: Cell::new(None),
+            make,
+        }
     }
 
     /// Lends it. Who asks for it while it is lent gets another one.

@@ -8,14 +8,20 @@ use super::{Chunked, Framing};
 
 /// What is read of these bytes, cut into pieces of those lengths, in turn: the body, how many bytes were the answer's, and
 /// whether it ended.
-fn decode(mut framing: Framing, bytes: &[u8], pieces: &[usize]) -> Result<(Vec<u8>, usize, bool), String> {
+fn decode(
+    mut framing: Framing,
+    bytes: &[u8],
+    pieces: &[usize],
+) -> Result<(Vec<u8>, usize, bool), String> {
     let (mut body, mut used, mut at) = (Vec::new(), 0, 0);
     for length in pieces.iter().cycle() {
         let mut piece = bytes[at..(at + length).min(bytes.len())].to_vec();
         if piece.is_empty() || framing.is_ended() {
             break;
         }
-        let decoded = framing.decode(&mut piece).map_err(|broken| broken.to_string())?;
+        let decoded = framing
+            .decode(&mut piece)
+            .map_err(|broken| broken.to_string())?;
         at += decoded.used;
         body.extend_from_slice(&piece[decoded.body]);
         used += decoded.used;
@@ -33,7 +39,11 @@ fn chunks_in_pieces_of_any_length() {
         b"5\r\nhello\r\n1;a=\"b\"\r\n \r\n0005\r\nworld\r\nA;x\r\n0123456789\r\n00\r\nx: y\r\nz: 1\r\n\r\nHTTP/1.1";
     for length in 1..=wire.len() {
         let (body, used, ended) = chunked(wire, &[length]).unwrap();
-        assert_eq!((body.as_slice(), used, ended), (&b"hello world0123456789"[..], wire.len() - 8, true), "{length}");
+        assert_eq!(
+            (body.as_slice(), used, ended),
+            (&b"hello world0123456789"[..], wire.len() - 8, true),
+            "{length}"
+        );
     }
 }
 
@@ -71,7 +81,11 @@ fn what_two_readers_might_read_differently_is_an_error() {
     ] {
         for pieces in [[1], [3], [hostile.len()]] {
             let read = chunked(hostile.as_bytes(), &pieces);
-            assert!(read.is_err(), "{:?}: {read:?}", &hostile[..hostile.len().min(40)]);
+            assert!(
+                read.is_err(),
+                "{:?}: {read:?}",
+                &hostile[..hostile.len().min(40)]
+            );
         }
     }
 }
@@ -103,17 +117,32 @@ fn what_came_before_a_fault_is_given_out_and_nothing_after_it() {
     assert_eq!(&wire[decoded.body.clone()], b"hello!");
     for _ in 0..2 {
         let rest = &mut wire[decoded.used..];
-        assert!(framing.decode(rest).is_err() && framing.decode(b"0\r\n\r\n".to_vec().as_mut()).is_err());
+        assert!(
+            framing.decode(rest).is_err()
+                && framing.decode(b"0\r\n\r\n".to_vec().as_mut()).is_err()
+        );
         assert!(!framing.is_ended() && !framing.may_close());
     }
 }
 
 #[test]
 fn lengths() {
-    assert_eq!(decode(Framing::Length(5), b"hello, world", &[3]), Ok((b"hello".to_vec(), 5, true)));
-    assert_eq!(decode(Framing::Length(9), b"hello", &[2]), Ok((b"hello".to_vec(), 5, false)));
-    assert_eq!(decode(Framing::Length(u64::MAX), b"hello", &[5]), Ok((b"hello".to_vec(), 5, false)));
-    assert_eq!(decode(Framing::Close, b"hello", &[2]), Ok((b"hello".to_vec(), 5, false)));
+    assert_eq!(
+        decode(Framing::Length(5), b"hello, world", &[3]),
+        Ok((b"hello".to_vec(), 5, true))
+    );
+    assert_eq!(
+        decode(Framing::Length(9), b"hello", &[2]),
+        Ok((b"hello".to_vec(), 5, false))
+    );
+    assert_eq!(
+        decode(Framing::Length(u64::MAX), b"hello", &[5]),
+        Ok((b"hello".to_vec(), 5, false))
+    );
+    assert_eq!(
+        decode(Framing::Close, b"hello", &[2]),
+        Ok((b"hello".to_vec(), 5, false))
+    );
 }
 
 proptest! {

@@ -9,7 +9,17 @@ use minijinja::{Environment, ErrorKind, State, Template};
 use super::variables::Variable;
 
 /// Tags with an end tag of their own. A `set` is one only without an `=`.
-const OPENERS: &[&str] = &["if", "for", "with", "autoescape", "filter", "block", "macro", "call", "set"];
+const OPENERS: &[&str] = &[
+    "if",
+    "for",
+    "with",
+    "autoescape",
+    "filter",
+    "block",
+    "macro",
+    "call",
+    "set",
+];
 /// Tags that would reach another template.
 const REACHING: &[&str] = &["include", "import", "extends", "from"];
 /// Within these, text outside the blocks is not lost.
@@ -62,13 +72,23 @@ pub(super) fn check(
     let code = || pieces.iter().filter(|piece| piece.kind != Kind::Text);
 
     let globals: BTreeSet<&str> = environment.globals().map(|(name, _)| name).collect();
-    let known = |name: &str| globals.contains(name) || variables.iter().any(|variable| variable.name == name);
-    let undeclared: BTreeSet<String> =
-        template.undeclared_variables(false).into_iter().filter(|name| !known(name)).collect();
+    let known = |name: &str| {
+        globals.contains(name) || variables.iter().any(|variable| variable.name == name)
+    };
+    let undeclared: BTreeSet<String> = template
+        .undeclared_variables(false)
+        .into_iter()
+        .filter(|name| !known(name))
+        .collect();
     if let Some(name) = undeclared.first() {
         let used = |word: &Word<'_>| word.text == name && !matches!(word.mark, Some('.' | '|'));
-        let at = code().find_map(|piece| words(piece).into_iter().find(used)).map_or(0, |word| word.at);
-        return Err((line(at), format!("`{name}` is used but not declared; add [variables.{name}]")));
+        let at = code()
+            .find_map(|piece| words(piece).into_iter().find(used))
+            .map_or(0, |word| word.at);
+        return Err((
+            line(at),
+            format!("`{name}` is used but not declared; add [variables.{name}]"),
+        ));
     }
 
     let mut state = template.new_state();
@@ -84,7 +104,9 @@ pub(super) fn check(
                 [.., is, not] if is.text == "is" && not.text == "not" && word.mark.is_none() => {
                     unknown_test(&mut state, word.text)
                 }
-                [tag] if piece.kind == Kind::Statement && tag.text == "filter" => unknown_filter(&mut state, word.text),
+                [tag] if piece.kind == Kind::Statement && tag.text == "filter" => {
+                    unknown_filter(&mut state, word.text)
+                }
                 _ => None,
             };
             if let Some(what) = unknown {
@@ -110,7 +132,8 @@ fn unknown_test(state: &mut State<'_, '_>, name: &str) -> Option<&'static str> {
 /// Which blocks there are; that they stand where they are always rendered; that nothing is lost beside them.
 fn blocks(pieces: &[Piece<'_>]) -> Result<Blocks, Wrong> {
     let mut found = Blocks::default();
-    let (mut open, mut beside, mut system_at): (Vec<&str>, Option<usize>, usize) = (Vec::new(), None, 0);
+    let (mut open, mut beside, mut system_at): (Vec<&str>, Option<usize>, usize) =
+        (Vec::new(), None, 0);
     for piece in pieces {
         let words = words(piece);
         let first = words.first().map_or("", |word| word.text);
@@ -121,7 +144,10 @@ fn blocks(pieces: &[Piece<'_>]) -> Result<Blocks, Wrong> {
                 beside.get_or_insert(piece.at + begins);
             }
         } else if REACHING.contains(&first) {
-            return Err((piece.at, format!("`{first}` would reach another file; a template stands alone")));
+            return Err((
+                piece.at,
+                format!("`{first}` would reach another file; a template stands alone"),
+            ));
         } else if first.starts_with("end") {
             open.pop();
         } else if first == "set" && assigns(piece) {
@@ -133,16 +159,22 @@ fn blocks(pieces: &[Piece<'_>]) -> Result<Blocks, Wrong> {
                     "system" => (found.system, system_at) = (true, piece.at),
                     "user" => found.user = true,
                     _ => {
-                        let problem = format!("there is no place for a block `{name}`; blocks are `system` and `user`");
+                        let problem = format!(
+                            "there is no place for a block `{name}`; blocks are `system` and `user`"
+                        );
                         return Err((piece.at, problem));
                     }
                 }
                 // Such a block would be rendered anyway, whatever stands around it.
                 if let Some(outer) = open.last() {
                     let problem = match *outer {
-                        "block" => format!("the block `{name}` stands within another; end that one first"),
+                        "block" => {
+                            format!("the block `{name}` stands within another; end that one first")
+                        }
                         outer => {
-                            format!("the block `{name}` stands within `{outer}`; put the `{outer}` into the block")
+                            format!(
+                                "the block `{name}` stands within `{outer}`; put the `{outer}` into the block"
+                            )
                         }
                     };
                     return Err((piece.at, problem));
@@ -152,12 +184,16 @@ fn blocks(pieces: &[Piece<'_>]) -> Result<Blocks, Wrong> {
         }
     }
     if found.system && !found.user {
-        return Err((system_at, "a block `system` needs a block `user` beside it".to_owned()));
+        return Err((
+            system_at,
+            "a block `system` needs a block `user` beside it".to_owned(),
+        ));
     }
     match beside {
-        Some(at) if found.user => {
-            Err((at, "stands outside the blocks `system` and `user` and would be lost".to_owned()))
-        }
+        Some(at) if found.user => Err((
+            at,
+            "stands outside the blocks `system` and `user` and would be lost".to_owned(),
+        )),
         _ => Ok(found),
     }
 }
@@ -180,11 +216,19 @@ fn pieces(body: &str) -> Vec<Piece<'_>> {
     let mut at = 0;
     while at < body.len() {
         let Some((open, mark)) = next_opening(body, at) else {
-            pieces.push(Piece { kind: Kind::Text, inside: &body[at..], at });
+            pieces.push(Piece {
+                kind: Kind::Text,
+                inside: &body[at..],
+                at,
+            });
             break;
         };
         if open > at {
-            pieces.push(Piece { kind: Kind::Text, inside: &body[at..open], at });
+            pieces.push(Piece {
+                kind: Kind::Text,
+                inside: &body[at..open],
+                at,
+            });
         }
         let start = open + 2;
         let rest = &body[start..];
@@ -201,10 +245,18 @@ fn pieces(body: &str) -> Vec<Piece<'_>> {
         if kind == Kind::Statement && plain(inside) == "raw" {
             // What is raw is text, whatever it looks like.
             let (text, after) = raw(body, at);
-            pieces.push(Piece { kind: Kind::Text, inside: text, at });
+            pieces.push(Piece {
+                kind: Kind::Text,
+                inside: text,
+                at,
+            });
             at = after;
         } else {
-            pieces.push(Piece { kind, inside, at: start });
+            pieces.push(Piece {
+                kind,
+                inside,
+                at: start,
+            });
         }
     }
     pieces
@@ -212,7 +264,10 @@ fn pieces(body: &str) -> Vec<Piece<'_>> {
 
 fn next_opening(body: &str, from: usize) -> Option<(usize, char)> {
     body[from..].match_indices('{').find_map(|(at, _)| {
-        let mark = body[from + at + 1..].chars().next().filter(|c| matches!(c, '{' | '%' | '#'))?;
+        let mark = body[from + at + 1..]
+            .chars()
+            .next()
+            .filter(|c| matches!(c, '{' | '%' | '#'))?;
         Some((from + at, mark))
     })
 }
@@ -226,7 +281,10 @@ fn plain(inside: &str) -> &str {
 fn raw(body: &str, from: usize) -> (&str, usize) {
     for (at, _) in body[from..].match_indices("{%") {
         let inside = from + at + 2;
-        if let Some(end) = body[inside..].find("%}").filter(|end| plain(&body[inside..inside + end]) == "endraw") {
+        if let Some(end) = body[inside..]
+            .find("%}")
+            .filter(|end| plain(&body[inside..inside + end]) == "endraw")
+        {
             return (&body[from..from + at], inside + end + 2);
         }
     }
@@ -279,7 +337,11 @@ fn words<'a>(piece: &Piece<'a>) -> Vec<Word<'a>> {
                 Some(word) if mark.is_none() && next == at => {
                     word.text = &piece.inside[word.at - piece.at..at + c.len_utf8()];
                 }
-                _ => words.push(Word { text: &piece.inside[at..at + c.len_utf8()], mark, at: piece.at + at }),
+                _ => words.push(Word {
+                    text: &piece.inside[at..at + c.len_utf8()],
+                    mark,
+                    at: piece.at + at,
+                }),
             }
             (mark, next) = (None, at + c.len_utf8());
         } else if !c.is_whitespace() {

@@ -61,8 +61,11 @@ impl Set {
 impl Set {
     /// Adds a template unless its name is taken.
     fn add(&mut self, template: Option<&Arc<Template>>) -> bool {
-        let Some(template) = template.filter(|template| self.get(template.name()).is_none()) else { return false };
-        self.templates.insert(template.name().to_owned(), template.clone());
+        let Some(template) = template.filter(|template| self.get(template.name()).is_none()) else {
+            return false;
+        };
+        self.templates
+            .insert(template.name().to_owned(), template.clone());
         true
     }
 }
@@ -74,19 +77,36 @@ impl Library {
     ///
     /// The first file that is broken, with its line.
     pub fn open(folder: &Path, explicit: bool) -> Result<Self, PromptError> {
-        let library = Self { folder: folder.to_owned(), state: Mutex::default() };
+        let library = Self {
+            folder: folder.to_owned(),
+            state: Mutex::default(),
+        };
         let files = match scan(folder) {
             Ok(files) => files,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !explicit => return Ok(library),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !explicit => {
+                return Ok(library);
+            }
             Err(error) => {
                 let problem = format!("can't read the folder of prompt templates: {error}");
-                return Err(PromptError::new(&folder.display().to_string(), None, problem));
+                return Err(PromptError::new(
+                    &folder.display().to_string(),
+                    None,
+                    problem,
+                ));
             }
         };
         let mut state = State::default();
         for (path, stamp) in files {
             let template = Some(Arc::new(read(&path)?));
-            state.files.insert(path, File { stamp, template, served: None, told: false });
+            state.files.insert(
+                path,
+                File {
+                    stamp,
+                    template,
+                    served: None,
+                    told: false,
+                },
+            );
         }
         let (set, clashes) = collect(&mut state.files);
         if let Some(clash) = clashes.into_iter().next() {
@@ -103,9 +123,16 @@ impl Library {
     pub fn current(&self) -> Arc<Set> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // A folder that can't be read for a moment, while it is being replaced, changes nothing.
-        let Ok(found) = scan(&self.folder) else { return state.set.clone() };
+        let Ok(found) = scan(&self.folder) else {
+            return state.set.clone();
+        };
         let unchanged = found.len() == state.files.len()
-            && found.iter().all(|(path, stamp)| state.files.get(path).is_some_and(|file| file.stamp == *stamp));
+            && found.iter().all(|(path, stamp)| {
+                state
+                    .files
+                    .get(path)
+                    .is_some_and(|file| file.stamp == *stamp)
+            });
         if unchanged {
             return state.set.clone();
         }
@@ -115,7 +142,8 @@ impl Library {
             let file = match old {
                 Some(old) if old.stamp == stamp => old,
                 old => {
-                    let (last_good, served) = old.map_or((None, None), |old| (old.template, old.served));
+                    let (last_good, served) =
+                        old.map_or((None, None), |old| (old.template, old.served));
                     let template = match read(&path) {
                         Ok(template) => Some(Arc::new(template)),
                         Err(error) => {
@@ -123,7 +151,12 @@ impl Library {
                             last_good
                         }
                     };
-                    File { stamp, template, served, told: false }
+                    File {
+                        stamp,
+                        template,
+                        served,
+                        told: false,
+                    }
                 }
             };
             state.files.insert(path, file);
@@ -143,12 +176,16 @@ fn scan(folder: &Path) -> io::Result<BTreeMap<PathBuf, Stamp>> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         // Names with a dot before them are other programs' notes: `._a.md`, `.#a.md`.
-        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         if hidden || path.extension().is_none_or(|extension| extension != "md") {
             continue;
         }
         // Follows links: a mounted configuration is made of them. A file that has just gone is simply not there.
-        let Ok(metadata) = std::fs::metadata(&path) else { continue };
+        let Ok(metadata) = std::fs::metadata(&path) else {
+            continue;
+        };
         if metadata.is_file() {
             files.insert(path, (metadata.modified()?, metadata.len()));
         }
@@ -160,7 +197,11 @@ fn read(path: &Path) -> Result<Template, PromptError> {
     let file = path.display().to_string();
     let fail = |error: io::Error| PromptError::new(&file, None, format!("can't read it: {error}"));
     if std::fs::metadata(path).map_err(fail)?.len() > LARGEST {
-        return Err(PromptError::new(&file, None, format!("is larger than {LARGEST} bytes")));
+        return Err(PromptError::new(
+            &file,
+            None,
+            format!("is larger than {LARGEST} bytes"),
+        ));
     }
     let text = std::fs::read_to_string(path).map_err(fail)?;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -172,7 +213,10 @@ fn collect(files: &mut BTreeMap<PathBuf, File>) -> (Set, Vec<PromptError>) {
     let mut set = Set::default();
     let mut clashes = Vec::new();
     let keeps = |file: &File| {
-        let names = (file.template.as_deref().map(Template::name), file.served.as_deref().map(Template::name));
+        let names = (
+            file.template.as_deref().map(Template::name),
+            file.served.as_deref().map(Template::name),
+        );
         names.0.is_some() && names.0 == names.1
     };
     for file in files.values_mut().filter(|file| keeps(file)) {

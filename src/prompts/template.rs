@@ -20,8 +20,8 @@ const LONGEST: usize = 8 << 20;
 const RESERVED: &[&str] = &["model", "heartbeat", "encoding", "linger", "last_event_id"];
 /// Words of the template language, which a variable can't be called.
 const WORDS: &[&str] = &[
-    "true", "True", "false", "False", "none", "None", "not", "and", "or", "in", "is", "if", "else", "loop", "self",
-    "super",
+    "true", "True", "false", "False", "none", "None", "not", "and", "or", "in", "is", "if", "else",
+    "loop", "self", "super",
 ];
 /// The only template of its environment.
 const NAME: &str = "template";
@@ -82,34 +82,71 @@ impl Template {
             let at = error.span().map_or(0, |span| span.start);
             PromptError::new(file, Some(line_of(at)), error.message())
         })?;
-        let name = head.name.as_ref().map_or(stem, |name| name.get_ref().as_str()).to_owned();
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c)) {
-            let problem = format!("the name `{name}` should be of small letters, digits, `-` and `_`");
+        let name = head
+            .name
+            .as_ref()
+            .map_or(stem, |name| name.get_ref().as_str())
+            .to_owned();
+        if name.is_empty()
+            || !name
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c))
+        {
+            let problem =
+                format!("the name `{name}` should be of small letters, digits, `-` and `_`");
             let line = head.name.as_ref().map(|name| line_of(name.span().start));
             return Err(PromptError::new(file, line, problem));
         }
-        if let Some(temperature) = head.temperature.as_ref().filter(|t| !(0.0..=2.0).contains(t.get_ref())) {
-            let problem = format!("temperature should be from 0 to 2, not {}", temperature.get_ref());
-            return Err(PromptError::new(file, Some(line_of(temperature.span().start)), problem));
+        if let Some(temperature) = head
+            .temperature
+            .as_ref()
+            .filter(|t| !(0.0..=2.0).contains(t.get_ref()))
+        {
+            let problem = format!(
+                "temperature should be from 0 to 2, not {}",
+                temperature.get_ref()
+            );
+            return Err(PromptError::new(
+                file,
+                Some(line_of(temperature.span().start)),
+                problem,
+            ));
         }
         if let Some(max_tokens) = head.max_tokens.as_ref().filter(|n| *n.get_ref() == 0) {
             let line = line_of(max_tokens.span().start);
-            return Err(PromptError::new(file, Some(line), "max_tokens should be at least 1"));
+            return Err(PromptError::new(
+                file,
+                Some(line),
+                "max_tokens should be at least 1",
+            ));
         }
         let mut variables = Vec::new();
         for (name, value) in std::mem::take(&mut head.variables) {
             let line = line_of(name.span().start);
             let variable = variable(name.get_ref(), value);
-            variables.push(variable.map_err(|problem| PromptError::new(file, Some(line), problem))?);
+            variables
+                .push(variable.map_err(|problem| PromptError::new(file, Some(line), problem))?);
         }
         let in_body = |error: &minijinja::Error| {
-            PromptError::new(file, error.line().map(|line| line + body_line - 1), describe(error))
+            PromptError::new(
+                file,
+                error.line().map(|line| line + body_line - 1),
+                describe(error),
+            )
         };
         let environment = environment(body).map_err(|error| in_body(&error))?;
-        let template = environment.get_template(NAME).map_err(|error| in_body(&error))?;
+        let template = environment
+            .get_template(NAME)
+            .map_err(|error| in_body(&error))?;
         let blocks = body::check(body, &variables, &environment, &template)
             .map_err(|(line, problem)| PromptError::new(file, Some(line + body_line), problem))?;
-        Ok(Self { name, head, variables, environment, blocks })
+        Ok(Self {
+            name,
+            head,
+            variables,
+            environment,
+            blocks,
+        })
     }
 
     /// The name of its endpoint.
@@ -127,13 +164,19 @@ impl Template {
     /// The sampling temperature that it wants.
     #[must_use]
     pub fn temperature(&self) -> Option<f64> {
-        self.head.temperature.as_ref().map(|temperature| *temperature.get_ref())
+        self.head
+            .temperature
+            .as_ref()
+            .map(|temperature| *temperature.get_ref())
     }
 
     /// The most tokens that it wants.
     #[must_use]
     pub fn max_tokens(&self) -> Option<u32> {
-        self.head.max_tokens.as_ref().map(|max_tokens| *max_tokens.get_ref())
+        self.head
+            .max_tokens
+            .as_ref()
+            .map(|max_tokens| *max_tokens.get_ref())
     }
 
     /// What a client may know of it.
@@ -160,7 +203,10 @@ impl Template {
     /// # Errors
     ///
     /// For a name that is no variable's, or one given twice.
-    pub fn variables_from_query(&self, pairs: &[(String, String)]) -> Result<Map<String, Value>, RenderError> {
+    pub fn variables_from_query(
+        &self,
+        pairs: &[(String, String)],
+    ) -> Result<Map<String, Value>, RenderError> {
         from_query(&self.variables, pairs)
     }
 
@@ -170,20 +216,29 @@ impl Template {
     ///
     /// Names the variable that is missing, unknown or wrong.
     pub fn render(&self, values: Map<String, Value>) -> Result<Rendered, RenderError> {
-        self.fill(&complete(&self.variables, values)?).map_err(|error| match error.kind() {
-            // What is written to here has no other reason to fail.
-            ErrorKind::WriteFailure => RenderError::TooLong { limit: LONGEST },
-            _ => RenderError::Template(describe(&error)),
-        })
+        self.fill(&complete(&self.variables, values)?)
+            .map_err(|error| match error.kind() {
+                // What is written to here has no other reason to fail.
+                ErrorKind::WriteFailure => RenderError::TooLong { limit: LONGEST },
+                _ => RenderError::Template(describe(&error)),
+            })
     }
 
     fn fill(&self, values: &BTreeMap<String, Value>) -> Result<Rendered, minijinja::Error> {
-        let values: BTreeMap<String, minijinja::Value> =
-            values.iter().map(|(name, value)| (name.clone(), scalar(value))).collect();
+        let values: BTreeMap<String, minijinja::Value> = values
+            .iter()
+            .map(|(name, value)| (name.clone(), scalar(value)))
+            .collect();
         let mut user = Bounded::default();
-        let mut whole = self.environment.get_template(NAME)?.render_captured_to(values, &mut user)?;
+        let mut whole = self
+            .environment
+            .get_template(NAME)?
+            .render_captured_to(values, &mut user)?;
         if !self.blocks.user {
-            return Ok(Rendered { system: None, user: user.text() });
+            return Ok(Rendered {
+                system: None,
+                user: user.text(),
+            });
         }
         // The whole was for what is set outside the blocks; now the blocks by themselves.
         let mut block = |name| {
@@ -194,8 +249,15 @@ impl Template {
             })?;
             Ok::<_, minijinja::Error>(text.text())
         };
-        let system = if self.blocks.system { Some(block("system")?) } else { None };
-        Ok(Rendered { system: system.filter(|text| !text.is_empty()), user: block("user")? })
+        let system = if self.blocks.system {
+            Some(block("system")?)
+        } else {
+            None
+        };
+        Ok(Rendered {
+            system: system.filter(|text| !text.is_empty()),
+            user: block("user")?,
+        })
     }
 }
 
@@ -229,7 +291,10 @@ struct Printed(usize);
 
 /// Splits head and body; also the line on which the body begins.
 fn split<'a>(file: &str, text: &'a str) -> Result<(&'a str, &'a str, usize), PromptError> {
-    let opens = text.lines().next().is_some_and(|line| line.trim_end() == FENCE);
+    let opens = text
+        .lines()
+        .next()
+        .is_some_and(|line| line.trim_end() == FENCE);
     let start = text.find('\n').map_or(text.len(), |at| at + 1);
     if !opens {
         return Err(PromptError::new(
@@ -245,18 +310,30 @@ fn split<'a>(file: &str, text: &'a str) -> Result<(&'a str, &'a str, usize), Pro
         }
         at += line.len();
     }
-    Err(PromptError::new(file, Some(1), "the head is not closed by a second line of +++"))
+    Err(PromptError::new(
+        file,
+        Some(1),
+        "the head is not closed by a second line of +++",
+    ))
 }
 
 fn variable(name: &str, head: VariableHead) -> Result<Variable, String> {
     if RESERVED.contains(&name) {
-        return Err(format!("`{name}` is a parameter of ours; choose another name for the variable"));
+        return Err(format!(
+            "`{name}` is a parameter of ours; choose another name for the variable"
+        ));
     }
-    if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || name.starts_with(|c: char| c.is_ascii_digit()) {
-        return Err(format!("`{name}` is no name for a variable: letters, digits and `_`"));
+    if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        || name.starts_with(|c: char| c.is_ascii_digit())
+    {
+        return Err(format!(
+            "`{name}` is no name for a variable: letters, digits and `_`"
+        ));
     }
     if WORDS.contains(&name) {
-        return Err(format!("`{name}` is a word of the template language; choose another name for the variable"));
+        return Err(format!(
+            "`{name}` is a word of the template language; choose another name for the variable"
+        ));
     }
     let required = head.required.unwrap_or(head.default.is_none());
     let variable = Variable {
@@ -267,14 +344,23 @@ fn variable(name: &str, head: VariableHead) -> Result<Variable, String> {
         required,
         values: head.values,
     };
-    if let Some(wrong) = variable.values.iter().find(|value| !variable.kind.fits(value)) {
-        return Err(format!("variables.{name}: the allowed value {wrong} is of another type"));
+    if let Some(wrong) = variable
+        .values
+        .iter()
+        .find(|value| !variable.kind.fits(value))
+    {
+        return Err(format!(
+            "variables.{name}: the allowed value {wrong} is of another type"
+        ));
     }
     match &variable.default {
-        Some(_) if required => return Err(format!("variables.{name}: a required variable has no use for a default")),
-        Some(default) => {
-            check(&variable, default).map_err(|error| format!("variables.{name}: its default: {error}"))?
+        Some(_) if required => {
+            return Err(format!(
+                "variables.{name}: a required variable has no use for a default"
+            ));
         }
+        Some(default) => check(&variable, default)
+            .map_err(|error| format!("variables.{name}: its default: {error}"))?,
         None => {}
     }
     Ok(variable)
@@ -317,6 +403,8 @@ fn scalar(value: &Value) -> minijinja::Value {
 
 /// minijinja's words without its position, which is the body's and not the file's.
 fn describe(error: &minijinja::Error) -> String {
-    let detail = error.detail().map_or(String::new(), |detail| format!(": {detail}"));
+    let detail = error
+        .detail()
+        .map_or(String::new(), |detail| format!(": {detail}"));
     format!("{}{detail}", error.kind())
 }

@@ -155,7 +155,10 @@ pub(super) fn from_query(
     let mut values = Map::new();
     for (name, text) in pairs {
         let variable = find(variables, name)?;
-        if values.insert(name.clone(), variable.kind.read(text)).is_some() {
+        if values
+            .insert(name.clone(), variable.kind.read(text))
+            .is_some()
+        {
             return Err(RenderError::Twice { name: name.clone() });
         }
     }
@@ -178,7 +181,10 @@ pub(super) fn complete(
                 value
             }
             None if variable.required => {
-                return Err(RenderError::Missing { name: variable.name.clone(), want: variable.kind.want() });
+                return Err(RenderError::Missing {
+                    name: variable.name.clone(),
+                    want: variable.kind.want(),
+                });
             }
             None => variable.default.clone().unwrap_or(Value::Null),
         };
@@ -191,24 +197,44 @@ pub(super) fn complete(
 pub(super) fn check(variable: &Variable, value: &Value) -> Result<(), RenderError> {
     let name = variable.name.clone();
     if !variable.kind.fits(value) {
-        return Err(RenderError::WrongType { name, want: variable.kind.want() });
+        return Err(RenderError::WrongType {
+            name,
+            want: variable.kind.want(),
+        });
     }
     // 1 and 1.0 are the same number, however they are written.
-    let same = |allowed: &Value| allowed == value || (value.is_number() && allowed.as_f64() == value.as_f64());
+    let same = |allowed: &Value| {
+        allowed == value || (value.is_number() && allowed.as_f64() == value.as_f64())
+    };
     if !variable.values.is_empty() && !variable.values.iter().any(same) {
-        let allowed = variable.values.iter().map(Value::to_string).collect::<Vec<_>>().join(", ");
+        let allowed = variable
+            .values
+            .iter()
+            .map(Value::to_string)
+            .collect::<Vec<_>>()
+            .join(", ");
         return Err(RenderError::NotAllowed { name, allowed });
     }
     Ok(())
 }
 
 fn find<'a>(variables: &'a [Variable], name: &str) -> Result<&'a Variable, RenderError> {
-    variables.iter().find(|variable| variable.name == name).ok_or_else(|| {
-        let known: Vec<&str> = variables.iter().map(|variable| variable.name.as_str()).collect();
-        RenderError::Unknown {
-            name: name.chars().take(60).collect(),
-            nearest: nearest(name, &known).map(str::to_owned),
-            known: if known.is_empty() { "none".to_owned() } else { known.join(", ") },
-        }
-    })
+    variables
+        .iter()
+        .find(|variable| variable.name == name)
+        .ok_or_else(|| {
+            let known: Vec<&str> = variables
+                .iter()
+                .map(|variable| variable.name.as_str())
+                .collect();
+            RenderError::Unknown {
+                name: name.chars().take(60).collect(),
+                nearest: nearest(name, &known).map(str::to_owned),
+                known: if known.is_empty() {
+                    "none".to_owned()
+                } else {
+                    known.join(", ")
+                },
+            }
+        })
 }

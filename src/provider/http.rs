@@ -57,13 +57,24 @@ impl HttpProvider {
     ///
     /// When base URL and path make no address.
     pub fn new(options: HttpOptions, client: Client) -> Result<Self, http::uri::InvalidUri> {
-        let path = options.side.path(Task::Generate, "model", true).unwrap_or_default();
+        let path = options
+            .side
+            .path(Task::Generate, "model", true)
+            .unwrap_or_default();
         let _: http::Uri = format!("{}{path}", options.base_url).parse()?;
-        Ok(Self { options: Arc::new(options), client })
+        Ok(Self {
+            options: Arc::new(options),
+            client,
+        })
     }
 
     fn request(&self, call: &Call) -> Result<Request<Bytes>, Failure> {
-        let HttpOptions { dialect, side, base_url, .. } = &*self.options;
+        let HttpOptions {
+            dialect,
+            side,
+            base_url,
+            ..
+        } = &*self.options;
         let (asked, model) = (&*call.request, call.model.as_str());
         let same = call.dialect == *dialect;
         let body = if same {
@@ -77,23 +88,48 @@ impl HttpProvider {
             written.body
         };
         // Which tokens there are to count is a question of one's own dialect.
-        let path = side.path(asked.task, model, asked.stream).filter(|_| same || asked.task == Task::Generate);
+        let path = side
+            .path(asked.task, model, asked.stream)
+            .filter(|_| same || asked.task == Task::Generate);
         let Some(path) = path else {
-            let message = format!("provider `{}` speaks {}, which does not count tokens", self.name(), dialect.name);
+            let message = format!(
+                "provider `{}` speaks {}, which does not count tokens",
+                self.name(),
+                dialect.name
+            );
             return Err(Failure::NotFound { message });
         };
         let request = Request::post(format!("{base_url}{path}"));
-        let mut request = request.body(body).map_err(|error| Failure::Internal(error.into()))?;
-        let accept = if call.request.stream { "text/event-stream" } else { "application/json" };
+        let mut request = request
+            .body(body)
+            .map_err(|error| Failure::Internal(error.into()))?;
+        let accept = if call.request.stream {
+            "text/event-stream"
+        } else {
+            "application/json"
+        };
         let headers = request.headers_mut();
         for (name, value) in side.headers() {
             headers.insert(*name, HeaderValue::from_static(value));
         }
-        headers::forward(&call.headers, if same { side.forwarded() } else { &[] }, headers);
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers::forward(
+            &call.headers,
+            if same { side.forwarded() } else { &[] },
+            headers,
+        );
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
         headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
-        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("tokenrill/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(
+            header::ACCEPT_ENCODING,
+            HeaderValue::from_static("identity"),
+        );
+        headers.insert(
+            header::USER_AGENT,
+            HeaderValue::from_static(concat!("tokenrill/", env!("CARGO_PKG_VERSION"))),
+        );
         for (name, value) in &self.options.headers {
             headers.insert(name.clone(), value.clone());
         }
@@ -116,16 +152,27 @@ impl Provider for HttpProvider {
                 return Err(reply::refusal(response, &options).await);
             }
             let stream = call.request.stream;
-            let expected = if stream { "text/event-stream" } else { "application/json" };
+            let expected = if stream {
+                "text/event-stream"
+            } else {
+                "application/json"
+            };
             if let Err(found) = reply::expect(&response, expected) {
                 return Err(reply::unexpected(response, &options, found, expected).await);
             }
             let headers = headers::show(response.headers());
             let upstream = if stream {
                 let reader = options.side.reader(options.finish_rule);
-                Upstream::Frames(client.frames(response, options.max_event), options.dialect, reader)
+                Upstream::Frames(
+                    client.frames(response, options.max_event),
+                    options.dialect,
+                    reader,
+                )
             } else {
-                Upstream::Whole(reply::whole(response, options.max_response).await?, options.dialect)
+                Upstream::Whole(
+                    reply::whole(response, options.max_response).await?,
+                    options.dialect,
+                )
             };
             Ok(Opened { headers, upstream })
         })

@@ -45,7 +45,9 @@ impl Mock {
     /// A mock that says so many tokens a second; 0 is as fast as they are read.
     #[must_use]
     pub fn new(tokens_per_second: u32) -> Self {
-        let pause = Duration::from_secs(1).checked_div(tokens_per_second).unwrap_or_default();
+        let pause = Duration::from_secs(1)
+            .checked_div(tokens_per_second)
+            .unwrap_or_default();
         Self { pause }
     }
 
@@ -53,32 +55,68 @@ impl Mock {
         let model = call.model.as_str();
         let request = &call.request;
         if request.n > 1 {
-            return Err(Failure::invalid("n", "the mock gives one answer; `n` should be 1"));
+            return Err(Failure::invalid(
+                "n",
+                "the mock gives one answer; `n` should be 1",
+            ));
         }
         let paced = self.pause;
         let script = match model {
             "mock" => Script::say(text::answer(request), paced),
             "mock-fast" => Script::say(text::answer(request), Duration::ZERO),
             "mock-echo" => Script::say(request.last_user_text().to_owned(), Duration::ZERO),
-            "mock-break" => Script { fault: Fault::Break, ..Script::say(text::answer(request), paced) },
-            "mock-stall" => Script { fault: Fault::Stall, ..Script::say(text::answer(request), paced) },
-            "mock-think" => Script { reasoning: text::reasoning(request), ..Script::say(text::answer(request), paced) },
-            "mock-tool" => Script { calls: text::tool_calls(request, 1), ..Script::say(text::answer(request), paced) },
-            "mock-parallel" => {
-                Script { calls: text::tool_calls(request, usize::MAX), ..Script::say(text::answer(request), paced) }
-            }
-            "mock-refusal" => Script { refusal: text::REFUSAL, ..Script::say(String::new(), paced) },
-            "mock-length" => Script { finish: FinishReason::Length, ..Script::say(text::half(request), paced) },
-            "mock-filter" => Script { finish: FinishReason::ContentFilter, ..Script::say(text::half(request), paced) },
+            "mock-break" => Script {
+                fault: Fault::Break,
+                ..Script::say(text::answer(request), paced)
+            },
+            "mock-stall" => Script {
+                fault: Fault::Stall,
+                ..Script::say(text::answer(request), paced)
+            },
+            "mock-think" => Script {
+                reasoning: text::reasoning(request),
+                ..Script::say(text::answer(request), paced)
+            },
+            "mock-tool" => Script {
+                calls: text::tool_calls(request, 1),
+                ..Script::say(text::answer(request), paced)
+            },
+            "mock-parallel" => Script {
+                calls: text::tool_calls(request, usize::MAX),
+                ..Script::say(text::answer(request), paced)
+            },
+            "mock-refusal" => Script {
+                refusal: text::REFUSAL,
+                ..Script::say(String::new(), paced)
+            },
+            "mock-length" => Script {
+                finish: FinishReason::Length,
+                ..Script::say(text::half(request), paced)
+            },
+            "mock-filter" => Script {
+                finish: FinishReason::ContentFilter,
+                ..Script::say(text::half(request), paced)
+            },
             "mock-error" => {
-                return Err(refused(503, "the mock model is down, as its name says", None));
+                return Err(refused(
+                    503,
+                    "the mock model is down, as its name says",
+                    None,
+                ));
             }
             "mock-ratelimit" => {
-                return Err(refused(429, "too many requests, as this model's name says", Some("1")));
+                return Err(refused(
+                    429,
+                    "too many requests, as this model's name says",
+                    Some("1"),
+                ));
             }
             _ => {
                 let known = MODELS.iter().map(|(name, _)| (*name).to_owned()).collect();
-                return Err(Failure::UnknownModel { model: model.to_owned(), known });
+                return Err(Failure::UnknownModel {
+                    model: model.to_owned(),
+                    known,
+                });
             }
         };
         Ok(perform(script, request))
@@ -95,14 +133,19 @@ impl Provider for Mock {
             Task::Generate => self.answer(&call).map(Upstream::Events),
             Task::CountTokens => count(&call),
         };
-        Box::pin(std::future::ready(upstream.map(|upstream| Opened { headers: HeaderMap::new(), upstream })))
+        Box::pin(std::future::ready(upstream.map(|upstream| Opened {
+            headers: HeaderMap::new(),
+            upstream,
+        })))
     }
 }
 
 fn count(call: &Call) -> Result<Upstream, Failure> {
     match call.dialect.client.write_count(input_tokens(&call.request)) {
         Some(body) => Ok(Upstream::Whole(body.into(), call.dialect)),
-        None => Err(Failure::Internal("no client of this dialect asks for a count".into())),
+        None => Err(Failure::Internal(
+            "no client of this dialect asks for a count".into(),
+        )),
     }
 }
 
@@ -115,7 +158,12 @@ fn input_tokens(request: &Request) -> u64 {
             _ => 0,
         }
     }
-    request.messages.iter().flat_map(|message| &message.parts).map(count).sum()
+    request
+        .messages
+        .iter()
+        .flat_map(|message| &message.parts)
+        .map(count)
+        .sum()
 }
 
 enum Fault {

@@ -67,8 +67,19 @@ pub(super) async fn serve(stream: TcpStream, router: Router, terms: Terms, count
     let stream = Arc::new(stream);
     let left = Left::default();
     let first_request = pin!(tokio::time::sleep(terms.limits.request_head));
-    let socket = Socket::new(stream.clone(), terms.limits.client_stall, left.clone(), counted);
-    let mut visit = Visit { stream: &stream, router, terms: &terms, left, first_request };
+    let socket = Socket::new(
+        stream.clone(),
+        terms.limits.client_stall,
+        left.clone(),
+        counted,
+    );
+    let mut visit = Visit {
+        stream: &stream,
+        router,
+        terms: &terms,
+        left,
+        first_request,
+    };
     // What the rarer ways need is boxed, so that the common one is no larger for them.
     match &terms.tls {
         None => {
@@ -81,7 +92,9 @@ pub(super) async fn serve(stream: TcpStream, router: Router, terms: Terms, count
         }
         Some(acceptor) => {
             Box::pin(async {
-                let Some(socket) = visit.begin(acceptor.accept(socket)).await else { return };
+                let Some(socket) = visit.begin(acceptor.accept(socket)).await else {
+                    return;
+                };
                 match tls::protocol(&socket) {
                     Protocol::Http1 => http1::serve(socket, visit).await,
                     Protocol::Http2 => http2::serve(socket, visit).await,
@@ -121,7 +134,9 @@ pub(super) async fn hung_up(stream: &TcpStream) {
         match stream.ready(Interest::PRIORITY).await {
             Ok(ready) if !ready.is_read_closed() => {
                 // Urgent data, which nobody sends: take the readiness back, or it would wake us forever.
-                let _ = stream.try_io(Interest::PRIORITY, || Err::<(), _>(std::io::ErrorKind::WouldBlock.into()));
+                let _ = stream.try_io(Interest::PRIORITY, || {
+                    Err::<(), _>(std::io::ErrorKind::WouldBlock.into())
+                });
             }
             _ => return,
         }

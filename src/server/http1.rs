@@ -34,9 +34,18 @@ pub(super) async fn serve<S>(socket: S, visit: Visit<'_>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Visit { stream, router, terms, left, first_request: mut due } = visit;
+    let Visit {
+        stream,
+        router,
+        terms,
+        left,
+        first_request: mut due,
+    } = visit;
     let link = Arc::new(Mutex::new(Link::new(socket)));
-    let mut gone = Gone { hung_up: pin!(hung_up(stream)), bell: Bell::new() };
+    let mut gone = Gone {
+        hung_up: pin!(hung_up(stream)),
+        bell: Bell::new(),
+    };
     loop {
         let head = tokio::select! {
             biased;
@@ -50,13 +59,21 @@ where
             Ok(head) => {
                 let (request, asked, upgrading) = request(head, &link);
                 // Dropping it drops what was begun: nobody waits for it.
-                let response = gone.or(Box::pin(answer(router.clone(), request, left.clone()))).await;
+                let response = gone
+                    .or(Box::pin(answer(router.clone(), request, left.clone())))
+                    .await;
                 let Some(Ok(response)) = response else { return };
                 (response, asked, upgrading)
             }
-            Err(Unreadable { failure, path }) => {
-                (http::error::unreadable(failure, &path), Asked { head: false, current: true, keep: false }, None)
-            }
+            Err(Unreadable { failure, path }) => (
+                http::error::unreadable(failure, &path),
+                Asked {
+                    head: false,
+                    current: true,
+                    keep: false,
+                },
+                None,
+            ),
         };
         if response.status().as_u16() == 101 {
             if let Some(upgrading) = upgrading {
@@ -66,7 +83,8 @@ where
         }
         // Of a body that nobody has read, and nobody will, what has come is passed over; the rest stands before the next
         // request.
-        let skipped = is_read && lock(&link).take_body().is_ok() && lock(&link).framing().is_ended();
+        let skipped =
+            is_read && lock(&link).take_body().is_ok() && lock(&link).framing().is_ended();
         let keep = asked.keep && skipped && !terms.drain.is_cancelled();
         let mut outgoing = Outgoing::new(response, Asked { keep, ..asked });
         let sent = gone.or(poll_fn(|cx| outgoing.poll(&link, cx))).await;
@@ -100,7 +118,9 @@ impl<F: Future<Output = ()> + Unpin> Gone<F> {
                 return Poll::Ready(Some(done));
             }
             match self.bell.rung(cx) {
-                Some(rope) => Pin::new(&mut self.hung_up).poll(&mut Context::from_waker(&rope)).map(|()| None),
+                Some(rope) => Pin::new(&mut self.hung_up)
+                    .poll(&mut Context::from_waker(&rope))
+                    .map(|()| None),
                 None => Poll::Pending,
             }
         })
@@ -117,15 +137,28 @@ fn request<S>(head: Head, link: &Arc<Mutex<Link<S>>>) -> (Request<Body>, Asked, 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Head { request, keep, upgrades, .. } = head;
-    let asked = Asked { head: request.method() == Method::HEAD, current: request.version() == Version::HTTP_11, keep };
+    let Head {
+        request,
+        keep,
+        upgrades,
+        ..
+    } = head;
+    let asked = Asked {
+        head: request.method() == Method::HEAD,
+        current: request.version() == Version::HTTP_11,
+        keep,
+    };
     let (first, whole) = {
         let mut link = lock(link);
         // What is wrong with it is told to who reads on.
         let first = link.take_body().unwrap_or_default();
         (first, link.framing().is_ended())
     };
-    let body = if whole { Body::from(first) } else { Body::new(Incoming::new(link.clone(), first)) };
+    let body = if whole {
+        Body::from(first)
+    } else {
+        Body::new(Incoming::new(link.clone(), first))
+    };
     let mut request = request.map(|()| body);
     let upgrading = upgrades.then(|| {
         let (on_upgrade, upgrading) = OnUpgrade::new();
@@ -136,8 +169,12 @@ where
 }
 
 /// Answers that another protocol is spoken from now on, and gives the connection to who speaks it.
-async fn switch<S>(response: Response<Body>, asked: Asked, upgrading: Upgrading, link: Arc<Mutex<Link<S>>>)
-where
+async fn switch<S>(
+    response: Response<Body>,
+    asked: Asked,
+    upgrading: Upgrading,
+    link: Arc<Mutex<Link<S>>>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut outgoing = Outgoing::new(response, asked);
@@ -146,7 +183,10 @@ where
     }
     // Whoever still had the request's body would read on in it.
     if let Some(link) = Arc::into_inner(link) {
-        let (socket, ahead) = link.into_inner().unwrap_or_else(PoisonError::into_inner).into_parts();
+        let (socket, ahead) = link
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+            .into_parts();
         upgrading.done(Upgraded::new(socket, ahead));
     }
 }

@@ -44,7 +44,13 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Serves one connection until it is closed.
 pub(super) async fn serve(socket: impl AsyncRead + AsyncWrite + Unpin, visit: Visit<'_>) {
-    let Visit { stream, router, terms, left, first_request: mut look } = visit;
+    let Visit {
+        stream,
+        router,
+        terms,
+        left,
+        first_request: mut look,
+    } = visit;
     let streams = Streams {
         tasks: terms.tasks.clone(),
         load: terms.load.clone(),
@@ -60,10 +66,15 @@ pub(super) async fn serve(socket: impl AsyncRead + AsyncWrite + Unpin, visit: Vi
             let kept = flow.clone();
             let watch = |body| Body::new(Watched::new(body, move |rest| kept.rest.keep(rest)));
             let response = answer(router, request.map(watch), flow.left.clone()).await?;
-            Ok::<Response<Metered>, Infallible>(response.map(|body| Metered { body, rest: Bytes::new(), flow }))
+            Ok::<Response<Metered>, Infallible>(response.map(|body| Metered {
+                body,
+                rest: Bytes::new(),
+                flow,
+            }))
         }
     });
-    let mut connection = pin!(builder(streams.clone()).serve_connection(TokioIo::new(socket), service));
+    let mut connection =
+        pin!(builder(streams.clone()).serve_connection(TokioIo::new(socket), service));
     let mut hung_up = pin!(hung_up(stream));
     let (mut accepting, mut seen) = (true, 0);
     loop {
@@ -121,7 +132,10 @@ struct Streams {
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        let flow = Arc::new(Flow { left: self.left.of_stream(), ..Flow::default() });
+        let flow = Arc::new(Flow {
+            left: self.left.of_stream(),
+            ..Flow::default()
+        });
         // To a worker a stream is as much work as a connection.
         let counted = (self.count.begin(), self.load.one());
         let limits = self.limits;
@@ -157,7 +171,10 @@ async fn guard(stream: impl Future<Output = ()>, flow: &Flow, limits: Limits) {
     // Made when the client first lets us wait; most never do.
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|cx| {
-        let ended = stream.as_mut().as_pin_mut().is_none_or(|stream| stream.poll(cx).is_ready());
+        let ended = stream
+            .as_mut()
+            .as_pin_mut()
+            .is_none_or(|stream| stream.poll(cx).is_ready());
         let discarded = flow.rest.poll_discard(cx).is_ready();
         if ended {
             // With it goes all that the answer held, though the client may still be sending.
@@ -165,8 +182,13 @@ async fn guard(stream: impl Future<Output = ()>, flow: &Flow, limits: Limits) {
                 stream.set(None);
                 timer = None;
             }
-            let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limits.request_body)));
-            return if discarded { Poll::Ready(()) } else { timer.as_mut().poll(cx) };
+            let timer =
+                timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limits.request_body)));
+            return if discarded {
+                Poll::Ready(())
+            } else {
+                timer.as_mut().poll(cx)
+            };
         }
         let handed = flow.handed.load(Ordering::Relaxed);
         if handed.is_multiple_of(2) {
@@ -202,7 +224,10 @@ impl http_body::Body for Metered {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         let asked = this.flow.handed.load(Ordering::Relaxed).next_multiple_of(2);
         this.flow.handed.store(asked, Ordering::Relaxed);

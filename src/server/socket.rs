@@ -46,7 +46,15 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn new(stream: Arc<TcpStream>, stall: Duration, left: Left, counted: One) -> Self {
-        Self { stream, first: Bytes::new(), stall, left, timer: None, waiting: false, _counted: counted }
+        Self {
+            stream,
+            first: Bytes::new(),
+            stall,
+            left,
+            timer: None,
+            waiting: false,
+            _counted: counted,
+        }
     }
 
     /// Learns from its first bytes what the client speaks.
@@ -99,7 +107,9 @@ impl Socket {
 
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let stall = self.stall;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
         if !self.waiting {
             self.waiting = true;
             timer.as_mut().reset(Instant::now() + stall);
@@ -109,7 +119,11 @@ impl Socket {
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if !self.first.is_empty() {
             let length = self.first.len().min(buf.remaining());
             buf.put_slice(&self.first[..length]);
@@ -129,7 +143,11 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_progress(cx, |stream| stream.try_write(buf))
     }
 

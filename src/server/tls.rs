@@ -68,10 +68,18 @@ pub fn load(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
         CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>()
     })?;
     if chain.is_empty() {
-        return Err(TlsError::Empty { key: "tls.cert", file: name(cert), what: "certificate" });
+        return Err(TlsError::Empty {
+            key: "tls.cert",
+            file: name(cert),
+            what: "certificate",
+        });
     }
     let secret = read("tls.key", key, "private key", PrivateKeyDer::from_pem_slice)?;
-    let unusable = |source| TlsError::Unusable { cert: name(cert), key: name(key), source };
+    let unusable = |source| TlsError::Unusable {
+        cert: name(cert),
+        key: name(key),
+        source,
+    };
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(unusable)?
@@ -88,10 +96,22 @@ fn read<T>(
     what: &'static str,
     parse: impl FnOnce(&[u8]) -> Result<T, pem::Error>,
 ) -> Result<T, TlsError> {
-    let text = std::fs::read(file).map_err(|source| TlsError::Read { key, file: name(file), source })?;
+    let text = std::fs::read(file).map_err(|source| TlsError::Read {
+        key,
+        file: name(file),
+        source,
+    })?;
     parse(&text).map_err(|source| match source {
-        pem::Error::NoItemsFound => TlsError::Empty { key, file: name(file), what },
-        source => TlsError::Pem { key, file: name(file), source },
+        pem::Error::NoItemsFound => TlsError::Empty {
+            key,
+            file: name(file),
+            what,
+        },
+        source => TlsError::Pem {
+            key,
+            file: name(file),
+            source,
+        },
     })
 }
 

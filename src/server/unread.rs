@@ -41,7 +41,11 @@ pub(super) struct Watched<F: FnOnce(Incoming)> {
 
 impl<F: FnOnce(Incoming)> Watched<F> {
     pub(super) fn new(body: Incoming, left: F) -> Self {
-        Self { body: Some(body), ended: false, left: Some(left) }
+        Self {
+            body: Some(body),
+            ended: false,
+            left: Some(left),
+        }
     }
 }
 
@@ -49,8 +53,13 @@ impl<F: FnOnce(Incoming) + Unpin> Body for Watched<F> {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
         let frame = Pin::new(body).poll_frame(cx);
         // The length of a chunked body is never known, its end only seen.
         self.ended |= matches!(frame, Poll::Ready(None));
@@ -62,7 +71,9 @@ impl<F: FnOnce(Incoming) + Unpin> Body for Watched<F> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(SizeHint::default, Body::size_hint)
+        self.body
+            .as_ref()
+            .map_or_else(SizeHint::default, Body::size_hint)
     }
 }
 
@@ -92,7 +103,9 @@ impl Rest {
 
     /// Ready when there is none, or too much.
     pub(super) fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let Ok(mut rest) = self.body.lock() else { return Poll::Ready(()) };
+        let Ok(mut rest) = self.body.lock() else {
+            return Poll::Ready(());
+        };
         while let Some(body) = &mut *rest {
             match ready!(Pin::new(body).poll_frame(cx)) {
                 Some(Ok(frame)) => {
@@ -121,7 +134,9 @@ pub(super) async fn discard(stream: &TcpStream, longest: Duration) {
     let _ = tokio::time::timeout(longest, async {
         let mut rest = MOST;
         while rest > 0 {
-            let Ok(Ok(())) = tokio::time::timeout(SILENCE, stream.readable()).await else { return };
+            let Ok(Ok(())) = tokio::time::timeout(SILENCE, stream.readable()).await else {
+                return;
+            };
             match SCRATCH.with(|scratch| scratch.lend(|piece| stream.try_read(piece))) {
                 Ok(read @ 1..) => rest = rest.saturating_sub(read),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -51,13 +51,20 @@ pub(super) struct Workers {
 impl Workers {
     /// Starts a thread for each of those routers. The first accepts connections besides, so that where there is no other
     /// worker none changes threads.
-    pub(super) fn start(listener: TcpListener, routers: Vec<Router>, common: &Common) -> io::Result<Self> {
+    pub(super) fn start(
+        listener: TcpListener,
+        routers: Vec<Router>,
+        common: &Common,
+    ) -> io::Result<Self> {
         let listener = listener.into_std()?;
         let mut lines = Vec::new();
         let mut ends = Vec::new();
         for router in routers {
             let (connections, incoming) = mpsc::channel(WAITING);
-            lines.push(Line { connections, load: Load::default() });
+            lines.push(Line {
+                connections,
+                load: Load::default(),
+            });
             ends.push((router, incoming));
         }
         let mut accepting = Some((listener, lines.clone()));
@@ -65,12 +72,22 @@ impl Workers {
         for (number, ((router, incoming), line)) in ends.into_iter().zip(lines).enumerate() {
             let mut terms = common.terms.clone();
             terms.load = line.load;
-            let work = Work { incoming, router, terms, end: common.end.clone() };
-            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+            let work = Work {
+                incoming,
+                router,
+                terms,
+                end: common.end.clone(),
+            };
+            let runtime = runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
             let doors = match accepting.take() {
                 Some((listener, lines)) => {
                     let _its_reactor = runtime.enter();
-                    Some(Doors { listener: TcpListener::from_std(listener)?, lines })
+                    Some(Doors {
+                        listener: TcpListener::from_std(listener)?,
+                        lines,
+                    })
                 }
                 None => None,
             };
@@ -110,10 +127,16 @@ impl Doors {
                     continue;
                 }
             };
-            let chosen = self.lines.iter().enumerate().min_by_key(|(_, line)| line.load.now());
+            let chosen = self
+                .lines
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, line)| line.load.now());
             // One that doesn't keep up is not waited for.
             let room = chosen.filter(|(number, _)| *number > 0);
-            let room = room.and_then(|(_, line)| Some((line.connections.try_reserve().ok()?, line.load.one())));
+            let room = room.and_then(|(_, line)| {
+                Some((line.connections.try_reserve().ok()?, line.load.one()))
+            });
             match room {
                 // A socket that can't change runtimes is closed: there is nobody to tell.
                 Some((room, counted)) => {
@@ -169,7 +192,10 @@ impl Work {
 
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
 }
 
 /// How much a worker has to do: how many connections it serves, and how many streams of those that have many.

@@ -33,7 +33,11 @@ impl Reader {
     /// A reader that buffers no more than `limit` bytes of an unfinished event.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { tail: BytesMut::new(), at_start: true, limit }
+        Self {
+            tail: BytesMut::new(),
+            at_start: true,
+            limit,
+        }
     }
 
     /// Takes in a chunk; gives out all events that are now whole, in one piece: a slice of the chunk itself, unless an
@@ -66,7 +70,11 @@ impl Reader {
             }
             whole
         };
-        if self.tail.len() > self.limit { Err(TooLarge { limit: self.limit }) } else { Ok(whole) }
+        if self.tail.len() > self.limit {
+            Err(TooLarge { limit: self.limit })
+        } else {
+            Ok(whole)
+        }
     }
 
     /// The stream ended: what is left of it, closed as if its blank line had come. A server that ends without one has
@@ -102,12 +110,19 @@ fn last_boundary(bytes: &[u8], from: usize) -> usize {
     if bytes.ends_with(b"\n\n") {
         return bytes.len(); // nearly always: an upstream flushes whole events
     }
-    for i in memchr2_iter(b'\n', b'\r', &bytes[from..]).rev().map(|i| i + from) {
+    for i in memchr2_iter(b'\n', b'\r', &bytes[from..])
+        .rev()
+        .map(|i| i + from)
+    {
         if bytes[i] == b'\r' && i + 1 == bytes.len() && bytes[..i].ends_with(b"\n") {
             // Half of the CRLF that ends a CRLF stream's event. Passed on alone, it would tear the event's end in two.
             continue;
         }
-        let line_end = if bytes[i] == b'\n' && i > 0 && bytes[i - 1] == b'\r' { i - 1 } else { i };
+        let line_end = if bytes[i] == b'\n' && i > 0 && bytes[i - 1] == b'\r' {
+            i - 1
+        } else {
+            i
+        };
         if line_end > 0 && matches!(bytes[line_end - 1], b'\n' | b'\r') {
             // "\r\n" is one line's end: the '\n' before a line is its predecessor's end only if it isn't half of ours.
             return i + 1;
@@ -154,7 +169,14 @@ impl<'a> Iterator for Frames<'a> {
         if start >= self.run.len() {
             return None;
         }
-        let mut frame = Frame { range: start..start, event: None, id: None, data: None, error: None, comment: false };
+        let mut frame = Frame {
+            range: start..start,
+            event: None,
+            id: None,
+            data: None,
+            error: None,
+            comment: false,
+        };
         while self.at < self.run.len() {
             let line = self.line();
             if line.is_empty() {
@@ -191,7 +213,11 @@ impl<'a> Frames<'a> {
         let rest = &self.run[self.at..];
         let end = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
         let line = &rest[..end];
-        let skip = if rest[end..].starts_with(b"\r\n") { 2 } else { 1 };
+        let skip = if rest[end..].starts_with(b"\r\n") {
+            2
+        } else {
+            1
+        };
         self.at = (self.at + end + skip).min(self.run.len());
         line
     }

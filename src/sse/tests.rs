@@ -11,7 +11,9 @@ use super::*;
 
 /// The standard's algorithm, as slowly and plainly as it is worded there: the judge of the fast one.
 fn by_the_book(bytes: &[u8]) -> Vec<(String, String)> {
-    let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n").replace('\r', "\n");
+    let text = String::from_utf8_lossy(bytes)
+        .replace("\r\n", "\n")
+        .replace('\r', "\n");
     let (mut events, mut name, mut data) = (Vec::new(), String::new(), String::new());
     for line in text.split('\n') {
         if line.is_empty() {
@@ -36,7 +38,10 @@ fn by_the_book(bytes: &[u8]) -> Vec<(String, String)> {
     events
 }
 
-fn read(chunks: impl IntoIterator<Item = Vec<u8>>, limit: usize) -> Result<Vec<(String, String)>, TooLarge> {
+fn read(
+    chunks: impl IntoIterator<Item = Vec<u8>>,
+    limit: usize,
+) -> Result<Vec<(String, String)>, TooLarge> {
     let mut reader = Reader::new(limit);
     let mut events = Vec::new();
     let mut take = |run: &[u8]| {
@@ -79,11 +84,19 @@ const CORPUS: &[&[u8]] = &[
 #[test]
 fn every_cut_of_every_stream_reads_the_same() {
     for stream in CORPUS {
-        let book: Vec<_> = by_the_book(stream).into_iter().filter(|(_, d)| !d.is_empty()).collect();
+        let book: Vec<_> = by_the_book(stream)
+            .into_iter()
+            .filter(|(_, d)| !d.is_empty())
+            .collect();
         for size in 1..=stream.len() {
             let got = read(cut(stream, &[size]), 1024).unwrap();
             let got: Vec<_> = got.into_iter().filter(|(_, d)| !d.is_empty()).collect();
-            assert_eq!(got, book, "{:?} in pieces of {size}", String::from_utf8_lossy(stream));
+            assert_eq!(
+                got,
+                book,
+                "{:?} in pieces of {size}",
+                String::from_utf8_lossy(stream)
+            );
         }
     }
 }
@@ -92,14 +105,23 @@ fn every_cut_of_every_stream_reads_the_same() {
 fn a_byte_order_mark_is_skipped_however_it_is_cut() {
     let stream = b"\xEF\xBB\xBFdata: a\n\n";
     for size in 1..=stream.len() {
-        assert_eq!(read(cut(stream, &[size]), 99).unwrap(), [(String::new(), "a".into())]);
+        assert_eq!(
+            read(cut(stream, &[size]), 99).unwrap(),
+            [(String::new(), "a".into())]
+        );
     }
 }
 
 #[test]
 fn a_last_event_without_its_blank_line_is_not_lost() {
-    assert_eq!(read([b"data: [DONE]".to_vec()], 99).unwrap(), [(String::new(), "[DONE]".into())]);
-    assert_eq!(read([b"data: [DONE]\n".to_vec()], 99).unwrap(), [(String::new(), "[DONE]".into())]);
+    assert_eq!(
+        read([b"data: [DONE]".to_vec()], 99).unwrap(),
+        [(String::new(), "[DONE]".into())]
+    );
+    assert_eq!(
+        read([b"data: [DONE]\n".to_vec()], 99).unwrap(),
+        [(String::new(), "[DONE]".into())]
+    );
 }
 
 #[test]
@@ -157,7 +179,18 @@ proptest! {
 #[test]
 fn data_that_is_written_in_pieces_is_what_it_is_at_once() {
     let long = "word ".repeat(3000);
-    for text in ["", " a", "a", "a\nb", "a\r\n b\r\rc", "\n", "\r\n\r\n", "\n\n\n", &long, &long.replace(' ', "\r\n")] {
+    for text in [
+        "",
+        " a",
+        "a",
+        "a\nb",
+        "a\r\n b\r\rc",
+        "\n",
+        "\r\n\r\n",
+        "\n\n\n",
+        &long,
+        &long.replace(' ', "\r\n"),
+    ] {
         let mut at_once = BytesMut::new();
         write(&mut at_once, None, text.as_bytes());
         for most in [1, 2, 7, 4096, usize::MAX] {
@@ -166,15 +199,32 @@ fn data_that_is_written_in_pieces_is_what_it_is_at_once() {
             loop {
                 let mut piece = BytesMut::new();
                 let ended = data.write(&mut piece, most);
-                assert!(most == usize::MAX || piece.len() < most + 4096, "{}", piece.len());
+                assert!(
+                    most == usize::MAX || piece.len() < most + 4096,
+                    "{}",
+                    piece.len()
+                );
                 whole.push_str(std::str::from_utf8(&piece).unwrap());
                 if ended {
                     break;
                 }
             }
-            let read = |text: &str| frames(text.as_bytes()).next().unwrap().data.map(|data| data.into_owned());
-            assert_eq!(read(&whole), read(std::str::from_utf8(&at_once).unwrap()), "{most}");
-            assert!(whole.ends_with("\n\n") && whole.matches("\n\n").count() == 1, "{whole:?}");
+            let read = |text: &str| {
+                frames(text.as_bytes())
+                    .next()
+                    .unwrap()
+                    .data
+                    .map(|data| data.into_owned())
+            };
+            assert_eq!(
+                read(&whole),
+                read(std::str::from_utf8(&at_once).unwrap()),
+                "{most}"
+            );
+            assert!(
+                whole.ends_with("\n\n") && whole.matches("\n\n").count() == 1,
+                "{whole:?}"
+            );
         }
     }
     let mut out = BytesMut::new();

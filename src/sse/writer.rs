@@ -55,21 +55,35 @@ impl Data {
     /// Data that lies in pieces, each of whole lines or within one.
     #[must_use]
     pub fn new(pieces: impl IntoIterator<Item = Bytes>) -> Self {
-        let rest = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
-        Self { rest, base64: false, within: false }
+        let rest = pieces
+            .into_iter()
+            .filter(|piece| !piece.is_empty())
+            .collect();
+        Self {
+            rest,
+            base64: false,
+            within: false,
+        }
     }
 
     /// Data that is no text.
     #[must_use]
     pub fn base64(bytes: Bytes) -> Self {
-        Self { base64: true, ..Self::new([bytes]) }
+        Self {
+            base64: true,
+            ..Self::new([bytes])
+        }
     }
 
     /// Goes on until `out` holds about so many bytes; whether the frame is whole now.
     pub fn write(&mut self, out: &mut BytesMut, most: usize) -> bool {
         while out.len() < most {
             if !self.within {
-                let space = !self.base64 && self.rest.front().is_some_and(|piece| piece.starts_with(b" "));
+                let space = !self.base64
+                    && self
+                        .rest
+                        .front()
+                        .is_some_and(|piece| piece.starts_with(b" "));
                 out.put_slice(if space { b"data: " } else { b"data:" });
                 self.within = true;
             }
@@ -85,7 +99,11 @@ impl Data {
                 out.put_slice(&window[..end]);
                 out.put_u8(b'\n');
                 self.within = false;
-                end + if piece[end..].starts_with(b"\r\n") { 2 } else { 1 }
+                end + if piece[end..].starts_with(b"\r\n") {
+                    2
+                } else {
+                    1
+                }
             } else {
                 out.put_slice(window);
                 window.len()
@@ -121,8 +139,17 @@ pub fn write_numbered(out: &mut BytesMut, id: &str, retry: Option<Duration>, fra
     let mut rest = frame;
     while !rest.is_empty() {
         let end = memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
-        let next = (end + if rest[end..].starts_with(b"\r\n") { 2 } else { 1 }).min(rest.len());
-        let name = rest[..end].split(|byte| *byte == b':').next().unwrap_or_default();
+        let next = (end
+            + if rest[end..].starts_with(b"\r\n") {
+                2
+            } else {
+                1
+            })
+        .min(rest.len());
+        let name = rest[..end]
+            .split(|byte| *byte == b':')
+            .next()
+            .unwrap_or_default();
         if !matches!(name, b"id" | b"retry") {
             out.put_slice(&rest[..next]);
         }
@@ -135,7 +162,12 @@ fn lines(data: &[u8], mut each: impl FnMut(&[u8])) {
     let mut rest = data;
     while let Some(end) = memchr::memchr2(b'\n', b'\r', rest) {
         each(&rest[..end]);
-        rest = &rest[end + if rest[end..].starts_with(b"\r\n") { 2 } else { 1 }..];
+        rest = &rest[end
+            + if rest[end..].starts_with(b"\r\n") {
+                2
+            } else {
+                1
+            }..];
     }
     each(rest);
 }

@@ -11,7 +11,10 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new(most: usize) -> Self {
-        Self { used: AtomicUsize::new(0), most }
+        Self {
+            used: AtomicUsize::new(0),
+            most,
+        }
     }
 
     /// Whether so many more fit.

@@ -34,7 +34,9 @@ pub(super) struct Held {
 impl Held {
     /// The place after the last of these records.
     pub(super) fn next(&self, from: u64) -> u64 {
-        self.records.last().map_or(from, |(first, run)| first + run.count())
+        self.records
+            .last()
+            .map_or(from, |(first, run)| first + run.count())
     }
 }
 
@@ -42,7 +44,9 @@ impl State {
     /// How far the furthest reader is, wherever it is.
     pub(super) fn furthest(&self) -> u64 {
         let here = self.readers.iter().map(|(_, reader)| reader.position);
-        here.chain(self.remote_now().map(|remote| remote.position)).max().unwrap_or(self.paged)
+        here.chain(self.remote_now().map(|remote| remote.position))
+            .max()
+            .unwrap_or(self.paged)
     }
 
     /// Since when there has been no reader anywhere.
@@ -50,7 +54,9 @@ impl State {
         if !self.readers.is_empty() || self.remote_now().is_some() {
             return None;
         }
-        let since = self.remote.map_or(self.unattended, |remote| self.unattended.max(remote.until));
+        let since = self
+            .remote
+            .map_or(self.unattended, |remote| self.unattended.max(remote.until));
         Some(since.elapsed())
     }
 
@@ -72,7 +78,13 @@ impl Log {
             records.push((position, run));
             position += count;
         }
-        Held { head: state.head.clone(), first: state.first(), weight: state.weight, records, gone: state.gone }
+        Held {
+            head: state.head.clone(),
+            first: state.first(),
+            weight: state.weight,
+            records,
+            gone: state.gone,
+        }
     }
 
     /// Ready when there is something that a copy which holds all before that place doesn't hold.
@@ -81,7 +93,11 @@ impl Log {
         if state.head.next > from || state.head.end.is_some() || state.gone {
             return Poll::Ready(());
         }
-        if !state.mirror.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        if !state
+            .mirror
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
             state.mirror = Some(cx.waker().clone());
         }
         Poll::Pending
@@ -92,7 +108,12 @@ impl Log {
         let mut state = self.lock();
         let now = Instant::now();
         match seen {
-            Some((rest, position)) => state.remote = Some(Remote { until: now + rest, position }),
+            Some((rest, position)) => {
+                state.remote = Some(Remote {
+                    until: now + rest,
+                    position,
+                })
+            }
             None => {
                 if let Some(remote) = &mut state.remote {
                     remote.until = remote.until.min(now);
@@ -138,7 +159,11 @@ impl Log {
 
     /// How far the furthest reader is; none if there is none.
     pub(super) fn furthest_reader(&self) -> Option<u64> {
-        self.lock().readers.iter().map(|(_, reader)| reader.position).max()
+        self.lock()
+            .readers
+            .iter()
+            .map(|(_, reader)| reader.position)
+            .max()
     }
 
     /// Whether it says no more, or is no longer to be found.

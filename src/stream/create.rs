@@ -3,7 +3,10 @@
 use bytes::Bytes;
 
 use super::fork::Records;
-use super::{End, ForkOf, Head, Lifetime, Owner, Refusal, StreamError, StreamId, Streams, media_type, records};
+use super::{
+    End, ForkOf, Head, Lifetime, Owner, Refusal, StreamError, StreamId, Streams, media_type,
+    records,
+};
 
 /// What a stream without a type holds.
 const DEFAULT: &str = "application/octet-stream";
@@ -40,18 +43,28 @@ impl Create {
     /// # Errors
     ///
     /// [`Refusal::Differs`] if there is another of that id; what is said of a fork and its source; no room.
-    pub async fn create(&self, streams: &Streams, id: &StreamId, caller: Option<&Owner>) -> Result<Created, Refusal> {
+    pub async fn create(
+        &self,
+        streams: &Streams,
+        id: &StreamId,
+        caller: Option<&Owner>,
+    ) -> Result<Created, Refusal> {
         if let Some(head) = self.found(streams, id, caller).await? {
             return Ok(Created { head, new: false });
         }
         let mut first = Records::default();
         let mut head = match &self.fork {
             Some(fork) => {
-                let (head, inherited) = streams.fork(id, caller, fork, self.content_type.as_deref()).await?;
+                let (head, inherited) = streams
+                    .fork(id, caller, fork, self.content_type.as_deref())
+                    .await?;
                 first.extend(inherited)?;
                 head
             }
-            None => Head::new(self.content_type.as_deref().unwrap_or(DEFAULT), Lifetime::Unlimited),
+            None => Head::new(
+                self.content_type.as_deref().unwrap_or(DEFAULT),
+                Lifetime::Unlimited,
+            ),
         };
         head.owner.clone_from(&self.owner);
         head.lifetime = self.lifetime.unwrap_or(head.lifetime);
@@ -60,7 +73,10 @@ impl Create {
         let first = first.run();
         let next = first.as_ref().map_or(0, super::Run::count);
         match streams.create(id, head.clone(), first).await {
-            Ok(()) => Ok(Created { head: Head { next, ..head }, new: true }),
+            Ok(()) => Ok(Created {
+                head: Head { next, ..head },
+                new: true,
+            }),
             // Somebody was faster. If it is the same, both have made it.
             Err(StreamError::Exists) => match self.found(streams, id, caller).await? {
                 Some(head) => Ok(Created { head, new: false }),
@@ -70,7 +86,12 @@ impl Create {
         }
     }
 
-    async fn found(&self, streams: &Streams, id: &StreamId, caller: Option<&Owner>) -> Result<Option<Head>, Refusal> {
+    async fn found(
+        &self,
+        streams: &Streams,
+        id: &StreamId,
+        caller: Option<&Owner>,
+    ) -> Result<Option<Head>, Refusal> {
         match streams.status(id, caller).await {
             Ok(head) => self.is(&head).map(|()| Some(head)),
             Err(Refusal::Stream(StreamError::Unknown | StreamError::Gone(_))) => Ok(None),
@@ -90,7 +111,11 @@ impl Create {
             return Err(Refusal::Differs("content type"));
         }
         let default = (!is_fork).then_some(Lifetime::Unlimited);
-        if self.lifetime.or(default).is_some_and(|wanted| wanted != head.lifetime) {
+        if self
+            .lifetime
+            .or(default)
+            .is_some_and(|wanted| wanted != head.lifetime)
+        {
             return Err(Refusal::Differs("lifetime"));
         }
         if self.closed != head.end.is_some() {
@@ -100,6 +125,10 @@ impl Create {
             Some(fork) => fork.is(head.kin.from.as_ref()),
             None => head.kin.from.is_none(),
         };
-        if same { Ok(()) } else { Err(Refusal::Differs("source")) }
+        if same {
+            Ok(())
+        } else {
+            Err(Refusal::Differs("source"))
+        }
     }
 }

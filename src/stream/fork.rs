@@ -10,7 +10,10 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, Form, Head, Lifetime, Offset, Owner, Refusal, Run, StreamError, StreamId, Streams, media_type};
+use super::{
+    Batch, Form, Head, Lifetime, Offset, Owner, Refusal, Run, StreamError, StreamId, Streams,
+    media_type,
+};
 
 /// How many living forks a stream may have.
 const MOST: usize = 256;
@@ -31,7 +34,10 @@ pub struct Kin {
 
 impl Kin {
     pub(super) fn weight(&self) -> usize {
-        self.forks.iter().map(|fork| fork.as_str().len() + size_of::<StreamId>() + 16).sum()
+        self.forks
+            .iter()
+            .map(|fork| fork.as_str().len() + size_of::<StreamId>() + 16)
+            .sum()
     }
 }
 
@@ -85,7 +91,9 @@ impl ForkOf {
         match self.at {
             ForkAt::Start => Ok(0),
             ForkAt::Tail => Ok(source.next),
-            ForkAt::Offset(offset) if offset.epoch == source.epoch && offset.position <= source.next => {
+            ForkAt::Offset(offset)
+                if offset.epoch == source.epoch && offset.position <= source.next =>
+            {
                 Ok(offset.position)
             }
             ForkAt::Offset(_) => Err(Refusal::ForkOffset),
@@ -95,18 +103,28 @@ impl ForkOf {
     /// What the fork begins with. JSON's records are its messages; another record can be cut.
     fn take(&self, source: &Batch, position: u64) -> Result<Option<Run>, Refusal> {
         let json = Form::of(&source.head.content_type) == Form::Json;
-        let whole = if json { position.saturating_add(self.sub) } else { position };
+        let whole = if json {
+            position.saturating_add(self.sub)
+        } else {
+            position
+        };
         if whole > source.head.next {
             return Err(Refusal::ForkSubOffset);
         }
         let mut records = source.runs.iter().flat_map(Run::records);
         let mut taken = Records::default();
-        for record in records.by_ref().take(usize::try_from(whole).unwrap_or(usize::MAX)) {
+        for record in records
+            .by_ref()
+            .take(usize::try_from(whole).unwrap_or(usize::MAX))
+        {
             taken.push(&record)?;
         }
         if !json && self.sub > 0 {
             let length = usize::try_from(self.sub).map_err(|_| Refusal::ForkSubOffset)?;
-            let record = records.next().filter(|record| record.len() >= length).ok_or(Refusal::ForkSubOffset)?;
+            let record = records
+                .next()
+                .filter(|record| record.len() >= length)
+                .ok_or(Refusal::ForkSubOffset)?;
             taken.push(&record.slice(..length))?;
         }
         Ok(taken.run())
@@ -123,12 +141,15 @@ pub(super) struct Records {
 impl Records {
     pub(super) fn push(&mut self, record: &Bytes) -> Result<(), StreamError> {
         self.bytes.put_slice(record);
-        self.ends.push(u32::try_from(self.bytes.len()).map_err(|_| StreamError::Full)?);
+        self.ends
+            .push(u32::try_from(self.bytes.len()).map_err(|_| StreamError::Full)?);
         Ok(())
     }
 
     pub(super) fn extend(&mut self, run: Option<Run>) -> Result<(), StreamError> {
-        run.iter().flat_map(Run::records).try_for_each(|record| self.push(&record))
+        run.iter()
+            .flat_map(Run::records)
+            .try_for_each(|record| self.push(&record))
     }
 
     pub(super) fn run(self) -> Option<Run> {
@@ -164,11 +185,16 @@ impl Streams {
         let has_fork = self.has_fork(id, &head.kin, caller).await;
         self.delete(id, caller).await?;
         if !has_fork {
-            return self.bury(head.kin.from.map(|fork| fork.source), caller).await;
+            return self
+                .bury(head.kin.from.map(|fork| fork.source), caller)
+                .await;
         }
         let mut name = Head::new(head.content_type, Lifetime::Idle(KEPT));
         name.owner = head.owner;
-        name.kin = Kin { deleted: true, ..head.kin };
+        name.kin = Kin {
+            deleted: true,
+            ..head.kin
+        };
         match self.create(id, name, None).await {
             // Somebody made it anew meanwhile: so it was free.
             Ok(()) | Err(StreamError::Exists) => Ok(()),
@@ -186,31 +212,53 @@ impl Streams {
     ) -> Result<(Head, Option<Run>), Refusal> {
         let source = match self.status(&asked.source, caller).await {
             Ok(source) => source,
-            Err(Refusal::Stream(StreamError::Unknown | StreamError::Gone(_))) => return Err(Refusal::NoSource),
+            Err(Refusal::Stream(StreamError::Unknown | StreamError::Gone(_))) => {
+                return Err(Refusal::NoSource);
+            }
             Err(Refusal::Deleted) => return Err(Refusal::SourceDeleted),
             Err(refusal) => return Err(refusal),
         };
         if source.dialect.is_some() {
             return Err(Refusal::Generation);
         }
-        if let Some(sent) = content_type.filter(|sent| media_type(sent) != media_type(&source.content_type)) {
-            return Err(Refusal::OtherType { holds: source.content_type, sent: sent.chars().take(80).collect() });
+        if let Some(sent) =
+            content_type.filter(|sent| media_type(sent) != media_type(&source.content_type))
+        {
+            return Err(Refusal::OtherType {
+                holds: source.content_type,
+                sent: sent.chars().take(80).collect(),
+            });
         }
         let position = asked.position(&source)?;
-        let batch = match self.read(&asked.source, caller, source.at(0), usize::MAX).await {
+        let batch = match self
+            .read(&asked.source, caller, source.at(0), usize::MAX)
+            .await
+        {
             Err(StreamError::Unknown | StreamError::Gone(_)) => return Err(Refusal::NoSource),
             batch => batch?,
         };
         let records = asked.take(&batch, position)?;
         self.register(&asked.source, caller, id).await?;
-        let mut head = Head::new(content_type.map_or(source.content_type, str::to_owned), source.lifetime);
+        let mut head = Head::new(
+            content_type.map_or(source.content_type, str::to_owned),
+            source.lifetime,
+        );
         head.epoch = source.epoch;
-        head.kin.from = Some(Fork { source: asked.source.clone(), position, sub: asked.sub });
+        head.kin.from = Some(Fork {
+            source: asked.source.clone(),
+            position,
+            sub: asked.sub,
+        });
         Ok((head, records))
     }
 
     /// Remembers a fork with its source. Should it come to nothing, it is a dead one.
-    async fn register(&self, source: &StreamId, caller: Option<&Owner>, fork: &StreamId) -> Result<(), Refusal> {
+    async fn register(
+        &self,
+        source: &StreamId,
+        caller: Option<&Owner>,
+        fork: &StreamId,
+    ) -> Result<(), Refusal> {
         let mut alive = None;
         loop {
             let registered = self.update(source, caller, |head| {
@@ -248,15 +296,26 @@ impl Streams {
     }
 
     /// The fork's kin, if it is there and one of that stream.
-    async fn is_fork_of(&self, source: &StreamId, fork: &StreamId, caller: Option<&Owner>) -> Option<Kin> {
+    async fn is_fork_of(
+        &self,
+        source: &StreamId,
+        fork: &StreamId,
+        caller: Option<&Owner>,
+    ) -> Option<Kin> {
         let kin = self.head(fork, caller).await.ok()?.kin;
-        kin.from.as_ref().is_some_and(|from| from.source == *source).then_some(kin)
+        kin.from
+            .as_ref()
+            .is_some_and(|from| from.source == *source)
+            .then_some(kin)
     }
 
     /// Whether a stream has a living fork, or one that is there for a living fork's sake.
     async fn has_fork(&self, id: &StreamId, kin: &Kin, caller: Option<&Owner>) -> bool {
         let pairs = |source: &StreamId, kin: &Kin| -> Vec<(StreamId, StreamId)> {
-            kin.forks.iter().map(|fork| (source.clone(), fork.clone())).collect()
+            kin.forks
+                .iter()
+                .map(|fork| (source.clone(), fork.clone()))
+                .collect()
         };
         let mut left = pairs(id, kin);
         while let Some((source, fork)) = left.pop() {
@@ -297,16 +356,30 @@ mod tests {
 
     fn batch(content_type: &str, bodies: &[&'static str]) -> Batch {
         let mut head = Head::new(content_type, Lifetime::Unlimited);
-        let run = |body: &&'static str| records(content_type, Bytes::from_static(body.as_bytes())).unwrap().unwrap();
+        let run = |body: &&'static str| {
+            records(content_type, Bytes::from_static(body.as_bytes()))
+                .unwrap()
+                .unwrap()
+        };
         let runs: Vec<Run> = bodies.iter().map(run).collect();
         head.next = runs.iter().map(Run::count).sum();
-        Batch { runs, next: head.tail(), head }
+        Batch {
+            runs,
+            next: head.tail(),
+            head,
+        }
     }
 
     fn taken(source: &Batch, position: u64, sub: u64) -> Result<String, Refusal> {
-        let fork = ForkOf { source: StreamId::random(), at: ForkAt::Offset(source.head.at(position)), sub };
+        let fork = ForkOf {
+            source: StreamId::random(),
+            at: ForkAt::Offset(source.head.at(position)),
+            sub,
+        };
         let run = fork.take(source, fork.position(&source.head)?)?;
-        Ok(run.map_or(String::new(), |run| String::from_utf8(run.into_bytes().to_vec()).unwrap()))
+        Ok(run.map_or(String::new(), |run| {
+            String::from_utf8(run.into_bytes().to_vec()).unwrap()
+        }))
     }
 
     #[test]
@@ -315,7 +388,11 @@ mod tests {
         assert_eq!(taken(&source, 0, 0).unwrap(), "");
         assert_eq!(taken(&source, 1, 2).unwrap(), "onetw");
         assert_eq!(taken(&source, 2, 0).unwrap(), "onetwo");
-        assert_eq!(taken(&source, 0, 4), Err(Refusal::ForkSubOffset), "that is behind the next offset");
+        assert_eq!(
+            taken(&source, 0, 4),
+            Err(Refusal::ForkSubOffset),
+            "that is behind the next offset"
+        );
         assert_eq!(taken(&source, 2, 1), Err(Refusal::ForkSubOffset));
         assert_eq!(taken(&source, 3, 0), Err(Refusal::ForkOffset));
     }

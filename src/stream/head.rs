@@ -44,7 +44,9 @@ impl Head {
     /// A new stream, without a record.
     #[must_use]
     pub fn new(content_type: impl Into<String>, lifetime: Lifetime) -> Self {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         Self {
             content_type: content_type.into(),
             epoch: u32::try_from(since.as_secs()).unwrap_or(u32::MAX),
@@ -75,7 +77,10 @@ impl Head {
     /// A place in this stream.
     #[must_use]
     pub fn at(&self, position: u64) -> Offset {
-        Offset { epoch: self.epoch, position }
+        Offset {
+            epoch: self.epoch,
+            position,
+        }
     }
 }
 

@@ -45,7 +45,9 @@ impl StreamId {
     #[must_use]
     pub fn from_client(value: &str) -> Option<Self> {
         let fine = (1..=LONGEST).contains(&value.len())
-            && value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'~' | b'-'))
+            && value
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'~' | b'-'))
             && !matches!(value, "." | "..");
         fine.then(|| Self(value.into()))
     }

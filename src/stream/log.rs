@@ -126,7 +126,13 @@ impl Log {
             cancelled: false,
             gone: false,
         };
-        let log = Arc::new(Self { id, budget, most, most_readers, state: Mutex::new(state) });
+        let log = Arc::new(Self {
+            id,
+            budget,
+            most,
+            most_readers,
+            state: Mutex::new(state),
+        });
         if let Some(first) = first {
             log.push(&mut log.lock(), first);
         }
@@ -211,7 +217,11 @@ impl Log {
             position += run.count();
             runs.push(run);
         }
-        Ok(Batch { runs, next: state.head.at(position), head: state.head.clone() })
+        Ok(Batch {
+            runs,
+            next: state.head.at(position),
+            head: state.head.clone(),
+        })
     }
 
     /// Says that someone reads page by page and has come to that place. They read it as much as who stays: a generation is
@@ -248,7 +258,9 @@ impl Log {
         match state.head.lifetime {
             Lifetime::Unlimited => false,
             Lifetime::Until(time) => time <= std::time::SystemTime::now(),
-            Lifetime::Idle(idle) => state.is_idle() && now.saturating_duration_since(state.touched) >= idle,
+            Lifetime::Idle(idle) => {
+                state.is_idle() && now.saturating_duration_since(state.touched) >= idle
+            }
         }
     }
 
@@ -301,11 +313,18 @@ impl Log {
     /// Wakes everyone but the writer: what it appends itself is no news to it.
     pub(super) fn wake_readers(mut state: MutexGuard<'_, State>) {
         let mirror = state.mirror.take();
-        let mut wakers = state.readers.iter_mut().filter_map(|(_, reader)| reader.waker.take());
+        let mut wakers = state
+            .readers
+            .iter_mut()
+            .filter_map(|(_, reader)| reader.waker.take());
         // Mostly there is one, which needs no list.
         let (first, more): (Option<Waker>, Vec<Waker>) = (wakers.next(), wakers.collect());
         drop(state);
-        mirror.into_iter().chain(first).chain(more).for_each(Waker::wake);
+        mirror
+            .into_iter()
+            .chain(first)
+            .chain(more)
+            .for_each(Waker::wake);
     }
 }
 
@@ -325,24 +344,33 @@ impl State {
             return Err(StreamError::Gone("this stream is no longer here"));
         }
         if offset.epoch != self.head.epoch {
-            return Err(StreamError::Gone("this offset is one of an earlier stream of the same name"));
+            return Err(StreamError::Gone(
+                "this offset is one of an earlier stream of the same name",
+            ));
         }
         if offset.position > self.head.next {
             return Err(StreamError::Future);
         }
         if offset.position < self.first() {
-            return Err(StreamError::Gone("what followed this offset is no longer kept"));
+            return Err(StreamError::Gone(
+                "what followed this offset is no longer kept",
+            ));
         }
         Ok(offset.position)
     }
 
     pub(super) fn first(&self) -> u64 {
-        self.runs.front().map_or(self.head.next, |(first, _)| *first)
+        self.runs
+            .front()
+            .map_or(self.head.next, |(first, _)| *first)
     }
 
     /// What follows that position within one run.
     pub(super) fn run_at(&self, position: u64) -> Option<Run> {
-        let index = self.runs.partition_point(|(first, _)| *first <= position).checked_sub(1)?;
+        let index = self
+            .runs
+            .partition_point(|(first, _)| *first <= position)
+            .checked_sub(1)?;
         let (first, run) = self.runs.get(index)?;
         let skip = position - first;
         (skip < run.count()).then(|| run.after(skip))

@@ -61,7 +61,11 @@ impl Memory {
     #[must_use]
     pub fn new(options: Options) -> Self {
         let budget = Arc::new(Budget::new(options.max_total_bytes));
-        Self(Arc::new(Inner { options, budget, state: Mutex::default() }))
+        Self(Arc::new(Inner {
+            options,
+            budget,
+            state: Mutex::default(),
+        }))
     }
 
     /// Makes a stream that holds these records from the first moment on.
@@ -69,20 +73,42 @@ impl Memory {
     /// # Errors
     ///
     /// [`StreamError::Exists`], [`StreamError::Full`] or [`StreamError::AllFull`].
-    pub fn create(&self, id: StreamId, head: Head, first: Option<Run>) -> Result<Arc<Log>, StreamError> {
+    pub fn create(
+        &self,
+        id: StreamId,
+        head: Head,
+        first: Option<Run>,
+    ) -> Result<Arc<Log>, StreamError> {
         self.make_room()?;
         self.put(&mut self.lock(), id, head, first)
     }
 
-    fn put(&self, state: &mut State, id: StreamId, head: Head, first: Option<Run>) -> Result<Arc<Log>, StreamError> {
-        if state.logs.get(&id).is_some_and(|log| log.is_expired(Instant::now())) {
+    fn put(
+        &self,
+        state: &mut State,
+        id: StreamId,
+        head: Head,
+        first: Option<Run>,
+    ) -> Result<Arc<Log>, StreamError> {
+        if state
+            .logs
+            .get(&id)
+            .is_some_and(|log| log.is_expired(Instant::now()))
+        {
             state.remove(&id);
         }
         if state.logs.contains_key(&id) {
             return Err(StreamError::Exists);
         }
-        let Options { max_bytes, max_readers, .. } = self.0.options;
-        let limits = Limits { most: max_bytes, most_readers: max_readers };
+        let Options {
+            max_bytes,
+            max_readers,
+            ..
+        } = self.0.options;
+        let limits = Limits {
+            most: max_bytes,
+            most_readers: max_readers,
+        };
         let log = Log::new(id.clone(), head, first, limits, self.0.budget.clone())?;
         if state.gone.remove(&id) {
             state.graves.retain(|grave| *grave != id);
@@ -113,7 +139,11 @@ impl Memory {
             // One that was refused before it said anything was none.
             && state.logs.get(made).is_some_and(|log| !log.is_stillborn())
         {
-            return Ok(if *asked == key.asked { Once::Same(made.clone()) } else { Once::Other });
+            return Ok(if *asked == key.asked {
+                Once::Same(made.clone())
+            } else {
+                Once::Other
+            });
         }
         room?;
         let log = self.put(&mut state, id.clone(), head, None)?;
@@ -129,7 +159,11 @@ impl Memory {
     /// [`StreamError::Unknown`], also for another caller's; [`StreamError::Gone`] for one that has been there.
     pub fn find(&self, id: &StreamId, caller: Option<&Owner>) -> Result<Arc<Log>, StreamError> {
         let mut state = self.lock();
-        if state.logs.get(id).is_some_and(|log| log.is_expired(Instant::now())) {
+        if state
+            .logs
+            .get(id)
+            .is_some_and(|log| log.is_expired(Instant::now()))
+        {
             state.remove(id);
         }
         match state.logs.get(id) {
@@ -137,7 +171,9 @@ impl Memory {
                 Some(owner) if Some(&owner) != caller => Err(StreamError::Unknown),
                 _ => Ok(log.clone()),
             },
-            None if state.gone.contains(id) => Err(StreamError::Gone("this stream is no longer here")),
+            None if state.gone.contains(id) => {
+                Err(StreamError::Gone("this stream is no longer here"))
+            }
             None => Err(StreamError::Unknown),
         }
     }
@@ -164,15 +200,23 @@ impl Memory {
     /// [`StreamError::Unknown`].
     pub fn named(&self, name: &str, caller: Option<&Owner>) -> Result<StreamId, StreamError> {
         let state = self.lock();
-        let of = |owner: Option<&Owner>| state.names.get(&(owner.cloned(), name.to_owned())).cloned();
+        let of =
+            |owner: Option<&Owner>| state.names.get(&(owner.cloned(), name.to_owned())).cloned();
         // One without an owner is open to all who know its name.
         of(caller).or_else(|| of(None)).ok_or(StreamError::Unknown)
     }
 
     /// A log that is a copy of another's, and not to be found here by its id. It holds nothing yet.
     pub(super) fn copy(&self, id: &StreamId, head: Head) -> Result<Arc<Log>, StreamError> {
-        let Options { max_bytes, max_readers, .. } = self.0.options;
-        let limits = Limits { most: max_bytes, most_readers: max_readers };
+        let Options {
+            max_bytes,
+            max_readers,
+            ..
+        } = self.0.options;
+        let limits = Limits {
+            most: max_bytes,
+            most_readers: max_readers,
+        };
         Log::new(id.clone(), head, None, limits, self.0.budget.clone())
     }
 
@@ -196,14 +240,21 @@ impl Memory {
     ///
     /// [`StreamError::AllFull`] if that does not suffice.
     pub fn make_room(&self) -> Result<(), StreamError> {
-        let Options { max_bytes, max_total_bytes, .. } = self.0.options;
+        let Options {
+            max_bytes,
+            max_total_bytes,
+            ..
+        } = self.0.options;
         let spare = (max_total_bytes / 16).max(max_bytes.min(max_total_bytes / 4));
         if self.0.budget.fits(spare) {
             return Ok(());
         }
         let mut state = self.lock();
-        let mut left: Vec<(Instant, StreamId)> =
-            state.logs.iter().filter_map(|(id, log)| Some((log.left_since()?, id.clone()))).collect();
+        let mut left: Vec<(Instant, StreamId)> = state
+            .logs
+            .iter()
+            .filter_map(|(id, log)| Some((log.left_since()?, id.clone())))
+            .collect();
         left.sort();
         for (_, id) in left {
             // A little more than is needed now: looking through all of them is not for every request.
@@ -212,7 +263,11 @@ impl Memory {
             }
             state.remove(&id);
         }
-        if self.0.budget.fits(0) { Ok(()) } else { Err(StreamError::AllFull) }
+        if self.0.budget.fits(0) {
+            Ok(())
+        } else {
+            Err(StreamError::AllFull)
+        }
     }
 
     /// What all streams hold, in bytes.
@@ -227,8 +282,12 @@ impl Memory {
         while end.run_until_cancelled(ticks.tick()).await.is_some() {
             let now = Instant::now();
             let mut state = self.lock();
-            let over: Vec<StreamId> =
-                state.logs.iter().filter(|(_, log)| log.is_expired(now)).map(|(id, _)| id.clone()).collect();
+            let over: Vec<StreamId> = state
+                .logs
+                .iter()
+                .filter(|(_, log)| log.is_expired(now))
+                .map(|(id, _)| id.clone())
+                .collect();
             for id in over {
                 state.remove(&id);
             }
@@ -261,7 +320,9 @@ impl State {
     }
 
     fn remove(&mut self, id: &StreamId) {
-        let Some(log) = self.logs.remove(id) else { return };
+        let Some(log) = self.logs.remove(id) else {
+            return;
+        };
         self.forget_key(id);
         self.forget_name(id);
         log.forget();

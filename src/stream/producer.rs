@@ -54,20 +54,36 @@ impl Writers {
         let Some(known) = self.producers.iter().find(|known| known.id == claim.id) else {
             return match claim.seq {
                 0 => Ok(Verdict::Next),
-                received => Err(Refusal::Gap { expected: 0, received }),
+                received => Err(Refusal::Gap {
+                    expected: 0,
+                    received,
+                }),
             };
         };
         if claim.epoch < known.epoch {
-            return Err(Refusal::StaleEpoch { current: known.epoch });
+            return Err(Refusal::StaleEpoch {
+                current: known.epoch,
+            });
         }
         if claim.epoch > known.epoch {
-            return if claim.seq == 0 { Ok(Verdict::Next) } else { Err(Refusal::EpochNotFromStart) };
+            return if claim.seq == 0 {
+                Ok(Verdict::Next)
+            } else {
+                Err(Refusal::EpochNotFromStart)
+            };
         }
         if claim.seq <= known.seq {
             return Ok(Verdict::Repeated { last: known.seq });
         }
         let expected = known.seq + 1;
-        if claim.seq > expected { Err(Refusal::Gap { expected, received: claim.seq }) } else { Ok(Verdict::Next) }
+        if claim.seq > expected {
+            Err(Refusal::Gap {
+                expected,
+                received: claim.seq,
+            })
+        } else {
+            Ok(Verdict::Next)
+        }
     }
 
     /// Remembers an accepted claim.
@@ -82,7 +98,11 @@ impl Writers {
 
     /// What it costs to keep, in bytes.
     pub(super) fn weight(&self) -> usize {
-        let claims: usize = self.producers.iter().map(|claim| claim.id.len() + size_of::<Claim>() + 16).sum();
+        let claims: usize = self
+            .producers
+            .iter()
+            .map(|claim| claim.id.len() + size_of::<Claim>() + 16)
+            .sum();
         claims + self.seq.as_ref().map_or(0, String::len)
     }
 }
@@ -92,7 +112,11 @@ mod tests {
     use super::*;
 
     fn claim(id: &str, epoch: u64, seq: u64) -> Claim {
-        Claim { id: id.into(), epoch, seq }
+        Claim {
+            id: id.into(),
+            epoch,
+            seq,
+        }
     }
 
     fn after(claims: &[Claim]) -> Writers {
@@ -108,16 +132,37 @@ mod tests {
     fn appends_count_up_from_nought_and_repeats_are_known() {
         let writers = after(&[claim("a", 0, 0), claim("a", 0, 1), claim("b", 7, 0)]);
         assert_eq!(writers.judge(&claim("a", 0, 2)), Ok(Verdict::Next));
-        assert_eq!(writers.judge(&claim("a", 0, 0)), Ok(Verdict::Repeated { last: 1 }));
-        assert_eq!(writers.judge(&claim("a", 0, 3)), Err(Refusal::Gap { expected: 2, received: 3 }));
-        assert_eq!(writers.judge(&claim("c", 0, 1)), Err(Refusal::Gap { expected: 0, received: 1 }));
+        assert_eq!(
+            writers.judge(&claim("a", 0, 0)),
+            Ok(Verdict::Repeated { last: 1 })
+        );
+        assert_eq!(
+            writers.judge(&claim("a", 0, 3)),
+            Err(Refusal::Gap {
+                expected: 2,
+                received: 3
+            })
+        );
+        assert_eq!(
+            writers.judge(&claim("c", 0, 1)),
+            Err(Refusal::Gap {
+                expected: 0,
+                received: 1
+            })
+        );
     }
 
     #[test]
     fn a_restart_takes_over_and_its_predecessor_is_refused() {
         let writers = after(&[claim("a", 0, 0), claim("a", 3, 0)]);
-        assert_eq!(writers.judge(&claim("a", 0, 1)), Err(Refusal::StaleEpoch { current: 3 }));
-        assert_eq!(writers.judge(&claim("a", 4, 1)), Err(Refusal::EpochNotFromStart));
+        assert_eq!(
+            writers.judge(&claim("a", 0, 1)),
+            Err(Refusal::StaleEpoch { current: 3 })
+        );
+        assert_eq!(
+            writers.judge(&claim("a", 4, 1)),
+            Err(Refusal::EpochNotFromStart)
+        );
     }
 
     #[test]
@@ -128,6 +173,12 @@ mod tests {
         let writers = after(&claims);
         assert_eq!(writers.producers.len(), MOST);
         assert_eq!(writers.judge(&claim("0", 0, 2)), Ok(Verdict::Next));
-        assert_eq!(writers.judge(&claim("1", 0, 1)), Err(Refusal::Gap { expected: 0, received: 1 }));
+        assert_eq!(
+            writers.judge(&claim("1", 0, 1)),
+            Err(Refusal::Gap {
+                expected: 0,
+                received: 1
+            })
+        );
     }
 }

@@ -49,7 +49,9 @@ impl Source {
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("fetched", &self.fetched.len()).finish_non_exhaustive()
+        f.debug_struct("Source")
+            .field("fetched", &self.fetched.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -72,16 +74,27 @@ impl Reader {
         fetched: Vec<Run>,
         fetch: impl Fn(Offset) -> Fetching + Send + 'static,
     ) -> Result<Self, StreamError> {
-        let source = Source { fetch: Box::new(fetch), fetching: None, fetched: fetched.into() };
+        let source = Source {
+            fetch: Box::new(fetch),
+            fetching: None,
+            fetched: fetched.into(),
+        };
         Self::enter(log, position, Some(Box::new(source)))
     }
 
-    fn enter(log: Arc<Log>, position: u64, source: Option<Box<Source>>) -> Result<Self, StreamError> {
+    fn enter(
+        log: Arc<Log>,
+        position: u64,
+        source: Option<Box<Source>>,
+    ) -> Result<Self, StreamError> {
         let mut state = log.lock();
         if state.readers.len() >= log.most_readers {
             return Err(StreamError::TooManyReaders);
         }
-        let slot = state.readers.insert(Attached { position, waker: None });
+        let slot = state.readers.insert(Attached {
+            position,
+            waker: None,
+        });
         state.touched = Instant::now();
         drop(state);
         Ok(Self { log, slot, source })
@@ -96,7 +109,9 @@ impl Reader {
     /// Whether records that are there are on their way: then [`Reader::poll_next`] is pending before the end, too.
     #[must_use]
     pub fn is_behind(&self) -> bool {
-        self.source.as_ref().is_some_and(|source| source.fetching.is_some())
+        self.source
+            .as_ref()
+            .is_some_and(|source| source.fetching.is_some())
     }
 
     /// What comes next; pending at the end of a stream that has not ended.
@@ -144,7 +159,10 @@ impl Reader {
             return Poll::Ready(Next::End(end));
         }
         let waker = &mut state.readers[self.slot].waker;
-        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        if !waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
             *waker = Some(cx.waker().clone());
         }
         Poll::Pending
@@ -152,13 +170,23 @@ impl Reader {
 
     /// What the copy doesn't hold.
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
-        let Some(source) = &mut self.source else { return Poll::Ready(Next::Gone) };
+        let Some(source) = &mut self.source else {
+            return Poll::Ready(Next::Gone);
+        };
         let (mut position, epoch) = {
             let state = self.log.lock();
-            (state.readers.get(self.slot).map_or(0, |reader| reader.position), state.head.epoch)
+            (
+                state
+                    .readers
+                    .get(self.slot)
+                    .map_or(0, |reader| reader.position),
+                state.head.epoch,
+            )
         };
         if source.fetched.is_empty() {
-            let fetching = source.fetching.get_or_insert_with(|| (source.fetch)(Offset { epoch, position }));
+            let fetching = source
+                .fetching
+                .get_or_insert_with(|| (source.fetch)(Offset { epoch, position }));
             let batch = std::task::ready!(fetching.as_mut().poll(cx));
             source.fetching = None;
             match batch {
@@ -167,7 +195,9 @@ impl Reader {
             }
         }
         // A copy is never ahead of what it is a copy of: if nothing is there, it has been given up.
-        let Some(run) = source.fetched.pop_front() else { return Poll::Ready(Next::Gone) };
+        let Some(run) = source.fetched.pop_front() else {
+            return Poll::Ready(Next::Gone);
+        };
         position += run.count();
         if let Some(reader) = self.log.lock().readers.get_mut(self.slot) {
             reader.position = position;

@@ -28,7 +28,9 @@ use self::follow::{BATCH, Followed};
 use self::link::Link;
 use self::mirror::Mirror;
 use self::wake::Wakes;
-use super::{Batch, Head, Log, Memory, Offset, Once, OnceKey, Owner, Reader, Run, StreamError, StreamId};
+use super::{
+    Batch, Head, Log, Memory, Offset, Once, OnceKey, Owner, Reader, Run, StreamError, StreamId,
+};
 use crate::config;
 use crate::id::random_hex;
 
@@ -105,10 +107,17 @@ impl Redis {
     pub(super) async fn connect(&self) -> Result<(), Unreachable> {
         let runtime = Handle::current();
         if self.0.runtime.set(runtime.clone()).is_ok() {
-            self.0.tasks.spawn_on(self.0.link.clone().keep(self.0.end.clone()), &runtime);
+            self.0
+                .tasks
+                .spawn_on(self.0.link.clone().keep(self.0.end.clone()), &runtime);
         }
         let address = self.0.link.address().to_string();
-        timeout(FIRST, self.0.link.up()).await.map_err(|_| Unreachable { address, why: self.0.link.why() })
+        timeout(FIRST, self.0.link.up())
+            .await
+            .map_err(|_| Unreachable {
+                address,
+                why: self.0.link.why(),
+            })
     }
 
     /// Ends all tasks; what is not yet copied is, within a bound.
@@ -126,7 +135,12 @@ impl Redis {
     }
 
     /// Makes a stream.
-    pub(super) async fn create(&self, id: &StreamId, mut head: Head, first: Option<Run>) -> Result<(), StreamError> {
+    pub(super) async fn create(
+        &self,
+        id: &StreamId,
+        mut head: Head,
+        first: Option<Run>,
+    ) -> Result<(), StreamError> {
         let bytes = first.as_ref().map_or(0, Run::weight);
         if bytes > self.0.max_bytes {
             return Err(StreamError::Full);
@@ -148,8 +162,14 @@ impl Redis {
     }
 
     /// What a stream is.
-    pub(super) async fn head(&self, id: &StreamId, caller: Option<&Owner>) -> Result<Head, StreamError> {
-        self.look(id, caller, Looking::default()).await.map(|(_, head)| head)
+    pub(super) async fn head(
+        &self,
+        id: &StreamId,
+        caller: Option<&Owner>,
+    ) -> Result<Head, StreamError> {
+        self.look(id, caller, Looking::default())
+            .await
+            .map(|(_, head)| head)
     }
 
     /// Changes a stream, and appends to it.
@@ -198,9 +218,19 @@ impl Redis {
         from: Offset,
         most: usize,
     ) -> Result<Batch, StreamError> {
-        let looking = Looking { records: Some((from.position, most)), touch: true, ..Looking::default() };
+        let looking = Looking {
+            records: Some((from.position, most)),
+            touch: true,
+            ..Looking::default()
+        };
         let (look, head) = self.look(id, caller, looking).await?;
-        batch(Look { head: Some(head), ..look }, from)
+        batch(
+            Look {
+                head: Some(head),
+                ..look
+            },
+            from,
+        )
     }
 
     /// Attaches a reader.
@@ -211,24 +241,44 @@ impl Redis {
         from: Option<Offset>,
     ) -> Result<Reader, StreamError> {
         let records = Some((from.map_or(0, |from| from.position), BATCH));
-        let looking = Looking { records, touch: true, ..Looking::default() };
+        let looking = Looking {
+            records,
+            touch: true,
+            ..Looking::default()
+        };
         let (look, head) = self.look(id, caller, looking).await?;
         let position = check(&head, look.first, from.unwrap_or(head.at(0)))?;
         self.follow(id, look, head, position)
     }
 
     /// Ends the generation that writes a stream, wherever it runs.
-    pub(super) async fn cancel(&self, id: &StreamId, caller: Option<&Owner>) -> Result<(), StreamError> {
+    pub(super) async fn cancel(
+        &self,
+        id: &StreamId,
+        caller: Option<&Owner>,
+    ) -> Result<(), StreamError> {
         let (look, _) = self.look(id, caller, Looking::default()).await?;
-        let inbox = self.link().cancel(&self.keys(id), &look.nonce, CALL).await.map_err(error)?;
+        let inbox = self
+            .link()
+            .cancel(&self.keys(id), &look.nonce, CALL)
+            .await
+            .map_err(error)?;
         self.tell(&inbox, id).await;
         Ok(())
     }
 
     /// Forgets a stream.
-    pub(super) async fn delete(&self, id: &StreamId, caller: Option<&Owner>) -> Result<(), StreamError> {
+    pub(super) async fn delete(
+        &self,
+        id: &StreamId,
+        caller: Option<&Owner>,
+    ) -> Result<(), StreamError> {
         let (look, _) = self.look(id, caller, Looking::default()).await?;
-        let inbox = self.link().delete(&self.keys(id), &look.nonce, CALL).await.map_err(error)?;
+        let inbox = self
+            .link()
+            .delete(&self.keys(id), &look.nonce, CALL)
+            .await
+            .map_err(error)?;
         self.tell(&inbox, id).await;
         Ok(())
     }
@@ -240,21 +290,41 @@ impl Redis {
     }
 
     /// Makes a stream that a generation here writes, unless its key has made one, anywhere.
-    pub(super) async fn write_once(&self, id: &StreamId, head: Head, key: OnceKey) -> Result<Once, StreamError> {
+    pub(super) async fn write_once(
+        &self,
+        id: &StreamId,
+        head: Head,
+        key: OnceKey,
+    ) -> Result<Once, StreamError> {
         let name = format!("{}once:{}", self.0.prefix, key.key);
         let ours = format!("{id} {}", key.asked);
         let deadline = Instant::now() + CALL;
         loop {
-            let Some(theirs) = self.link().take(&name, &ours, NAMED, CALL).await.map_err(error)? else { break };
-            let Some((made, asked)) = theirs.split_once(' ') else { return Err(StreamError::Away) };
+            let Some(theirs) = self
+                .link()
+                .take(&name, &ours, NAMED, CALL)
+                .await
+                .map_err(error)?
+            else {
+                break;
+            };
+            let Some((made, asked)) = theirs.split_once(' ') else {
+                return Err(StreamError::Away);
+            };
             if asked != key.asked {
                 return Ok(Once::Other);
             }
             let made = StreamId::from_client(made).ok_or(StreamError::Away)?;
             // Whoever has the name may not have made the stream yet; if it gives up, the name is free again.
-            match self.link().look(&self.keys(&made), Looking::default(), CALL).await {
+            match self
+                .link()
+                .look(&self.keys(&made), Looking::default(), CALL)
+                .await
+            {
                 Ok(_) | Err(Trouble::Deleted | Trouble::Expired) => return Ok(Once::Same(made)),
-                Err(Trouble::Missing) if Instant::now() < deadline => sleep(Duration::from_millis(25)).await,
+                Err(Trouble::Missing) if Instant::now() < deadline => {
+                    sleep(Duration::from_millis(25)).await
+                }
                 Err(_) => return Err(StreamError::Away),
             }
         }
@@ -271,16 +341,27 @@ impl Redis {
         let (redis, key, id) = (self.clone(), self.other_name(name, owner), id.to_string());
         self.start(async move {
             if redis.link().put(&key, &id, OTHER_NAME, CALL).await.is_err() {
-                tracing::warn!(stream = id, "other replicas don't know this stream by its other name");
+                tracing::warn!(
+                    stream = id,
+                    "other replicas don't know this stream by its other name"
+                );
             }
         });
     }
 
     /// The stream of that other name.
-    pub(super) async fn named(&self, name: &str, caller: Option<&Owner>) -> Result<StreamId, StreamError> {
+    pub(super) async fn named(
+        &self,
+        name: &str,
+        caller: Option<&Owner>,
+    ) -> Result<StreamId, StreamError> {
         // One without an owner is open to all who know its name.
         for owner in [caller, None] {
-            let found = self.link().get(&self.other_name(name, owner), CALL).await.map_err(error)?;
+            let found = self
+                .link()
+                .get(&self.other_name(name, owner), CALL)
+                .await
+                .map_err(error)?;
             if let Some(id) = found.as_deref().and_then(StreamId::from_client) {
                 return Ok(id);
             }
@@ -294,8 +375,17 @@ impl Redis {
         self.0.followed.count()
     }
 
-    async fn look(&self, id: &StreamId, caller: Option<&Owner>, looking: Looking) -> Result<(Look, Head), StreamError> {
-        let mut look = self.link().look(&self.keys(id), looking, CALL).await.map_err(error)?;
+    async fn look(
+        &self,
+        id: &StreamId,
+        caller: Option<&Owner>,
+        looking: Looking,
+    ) -> Result<(Look, Head), StreamError> {
+        let mut look = self
+            .link()
+            .look(&self.keys(id), looking, CALL)
+            .await
+            .map_err(error)?;
         let head = look.head.take().ok_or(StreamError::Away)?;
         match &head.owner {
             Some(owner) if Some(owner) != caller => Err(StreamError::Unknown),
@@ -307,7 +397,9 @@ impl Redis {
     async fn commit(&self, id: &StreamId, commit: &Commit<'_>) -> Result<(), Trouble> {
         let keys = self.keys(id);
         match self.link().commit(&keys, commit, CALL).await {
-            Err(Trouble::Away) if self.link().is_up() => self.link().commit(&keys, commit, CALL).await,
+            Err(Trouble::Away) if self.link().is_up() => {
+                self.link().commit(&keys, commit, CALL).await
+            }
             other => other,
         }
         .map(drop)
@@ -320,8 +412,9 @@ impl Redis {
     }
 
     async fn turn(&self, id: &StreamId) -> Option<tokio::sync::SemaphorePermit<'_>> {
-        let number =
-            id.as_str().bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
+        let number = id.as_str().bytes().fold(0_usize, |sum, byte| {
+            sum.wrapping_mul(31).wrapping_add(usize::from(byte))
+        });
         self.0.turns.get(number % TURNS)?.acquire().await.ok()
     }
 
@@ -329,12 +422,19 @@ impl Redis {
     fn start(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(runtime) = self.0.runtime.get() {
             let end = self.0.end.clone();
-            self.0.tasks.spawn_on(async move { end.run_until_cancelled(task).await.unwrap_or_default() }, runtime);
+            self.0.tasks.spawn_on(
+                async move { end.run_until_cancelled(task).await.unwrap_or_default() },
+                runtime,
+            );
         }
     }
 
     fn other_name(&self, name: &str, owner: Option<&Owner>) -> String {
-        format!("{}name:{}:{name}", self.0.prefix, owner.map_or("", Owner::as_str))
+        format!(
+            "{}name:{}:{name}",
+            self.0.prefix,
+            owner.map_or("", Owner::as_str)
+        )
     }
 
     fn keys(&self, id: &StreamId) -> Keys {
@@ -365,20 +465,26 @@ impl Redis {
 /// Whether that place is one of the stream, and what follows it is still there.
 fn check(head: &Head, first: u64, from: Offset) -> Result<u64, StreamError> {
     if from.epoch != head.epoch {
-        return Err(StreamError::Gone("this offset is one of an earlier stream of the same name"));
+        return Err(StreamError::Gone(
+            "this offset is one of an earlier stream of the same name",
+        ));
     }
     if from.position > head.next {
         return Err(StreamError::Future);
     }
     if from.position < first {
-        return Err(StreamError::Gone("what followed this offset is no longer kept"));
+        return Err(StreamError::Gone(
+            "what followed this offset is no longer kept",
+        ));
     }
     Ok(from.position)
 }
 
 /// What a look has found after that place.
 fn batch(look: Look, from: Offset) -> Result<Batch, StreamError> {
-    let Some(head) = look.head else { return Err(StreamError::Away) };
+    let Some(head) = look.head else {
+        return Err(StreamError::Away);
+    };
     let mut position = check(&head, look.first, from)?;
     let mut runs = Vec::with_capacity(look.records.len());
     for (first, run) in look.records {
@@ -389,7 +495,11 @@ fn batch(look: Look, from: Offset) -> Result<Batch, StreamError> {
             runs.push(run);
         }
     }
-    Ok(Batch { runs, next: head.at(position), head })
+    Ok(Batch {
+        runs,
+        next: head.at(position),
+        head,
+    })
 }
 
 fn error(trouble: Trouble) -> StreamError {

@@ -17,7 +17,9 @@ pub enum Refusal {
     #[error(transparent)]
     Stream(#[from] StreamError),
     /// A generation is its writer.
-    #[error("a generation writes this stream: it can be read, cancelled and deleted, and nothing else")]
+    #[error(
+        "a generation writes this stream: it can be read, cancelled and deleted, and nothing else"
+    )]
     Generation,
     /// Deleted, but its name is kept while it has forks.
     #[error("this stream was deleted; its name is taken for as long as it has forks")]
@@ -114,7 +116,12 @@ impl Form {
 /// A content type without its parameters, in small letters: what is compared.
 #[must_use]
 pub fn media_type(content_type: &str) -> String {
-    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
 }
 
 /// The records that a body of that type makes; none if it is empty, or an empty array.
@@ -136,7 +143,10 @@ pub fn records(content_type: &str, body: Bytes) -> Result<Option<Run>, Refusal> 
     } else {
         vec![serde_json::from_str(text).map_err(wrong)?]
     };
-    let (mut bytes, mut ends) = (BytesMut::with_capacity(text.len() + 1), Vec::with_capacity(messages.len()));
+    let (mut bytes, mut ends) = (
+        BytesMut::with_capacity(text.len() + 1),
+        Vec::with_capacity(messages.len()),
+    );
     for message in messages {
         bytes.put_slice(message.get().as_bytes());
         bytes.put_u8(b',');
@@ -179,9 +189,17 @@ impl Append {
     pub fn new(content_type: &str, body: Bytes) -> Self {
         let records = match body.is_empty() {
             true => None,
-            false => Some(records(content_type, body).and_then(|run| run.ok_or(Refusal::EmptyArray))),
+            false => {
+                Some(records(content_type, body).and_then(|run| run.ok_or(Refusal::EmptyArray)))
+            }
         };
-        Self { content_type: content_type.to_owned(), records, close: false, seq: None, claim: None }
+        Self {
+            content_type: content_type.to_owned(),
+            records,
+            close: false,
+            seq: None,
+            claim: None,
+        }
     }
 
     /// Does it, for [`super::Streams::update`].
@@ -191,7 +209,12 @@ impl Append {
     /// The first of: deleted, a generation's, an outdated producer, closed, the type, the body, the producer's count,
     /// `Stream-Seq`.
     pub fn apply(&self, head: &mut Head) -> Result<(Option<Run>, Appended), Refusal> {
-        let as_it_is = |head: &Head, seq| Appended { tail: head.tail(), closed: head.end.is_some(), fresh: false, seq };
+        let as_it_is = |head: &Head, seq| Appended {
+            tail: head.tail(),
+            closed: head.end.is_some(),
+            fresh: false,
+            seq,
+        };
         if head.kin.deleted {
             return Err(Refusal::Deleted);
         }
@@ -246,7 +269,15 @@ impl Append {
         }
         let tail = head.at(head.next + run.as_ref().map_or(0, Run::count));
         let seq = self.claim.as_ref().map(|claim| claim.seq);
-        Ok((run, Appended { tail, closed: self.close, fresh: true, seq }))
+        Ok((
+            run,
+            Appended {
+                tail,
+                closed: self.close,
+                fresh: true,
+                seq,
+            },
+        ))
     }
 }
 
@@ -258,9 +289,17 @@ mod tests {
     use crate::stream::Lifetime;
 
     fn json(body: &'static str) -> Vec<String> {
-        let run = records("application/json; charset=utf-8", Bytes::from_static(body.as_bytes())).unwrap();
-        let records = run.into_iter().flat_map(|run| run.records().collect::<Vec<_>>());
-        records.map(|record| String::from_utf8(record.to_vec()).unwrap()).collect()
+        let run = records(
+            "application/json; charset=utf-8",
+            Bytes::from_static(body.as_bytes()),
+        )
+        .unwrap();
+        let records = run
+            .into_iter()
+            .flat_map(|run| run.records().collect::<Vec<_>>());
+        records
+            .map(|record| String::from_utf8(record.to_vec()).unwrap())
+            .collect()
     }
 
     fn text(body: &'static str) -> Append {
@@ -277,29 +316,44 @@ mod tests {
     }
 
     fn claiming(mut append: Append, epoch: u64, seq: u64) -> Append {
-        append.claim = Some(Claim { id: "p".into(), epoch, seq });
+        append.claim = Some(Claim {
+            id: "p".into(),
+            epoch,
+            seq,
+        });
         append
     }
 
     #[test]
     fn json_is_flattened_by_one_level_and_keeps_its_spelling() {
         assert_eq!(json("{\"a\": 1.50}"), ["{\"a\": 1.50},"]);
-        assert_eq!(json(" [1, [2, 3], \"x,]\"] "), ["1,", "[2, 3],", "\"x,]\","]);
+        assert_eq!(
+            json(" [1, [2, 3], \"x,]\"] "),
+            ["1,", "[2, 3],", "\"x,]\","]
+        );
         assert_eq!(json("[]"), Vec::<String>::new());
         for wrong in ["{", "[1,]", "1 2", "nul", "\u{feff}1"] {
             let refused = records("application/json", Bytes::copy_from_slice(wrong.as_bytes()));
             assert!(matches!(refused, Err(Refusal::NotJson(_))), "{wrong}");
         }
-        assert!(matches!(records("application/json", Bytes::from_static(b"\"\xff\"")), Err(Refusal::NotJson(_))));
+        assert!(matches!(
+            records("application/json", Bytes::from_static(b"\"\xff\"")),
+            Err(Refusal::NotJson(_))
+        ));
     }
 
     #[test]
     fn what_is_closed_is_told_before_what_is_wrong() {
         let mut head = head();
         closing(text("")).apply(&mut head).unwrap();
-        let refused = Append::new("application/json", Bytes::from_static(b"{")).apply(&mut head).unwrap_err();
+        let refused = Append::new("application/json", Bytes::from_static(b"{"))
+            .apply(&mut head)
+            .unwrap_err();
         assert_eq!(refused, Refusal::Closed { tail: head.tail() });
-        assert!(closing(text("")).apply(&mut head).unwrap().1.closed, "closing again is no error");
+        assert!(
+            closing(text("")).apply(&mut head).unwrap().1.closed,
+            "closing again is no error"
+        );
     }
 
     #[test]
@@ -309,8 +363,14 @@ mod tests {
         closing(claiming(text("b"), 1, 0)).apply(&mut head).unwrap();
         let (run, again) = closing(claiming(text("b"), 1, 0)).apply(&mut head).unwrap();
         assert!(run.is_none() && again.closed && !again.fresh);
-        assert!(matches!(claiming(text("c"), 1, 1).apply(&mut head), Err(Refusal::Closed { .. })));
-        assert_eq!(claiming(text("a"), 0, 1).apply(&mut head).unwrap_err(), Refusal::StaleEpoch { current: 1 });
+        assert!(matches!(
+            claiming(text("c"), 1, 1).apply(&mut head),
+            Err(Refusal::Closed { .. })
+        ));
+        assert_eq!(
+            claiming(text("a"), 0, 1).apply(&mut head).unwrap_err(),
+            Refusal::StaleEpoch { current: 1 }
+        );
     }
 
     #[test]
@@ -322,9 +382,16 @@ mod tests {
         let before = head.clone();
         let mut second = claiming(text("b"), 0, 0);
         second.seq = Some("10".to_owned());
-        assert_eq!(second.apply(&mut head.clone()).unwrap_err(), Refusal::SeqTooLow { last: "2".to_owned() });
+        assert_eq!(
+            second.apply(&mut head.clone()).unwrap_err(),
+            Refusal::SeqTooLow {
+                last: "2".to_owned()
+            }
+        );
         assert_eq!(text("").apply(&mut head).unwrap_err(), Refusal::EmptyBody);
-        let other = Append::new("image/png", Bytes::from_static(b"x")).apply(&mut head).unwrap_err();
+        let other = Append::new("image/png", Bytes::from_static(b"x"))
+            .apply(&mut head)
+            .unwrap_err();
         assert!(matches!(other, Refusal::OtherType { .. }));
         assert_eq!(head, before);
     }

@@ -15,14 +15,24 @@ impl Run {
     /// One record.
     #[must_use]
     pub fn one(record: Bytes) -> Self {
-        Self { bytes: record, ends: Box::default() }
+        Self {
+            bytes: record,
+            ends: Box::default(),
+        }
     }
 
     /// Records that lie one after the other; `ends` says where each ends.
     #[must_use]
     pub fn many(bytes: Bytes, ends: Vec<u32>) -> Self {
         debug_assert_eq!(ends.last().map(|&end| end as usize), Some(bytes.len()));
-        Self { bytes, ends: if ends.len() == 1 { Box::default() } else { ends.into() } }
+        Self {
+            bytes,
+            ends: if ends.len() == 1 {
+                Box::default()
+            } else {
+                ends.into()
+            },
+        }
     }
 
     /// All records of some runs, in that order.
@@ -45,7 +55,10 @@ impl Run {
 
     /// Where each record ends.
     pub(super) fn ends(&self) -> impl Iterator<Item = u32> {
-        let only = self.ends.is_empty().then_some(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+        let only = self
+            .ends
+            .is_empty()
+            .then_some(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
         self.ends.iter().copied().chain(only)
     }
 
@@ -57,8 +70,16 @@ impl Run {
 
     /// The records one by one.
     pub fn records(&self) -> impl Iterator<Item = Bytes> {
-        let only = if self.ends.is_empty() { self.bytes.len() as u32 } else { 0 };
-        let ends = self.ends.iter().copied().chain((only > 0 || self.ends.is_empty()).then_some(only));
+        let only = if self.ends.is_empty() {
+            self.bytes.len() as u32
+        } else {
+            0
+        };
+        let ends = self
+            .ends
+            .iter()
+            .copied()
+            .chain((only > 0 || self.ends.is_empty()).then_some(only));
         ends.scan(0, |from, end| {
             let record = self.bytes.slice(*from as usize..end as usize);
             *from = end;
@@ -73,17 +94,27 @@ impl Run {
             return (index == 0).then(|| self.bytes.clone());
         }
         let end = *self.ends.get(index)? as usize;
-        let from = index.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
+        let from = index
+            .checked_sub(1)
+            .map_or(0, |before| self.ends[before] as usize);
         Some(self.bytes.slice(from..end))
     }
 
     /// All but the first so many records.
     pub(super) fn after(&self, records: u64) -> Run {
-        let Some(&from) = usize::try_from(records).ok().and_then(|n| n.checked_sub(1)).and_then(|n| self.ends.get(n))
+        let Some(&from) = usize::try_from(records)
+            .ok()
+            .and_then(|n| n.checked_sub(1))
+            .and_then(|n| self.ends.get(n))
         else {
             return self.clone();
         };
-        let ends = self.ends.iter().filter(|&&end| end > from).map(|end| end - from).collect();
+        let ends = self
+            .ends
+            .iter()
+            .filter(|&&end| end > from)
+            .map(|end| end - from)
+            .collect();
         Run::many(self.bytes.slice(from as usize..), ends)
     }
 

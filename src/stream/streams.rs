@@ -3,8 +3,8 @@
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Batch, Head, Memory, Offset, Once, OnceKey, Options, Owner, Reader, Redis, Run, StreamError, StreamId, Unreachable,
-    Writer,
+    Batch, Head, Memory, Offset, Once, OnceKey, Options, Owner, Reader, Redis, Run, StreamError,
+    StreamId, Unreachable, Writer,
 };
 use crate::config;
 
@@ -21,7 +21,10 @@ impl Streams {
     /// No streams yet, in this process alone.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { memory: Memory::new(options), redis: None }
+        Self {
+            memory: Memory::new(options),
+            redis: None,
+        }
     }
 
     /// Those that are there. They are to be had after [`Streams::connect`].
@@ -29,7 +32,10 @@ impl Streams {
     pub fn shared(options: Options, address: config::Redis) -> Self {
         let memory = Memory::new(options);
         let redis = Redis::new(address, memory.clone(), options.max_bytes);
-        Self { memory, redis: Some(redis) }
+        Self {
+            memory,
+            redis: Some(redis),
+        }
     }
 
     /// Whether other replicas have them too.
@@ -64,7 +70,12 @@ impl Streams {
     /// # Errors
     ///
     /// [`StreamError::Exists`], or what [`Streams::update`] says of a stream without room.
-    pub async fn create(&self, id: &StreamId, head: Head, first: Option<Run>) -> Result<(), StreamError> {
+    pub async fn create(
+        &self,
+        id: &StreamId,
+        head: Head,
+        first: Option<Run>,
+    ) -> Result<(), StreamError> {
         if let Some(redis) = &self.redis {
             // A generation's stream may not have been copied yet.
             if self.memory.find(id, head.owner.as_ref()).is_ok() {
@@ -93,7 +104,12 @@ impl Streams {
     /// # Errors
     ///
     /// As [`Streams::write`]; [`StreamError::Away`] when it can't be known whether it has.
-    pub async fn write_once(&self, id: &StreamId, head: Head, key: OnceKey) -> Result<Once, StreamError> {
+    pub async fn write_once(
+        &self,
+        id: &StreamId,
+        head: Head,
+        key: OnceKey,
+    ) -> Result<Once, StreamError> {
         match &self.redis {
             Some(redis) => redis.write_once(id, head, key).await,
             None => self.memory.write_once(id.clone(), head, key),
@@ -134,7 +150,10 @@ impl Streams {
     pub async fn head(&self, id: &StreamId, caller: Option<&Owner>) -> Result<Head, StreamError> {
         match (self.memory.find(id, caller), &self.redis) {
             (Ok(log), _) => Ok(log.head()),
-            (Err(here), Some(redis)) => redis.head(id, caller).await.map_err(|there| nearer(here, there)),
+            (Err(here), Some(redis)) => redis
+                .head(id, caller)
+                .await
+                .map_err(|there| nearer(here, there)),
             (Err(here), None) => Err(here),
         }
     }
@@ -175,7 +194,10 @@ impl Streams {
     ) -> Result<Batch, StreamError> {
         match (self.memory.find(id, caller), &self.redis) {
             (Ok(log), _) => log.read(from, most),
-            (Err(here), Some(redis)) => redis.read(id, caller, from, most).await.map_err(|there| nearer(here, there)),
+            (Err(here), Some(redis)) => redis
+                .read(id, caller, from, most)
+                .await
+                .map_err(|there| nearer(here, there)),
             (Err(here), None) => Err(here),
         }
     }
@@ -203,7 +225,10 @@ impl Streams {
                 let start = log.head().at(0);
                 Reader::attach(log, from.unwrap_or(start))
             }
-            (Err(here), Some(redis)) => redis.attach(id, caller, from).await.map_err(|there| nearer(here, there)),
+            (Err(here), Some(redis)) => redis
+                .attach(id, caller, from)
+                .await
+                .map_err(|there| nearer(here, there)),
             (Err(here), None) => Err(here),
         }
     }
@@ -216,7 +241,10 @@ impl Streams {
     pub async fn cancel(&self, id: &StreamId, caller: Option<&Owner>) -> Result<(), StreamError> {
         match (self.memory.find(id, caller), &self.redis) {
             (Ok(log), _) => log.cancel(),
-            (Err(here), Some(redis)) => redis.cancel(id, caller).await.map_err(|there| nearer(here, there))?,
+            (Err(here), Some(redis)) => redis
+                .cancel(id, caller)
+                .await
+                .map_err(|there| nearer(here, there))?,
             (Err(here), None) => return Err(here),
         }
         Ok(())
@@ -233,7 +261,9 @@ impl Streams {
             (_, Some(redis)) => match redis.delete(id, caller).await {
                 // Not copied yet, or no more.
                 Err(StreamError::Unknown | StreamError::Gone(_)) if here.is_ok() => {}
-                Err(there) => return Err(here.err().map_or(there.clone(), |here| nearer(here, there))),
+                Err(there) => {
+                    return Err(here.err().map_or(there.clone(), |here| nearer(here, there)));
+                }
                 Ok(()) => {}
             },
             (_, None) => here?,
@@ -250,5 +280,9 @@ impl Streams {
 
 /// What is to be said of a stream that is neither here nor there: that it has been here tells more than that nobody knows it.
 fn nearer(here: StreamError, there: StreamError) -> StreamError {
-    if there == StreamError::Unknown { here } else { there }
+    if there == StreamError::Unknown {
+        here
+    } else {
+        there
+    }
 }

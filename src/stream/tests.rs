@@ -12,7 +12,11 @@ use bytes::Bytes;
 use super::*;
 
 fn streams() -> Memory {
-    Memory::new(Options { max_bytes: 4096, max_total_bytes: 64 * 1024, max_readers: 3 })
+    Memory::new(Options {
+        max_bytes: 4096,
+        max_total_bytes: 64 * 1024,
+        max_readers: 3,
+    })
 }
 
 fn head() -> Head {
@@ -42,7 +46,9 @@ fn run(records: &[&str]) -> Run {
 
 fn next(reader: &mut Reader) -> Option<String> {
     match reader.poll_next(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Next::Run(run, _)) => Some(String::from_utf8(run.into_bytes().to_vec()).unwrap()),
+        Poll::Ready(Next::Run(run, _)) => {
+            Some(String::from_utf8(run.into_bytes().to_vec()).unwrap())
+        }
         Poll::Ready(Next::End(end)) => Some(format!("end: {}", end.as_str())),
         Poll::Ready(Next::Gone) => Some("gone".to_owned()),
         Poll::Pending => None,
@@ -55,24 +61,52 @@ fn outlook(writer: &Writer) -> Outlook {
 
 #[test]
 fn offsets_sort_as_text_and_are_read_in_one_spelling_only() {
-    let offset = Offset { epoch: 0x6920_0000, position: 255 };
+    let offset = Offset {
+        epoch: 0x6920_0000,
+        position: 255,
+    };
     assert_eq!(offset.to_string(), "69200000_0000000000ff");
     assert_eq!(offset.to_string().len(), Offset::LENGTH);
     assert_eq!("69200000_0000000000ff".parse(), Ok(offset));
-    let later = Offset { position: 256, ..offset };
+    let later = Offset {
+        position: 256,
+        ..offset
+    };
     assert!(offset < later && offset.to_string() < later.to_string());
-    for wrong in
-        ["", "-1", "now", "69200000_0000000000FF", "69200000_ff", "+9200000_0000000000ff", "69200000-0000000000ff"]
-    {
+    for wrong in [
+        "",
+        "-1",
+        "now",
+        "69200000_0000000000FF",
+        "69200000_ff",
+        "+9200000_0000000000ff",
+        "69200000-0000000000ff",
+    ] {
         assert_eq!(wrong.parse::<Offset>(), Err(NotAnOffset), "{wrong}");
     }
 }
 
 #[test]
 fn an_event_id_names_its_stream_and_a_place() {
-    let (id, offset) = (StreamId::random(), Offset { epoch: 1, position: 2 });
-    assert_eq!(StreamId::of_event(&format!("{id}.{offset}")), Some((id, offset)));
-    for wrong in ["", ".", "a", "a.b", ".00000001_000000000002", "a b.00000001_000000000002"] {
+    let (id, offset) = (
+        StreamId::random(),
+        Offset {
+            epoch: 1,
+            position: 2,
+        },
+    );
+    assert_eq!(
+        StreamId::of_event(&format!("{id}.{offset}")),
+        Some((id, offset))
+    );
+    for wrong in [
+        "",
+        ".",
+        "a",
+        "a.b",
+        ".00000001_000000000002",
+        "a b.00000001_000000000002",
+    ] {
         assert_eq!(StreamId::of_event(wrong), None, "{wrong}");
     }
 }
@@ -83,7 +117,8 @@ fn a_reader_joins_in_the_middle_of_a_run() {
     writer.append(run(&["a", "bb", "ccc"]));
     writer.append(run(&["d"]));
     for (position, rest) in [(0, "abbccc"), (1, "bbccc"), (2, "ccc")] {
-        let mut reader = Reader::attach(writer.log().clone(), writer.log().head().at(position)).unwrap();
+        let mut reader =
+            Reader::attach(writer.log().clone(), writer.log().head().at(position)).unwrap();
         assert_eq!(next(&mut reader).as_deref(), Some(rest));
         assert_eq!(next(&mut reader).as_deref(), Some("d"));
         assert_eq!(next(&mut reader), None);
@@ -127,13 +162,19 @@ fn the_fastest_reader_sets_the_pace_and_a_slow_one_is_told_what_it_missed() {
         assert!(outlook(&writer).room);
         writer.append(run(&[&record]));
     }
-    assert!(!outlook(&writer).room, "nobody has read anything: nothing may be given up");
+    assert!(
+        !outlook(&writer).room,
+        "nobody has read anything: nothing may be given up"
+    );
     assert_eq!(next(&mut fast), Some(record.clone()));
     assert!(outlook(&writer).room);
     writer.append(run(&["y"]));
     assert_eq!(next(&mut slow).as_deref(), Some("gone"));
     let heard: Vec<String> = std::iter::from_fn(|| next(&mut fast)).collect();
-    assert_eq!(heard, [record.clone(), record.clone(), record, "y".to_owned()]);
+    assert_eq!(
+        heard,
+        [record.clone(), record.clone(), record, "y".to_owned()]
+    );
     let trimmed = Reader::attach(writer.log().clone(), start(&writer)).unwrap_err();
     assert!(matches!(trimmed, StreamError::Gone(_)), "{trimmed:?}");
 }
@@ -188,8 +229,14 @@ fn an_offset_that_is_not_there_yet_or_was_another_streams_is_refused() {
     let (_streams, writer) = writer();
     writer.append(run(&["a"]));
     let log = writer.log();
-    assert_eq!(log.read(log.head().at(2), 100).unwrap_err(), StreamError::Future);
-    let earlier = Offset { epoch: log.head().epoch - 1, position: 0 };
+    assert_eq!(
+        log.read(log.head().at(2), 100).unwrap_err(),
+        StreamError::Future
+    );
+    let earlier = Offset {
+        epoch: log.head().epoch - 1,
+        position: 0,
+    };
     assert!(matches!(log.read(earlier, 100), Err(StreamError::Gone(_))));
     let batch = log.read(log.head().at(0), 100).unwrap();
     assert!(batch.is_up_to_date() && !batch.is_end());
@@ -204,9 +251,15 @@ fn another_callers_stream_is_an_unknown_one() {
     let _writer = streams.write(id.clone(), head).unwrap();
     assert!(streams.find(&id, Some(&owner)).is_ok());
     for other in [None, Some(Owner::new("b".to_owned()))] {
-        assert_eq!(streams.find(&id, other.as_ref()).unwrap_err(), StreamError::Unknown);
+        assert_eq!(
+            streams.find(&id, other.as_ref()).unwrap_err(),
+            StreamError::Unknown
+        );
     }
-    assert_eq!(streams.find(&StreamId::random(), None).unwrap_err(), StreamError::Unknown);
+    assert_eq!(
+        streams.find(&StreamId::random(), None).unwrap_err(),
+        StreamError::Unknown
+    );
 }
 
 #[test]
@@ -228,12 +281,23 @@ fn another_name_is_its_owners_and_goes_with_its_stream() {
     }
     let later = make(Some("a"), "n");
     streams.remove(of_a.log().id());
-    assert_eq!(streams.named("n", Some(&a)).as_ref(), Ok(later.log().id()), "the later one has it");
+    assert_eq!(
+        streams.named("n", Some(&a)).as_ref(),
+        Ok(later.log().id()),
+        "the later one has it"
+    );
     streams.alias(later.log().id(), "m").unwrap();
-    assert_eq!(streams.named("n", Some(&a)), Err(StreamError::Unknown), "it has one at most");
+    assert_eq!(
+        streams.named("n", Some(&a)),
+        Err(StreamError::Unknown),
+        "it has one at most"
+    );
     streams.remove(later.log().id());
     assert_eq!(streams.named("m", Some(&a)), Err(StreamError::Unknown));
-    assert_eq!(streams.alias(later.log().id(), "n"), Err(StreamError::Unknown));
+    assert_eq!(
+        streams.alias(later.log().id(), "n"),
+        Err(StreamError::Unknown)
+    );
 }
 
 #[test]
@@ -269,10 +333,18 @@ fn ended_streams_make_room_for_new_ones_and_running_ones_do_not() {
     let (ended, _) = fill(Some(End::Completed));
     let running: Vec<_> = (0..3).map(|_| fill(None)).collect();
     assert!(streams.create(StreamId::random(), head(), None).is_ok());
-    assert!(matches!(streams.find(&ended, None), Err(StreamError::Gone(_))));
+    assert!(matches!(
+        streams.find(&ended, None),
+        Err(StreamError::Gone(_))
+    ));
     assert!(running.iter().all(|(id, _)| streams.find(id, None).is_ok()));
     let _another = fill(None);
-    assert_eq!(streams.create(StreamId::random(), head(), None).unwrap_err(), StreamError::AllFull);
+    assert_eq!(
+        streams
+            .create(StreamId::random(), head(), None)
+            .unwrap_err(),
+        StreamError::AllFull
+    );
 }
 
 #[test]
@@ -285,23 +357,38 @@ fn who_reads_page_by_page_keeps_a_generation_going() {
     }
     assert!(!outlook(&writer).room);
     let page = log.read(log.head().at(0), usize::MAX).unwrap();
-    assert!(!outlook(&writer).room, "it is on its way, and may have to come again");
+    assert!(
+        !outlook(&writer).room,
+        "it is on its way, and may have to come again"
+    );
     std::thread::sleep(Duration::from_millis(30));
     log.read(page.next, usize::MAX).unwrap();
     assert!(!outlook(&writer).room, "whoever only looks is no reader");
     log.paged(page.next);
     let outlook = outlook(&writer);
     assert!(outlook.room, "who asks for what follows has it");
-    assert!(outlook.unattended.is_some_and(|since| since < Duration::from_millis(30)), "{outlook:?}");
+    assert!(
+        outlook
+            .unattended
+            .is_some_and(|since| since < Duration::from_millis(30)),
+        "{outlook:?}"
+    );
 }
 
 #[test]
 fn of_two_at_once_under_one_key_one_makes_the_stream() {
-    let streams = Memory::new(Options { max_bytes: 4096, max_total_bytes: 64 << 20, max_readers: 3 });
+    let streams = Memory::new(Options {
+        max_bytes: 4096,
+        max_total_bytes: 64 << 20,
+        max_readers: 3,
+    });
     for n in 0..500 {
         let barrier = Barrier::new(2);
         let make = || {
-            let key = OnceKey { key: n.to_string(), asked: String::new() };
+            let key = OnceKey {
+                key: n.to_string(),
+                asked: String::new(),
+            };
             barrier.wait();
             streams.write_once(StreamId::random(), head(), key).unwrap()
         };
@@ -309,7 +396,10 @@ fn of_two_at_once_under_one_key_one_makes_the_stream() {
             let other = scope.spawn(make);
             (make(), other.join().unwrap())
         });
-        assert!(matches!((&one, &other), (Once::Made(_), Once::Same(_)) | (Once::Same(_), Once::Made(_))));
+        assert!(matches!(
+            (&one, &other),
+            (Once::Made(_), Once::Same(_)) | (Once::Same(_), Once::Made(_))
+        ));
     }
 }
 
@@ -335,7 +425,10 @@ fn what_others_hold_stops_no_generation_that_is_read() {
     head.dialect = None;
     let writer = streams.write(StreamId::random(), self::head()).unwrap();
     let mut reader = Reader::attach(writer.log().clone(), start(&writer)).unwrap();
-    while streams.create(StreamId::random(), head.clone(), Some(run(&["x"]))).is_ok() {
+    while streams
+        .create(StreamId::random(), head.clone(), Some(run(&["x"])))
+        .is_ok()
+    {
         others += 1;
     }
     assert!(others > 50);

@@ -71,7 +71,11 @@ impl Writer {
             let end = first + run.count();
             self.log.drop_before(&mut state, end);
         }
-        if !state.writer.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        if !state
+            .writer
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
             state.writer = Some(cx.waker().clone());
         }
         Outlook {

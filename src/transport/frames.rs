@@ -39,13 +39,22 @@ impl Following {
     /// Follows that reader of a stream in that dialect.
     #[must_use]
     pub fn new(reader: Reader, dialect: &'static Dialect, request_id: RequestId) -> Self {
-        Self { reader, dialect, request_id, until: None, ended: None }
+        Self {
+            reader,
+            dialect,
+            request_id,
+            until: None,
+            ended: None,
+        }
     }
 
     /// Follows it no longer than that; then its client is told to come again.
     #[must_use]
     pub fn until(self, end: WaitForCancellationFutureOwned) -> Self {
-        Self { until: Some(Box::pin(end)), ..self }
+        Self {
+            until: Some(Box::pin(end)),
+            ..self
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -53,7 +62,9 @@ impl Following {
             return Poll::Ready(None);
         }
         let Poll::Ready(next) = self.reader.poll_next(cx) else {
-            let Some(until) = &mut self.until else { return Poll::Pending };
+            let Some(until) = &mut self.until else {
+                return Poll::Pending;
+            };
             ready!(until.as_mut().poll(cx));
             self.ended = Some(End::Lost);
             return Poll::Ready(Some(sse::come_again()));
@@ -76,7 +87,9 @@ impl Following {
         tracing::info!(request_id = %self.request_id, stream = %self.reader.log().id(), ended = failure.code(), "reader");
         let mut out = BytesMut::new();
         let mut writer = self.dialect.client.writer(Answering::of_none());
-        writer.error(failure, self.request_id.as_str(), &mut |event, data| sse::write(&mut out, event, data));
+        writer.error(failure, self.request_id.as_str(), &mut |event, data| {
+            sse::write(&mut out, event, data)
+        });
         out.freeze()
     }
 }

@@ -85,26 +85,40 @@ impl Telling {
                 match form {
                     Form::Text => Data::new([bytes]),
                     // Each record ends in a comma.
-                    Form::Json => Data::new([Bytes::from_static(b"["), without_comma(bytes), Bytes::from_static(b"]")]),
+                    Form::Json => Data::new([
+                        Bytes::from_static(b"["),
+                        without_comma(bytes),
+                        Bytes::from_static(b"]"),
+                    ]),
                     Form::Binary => Data::base64(bytes),
                 }
             }
-            Telling::Feed { .. } => self.record(out, run, next, 0).unwrap_or_else(|| Data::new([])),
+            Telling::Feed { .. } => self
+                .record(out, run, next, 0)
+                .unwrap_or_else(|| Data::new([])),
         }
     }
 
     /// A record of a run, where each has a frame of its own.
     fn record(&self, out: &mut BytesMut, run: &Run, next: Offset, index: usize) -> Option<Data> {
-        let Telling::Feed { id, form } = self else { return None };
+        let Telling::Feed { id, form } = self else {
+            return None;
+        };
         let record = run.record(index)?;
         let position = next.position - run.count() + index as u64 + 1;
         sse::write_begin(out, None, Some(&EventId(id, Offset { position, ..next })));
-        Some(Data::new([if *form == Form::Json { without_comma(record) } else { record }]))
+        Some(Data::new([if *form == Form::Json {
+            without_comma(record)
+        } else {
+            record
+        }]))
     }
 
     /// Says how things stand, where a client waits for it.
     fn control(&self, out: &mut BytesMut, next: Offset, standing: Standing) {
-        let Telling::Durable { cursor, .. } = self else { return };
+        let Telling::Durable { cursor, .. } = self else {
+            return;
+        };
         let mut control = json!({ "streamNextOffset": next.to_string() });
         if standing == Standing::Ended {
             control["streamClosed"] = true.into();
@@ -163,7 +177,10 @@ pub struct LogBody {
 
 impl Debug for LogBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LogBody").field("telling", &self.telling).field("at", &self.at).finish_non_exhaustive()
+        f.debug_struct("LogBody")
+            .field("telling", &self.telling)
+            .field("at", &self.at)
+            .finish_non_exhaustive()
     }
 }
 
@@ -204,7 +221,10 @@ impl LogBody {
                     break;
                 }
                 told.index += 1;
-                if let Some(data) = self.telling.record(&mut out, &told.run, told.next, told.index) {
+                if let Some(data) = self
+                    .telling
+                    .record(&mut out, &told.run, told.next, told.index)
+                {
                     told.data = data;
                     continue;
                 }
@@ -226,10 +246,19 @@ impl LogBody {
                 }
                 continue;
             }
-            match self.ahead.take().map_or_else(|| self.reader.poll_next(cx), Poll::Ready) {
+            match self
+                .ahead
+                .take()
+                .map_or_else(|| self.reader.poll_next(cx), Poll::Ready)
+            {
                 Poll::Ready(Next::Run(run, next)) => {
                     let data = self.telling.frame(&mut out, &run, next);
-                    self.now = Some(Told { run, next, index: 0, data });
+                    self.now = Some(Told {
+                        run,
+                        next,
+                        index: 0,
+                        data,
+                    });
                 }
                 Poll::Ready(Next::End(_)) => {
                     self.telling.control(&mut out, self.at, Standing::Ended);
@@ -255,12 +284,17 @@ impl Body for LogBody {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = &mut *self;
         loop {
             // What there was at the start is told in any case: who only ever asks a server that ends gets on. And no frame is
             // left half told.
-            if this.ended || (this.begun && this.now.is_none() && this.until.as_mut().poll(cx).is_ready()) {
+            if this.ended
+                || (this.begun && this.now.is_none() && this.until.as_mut().poll(cx).is_ready())
+            {
                 this.ended = true;
                 return Poll::Ready(None);
             }

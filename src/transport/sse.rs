@@ -26,7 +26,10 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// Sets the headers of every SSE response: what keeps caches, compressors and reverse proxies from holding it back.
 pub fn head(headers: &mut HeaderMap) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, no-transform"),
+    );
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
 }
 
@@ -51,7 +54,11 @@ impl SseBody {
     /// Streams those frames; with a heartbeat that looks so after so much silence, if any.
     #[must_use]
     pub fn new(frames: Frames, heartbeat: Option<Duration>, beat: &'static [u8]) -> Self {
-        Self { frames, heartbeat: heartbeat.map(Heartbeat::new), beat }
+        Self {
+            frames,
+            heartbeat: heartbeat.map(Heartbeat::new),
+            beat,
+        }
     }
 }
 
@@ -59,7 +66,10 @@ impl Body for SseBody {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = &mut *self;
         let bytes = match this.frames.poll(cx) {
             Poll::Ready(Some(bytes)) => bytes,
@@ -95,7 +105,12 @@ pub(super) struct Heartbeat {
 
 impl Heartbeat {
     pub(super) fn new(every: Duration) -> Self {
-        Self { every, last: Instant::now(), timer: Box::pin(tokio::time::sleep(every)), bell: Bell::new() }
+        Self {
+            every,
+            last: Instant::now(),
+            timer: Box::pin(tokio::time::sleep(every)),
+            bell: Bell::new(),
+        }
     }
 
     pub(super) fn wrote(&mut self) {
@@ -103,7 +118,9 @@ impl Heartbeat {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(rope) = self.bell.rung(cx) else { return Poll::Pending };
+        let Some(rope) = self.bell.rung(cx) else {
+            return Poll::Pending;
+        };
         let mut cx = Context::from_waker(&rope);
         while self.timer.as_mut().poll(&mut cx).is_ready() {
             let due = self.last + self.every;

@@ -23,12 +23,19 @@ impl OnUpgrade {
     #[must_use]
     pub fn new() -> (Self, Upgrading) {
         let (sender, receiver) = oneshot::channel();
-        (Self(Arc::new(Mutex::new(Some(receiver)))), Upgrading(sender))
+        (
+            Self(Arc::new(Mutex::new(Some(receiver)))),
+            Upgrading(sender),
+        )
     }
 
     /// The connection, once the 101 has been written; none if it ended before, or somebody else has it.
     pub async fn upgraded(self) -> Option<Upgraded> {
-        let receiver = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let receiver = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()?;
         receiver.await.ok()
     }
 }
@@ -54,18 +61,27 @@ impl Upgraded {
     /// Of a connection, and what was read of it beyond its last request.
     #[must_use]
     pub fn new(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, ahead: Bytes) -> Self {
-        Self { io: Box::new(io), ahead }
+        Self {
+            io: Box::new(io),
+            ahead,
+        }
     }
 }
 
 impl fmt::Debug for Upgraded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upgraded").field("ahead", &self.ahead.len()).finish_non_exhaustive()
+        f.debug_struct("Upgraded")
+            .field("ahead", &self.ahead.len())
+            .finish_non_exhaustive()
     }
 }
 
 impl AsyncRead for Upgraded {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.ahead.is_empty() {
             return Pin::new(&mut self.io).poll_read(cx, buf);
         }
@@ -77,7 +93,11 @@ impl AsyncRead for Upgraded {
 }
 
 impl AsyncWrite for Upgraded {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 

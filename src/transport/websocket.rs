@@ -53,14 +53,23 @@ impl Over {
     fn frame(self) -> Option<CloseFrame> {
         let (code, reason) = match self {
             Over::Gone => return None,
-            Over::Idle => (CloseCode::Normal, "idle: nothing runs, and nothing was asked for (websocket.idle)"),
+            Over::Idle => (
+                CloseCode::Normal,
+                "idle: nothing runs, and nothing was asked for (websocket.idle)",
+            ),
             Over::Draining => (CloseCode::Away, "the server is shutting down"),
             Over::Protocol => (CloseCode::Protocol, "not the WebSocket protocol"),
             Over::Binary => (CloseCode::Unsupported, "messages are texts here"),
             Over::Encoding => (CloseCode::Invalid, "a text that is not UTF-8"),
-            Over::TooLarge => (CloseCode::Size, "larger than a message may be (websocket.max_message)"),
+            Over::TooLarge => (
+                CloseCode::Size,
+                "larger than a message may be (websocket.max_message)",
+            ),
         };
-        Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) })
+        Some(CloseFrame {
+            code,
+            reason: Utf8Bytes::from_static(reason),
+        })
     }
 }
 
@@ -69,9 +78,9 @@ impl From<Error> for Over {
         match error {
             Error::Capacity(_) => Over::TooLarge,
             Error::Utf8(_) => Over::Encoding,
-            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing) => {
-                Over::Gone
-            }
+            Error::Protocol(
+                ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing,
+            ) => Over::Gone,
             Error::Protocol(_) => Over::Protocol,
             _ => Over::Gone,
         }
@@ -100,7 +109,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             // Never reached: nothing is sent while WRITE is. A cap on this would be one on the longest event.
             .max_write_buffer_size(usize::MAX);
         let inner = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-        Self { inner, queued: 0, flushed: true, ping: ping.map(Ping::new) }
+        Self {
+            inner,
+            queued: 0,
+            flushed: true,
+            ping: ping.map(Ping::new),
+        }
     }
 
     /// Ready once the client has taken all that it was given.
@@ -166,7 +180,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     ///
     /// When it has not answered for too long.
     pub fn watch(&mut self, cx: &mut Context<'_>) -> Result<(), Over> {
-        let Some(ping) = &mut self.ping else { return Ok(()) };
+        let Some(ping) = &mut self.ping else {
+            return Ok(());
+        };
         if ping.timer.as_mut().poll(cx).is_pending() {
             return Ok(());
         }
@@ -221,6 +237,10 @@ struct Ping {
 
 impl Ping {
     fn new(every: Duration) -> Self {
-        Self { every, timer: Box::pin(tokio::time::sleep(every)), unanswered: 0 }
+        Self {
+            every,
+            timer: Box::pin(tokio::time::sleep(every)),
+            unanswered: 0,
+        }
     }
 }

@@ -22,7 +22,12 @@ fn events(dialect: &Dialect, bytes: &[u8]) -> (Vec<Event<'static>>, Result<(), F
     let mut events = Vec::new();
     for frame in sse::frames(&run) {
         let failure = match &frame.data {
-            Some(data) => reader.read(data, Some(&mut |event| events.push(event.into_owned()))).unwrap().error,
+            Some(data) => {
+                reader
+                    .read(data, Some(&mut |event| events.push(event.into_owned())))
+                    .unwrap()
+                    .error
+            }
             None if run[frame.range.clone()].starts_with(b"{") => reader.error(&run[frame.range]),
             None => None,
         };
@@ -36,15 +41,22 @@ fn events(dialect: &Dialect, bytes: &[u8]) -> (Vec<Event<'static>>, Result<(), F
 
 /// A stream in another dialect, as its client gets it.
 fn written(dialect: &Dialect, events: &[Event<'_>], ended: &Result<(), Failure>) -> String {
-    let request = Request { include_usage: true, ..Request::prompt("Hello") };
+    let request = Request {
+        include_usage: true,
+        ..Request::prompt("Hello")
+    };
     let mut writer = dialect.client.writer(answering(request));
     let mut out = BytesMut::new();
     for event in events {
-        writer.write(event, &mut |name, data| sse::write(&mut out, name, data)).unwrap();
+        writer
+            .write(event, &mut |name, data| sse::write(&mut out, name, data))
+            .unwrap();
     }
     match ended {
         Ok(()) => writer.done(&mut |name, data| sse::write(&mut out, name, data)),
-        Err(failure) => writer.error(failure, "req_1", &mut |name, data| sse::write(&mut out, name, data)),
+        Err(failure) => writer.error(failure, "req_1", &mut |name, data| {
+            sse::write(&mut out, name, data)
+        }),
     }
     String::from_utf8(out.to_vec()).unwrap()
 }
@@ -54,8 +66,10 @@ fn every_fixture_in_every_dialect() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let mut looked_at = 0;
     for dialect in DIALECTS.iter().filter(|dialect| dialect.upstream.is_some()) {
-        let mut files: Vec<_> =
-            std::fs::read_dir(folder.join(dialect.name)).unwrap().map(|file| file.unwrap()).collect();
+        let mut files: Vec<_> = std::fs::read_dir(folder.join(dialect.name))
+            .unwrap()
+            .map(|file| file.unwrap())
+            .collect();
         files.sort_by_key(std::fs::DirEntry::file_name);
         for file in files {
             let (events, ended) = events(dialect, &std::fs::read(file.path()).unwrap());
@@ -68,9 +82,19 @@ fn every_fixture_in_every_dialect() {
                 Err(failure) => writeln!(text, "broken: {failure}").unwrap(),
             }
             for other in DIALECTS.iter().filter(|other| other.name != dialect.name) {
-                write!(text, "\n== {}\n{}", other.name, written(other, &events, &ended)).unwrap();
+                write!(
+                    text,
+                    "\n== {}\n{}",
+                    other.name,
+                    written(other, &events, &ended)
+                )
+                .unwrap();
             }
-            let name = format!("{}-{}", dialect.name, file.path().file_stem().unwrap().to_string_lossy());
+            let name = format!(
+                "{}-{}",
+                dialect.name,
+                file.path().file_stem().unwrap().to_string_lossy()
+            );
             insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
                 insta::assert_snapshot!(name, text);
             });

@@ -79,8 +79,15 @@ fn samples(dialect: &Dialect) -> Vec<Value> {
 fn places(value: &Value, at: &mut Vec<String>, out: &mut Vec<String>) {
     out.push(at.iter().map(|step| format!("/{step}")).collect());
     let inner: Vec<(String, &Value)> = match value {
-        Value::Object(fields) => fields.iter().map(|(name, value)| (name.replace('/', "~1"), value)).collect(),
-        Value::Array(list) => list.iter().enumerate().map(|(i, value)| (i.to_string(), value)).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| (name.replace('/', "~1"), value))
+            .collect(),
+        Value::Array(list) => list
+            .iter()
+            .enumerate()
+            .map(|(i, value)| (i.to_string(), value))
+            .collect(),
         _ => Vec::new(),
     };
     for (step, value) in inner {
@@ -140,7 +147,13 @@ fn a_value_of_the_wrong_type_in_any_place_is_an_error_or_a_skip() {
                 for value in &wrong {
                     let mut payloads = samples.clone();
                     *payloads[at].pointer_mut(&place).unwrap() = value.clone();
-                    feed(dialect, &payloads.iter().map(|payload| payload.to_string().into_bytes()).collect::<Vec<_>>());
+                    feed(
+                        dialect,
+                        &payloads
+                            .iter()
+                            .map(|payload| payload.to_string().into_bytes())
+                            .collect::<Vec<_>>(),
+                    );
                     tried += 1;
                 }
             }
@@ -162,7 +175,13 @@ fn a_field_that_is_missing_is_an_error_or_a_skip() {
                 if let Some(Value::Object(fields)) = payloads[at].pointer_mut(parent) {
                     fields.remove(name);
                 }
-                feed(dialect, &payloads.iter().map(|payload| payload.to_string().into_bytes()).collect::<Vec<_>>());
+                feed(
+                    dialect,
+                    &payloads
+                        .iter()
+                        .map(|payload| payload.to_string().into_bytes())
+                        .collect::<Vec<_>>(),
+                );
             }
         }
     }
@@ -171,17 +190,36 @@ fn a_field_that_is_missing_is_an_error_or_a_skip() {
 #[test]
 fn payloads_in_any_order_twice_or_cut_are_an_error_or_a_skip() {
     for dialect in dialects() {
-        let payloads: Vec<Vec<u8>> = samples(dialect).iter().map(|payload| payload.to_string().into_bytes()).collect();
+        let payloads: Vec<Vec<u8>> = samples(dialect)
+            .iter()
+            .map(|payload| payload.to_string().into_bytes())
+            .collect();
         let mut backwards = payloads.clone();
         backwards.reverse();
         feed(dialect, &backwards);
-        feed(dialect, &payloads.iter().flat_map(|payload| [payload.clone(), payload.clone()]).collect::<Vec<_>>());
+        feed(
+            dialect,
+            &payloads
+                .iter()
+                .flat_map(|payload| [payload.clone(), payload.clone()])
+                .collect::<Vec<_>>(),
+        );
         for payload in &payloads {
             for end in 0..payload.len() {
                 feed(dialect, &[payload[..end].to_vec()]);
             }
         }
-        for junk in [&b""[..], b"null", b"[]", b"\"x\"", b"1", b"\xff\xfe", b"{\"type\":5}", b"[DONE]", b"{}"] {
+        for junk in [
+            &b""[..],
+            b"null",
+            b"[]",
+            b"\"x\"",
+            b"1",
+            b"\xff\xfe",
+            b"{\"type\":5}",
+            b"[DONE]",
+            b"{}",
+        ] {
             feed(dialect, &[junk.to_vec()]);
         }
     }
@@ -221,11 +259,22 @@ fn a_piece_of_a_call_that_never_began_is_skipped_and_the_rest_is_there() {
             ],
         ),
     ] {
-        let dialect = DIALECTS.iter().find(|dialect| dialect.name == name).unwrap();
-        let events =
-            feed(dialect, &payloads.iter().map(|payload| payload.to_string().into_bytes()).collect::<Vec<_>>());
+        let dialect = DIALECTS
+            .iter()
+            .find(|dialect| dialect.name == name)
+            .unwrap();
+        let events = feed(
+            dialect,
+            &payloads
+                .iter()
+                .map(|payload| payload.to_string().into_bytes())
+                .collect::<Vec<_>>(),
+        );
         assert_eq!(
-            events.iter().filter(|event| event.is_said()).collect::<Vec<_>>(),
+            events
+                .iter()
+                .filter(|event| event.is_said())
+                .collect::<Vec<_>>(),
             [&Event::Text("a".into())],
             "{name}"
         );
@@ -235,9 +284,16 @@ fn a_piece_of_a_call_that_never_began_is_skipped_and_the_rest_is_there() {
 #[test]
 fn two_calls_of_one_number_are_two_calls() {
     let call = |id: &str, name: &str| json!({ "choices": [{ "delta": { "tool_calls": [{ "index": 0, "id": id, "function": { "name": name, "arguments": "{}" } }] } }] });
-    let payloads = [call("c1", "f"), call("c2", "g")].map(|payload| payload.to_string().into_bytes());
-    let dialect = DIALECTS.iter().find(|dialect| dialect.name == "openai-chat").unwrap();
-    let calls = feed(dialect, &payloads).into_iter().filter(|event| matches!(event, Event::ToolCall { .. })).count();
+    let payloads =
+        [call("c1", "f"), call("c2", "g")].map(|payload| payload.to_string().into_bytes());
+    let dialect = DIALECTS
+        .iter()
+        .find(|dialect| dialect.name == "openai-chat")
+        .unwrap();
+    let calls = feed(dialect, &payloads)
+        .into_iter()
+        .filter(|event| matches!(event, Event::ToolCall { .. }))
+        .count();
     assert_eq!(calls, 2);
 }
 
@@ -269,19 +325,35 @@ fn a_request_with_a_wrong_type_in_any_place_is_an_error_or_read() {
             "tools": [{ "functionDeclarations": [{ "name": "f", "parameters": { "type": "OBJECT" } }] }], "toolConfig": { "functionCallingConfig": { "mode": "ANY", "allowedFunctionNames": ["f"] } },
             "generationConfig": { "maxOutputTokens": 10, "responseJsonSchema": {}, "thinkingConfig": { "thinkingBudget": 10 } } }),
     ];
-    let wrong = [json!(null), json!(true), json!(-1), json!("x"), json!([]), json!([[]]), json!({}), json!(1e300)];
+    let wrong = [
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!("x"),
+        json!([]),
+        json!([[]]),
+        json!({}),
+        json!(1e300),
+    ];
     let path = "/v1beta/models/m:streamGenerateContent";
     for request in &requests {
         let mut all = Vec::new();
         places(request, &mut Vec::new(), &mut all);
-        for (place, value) in all.iter().flat_map(|place| wrong.iter().map(move |value| (place, value))) {
+        for (place, value) in all
+            .iter()
+            .flat_map(|place| wrong.iter().map(move |value| (place, value)))
+        {
             let mut request = request.clone();
             *request.pointer_mut(place).unwrap() = value.clone();
             let body = bytes::Bytes::from(request.to_string());
             for dialect in dialects() {
-                let Ok(read) = dialect.client.read(body.clone(), path) else { continue };
+                let Ok(read) = dialect.client.read(body.clone(), path) else {
+                    continue;
+                };
                 for other in dialects() {
-                    if let Err(failure) = tokenrill::dialect::translate(other, other.upstream.unwrap(), &read, "m") {
+                    if let Err(failure) =
+                        tokenrill::dialect::translate(other, other.upstream.unwrap(), &read, "m")
+                    {
                         assert!(failure.param().is_some(), "{failure} names no field");
                     }
                 }

@@ -21,7 +21,8 @@ fn json() -> impl Strategy<Value = String> {
     prop_oneof![
         Just(serde_json::json!({})),
         text().prop_map(|text| serde_json::json!({ "text": text })),
-        (any::<i32>(), text()).prop_map(|(n, text)| serde_json::json!({ "a": [n, { "b": text }], "}": "{" })),
+        (any::<i32>(), text())
+            .prop_map(|(n, text)| serde_json::json!({ "a": [n, { "b": text }], "}": "{" })),
     ]
     .prop_map(|value| value.to_string())
 }
@@ -34,8 +35,15 @@ fn state() -> impl Strategy<Value = State<'static>> {
         Just(Origin::Gemini)
     ];
     (origin, "[a-zA-Z0-9+/]{4,20}").prop_map(|(origin, value)| {
-        let value = if origin == Origin::OpenAiResponses { format!("rs_1 {value}") } else { value };
-        State { origin, value: value.into() }
+        let value = if origin == Origin::OpenAiResponses {
+            format!("rs_1 {value}")
+        } else {
+            value
+        };
+        State {
+            origin,
+            value: value.into(),
+        }
     })
 }
 
@@ -46,7 +54,11 @@ enum Thing {
     Thought(Vec<String>, State<'static>),
     Refusal(String),
     Cited(String, Citation),
-    Call { name: String, arguments: String, cuts: Vec<usize> },
+    Call {
+        name: String,
+        arguments: String,
+        cuts: Vec<usize>,
+    },
 }
 
 fn thing() -> impl Strategy<Value = Thing> {
@@ -64,13 +76,15 @@ fn thing() -> impl Strategy<Value = Thing> {
 }
 
 fn usage() -> impl Strategy<Value = Usage> {
-    (0..5000_u64, 0..5000_u64, 0..100_u64, 0..100_u64).prop_map(|(input, output, cached, reasoning)| Usage {
-        input: input + cached,
-        output: output + reasoning,
-        cached: Some(cached),
-        cache_written: None,
-        reasoning: Some(reasoning),
-    })
+    (0..5000_u64, 0..5000_u64, 0..100_u64, 0..100_u64).prop_map(
+        |(input, output, cached, reasoning)| Usage {
+            input: input + cached,
+            output: output + reasoning,
+            cached: Some(cached),
+            cache_written: None,
+            reasoning: Some(reasoning),
+        },
+    )
 }
 
 /// The events of these things; a model that calls tools ends with it.
@@ -79,11 +93,17 @@ fn events(things: &[Thing], reason: FinishReason, usage: Usage) -> Vec<Event<'st
     let mut calls = 0;
     for thing in things {
         match thing {
-            Thing::Text(texts) => events.extend(texts.iter().map(|text| Event::Text(text.clone().into()))),
+            Thing::Text(texts) => {
+                events.extend(texts.iter().map(|text| Event::Text(text.clone().into())))
+            }
             Thing::Thought(texts, state) => {
                 // A thought that is sealed whole shows nothing.
                 if state.origin != Origin::AnthropicRedacted {
-                    events.extend(texts.iter().map(|text| Event::Reasoning(text.clone().into())));
+                    events.extend(
+                        texts
+                            .iter()
+                            .map(|text| Event::Reasoning(text.clone().into())),
+                    );
                 }
                 events.push(Event::State(state.clone()));
             }
@@ -92,10 +112,18 @@ fn events(things: &[Thing], reason: FinishReason, usage: Usage) -> Vec<Event<'st
                 events.push(Event::Text(text.clone().into()));
                 events.push(Event::Citation(citation.clone()));
             }
-            Thing::Call { name, arguments, cuts } => {
+            Thing::Call {
+                name,
+                arguments,
+                cuts,
+            } => {
                 let index = calls;
                 calls += 1;
-                events.push(Event::ToolCall { index, id: format!("call_{index}").into(), name: name.clone().into() });
+                events.push(Event::ToolCall {
+                    index,
+                    id: format!("call_{index}").into(),
+                    name: name.clone().into(),
+                });
                 let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % arguments.len()).collect();
                 cuts.retain(|cut| arguments.is_char_boundary(*cut));
                 cuts.extend([0, arguments.len()]);
@@ -109,7 +137,11 @@ fn events(things: &[Thing], reason: FinishReason, usage: Usage) -> Vec<Event<'st
         }
     }
     events.push(Event::Usage(usage));
-    events.push(Event::Finish(if calls > 0 { FinishReason::ToolCalls } else { reason }));
+    events.push(Event::Finish(if calls > 0 {
+        FinishReason::ToolCalls
+    } else {
+        reason
+    }));
     events
 }
 

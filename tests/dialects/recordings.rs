@@ -40,17 +40,27 @@ fn recordings() -> Option<Vec<Recording>> {
     let recordings = index.lines().skip(1).filter_map(|line| {
         let mut columns = line.split('\t');
         let (file, _provider, name) = (columns.next()?, columns.next()?, columns.next()?);
-        let dialect = DIALECTS.iter().find(|dialect| dialect.name == name && dialect.upstream.is_some())?;
+        let dialect = DIALECTS
+            .iter()
+            .find(|dialect| dialect.name == name && dialect.upstream.is_some())?;
         let bytes = std::fs::read(folder.join(file)).expect("a recording");
         let bytes = if file.ends_with(".payloads.jsonl") {
-            let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-            lines.flat_map(|line| [b"data: ", line, b"\n\n"].concat()).collect()
+            let lines = bytes
+                .split(|byte| *byte == b'\n')
+                .filter(|line| !line.is_empty());
+            lines
+                .flat_map(|line| [b"data: ", line, b"\n\n"].concat())
+                .collect()
         } else if file.ends_with(".sse") {
             bytes
         } else {
             return None;
         };
-        Some(Recording { name: file.to_owned(), dialect, bytes })
+        Some(Recording {
+            name: file.to_owned(),
+            dialect,
+            bytes,
+        })
     });
     Some(recordings.collect())
 }
@@ -61,12 +71,26 @@ fn say_so() {
 
 #[test]
 fn every_recording_reads_the_same_however_it_is_cut() {
-    let Some(recordings) = recordings() else { return say_so() };
-    assert!(recordings.len() > 200, "only {} recordings", recordings.len());
+    let Some(recordings) = recordings() else {
+        return say_so();
+    };
+    assert!(
+        recordings.len() > 200,
+        "only {} recordings",
+        recordings.len()
+    );
     let mut broken = Vec::new();
-    for Recording { name, dialect, bytes } in &recordings {
+    for Recording {
+        name,
+        dialect,
+        bytes,
+    } in &recordings
+    {
         let whole = read(dialect, std::iter::once(&**bytes), None);
-        assert!(!whole.payloads.is_empty() || whole.error.is_some(), "{name} says nothing");
+        assert!(
+            !whole.payloads.is_empty() || whole.error.is_some(),
+            "{name} says nothing"
+        );
         for size in [1, 2, 3, 7, 64, 1000] {
             let mut cut = read(dialect, bytes.chunks(size), None);
             // An id that its upstream left out is made up anew each time.
@@ -82,7 +106,12 @@ fn every_recording_reads_the_same_however_it_is_cut() {
     let named = |broken: &String| BROKEN.iter().any(|name| broken.starts_with(name));
     let odd: Vec<&String> = broken.iter().filter(|broken| !named(broken)).collect();
     assert!(odd.is_empty(), "{odd:#?}");
-    assert_eq!(broken.len(), BROKEN.len(), "of {} recordings", recordings.len());
+    assert_eq!(
+        broken.len(),
+        BROKEN.len(),
+        "of {} recordings",
+        recordings.len()
+    );
     println!("{} recordings read", recordings.len());
 }
 
@@ -108,9 +137,16 @@ fn through(said: &Said, dialect: &Dialect) -> Said {
 
 #[test]
 fn every_recording_says_the_same_in_every_other_dialect() {
-    let Some(recordings) = recordings() else { return say_so() };
+    let Some(recordings) = recordings() else {
+        return say_so();
+    };
     let mut pairs = 0;
-    for Recording { name, dialect, bytes } in &recordings {
+    for Recording {
+        name,
+        dialect,
+        bytes,
+    } in &recordings
+    {
         let mut events = Vec::new();
         let said = read(dialect, std::iter::once(&**bytes), Some(&mut events));
         if !said.whole || said.error.is_some() {
@@ -119,22 +155,45 @@ fn every_recording_says_the_same_in_every_other_dialect() {
         for other in dialects() {
             let there = read(other, std::iter::once(&*write(other, &events)), None);
             let (want, at) = (through(&said, other), format!("{name} in {}", other.name));
-            let cut_off = want.calls().iter().any(|(_, arguments)| !arguments.is_object());
+            let cut_off = want
+                .calls()
+                .iter()
+                .any(|(_, arguments)| !arguments.is_object());
             if other.name == "gemini" && cut_off {
                 // Arguments are an object there, and half of one is no call.
-                let whole: Vec<_> = want.calls().into_iter().filter(|(_, arguments)| arguments.is_object()).collect();
+                let whole: Vec<_> = want
+                    .calls()
+                    .into_iter()
+                    .filter(|(_, arguments)| arguments.is_object())
+                    .collect();
                 assert_eq!(there.calls(), whole, "{at}");
-                assert_eq!(there.whole, want.finish == Some(FinishReason::Length), "{at}");
+                assert_eq!(
+                    there.whole,
+                    want.finish == Some(FinishReason::Length),
+                    "{at}"
+                );
                 continue;
             }
             assert!(there.whole && there.error.is_none(), "{at}: {there:?}");
-            assert_eq!((&there.text, &there.refusal), (&want.text, &want.refusal), "{at}");
+            assert_eq!(
+                (&there.text, &there.refusal),
+                (&want.text, &want.refusal),
+                "{at}"
+            );
             assert_eq!(there.reasoning, want.reasoning, "{at}");
             assert_eq!(there.calls(), want.calls(), "{at}");
-            assert_eq!(there.finish.unwrap(), want.finish.unwrap_or(FinishReason::Stop), "{at}");
+            assert_eq!(
+                there.finish.unwrap(),
+                want.finish.unwrap_or(FinishReason::Stop),
+                "{at}"
+            );
             if let Some(usage) = want.usage {
                 let there = there.usage.unwrap();
-                assert_eq!((there.input, there.output), (usage.input, usage.output), "{at}");
+                assert_eq!(
+                    (there.input, there.output),
+                    (usage.input, usage.output),
+                    "{at}"
+                );
             }
             pairs += 1;
         }

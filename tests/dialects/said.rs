@@ -36,15 +36,26 @@ impl Said {
             Event::State(state) => self.states.push(state.packed()),
             Event::Citation(citation) => self.citations.push(citation.clone()),
             Event::ToolCall { index, id, name } => {
-                assert_eq!(*index as usize, self.tools.len(), "calls are numbered from 0, in order");
-                self.tools.push((id.to_string(), name.to_string(), String::new(), false));
+                assert_eq!(
+                    *index as usize,
+                    self.tools.len(),
+                    "calls are numbered from 0, in order"
+                );
+                self.tools
+                    .push((id.to_string(), name.to_string(), String::new(), false));
             }
             Event::ToolArguments { index, fragment } => {
-                let call = self.tools.get_mut(*index as usize).expect("a call that was announced");
+                let call = self
+                    .tools
+                    .get_mut(*index as usize)
+                    .expect("a call that was announced");
                 call.2.push_str(fragment);
             }
             Event::ToolEnd { index } => {
-                let call = self.tools.get_mut(*index as usize).expect("a call that was announced");
+                let call = self
+                    .tools
+                    .get_mut(*index as usize)
+                    .expect("a call that was announced");
                 assert!(!std::mem::replace(&mut call.3, true), "a call ends once");
             }
             Event::Finish(reason) => self.finish = Some(*reason),
@@ -59,7 +70,10 @@ impl Said {
             Err(_) if text.is_empty() => serde_json::json!({}),
             Err(_) => Value::String(text.to_owned()),
         };
-        self.tools.iter().map(|(_, name, arguments, _)| (name.clone(), value(arguments))).collect()
+        self.tools
+            .iter()
+            .map(|(_, name, arguments, _)| (name.clone(), value(arguments)))
+            .collect()
     }
 }
 
@@ -71,7 +85,10 @@ pub(crate) fn read<'a>(
 ) -> Said {
     let mut said = Said::default();
     let mut frames = sse::Reader::new(1 << 20);
-    let mut reader = dialect.upstream.expect("a dialect of upstreams").reader(FinishRule::Required);
+    let mut reader = dialect
+        .upstream
+        .expect("a dialect of upstreams")
+        .reader(FinishRule::Required);
     let mut take = |run: &[u8], said: &mut Said| {
         for frame in sse::frames(run) {
             if let Some(error) = frame.error {
@@ -80,23 +97,37 @@ pub(crate) fn read<'a>(
             let Some(data) = frame.data.filter(|data| !data.is_empty()) else {
                 let raw = &run[frame.range];
                 if raw.starts_with(b"{") {
-                    said.error = reader.error(raw).map(|failure| failure.to_string()).or(said.error.take());
+                    said.error = reader
+                        .error(raw)
+                        .map(|failure| failure.to_string())
+                        .or(said.error.take());
                 }
                 continue;
             };
-            said.payloads.push(String::from_utf8_lossy(&data).into_owned());
+            said.payloads
+                .push(String::from_utf8_lossy(&data).into_owned());
             let mut sink = |event: Event<'_>| {
                 said.add(&event);
                 if let Some(events) = &mut events {
                     events.push(event.into_owned());
                 }
             };
-            let seen = reader.read(&data, Some(&mut sink)).expect("every payload can be read");
-            said.error = seen.error.map(|failure| failure.to_string()).or(said.error.take());
+            let seen = reader
+                .read(&data, Some(&mut sink))
+                .expect("every payload can be read");
+            said.error = seen
+                .error
+                .map(|failure| failure.to_string())
+                .or(said.error.take());
         }
     };
     for piece in pieces {
-        take(&frames.push(Bytes::copy_from_slice(piece)).expect("no event is over the cap"), &mut said);
+        take(
+            &frames
+                .push(Bytes::copy_from_slice(piece))
+                .expect("no event is over the cap"),
+            &mut said,
+        );
     }
     take(&frames.finish(), &mut said);
     let mut late = Vec::new();
@@ -128,11 +159,16 @@ pub(crate) fn answering(request: Request) -> Answering {
 
 /// Writes events as a whole stream of that dialect, in SSE.
 pub(crate) fn write(dialect: &Dialect, events: &[Event<'_>]) -> Vec<u8> {
-    let request = Request { include_usage: true, ..Request::prompt("Hello") };
+    let request = Request {
+        include_usage: true,
+        ..Request::prompt("Hello")
+    };
     let mut writer = dialect.client.writer(answering(request));
     let mut out = BytesMut::new();
     for event in events {
-        writer.write(event, &mut |name, data| sse::write(&mut out, name, data)).expect("nothing is too large");
+        writer
+            .write(event, &mut |name, data| sse::write(&mut out, name, data))
+            .expect("nothing is too large");
     }
     writer.done(&mut |name, data| sse::write(&mut out, name, data));
     out.to_vec()
@@ -140,5 +176,8 @@ pub(crate) fn write(dialect: &Dialect, events: &[Event<'_>]) -> Vec<u8> {
 
 /// Dialects that upstreams speak: every one of them is a client's too.
 pub(crate) fn dialects() -> impl Iterator<Item = &'static Dialect> {
-    tokenrill::dialect::DIALECTS.iter().copied().filter(|dialect| dialect.upstream.is_some())
+    tokenrill::dialect::DIALECTS
+        .iter()
+        .copied()
+        .filter(|dialect| dialect.upstream.is_some())
 }

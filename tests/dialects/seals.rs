@@ -8,7 +8,10 @@ use tokenrill::dialect::Dialect;
 fn sent(name: &str, body: &Value) -> String {
     let (dialect, side) = Dialect::of_upstreams(name).unwrap();
     let path = "/v1beta/models/m:generateContent";
-    let request = dialect.client.read(Bytes::from(body.to_string()), path).unwrap();
+    let request = dialect
+        .client
+        .read(Bytes::from(body.to_string()), path)
+        .unwrap();
     String::from_utf8(side.same(&request, "m").unwrap().to_vec()).unwrap()
 }
 
@@ -45,14 +48,22 @@ fn a_seal_of_another_upstream_is_taken_out_and_all_else_stays() {
         ),
     ] {
         let sent = sent(name, &body);
-        assert!(sent.contains("MINE") && sent.contains("MINE too"), "{name}: {sent}");
-        assert!(!sent.contains("FOREIGN") && !sent.contains(packed) && !sent.contains(base64), "{name}: {sent}");
+        assert!(
+            sent.contains("MINE") && sent.contains("MINE too"),
+            "{name}: {sent}"
+        );
+        assert!(
+            !sent.contains("FOREIGN") && !sent.contains(packed) && !sent.contains(base64),
+            "{name}: {sent}"
+        );
     }
 }
 
 #[test]
 fn a_text_that_only_speaks_of_seals_stays() {
-    let body =
-        json!({ "model": "m", "messages": [{ "role": "user", "content": "what is tokenrill.chat: in a signature?" }] });
-    assert_eq!(serde_json::from_str::<Value>(&sent("anthropic", &body)).unwrap(), body);
+    let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "what is tokenrill.chat: in a signature?" }] });
+    assert_eq!(
+        serde_json::from_str::<Value>(&sent("anthropic", &body)).unwrap(),
+        body
+    );
 }

@@ -7,7 +7,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tokenrill::dialect::{Dialect, translate};
 use tokenrill::event::{Citation, Event, FinishReason, Origin, State, Usage};
-use tokenrill::request::{Effort, Format, Image, Message, Part, Reasoning, Request, Role, Sampling, Tool, ToolChoice};
+use tokenrill::request::{
+    Effort, Format, Image, Message, Part, Reasoning, Request, Role, Sampling, Tool, ToolChoice,
+};
 
 use crate::said::{dialects, write};
 
@@ -17,22 +19,36 @@ const NUMBER: u32 = 31_337;
 
 /// A thing that a request may ask for, by the name that the table gives it: a request without it, and one with.
 fn requests() -> Vec<(&'static str, Request, Request)> {
-    let base = Request { model: Some("m".to_owned()), n: 1, ..Request::prompt("Hello") };
+    let base = Request {
+        model: Some("m".to_owned()),
+        n: 1,
+        ..Request::prompt("Hello")
+    };
     let and = |request: &Request, role, parts| {
         let mut request = request.clone();
         request.messages.push(Message { role, parts });
         request
     };
-    let call = |arguments: String| Part::ToolCall { id: "call_1".to_owned(), name: "f".to_owned(), arguments };
+    let call = |arguments: String| Part::ToolCall {
+        id: "call_1".to_owned(),
+        name: "f".to_owned(),
+        arguments,
+    };
     let called = and(&base, Role::Assistant, vec![call(String::new())]);
-    let image = Image::Data { media_type: "image/png".to_owned(), base64: MARK.to_owned() };
+    let image = Image::Data {
+        media_type: "image/png".to_owned(),
+        base64: MARK.to_owned(),
+    };
     let tool = |description: Option<&str>| Tool {
         name: "f".to_owned(),
         description: description.map(str::to_owned),
         parameters: json!({ "type": "object" }),
         strict: None,
     };
-    let offered = Request { tools: vec![tool(None)], ..base.clone() };
+    let offered = Request {
+        tools: vec![tool(None)],
+        ..base.clone()
+    };
     let mut table = Vec::new();
     let mut add = |name, before: &Request, after| table.push((name, before.clone(), after));
 
@@ -41,18 +57,49 @@ fn requests() -> Vec<(&'static str, Request, Request)> {
     add("system prompt", &base, system);
     let reasoning = |origin| Part::Reasoning {
         text: "thought".to_owned(),
-        state: Some(State { origin, value: format!("rs_1 {MARK}").into() }),
+        state: Some(State {
+            origin,
+            value: format!("rs_1 {MARK}").into(),
+        }),
     };
     for (name, role, part) in [
         ("user text", Role::User, Part::Text(MARK.to_owned())),
-        ("assistant text", Role::Assistant, Part::Text(MARK.to_owned())),
+        (
+            "assistant text",
+            Role::Assistant,
+            Part::Text(MARK.to_owned()),
+        ),
         ("image, base64", Role::User, Part::Image(image.clone())),
-        ("image, address", Role::User, Part::Image(Image::Url(format!("https://example.org/{MARK}.png")))),
-        ("refusal said before", Role::Assistant, Part::Refusal(MARK.to_owned())),
-        ("tool call", Role::Assistant, call(format!("{{\"x\":\"{MARK}\"}}"))),
-        ("thinking sealed by Anthropic", Role::Assistant, reasoning(Origin::Anthropic)),
-        ("thinking sealed by Responses", Role::Assistant, reasoning(Origin::OpenAiResponses)),
-        ("thinking sealed by Gemini", Role::Assistant, reasoning(Origin::Gemini)),
+        (
+            "image, address",
+            Role::User,
+            Part::Image(Image::Url(format!("https://example.org/{MARK}.png"))),
+        ),
+        (
+            "refusal said before",
+            Role::Assistant,
+            Part::Refusal(MARK.to_owned()),
+        ),
+        (
+            "tool call",
+            Role::Assistant,
+            call(format!("{{\"x\":\"{MARK}\"}}")),
+        ),
+        (
+            "thinking sealed by Anthropic",
+            Role::Assistant,
+            reasoning(Origin::Anthropic),
+        ),
+        (
+            "thinking sealed by Responses",
+            Role::Assistant,
+            reasoning(Origin::OpenAiResponses),
+        ),
+        (
+            "thinking sealed by Gemini",
+            Role::Assistant,
+            reasoning(Origin::Gemini),
+        ),
     ] {
         add(name, &base, and(&base, role, vec![part]));
     }
@@ -61,42 +108,176 @@ fn requests() -> Vec<(&'static str, Request, Request)> {
         ("tool result, failed", Part::Text(MARK.to_owned()), true),
         ("tool result, image", Part::Image(image), false),
     ] {
-        let part = Part::ToolResult { id: "call_1".to_owned(), content: vec![content], error };
+        let part = Part::ToolResult {
+            id: "call_1".to_owned(),
+            content: vec![content],
+            error,
+        };
         add(name, &called, and(&called, Role::Tool, vec![part]));
     }
-    add("tool", &base, Request { tools: vec![tool(Some(MARK))], ..base.clone() });
+    add(
+        "tool",
+        &base,
+        Request {
+            tools: vec![tool(Some(MARK))],
+            ..base.clone()
+        },
+    );
     for (name, choice) in [
         ("tool choice: auto", ToolChoice::Auto),
         ("tool choice: none", ToolChoice::None),
         ("tool choice: any", ToolChoice::Required),
         ("tool choice: one", ToolChoice::Named("f".to_owned())),
     ] {
-        add(name, &offered, Request { tool_choice: Some(choice), ..offered.clone() });
+        add(
+            name,
+            &offered,
+            Request {
+                tool_choice: Some(choice),
+                ..offered.clone()
+            },
+        );
     }
-    add("no parallel calls", &offered, Request { parallel_tool_calls: Some(false), ..offered.clone() });
-    add("JSON", &base, Request { format: Some(Format::Json), ..base.clone() });
-    let schema = Format::Schema { name: "n".to_owned(), schema: json!({ "title": MARK }), strict: None };
-    add("JSON of a schema", &base, Request { format: Some(schema), ..base.clone() });
-    for (name, budget) in [("reasoning effort", None), ("thinking budget", Some(NUMBER))] {
-        let reasoning = Some(Reasoning { effort: Effort::High, budget, shown: Some(true) });
-        add(name, &base, Request { reasoning, ..base.clone() });
+    add(
+        "no parallel calls",
+        &offered,
+        Request {
+            parallel_tool_calls: Some(false),
+            ..offered.clone()
+        },
+    );
+    add(
+        "JSON",
+        &base,
+        Request {
+            format: Some(Format::Json),
+            ..base.clone()
+        },
+    );
+    let schema = Format::Schema {
+        name: "n".to_owned(),
+        schema: json!({ "title": MARK }),
+        strict: None,
+    };
+    add(
+        "JSON of a schema",
+        &base,
+        Request {
+            format: Some(schema),
+            ..base.clone()
+        },
+    );
+    for (name, budget) in [
+        ("reasoning effort", None),
+        ("thinking budget", Some(NUMBER)),
+    ] {
+        let reasoning = Some(Reasoning {
+            effort: Effort::High,
+            budget,
+            shown: Some(true),
+        });
+        add(
+            name,
+            &base,
+            Request {
+                reasoning,
+                ..base.clone()
+            },
+        );
     }
-    add("limit on tokens", &base, Request { max_tokens: Some(NUMBER), ..base.clone() });
+    add(
+        "limit on tokens",
+        &base,
+        Request {
+            max_tokens: Some(NUMBER),
+            ..base.clone()
+        },
+    );
     let none = Sampling::default();
     for (name, sampling) in [
-        ("temperature 0.5", Sampling { temperature: Some(0.5), ..none }),
-        ("temperature 1.5", Sampling { temperature: Some(1.5), ..none }),
-        ("top_p", Sampling { top_p: Some(0.5), ..none }),
-        ("top_k", Sampling { top_k: Some(u64::from(NUMBER)), ..none }),
-        ("seed", Sampling { seed: Some(i64::from(NUMBER)), ..none }),
-        ("presence penalty", Sampling { presence_penalty: Some(0.5), ..none }),
-        ("frequency penalty", Sampling { frequency_penalty: Some(0.5), ..none }),
+        (
+            "temperature 0.5",
+            Sampling {
+                temperature: Some(0.5),
+                ..none
+            },
+        ),
+        (
+            "temperature 1.5",
+            Sampling {
+                temperature: Some(1.5),
+                ..none
+            },
+        ),
+        (
+            "top_p",
+            Sampling {
+                top_p: Some(0.5),
+                ..none
+            },
+        ),
+        (
+            "top_k",
+            Sampling {
+                top_k: Some(u64::from(NUMBER)),
+                ..none
+            },
+        ),
+        (
+            "seed",
+            Sampling {
+                seed: Some(i64::from(NUMBER)),
+                ..none
+            },
+        ),
+        (
+            "presence penalty",
+            Sampling {
+                presence_penalty: Some(0.5),
+                ..none
+            },
+        ),
+        (
+            "frequency penalty",
+            Sampling {
+                frequency_penalty: Some(0.5),
+                ..none
+            },
+        ),
     ] {
-        add(name, &base, Request { sampling, ..base.clone() });
+        add(
+            name,
+            &base,
+            Request {
+                sampling,
+                ..base.clone()
+            },
+        );
     }
-    add("stop sequences", &base, Request { stop: vec![MARK.to_owned()], ..base.clone() });
-    add("user", &base, Request { user: Some(MARK.to_owned()), ..base.clone() });
-    add("several answers (`n`)", &base, Request { n: 2, ..base.clone() });
+    add(
+        "stop sequences",
+        &base,
+        Request {
+            stop: vec![MARK.to_owned()],
+            ..base.clone()
+        },
+    );
+    add(
+        "user",
+        &base,
+        Request {
+            user: Some(MARK.to_owned()),
+            ..base.clone()
+        },
+    );
+    add(
+        "several answers (`n`)",
+        &base,
+        Request {
+            n: 2,
+            ..base.clone()
+        },
+    );
     table
 }
 
@@ -106,7 +287,11 @@ fn differences(before: &Value, after: &Value, at: &str, out: &mut Vec<String>) {
         (before, after) if before == after => {}
         (Value::Object(old), Value::Object(new)) => {
             for (name, value) in new {
-                let at = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+                let at = if at.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{at}.{name}")
+                };
                 match old.get(name) {
                     Some(old) => differences(old, value, &at, out),
                     None => leaf(value, &at, out),
@@ -138,9 +323,13 @@ fn leaf(value: &Value, at: &str, out: &mut Vec<String>) {
             }
         }
         Value::Array(list) if marked(value) => {
-            list.iter().filter(|value| marked(value)).for_each(|value| leaf(value, &format!("{at}[]"), out));
+            list.iter()
+                .filter(|value| marked(value))
+                .for_each(|value| leaf(value, &format!("{at}[]"), out));
         }
-        Value::String(_) | Value::Object(_) | Value::Array(_) if !at.is_empty() && marked(value) => {
+        Value::String(_) | Value::Object(_) | Value::Array(_)
+            if !at.is_empty() && marked(value) =>
+        {
             out.push(format!("`{at}`"))
         }
         Value::String(text) => out.push(format!("`{at}: {text}`")),
@@ -150,7 +339,10 @@ fn leaf(value: &Value, at: &str, out: &mut Vec<String>) {
             }
         }
         Value::Object(fields) if fields.get("type").is_some_and(Value::is_string) => {
-            out.push(format!("`{at}: {}`", fields["type"].as_str().unwrap_or_default()));
+            out.push(format!(
+                "`{at}: {}`",
+                fields["type"].as_str().unwrap_or_default()
+            ));
         }
         Value::Number(number) if !marked(value) => out.push(format!("`{at}: {number}`")),
         Value::Bool(_) => out.push(format!("`{at}: {value}`")),
@@ -164,17 +356,34 @@ fn cell(dialect: &Dialect, before: &Request, after: &Request) -> String {
     let body = |bytes: &[u8]| -> Value { serde_json::from_slice(bytes).unwrap() };
     let after = match written(after) {
         Err(failure) => {
-            return format!("refused: {}", failure.to_string().replace(", the dialect of this model's provider", ""));
+            return format!(
+                "refused: {}",
+                failure
+                    .to_string()
+                    .replace(", the dialect of this model's provider", "")
+            );
         }
         Ok(after) => after,
     };
     let mut cells = Vec::new();
-    differences(&body(&written(before).unwrap().body), &body(&after.body), "", &mut cells);
+    differences(
+        &body(&written(before).unwrap().body),
+        &body(&after.body),
+        "",
+        &mut cells,
+    );
     cells.dedup();
     if !after.dropped.is_empty() {
-        cells.push(format!("left out, with a warning: {}", after.dropped.join(", ")));
+        cells.push(format!(
+            "left out, with a warning: {}",
+            after.dropped.join(", ")
+        ));
     }
-    if cells.is_empty() { "left out".to_owned() } else { cells.join(", ") }
+    if cells.is_empty() {
+        "left out".to_owned()
+    } else {
+        cells.join(", ")
+    }
 }
 
 fn request_table() -> String {
@@ -186,7 +395,12 @@ fn request_table() -> String {
     for (name, before, after) in requests() {
         write!(table, "| {name} |").unwrap();
         for dialect in dialects() {
-            write!(table, " {} |", cell(dialect, &before, &after).replace('|', "\\|")).unwrap();
+            write!(
+                table,
+                " {} |",
+                cell(dialect, &before, &after).replace('|', "\\|")
+            )
+            .unwrap();
         }
         table.push('\n');
     }
@@ -194,8 +408,17 @@ fn request_table() -> String {
 }
 
 fn events() -> Vec<(&'static str, Vec<Event<'static>>)> {
-    let call = || Event::ToolCall { index: 0, id: "call_1".into(), name: MARK.into() };
-    let state = |origin| Event::State(State { origin, value: MARK.into() });
+    let call = || Event::ToolCall {
+        index: 0,
+        id: "call_1".into(),
+        name: MARK.into(),
+    };
+    let state = |origin| {
+        Event::State(State {
+            origin,
+            value: MARK.into(),
+        })
+    };
     let finish = |reason| vec![Event::Finish(reason)];
     vec![
         ("text", vec![Event::Text(MARK.into())]),
@@ -203,19 +426,36 @@ fn events() -> Vec<(&'static str, Vec<Event<'static>>)> {
             "source of the text",
             vec![
                 Event::Text("x".into()),
-                Event::Citation(Citation { url: MARK.to_owned(), title: "t".to_owned(), ..Citation::default() }),
+                Event::Citation(Citation {
+                    url: MARK.to_owned(),
+                    title: "t".to_owned(),
+                    ..Citation::default()
+                }),
             ],
         ),
         ("reasoning", vec![Event::Reasoning(MARK.into())]),
-        ("seal of reasoning", vec![Event::Reasoning("x".into()), state(Origin::Anthropic)]),
-        ("reasoning sealed whole", vec![state(Origin::AnthropicRedacted)]),
+        (
+            "seal of reasoning",
+            vec![Event::Reasoning("x".into()), state(Origin::Anthropic)],
+        ),
+        (
+            "reasoning sealed whole",
+            vec![state(Origin::AnthropicRedacted)],
+        ),
         ("refusal", vec![Event::Refusal(MARK.into())]),
         ("tool call", vec![call(), Event::ToolEnd { index: 0 }]),
         (
             "its arguments",
             vec![
-                Event::ToolCall { index: 0, id: "call_1".into(), name: "f".into() },
-                Event::ToolArguments { index: 0, fragment: format!("{{\"x\":\"{MARK}\"}}").into() },
+                Event::ToolCall {
+                    index: 0,
+                    id: "call_1".into(),
+                    name: "f".into(),
+                },
+                Event::ToolArguments {
+                    index: 0,
+                    fragment: format!("{{\"x\":\"{MARK}\"}}").into(),
+                },
                 Event::ToolEnd { index: 0 },
             ],
         ),
@@ -224,12 +464,31 @@ fn events() -> Vec<(&'static str, Vec<Event<'static>>)> {
         ("end: length", finish(FinishReason::Length)),
         ("end: tool calls", finish(FinishReason::ToolCalls)),
         ("end: filter", finish(FinishReason::ContentFilter)),
-        ("input tokens", vec![Event::Usage(Usage { input: u64::from(NUMBER), output: 1, ..Usage::default() })]),
+        (
+            "input tokens",
+            vec![Event::Usage(Usage {
+                input: u64::from(NUMBER),
+                output: 1,
+                ..Usage::default()
+            })],
+        ),
         (
             "of them cached",
-            vec![Event::Usage(Usage { input: 90_000, output: 1, cached: Some(u64::from(NUMBER)), ..Usage::default() })],
+            vec![Event::Usage(Usage {
+                input: 90_000,
+                output: 1,
+                cached: Some(u64::from(NUMBER)),
+                ..Usage::default()
+            })],
         ),
-        ("output tokens", vec![Event::Usage(Usage { input: 1, output: u64::from(NUMBER), ..Usage::default() })]),
+        (
+            "output tokens",
+            vec![Event::Usage(Usage {
+                input: 1,
+                output: u64::from(NUMBER),
+                ..Usage::default()
+            })],
+        ),
         (
             "of them reasoning",
             vec![Event::Usage(Usage {
@@ -252,13 +511,16 @@ const ENDS: &[&str] = &[
 
 fn answer_cell(dialect: &Dialect, is_end: bool, events: &[Event<'_>]) -> String {
     let wire = write(dialect, events);
-    let frames = tokenrill::sse::frames(&wire).filter_map(|frame| serde_json::from_slice::<Value>(&frame.data?).ok());
+    let frames = tokenrill::sse::frames(&wire)
+        .filter_map(|frame| serde_json::from_slice::<Value>(&frame.data?).ok());
     let mut cells: Vec<String> = Vec::new();
     for frame in frames {
         let kind = frame["type"].as_str().unwrap_or_default();
         let mut places = Vec::new();
         if is_end {
-            let reason = ENDS.iter().find_map(|place| frame.pointer(place).and_then(Value::as_str));
+            let reason = ENDS
+                .iter()
+                .find_map(|place| frame.pointer(place).and_then(Value::as_str));
             let reason = reason.or(Some(kind).filter(|kind| *kind == "response.completed"));
             places.extend(reason.map(|reason| format!("`{reason}`")));
         } else {
@@ -273,14 +535,25 @@ fn answer_cell(dialect: &Dialect, is_end: bool, events: &[Event<'_>]) -> String 
             continue;
         }
         for place in places {
-            let place = place.replace("`.", "`").replace("choices[].", "").replace("candidates[].", "");
-            let place = if kind.is_empty() || is_end { place } else { format!("`{kind}` {place}") };
+            let place = place
+                .replace("`.", "`")
+                .replace("choices[].", "")
+                .replace("candidates[].", "");
+            let place = if kind.is_empty() || is_end {
+                place
+            } else {
+                format!("`{kind}` {place}")
+            };
             if !cells.contains(&place) {
                 cells.push(place);
             }
         }
     }
-    if cells.is_empty() { "left out".to_owned() } else { cells.join(", ") }
+    if cells.is_empty() {
+        "left out".to_owned()
+    } else {
+        cells.join(", ")
+    }
 }
 
 fn answer_table() -> String {
@@ -295,7 +568,11 @@ fn answer_table() -> String {
         for dialect in &all {
             let cell = if dialect.upstream.is_none() {
                 let wire = String::from_utf8(write(dialect, &events)).unwrap();
-                if wire.contains(MARK) { "the frame's data".to_owned() } else { "left out".to_owned() }
+                if wire.contains(MARK) {
+                    "the frame's data".to_owned()
+                } else {
+                    "left out".to_owned()
+                }
             } else {
                 answer_cell(dialect, name.starts_with("end: "), &events)
             };
@@ -309,13 +586,23 @@ fn answer_table() -> String {
 fn check(name: &str, table: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/dialects.md");
     let text = std::fs::read_to_string(&path).unwrap();
-    let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
-    let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("docs/dialects.md has no {begin}"));
-    let (there, after) = rest.split_once(&end).unwrap_or_else(|| panic!("docs/dialects.md has no {end}"));
+    let (begin, end) = (
+        format!("<!-- {name} -->\n"),
+        format!("<!-- end of {name} -->"),
+    );
+    let (before, rest) = text
+        .split_once(&begin)
+        .unwrap_or_else(|| panic!("docs/dialects.md has no {begin}"));
+    let (there, after) = rest
+        .split_once(&end)
+        .unwrap_or_else(|| panic!("docs/dialects.md has no {end}"));
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, format!("{before}{begin}{table}{end}{after}")).unwrap();
     } else {
-        assert_eq!(there, table, "docs/dialects.md is out of date: UPDATE_DOCS=1 cargo test --test dialects");
+        assert_eq!(
+            there, table,
+            "docs/dialects.md is out of date: UPDATE_DOCS=1 cargo test --test dialects"
+        );
     }
 }
 

@@ -16,9 +16,14 @@ async fn answers_reach_those_who_asked_though_thousands_give_up() {
     let redis = Redis::start();
     let streams = redis.streams().await;
     // Each stream says who it is.
-    let ids: Vec<StreamId> = (0..50).map(|n| StreamId::from_client(&format!("s{n}")).unwrap()).collect();
+    let ids: Vec<StreamId> = (0..50)
+        .map(|n| StreamId::from_client(&format!("s{n}")).unwrap())
+        .collect();
     for id in &ids {
-        streams.create(id, published(), Some(one(id.as_str()))).await.unwrap();
+        streams
+            .create(id, published(), Some(one(id.as_str())))
+            .await
+            .unwrap();
     }
     let (mut aborted, mut answered) = (0, 0);
     for round in 0..CALLS / 50 {
@@ -31,7 +36,9 @@ async fn answers_reach_those_who_asked_though_thousands_give_up() {
                     let batch = streams.read(&id, None, start, 1 << 20).await.unwrap();
                     assert_eq!(batch.runs[0].clone().into_bytes(), id.as_str());
                     if n == 0 {
-                        let append = |_: &mut tokenrill::stream::Head| Ok::<_, StreamError>((Some(one("+")), ()));
+                        let append = |_: &mut tokenrill::stream::Head| {
+                            Ok::<_, StreamError>((Some(one("+")), ()))
+                        };
                         streams.update(&id, None, append).await.unwrap();
                     }
                 };

@@ -3,7 +3,13 @@
 //!
 //! The tests of Redis need `redis-server` (7 or later). Without one they say so and test nothing; `tests/run` installs it.
 
-#![expect(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests"
+)]
 
 mod cancel_safety;
 mod faults;

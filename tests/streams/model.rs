@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use tokenrill::stream::{End, Head, Lifetime, Offset, Reader, StreamError, StreamId, Streams, Writer};
+use tokenrill::stream::{
+    End, Head, Lifetime, Offset, Reader, StreamError, StreamId, Streams, Writer,
+};
 
 use crate::support::*;
 
@@ -19,16 +21,41 @@ const PUBLISHED: usize = 2;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Create { stream: usize, first: bool },
-    Append { stream: usize, records: usize },
-    Close { stream: usize },
-    Read { stream: usize, from: u64, most: usize },
-    Attach { stream: usize, from: u64 },
-    Hear { reader: usize },
-    Leave { reader: usize },
-    Cancel { stream: usize },
-    Delete { stream: usize },
-    Expire { stream: usize },
+    Create {
+        stream: usize,
+        first: bool,
+    },
+    Append {
+        stream: usize,
+        records: usize,
+    },
+    Close {
+        stream: usize,
+    },
+    Read {
+        stream: usize,
+        from: u64,
+        most: usize,
+    },
+    Attach {
+        stream: usize,
+        from: u64,
+    },
+    Hear {
+        reader: usize,
+    },
+    Leave {
+        reader: usize,
+    },
+    Cancel {
+        stream: usize,
+    },
+    Delete {
+        stream: usize,
+    },
+    Expire {
+        stream: usize,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -80,8 +107,18 @@ impl World {
     fn new(writes: Streams, reads: Streams) -> Self {
         static CASE: AtomicUsize = AtomicUsize::new(0);
         let case = CASE.fetch_add(1, Ordering::Relaxed);
-        let ids = (0..STREAMS).map(|n| StreamId::from_client(&format!("case-{case}-{n}")).unwrap()).collect();
-        Self { writes, reads, ids, held: BTreeMap::new(), over: BTreeMap::new(), readers: Vec::new(), made: 0 }
+        let ids = (0..STREAMS)
+            .map(|n| StreamId::from_client(&format!("case-{case}-{n}")).unwrap())
+            .collect();
+        Self {
+            writes,
+            reads,
+            ids,
+            held: BTreeMap::new(),
+            over: BTreeMap::new(),
+            readers: Vec::new(),
+            made: 0,
+        }
     }
 
     async fn step(&mut self, step: Step) {
@@ -92,7 +129,9 @@ impl World {
             Step::Read { stream, from, most } => self.read(stream, from, most).await,
             Step::Attach { stream, from } => self.attach(stream, from).await,
             Step::Hear { reader } => self.hear(reader).await,
-            Step::Leave { reader } => drop((reader < self.readers.len()).then(|| self.readers.remove(reader))),
+            Step::Leave { reader } => {
+                drop((reader < self.readers.len()).then(|| self.readers.remove(reader)))
+            }
             Step::Cancel { stream } => self.cancel(stream).await,
             Step::Delete { stream } => self.delete(stream).await,
             Step::Expire { stream } => self.expire(stream).await,
@@ -113,40 +152,69 @@ impl World {
             writer.append(one("begun"));
             let epoch = writer.tail().epoch;
             let records = vec!["begun".to_owned()];
-            self.held.insert(id.clone(), (self.made, Held { epoch, records, end: None, writer: Some(writer) }));
+            self.held.insert(
+                id.clone(),
+                (
+                    self.made,
+                    Held {
+                        epoch,
+                        records,
+                        end: None,
+                        writer: Some(writer),
+                    },
+                ),
+            );
             // From here on other replicas know it.
             until(async || self.reads.head(&id, None).await.ok()).await;
             return;
         }
         let head = published();
         let epoch = head.epoch;
-        let created = self.writes.create(&id, head, first.then(|| one("first"))).await;
+        let created = self
+            .writes
+            .create(&id, head, first.then(|| one("first")))
+            .await;
         if self.held.contains_key(&id) {
             assert_eq!(created, Err(StreamError::Exists));
         } else {
             created.unwrap();
             let records = first.then(|| "first".to_owned()).into_iter().collect();
-            self.held.insert(id, (self.made, Held { epoch, records, ..Held::default() }));
+            self.held.insert(
+                id,
+                (
+                    self.made,
+                    Held {
+                        epoch,
+                        records,
+                        ..Held::default()
+                    },
+                ),
+            );
         }
     }
 
     async fn append(&mut self, stream: usize, records: usize) {
         let id = &self.ids[stream];
         let Some((_, held)) = self.held.get_mut(id) else {
-            let appended = self.writes.update(id, None, |_| Ok::<_, StreamError>((Some(one("x")), ()))).await;
+            let appended = self
+                .writes
+                .update(id, None, |_| Ok::<_, StreamError>((Some(one("x")), ())))
+                .await;
             return assert!(is_missing(&appended.unwrap_err()));
         };
         if held.end.is_some() {
             return;
         }
-        let texts: Vec<String> = (0..records).map(|n| format!("{}.{n};", held.records.len())).collect();
+        let texts: Vec<String> = (0..records)
+            .map(|n| format!("{}.{n};", held.records.len()))
+            .collect();
         let run = many(&texts);
         match &held.writer {
             Some(writer) => writer.append(run),
             None => {
-                let place = self
-                    .writes
-                    .update(id, None, |head: &mut Head| Ok::<_, StreamError>((Some(run.clone()), head.next)));
+                let place = self.writes.update(id, None, |head: &mut Head| {
+                    Ok::<_, StreamError>((Some(run.clone()), head.next))
+                });
                 assert_eq!(place.await.unwrap(), held.records.len() as u64);
             }
         }
@@ -155,7 +223,9 @@ impl World {
 
     async fn close(&mut self, stream: usize) {
         let id = &self.ids[stream];
-        let Some((_, held)) = self.held.get_mut(id) else { return };
+        let Some((_, held)) = self.held.get_mut(id) else {
+            return;
+        };
         if held.end.is_some() {
             return;
         }
@@ -175,38 +245,84 @@ impl World {
     async fn read(&mut self, stream: usize, from: u64, most: usize) {
         let id = &self.ids[stream];
         let Some((_, held)) = self.held.get(id) else {
-            let from = Offset { epoch: 1, position: from };
-            return assert!(is_missing(&self.reads.read(id, None, from, most).await.unwrap_err()));
+            let from = Offset {
+                epoch: 1,
+                position: from,
+            };
+            return assert!(is_missing(
+                &self.reads.read(id, None, from, most).await.unwrap_err()
+            ));
         };
-        let read = self.reads.read(id, None, Offset { epoch: held.epoch, position: from }, most).await;
+        let read = self
+            .reads
+            .read(
+                id,
+                None,
+                Offset {
+                    epoch: held.epoch,
+                    position: from,
+                },
+                most,
+            )
+            .await;
         if from > held.records.len() as u64 {
             return assert_eq!(read.unwrap_err(), StreamError::Future);
         }
         // What a generation has just said may be on its way.
-        if stream >= PUBLISHED && read.as_ref().is_err_and(|error| *error == StreamError::Future) {
+        if stream >= PUBLISHED
+            && read
+                .as_ref()
+                .is_err_and(|error| *error == StreamError::Future)
+        {
             return;
         }
         let batch = read.unwrap();
-        let texts: Vec<String> =
-            batch.runs.iter().flat_map(|run| run.records().map(|r| String::from_utf8(r.to_vec()).unwrap())).collect();
+        let texts: Vec<String> = batch
+            .runs
+            .iter()
+            .flat_map(|run| {
+                run.records()
+                    .map(|r| String::from_utf8(r.to_vec()).unwrap())
+            })
+            .collect();
         let from = from as usize;
-        assert!(held.records[from..].starts_with(&texts), "{texts:?} of {:?} from {from}", held.records);
+        assert!(
+            held.records[from..].starts_with(&texts),
+            "{texts:?} of {:?} from {from}",
+            held.records
+        );
         assert_eq!(batch.next.position as usize, from + texts.len());
         if stream < PUBLISHED {
             assert!(!texts.is_empty() || from == held.records.len());
-            assert_eq!((batch.head.next as usize, batch.head.end), (held.records.len(), held.end));
+            assert_eq!(
+                (batch.head.next as usize, batch.head.end),
+                (held.records.len(), held.end)
+            );
         }
     }
 
     async fn attach(&mut self, stream: usize, from: u64) {
         let id = &self.ids[stream];
         let Some((made, held)) = self.held.get(id) else {
-            return assert!(is_missing(&self.reads.attach(id, None, None).await.unwrap_err()));
+            return assert!(is_missing(
+                &self.reads.attach(id, None, None).await.unwrap_err()
+            ));
         };
         if self.readers.len() > 3 {
             return;
         }
-        let attach = async || self.reads.attach(id, None, Some(Offset { epoch: held.epoch, position: from })).await;
+        let attach = async || {
+            self.reads
+                .attach(
+                    id,
+                    None,
+                    Some(Offset {
+                        epoch: held.epoch,
+                        position: from,
+                    }),
+                )
+                .await
+        };
         if from > held.records.len() as u64 {
             return assert_eq!(attach().await.unwrap_err(), StreamError::Future);
         }
@@ -215,20 +331,30 @@ impl World {
             Err(StreamError::Future) if stream >= PUBLISHED => None,
             other => Some(other.unwrap()),
         });
-        let attached = Attached { reader: reader.await, stream: id.clone(), made: *made, position: from as usize };
+        let attached = Attached {
+            reader: reader.await,
+            stream: id.clone(),
+            made: *made,
+            position: from as usize,
+        };
         self.readers.push(attached);
     }
 
     async fn hear(&mut self, reader: usize) {
-        let Some(attached) = self.readers.get_mut(reader) else { return };
-        match self.held.get(&attached.stream).filter(|(made, _)| *made == attached.made) {
+        let Some(attached) = self.readers.get_mut(reader) else {
+            return;
+        };
+        match self
+            .held
+            .get(&attached.stream)
+            .filter(|(made, _)| *made == attached.made)
+        {
             None => {
                 let heard = hear(&mut attached.reader, usize::MAX).await;
                 // Who had all of an ended stream on its way may get it.
-                let whole = self
-                    .over
-                    .get(&attached.made)
-                    .is_some_and(|held| heard.records == held.records[attached.position..] && heard.end == held.end);
+                let whole = self.over.get(&attached.made).is_some_and(|held| {
+                    heard.records == held.records[attached.position..] && heard.end == held.end
+                });
                 assert!(heard.gone || whole, "{heard:?}");
                 self.readers.remove(reader);
             }
@@ -247,11 +373,21 @@ impl World {
     async fn cancel(&mut self, stream: usize) {
         let id = &self.ids[stream];
         let cancelled = self.reads.cancel(id, None).await;
-        let Some((_, held)) = self.held.get_mut(id) else { return assert!(is_missing(&cancelled.unwrap_err())) };
+        let Some((_, held)) = self.held.get_mut(id) else {
+            return assert!(is_missing(&cancelled.unwrap_err()));
+        };
         cancelled.unwrap();
         if let Some(writer) = held.writer.take() {
-            let told = poll_fn(|cx| if writer.poll(cx).cancelled { Poll::Ready(()) } else { Poll::Pending });
-            tokio::time::timeout(PATIENCE, told).await.expect("the writer is told");
+            let told = poll_fn(|cx| {
+                if writer.poll(cx).cancelled {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            });
+            tokio::time::timeout(PATIENCE, told)
+                .await
+                .expect("the writer is told");
             writer.append(one("cancelled"));
             writer.end(End::Cancelled);
             held.records.push("cancelled".to_owned());
@@ -262,7 +398,9 @@ impl World {
     async fn delete(&mut self, stream: usize) {
         let id = &self.ids[stream];
         let deleted = self.reads.delete(id, None).await;
-        let Some((made, held)) = self.held.remove(id) else { return assert!(is_missing(&deleted.unwrap_err())) };
+        let Some((made, held)) = self.held.remove(id) else {
+            return assert!(is_missing(&deleted.unwrap_err()));
+        };
         deleted.unwrap();
         if held.end.is_some() {
             self.over.insert(made, held);
@@ -301,9 +439,17 @@ fn many(texts: &[String]) -> tokenrill::stream::Run {
 }
 
 fn check(cases: u32, store: impl AsyncFn() -> (Streams, Streams)) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let (writes, reads) = runtime.block_on(store());
-    let config = Config { cases, max_shrink_iters: 20, failure_persistence: None, ..Config::default() };
+    let config = Config {
+        cases,
+        max_shrink_iters: 20,
+        failure_persistence: None,
+        ..Config::default()
+    };
     let checked = TestRunner::new(config).run(&proptest::collection::vec(step(), 1..40), |steps| {
         let mut world = World::new(writes.clone(), reads.clone());
         runtime.block_on(async {

@@ -24,8 +24,15 @@ impl Server {
             .spawn()
             .expect("the server starts");
         let mut greeting = String::new();
-        BufReader::new(process.stdout.take().expect("stdout")).read_line(&mut greeting).expect("it greets");
-        let address = greeting.trim().rsplit_once("http://").expect("an address").1.to_owned();
+        BufReader::new(process.stdout.take().expect("stdout"))
+            .read_line(&mut greeting)
+            .expect("it greets");
+        let address = greeting
+            .trim()
+            .rsplit_once("http://")
+            .expect("an address")
+            .1
+            .to_owned();
         Self { process, address }
     }
 
@@ -36,9 +43,12 @@ impl Server {
     fn ask(&self, method: &str, path: &str) -> BufReader<TcpStream> {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let head =
-            format!("{method} {path} HTTP/1.1\r\nhost: a\r\naccept: text/event-stream\r\nconnection: close\r\n\r\n");
-        stream.write_all(head.as_bytes()).expect("it takes the request");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: a\r\naccept: text/event-stream\r\nconnection: close\r\n\r\n"
+        );
+        stream
+            .write_all(head.as_bytes())
+            .expect("it takes the request");
         BufReader::new(stream)
     }
 }
@@ -74,7 +84,10 @@ fn a_generation_of_one_server_is_read_joined_and_cancelled_at_another() {
     let mut second = joined(&other, &path);
     read_until(&mut second, "data: ");
     let mut told = String::new();
-    other.ask("POST", &format!("{path}/cancel")).read_to_string(&mut told).expect("an answer");
+    other
+        .ask("POST", &format!("{path}/cancel"))
+        .read_to_string(&mut told)
+        .expect("an answer");
     assert!(told.contains("\"status\":\"cancelled\""), "{told}");
     for reader in [&mut first, &mut second] {
         let rest = read_until(reader, "cancelled");
@@ -100,15 +113,28 @@ fn readers_of_a_server_that_is_killed_are_told_within_ten_seconds() {
     assert!(killed.elapsed() < LOST_WITHIN, "{:?}", killed.elapsed());
     assert!(!rest.contains("[DONE]"), "{rest}");
     let mut late = String::new();
-    other.get(&path).read_to_string(&mut late).expect("an answer");
-    assert!(late.contains("data: ") && late.contains("writer_lost") && !late.contains("[DONE]"), "{late}");
+    other
+        .get(&path)
+        .read_to_string(&mut late)
+        .expect("an answer");
+    assert!(
+        late.contains("data: ") && late.contains("writer_lost") && !late.contains("[DONE]"),
+        "{late}"
+    );
 }
 
 /// The stream of a generation that this server has begun, its reader, and what that has heard.
 fn begun(server: &Server) -> (String, BufReader<TcpStream>, String) {
     let mut reader = server.get(ENDLESS);
     let heard = read_until(&mut reader, "data: ");
-    let id = heard.split("x-stream-id: ").nth(1).expect("an id").lines().next().expect("a line").to_owned();
+    let id = heard
+        .split("x-stream-id: ")
+        .nth(1)
+        .expect("an id")
+        .lines()
+        .next()
+        .expect("a line")
+        .to_owned();
     (id, reader, heard)
 }
 
@@ -123,7 +149,11 @@ fn joined(server: &Server, path: &str) -> BufReader<TcpStream> {
 }
 
 fn last_id(heard: &str) -> &str {
-    heard.lines().rev().find_map(|line| line.strip_prefix("id: ")).expect("an id")
+    heard
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("id: "))
+        .expect("an id")
 }
 
 #[test]
@@ -140,14 +170,24 @@ fn readers_of_a_server_that_ends_are_told_to_come_again_and_go_on_at_another() {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(other.process.id()).expect("a pid"));
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
     second.read_to_string(&mut heard).expect("a clean end");
-    let end = heard.trim_end_matches("\r\n0").trim_end().trim_end_matches("\r\n0").trim_end();
+    let end = heard
+        .trim_end_matches("\r\n0")
+        .trim_end()
+        .trim_end_matches("\r\n0")
+        .trim_end();
     assert!(end.ends_with("retry: 1000"), "{heard}");
     assert!(!heard.contains("error"), "{heard}");
-    let mut third = one.get(&format!("/v1/stream/{id}?last_event_id={}", last_id(&heard)));
+    let mut third = one.get(&format!(
+        "/v1/stream/{id}?last_event_id={}",
+        last_id(&heard)
+    ));
     third.read_to_string(&mut heard).expect("the rest");
     first.read_to_string(&mut whole).expect("the whole");
     let ids = |text: &str| -> Vec<String> {
-        text.lines().filter_map(|line| line.strip_prefix("id: ")).map(str::to_owned).collect()
+        text.lines()
+            .filter_map(|line| line.strip_prefix("id: "))
+            .map(str::to_owned)
+            .collect()
     };
     assert!(heard.contains("[DONE]"), "{heard}");
     assert_eq!(ids(&heard), ids(&whole));
@@ -167,12 +207,29 @@ fn while_redis_is_away_a_browser_is_told_to_come_again_and_others_that_it_is() {
     redis.kill();
     let resume = format!("/stream?last_event_id={}", last_id(&heard));
     let mut browser = String::new();
-    other.get(&resume).read_to_string(&mut browser).expect("an answer");
-    assert!(browser.starts_with("HTTP/1.1 200") && browser.contains("text/event-stream"), "{browser}");
-    assert!(browser.contains("retry: 1000\n\n") && !browser.contains("data:"), "{browser}");
+    other
+        .get(&resume)
+        .read_to_string(&mut browser)
+        .expect("an answer");
+    assert!(
+        browser.starts_with("HTTP/1.1 200") && browser.contains("text/event-stream"),
+        "{browser}"
+    );
+    assert!(
+        browser.contains("retry: 1000\n\n") && !browser.contains("data:"),
+        "{browser}"
+    );
     let mut sdk = String::new();
-    other.ask("POST", &resume).read_to_string(&mut sdk).expect("an answer");
-    assert!(sdk.starts_with("HTTP/1.1 503") && sdk.contains("retry-after") && sdk.contains("store_away"), "{sdk}");
+    other
+        .ask("POST", &resume)
+        .read_to_string(&mut sdk)
+        .expect("an answer");
+    assert!(
+        sdk.starts_with("HTTP/1.1 503")
+            && sdk.contains("retry-after")
+            && sdk.contains("store_away"),
+        "{sdk}"
+    );
     read_until(&mut first, "[DONE]");
 }
 
@@ -181,19 +238,36 @@ fn a_server_without_its_redis_says_so_in_one_line_and_ends() {
     let port = free_port();
     let started = Command::new(env!("CARGO_BIN_EXE_tokenrill"))
         .args(["--listen", "127.0.0.1:0"])
-        .env("TOKENRILL_STREAMS_STORE", format!("redis://127.0.0.1:{port}"))
+        .env(
+            "TOKENRILL_STREAMS_STORE",
+            format!("redis://127.0.0.1:{port}"),
+        )
         .env("TOKENRILL_STREAMS_PASSWORD_ENV", "PASSWORD")
         .env("PASSWORD", "hunter2")
         .output()
         .expect("it runs");
     let said = String::from_utf8_lossy(&started.stderr).into_owned();
     assert_eq!(started.status.code(), Some(2), "{said}");
-    let line = said.lines().find(|line| line.starts_with("tokenrill: ")).expect("a complaint");
-    assert!(line.contains(&format!("can't reach redis://127.0.0.1:{port} (streams.store): ")), "{said}");
+    let line = said
+        .lines()
+        .find(|line| line.starts_with("tokenrill: "))
+        .expect("a complaint");
+    assert!(
+        line.contains(&format!(
+            "can't reach redis://127.0.0.1:{port} (streams.store): "
+        )),
+        "{said}"
+    );
     assert!(!said.contains("hunter2"), "{said}");
     let checked = Command::new(env!("CARGO_BIN_EXE_tokenrill"))
         .arg("check")
-        .env("TOKENRILL_STREAMS_STORE", "redis+sentinel://127.0.0.1:1/service")
+        .env(
+            "TOKENRILL_STREAMS_STORE",
+            "redis+sentinel://127.0.0.1:1/service",
+        )
         .status();
-    assert!(checked.expect("it runs").success(), "a check connects to nothing");
+    assert!(
+        checked.expect("it runs").success(),
+        "a check connects to nothing"
+    );
 }

@@ -5,17 +5,29 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use tokenrill::stream::{End, Lifetime, Offset, Once, OnceKey, Owner, Run, StreamError, StreamId, Writer};
+use tokenrill::stream::{
+    End, Lifetime, Offset, Once, OnceKey, Owner, Run, StreamError, StreamId, Writer,
+};
 
 use crate::support::*;
 
 fn cancelled(writer: &Writer) -> bool {
-    writer.poll(&mut Context::from_waker(Waker::noop())).cancelled
+    writer
+        .poll(&mut Context::from_waker(Waker::noop()))
+        .cancelled
 }
 
 async fn until_cancelled(writer: &Writer) {
-    let waiting = poll_fn(|cx| if writer.poll(cx).cancelled { Poll::Ready(()) } else { Poll::Pending });
-    tokio::time::timeout(PATIENCE, waiting).await.expect("its writer is told");
+    let waiting = poll_fn(|cx| {
+        if writer.poll(cx).cancelled {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    });
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .expect("its writer is told");
 }
 
 #[tokio::test]
@@ -30,28 +42,71 @@ async fn what_one_replica_generates_another_reads_from_any_place() {
     let say = |n: usize| writer.append(one(&format!("word {n} ")));
     (0..5).for_each(say);
     let mut reader = attach(&there, &id).await;
-    assert_eq!(hear(&mut reader, 5).await.records.concat(), "word 0 word 1 word 2 word 3 word 4 ");
+    assert_eq!(
+        hear(&mut reader, 5).await.records.concat(),
+        "word 0 word 1 word 2 word 3 word 4 "
+    );
     // Live, and not by looking now and then.
     for n in 5..10 {
         let said = Instant::now();
         say(n);
         assert_eq!(hear(&mut reader, 1).await.records, [format!("word {n} ")]);
-        assert!(said.elapsed() < Duration::from_millis(900), "{:?}", said.elapsed());
+        assert!(
+            said.elapsed() < Duration::from_millis(900),
+            "{:?}",
+            said.elapsed()
+        );
     }
     let epoch = writer.tail().epoch;
     writer.end(End::Completed);
     assert_eq!(hear(&mut reader, 1).await.end, Some(End::Completed));
     for place in 0..=10 {
-        let mut reader = there.attach(&id, None, Some(Offset { epoch, position: place })).await.unwrap();
+        let mut reader = there
+            .attach(
+                &id,
+                None,
+                Some(Offset {
+                    epoch,
+                    position: place,
+                }),
+            )
+            .await
+            .unwrap();
         let heard = hear(&mut reader, 100).await;
         assert_eq!(heard.records.len() as u64, 10 - place);
         assert_eq!(heard.end, Some(End::Completed));
     }
-    let batch = there.read(&id, None, Offset { epoch, position: 3 }, 1 << 20).await.unwrap();
+    let batch = there
+        .read(&id, None, Offset { epoch, position: 3 }, 1 << 20)
+        .await
+        .unwrap();
     assert_eq!(batch.runs.iter().map(Run::count).sum::<u64>(), 7);
     assert!(batch.is_end());
-    assert_eq!(there.attach(&id, None, Some(Offset { epoch, position: 11 })).await.unwrap_err(), StreamError::Future);
-    let earlier = there.attach(&id, None, Some(Offset { epoch: 1, position: 0 })).await.unwrap_err();
+    assert_eq!(
+        there
+            .attach(
+                &id,
+                None,
+                Some(Offset {
+                    epoch,
+                    position: 11
+                })
+            )
+            .await
+            .unwrap_err(),
+        StreamError::Future
+    );
+    let earlier = there
+        .attach(
+            &id,
+            None,
+            Some(Offset {
+                epoch: 1,
+                position: 0,
+            }),
+        )
+        .await
+        .unwrap_err();
     assert!(matches!(earlier, StreamError::Gone(_)));
 }
 
@@ -74,7 +129,12 @@ async fn readers_that_are_far_apart_share_one_copy_and_miss_nothing() {
     let (early, late) = (hear(&mut early, 1000).await, hear(&mut late, 1000).await);
     for (heard, first) in [(&early, 150 - early.records.len()), (&late, 0)] {
         let want: Vec<String> = (first..150).map(record).collect();
-        assert!(heard.records == want, "{} of {}", heard.records.len(), want.len());
+        assert!(
+            heard.records == want,
+            "{} of {}",
+            heard.records.len(),
+            want.len()
+        );
         assert_eq!(heard.end, Some(End::Completed));
     }
 }
@@ -85,17 +145,32 @@ async fn appends_of_all_replicas_are_all_kept_each_once() {
         return;
     }
     let redis = Redis::start();
-    let replicas = [redis.streams().await, redis.streams().await, redis.streams().await];
+    let replicas = [
+        redis.streams().await,
+        redis.streams().await,
+        redis.streams().await,
+    ];
     let id = StreamId::from_client("a.stream").unwrap();
-    replicas[0].create(&id, published(), Some(one("first"))).await.unwrap();
-    assert_eq!(replicas[1].create(&id, published(), None).await.unwrap_err(), StreamError::Exists);
+    replicas[0]
+        .create(&id, published(), Some(one("first")))
+        .await
+        .unwrap();
+    assert_eq!(
+        replicas[1]
+            .create(&id, published(), None)
+            .await
+            .unwrap_err(),
+        StreamError::Exists
+    );
     let mut appending = tokio::task::JoinSet::new();
     for (number, replica) in replicas.iter().enumerate() {
         for n in 0..20 {
             let (replica, id) = (replica.clone(), id.clone());
             appending.spawn(async move {
                 let run = one(&format!("{number}-{n}"));
-                let append = |head: &mut tokenrill::stream::Head| Ok::<_, StreamError>((Some(run.clone()), head.next));
+                let append = |head: &mut tokenrill::stream::Head| {
+                    Ok::<_, StreamError>((Some(run.clone()), head.next))
+                };
                 replica.update(&id, None, append).await.unwrap()
             });
         }
@@ -112,7 +187,10 @@ async fn appends_of_all_replicas_are_all_kept_each_once() {
     replicas[1].update(&id, None, close).await.unwrap();
     assert_eq!(hear(&mut reader, 1).await.end, Some(End::Closed));
     replicas[0].delete(&id, None).await.unwrap();
-    assert_eq!(replicas[2].head(&id, None).await.unwrap_err(), StreamError::Unknown);
+    assert_eq!(
+        replicas[2].head(&id, None).await.unwrap_err(),
+        StreamError::Unknown
+    );
     replicas[2].create(&id, published(), None).await.unwrap();
 }
 
@@ -131,11 +209,18 @@ async fn any_replica_cancels_and_deletes_what_another_generates() {
     let asked = Instant::now();
     there.cancel(&id, None).await.unwrap();
     until_cancelled(&writer).await;
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        asked.elapsed()
+    );
     writer.append(one("cancelled"));
     writer.end(End::Cancelled);
     let heard = hear(&mut reader, 100).await;
-    assert_eq!((heard.records.concat().as_str(), heard.end), ("acancelled", Some(End::Cancelled)));
+    assert_eq!(
+        (heard.records.concat().as_str(), heard.end),
+        ("acancelled", Some(End::Cancelled))
+    );
     there.cancel(&id, None).await.unwrap();
 
     let id = StreamId::random();
@@ -147,7 +232,10 @@ async fn any_replica_cancels_and_deletes_what_another_generates() {
     until_cancelled(&writer).await;
     assert!(hear(&mut reader, 1).await.gone);
     for streams in [&here, &there] {
-        assert!(matches!(streams.head(&id, None).await.unwrap_err(), StreamError::Gone(_)));
+        assert!(matches!(
+            streams.head(&id, None).await.unwrap_err(),
+            StreamError::Gone(_)
+        ));
     }
 }
 
@@ -166,11 +254,26 @@ async fn another_callers_stream_is_an_unknown_one_everywhere() {
     until(async || there.head(&id, Some(&owner)).await.ok()).await;
     for other in [None, Some(Owner::new("b".to_owned()))] {
         let other = other.as_ref();
-        assert_eq!(there.head(&id, other).await.unwrap_err(), StreamError::Unknown);
-        assert_eq!(there.attach(&id, other, None).await.unwrap_err(), StreamError::Unknown);
-        assert_eq!(there.cancel(&id, other).await.unwrap_err(), StreamError::Unknown);
-        assert_eq!(there.delete(&id, other).await.unwrap_err(), StreamError::Unknown);
-        assert_eq!(there.read(&id, other, writer.tail(), 1).await.unwrap_err(), StreamError::Unknown);
+        assert_eq!(
+            there.head(&id, other).await.unwrap_err(),
+            StreamError::Unknown
+        );
+        assert_eq!(
+            there.attach(&id, other, None).await.unwrap_err(),
+            StreamError::Unknown
+        );
+        assert_eq!(
+            there.cancel(&id, other).await.unwrap_err(),
+            StreamError::Unknown
+        );
+        assert_eq!(
+            there.delete(&id, other).await.unwrap_err(),
+            StreamError::Unknown
+        );
+        assert_eq!(
+            there.read(&id, other, writer.tail(), 1).await.unwrap_err(),
+            StreamError::Unknown
+        );
     }
 }
 
@@ -181,9 +284,15 @@ async fn a_request_that_comes_twice_makes_one_stream_wherever_it_comes() {
     }
     let redis = Redis::start();
     let replicas = [redis.streams().await, redis.streams().await];
-    let key = |asked: &str| OnceKey { key: "k".to_owned(), asked: asked.to_owned() };
+    let key = |asked: &str| OnceKey {
+        key: "k".to_owned(),
+        asked: asked.to_owned(),
+    };
     let ask = async |replica: usize, asked: &str| {
-        replicas[replica].write_once(&StreamId::random(), written(), key(asked)).await.unwrap()
+        replicas[replica]
+            .write_once(&StreamId::random(), written(), key(asked))
+            .await
+            .unwrap()
     };
     let (first, second) = tokio::join!(ask(0, "a"), ask(1, "a"));
     let (writer, same) = match (first, second) {
@@ -240,7 +349,9 @@ async fn a_lifetime_ends_for_everyone() {
     let id = StreamId::from_client("short").unwrap();
     let mut head = published();
     head.lifetime = Lifetime::Idle(Duration::from_millis(400));
-    here.create(&id, head.clone(), Some(one("a"))).await.unwrap();
+    here.create(&id, head.clone(), Some(one("a")))
+        .await
+        .unwrap();
     // A reader keeps it alive.
     let mut reader = there.attach(&id, None, None).await.unwrap();
     assert_eq!(hear(&mut reader, 1).await.records, ["a"]);

@@ -22,7 +22,11 @@ pub(crate) const LOST_WITHIN: Duration = Duration::from_secs(10);
 
 /// Whether there is a Redis to test with; says so if not.
 pub(crate) fn has_redis() -> bool {
-    let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let found = Command::new("redis-server")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
     let has = found.is_ok_and(|status| status.success());
     if !has {
         eprintln!("SKIPPED: there is no redis-server");
@@ -31,7 +35,11 @@ pub(crate) fn has_redis() -> bool {
 }
 
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port()
+    TcpListener::bind("127.0.0.1:0")
+        .expect("a port")
+        .local_addr()
+        .expect("an address")
+        .port()
 }
 
 /// A process that ends with its owner.
@@ -39,7 +47,14 @@ pub(crate) struct Process(Child);
 
 impl Process {
     pub(crate) fn start(command: &mut Command) -> Self {
-        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts"))
+        Self(
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("it starts"),
+        )
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -74,8 +89,16 @@ impl Redis {
 
     pub(crate) fn at(port: u16, arguments: &[&str]) -> Self {
         let folder = TempDir::new().expect("a folder");
-        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let mut redis = Self { port, folder, arguments, process: None };
+        let arguments = arguments
+            .iter()
+            .map(|&argument| argument.to_owned())
+            .collect();
+        let mut redis = Self {
+            port,
+            folder,
+            arguments,
+            process: None,
+        };
         redis.restart();
         redis
     }
@@ -91,8 +114,18 @@ impl Redis {
     pub(crate) fn restart(&mut self) {
         self.process = None;
         let mut command = Command::new("redis-server");
-        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
-        command.arg("--dir").arg(self.folder.path()).args(&self.arguments);
+        command.args([
+            "--port",
+            &self.port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+        ]);
+        command
+            .arg("--dir")
+            .arg(self.folder.path())
+            .args(&self.arguments);
         self.process = Some(Process::start(&mut command));
         let deadline = Instant::now() + PATIENCE;
         while self.cli(&["PING"]).trim() != "PONG" {
@@ -107,7 +140,11 @@ impl Redis {
 
     pub(crate) fn cli(&self, arguments: &[&str]) -> String {
         let port = self.port.to_string();
-        let output = Command::new("redis-cli").args(["-p", &port]).args(arguments).stderr(Stdio::null()).output();
+        let output = Command::new("redis-cli")
+            .args(["-p", &port])
+            .args(arguments)
+            .stderr(Stdio::null())
+            .output();
         String::from_utf8_lossy(&output.expect("redis-cli runs").stdout).into_owned()
     }
 
@@ -129,7 +166,11 @@ pub(crate) fn address(port: u16) -> config::Redis {
     }
 }
 
-pub(crate) const OPTIONS: Options = Options { max_bytes: 256 * 1024, max_total_bytes: 64 << 20, max_readers: 100 };
+pub(crate) const OPTIONS: Options = Options {
+    max_bytes: 256 * 1024,
+    max_total_bytes: 64 << 20,
+    max_readers: 100,
+};
 
 pub(crate) async fn streams_at(address: config::Redis) -> Streams {
     let streams = Streams::shared(OPTIONS, address);
@@ -168,7 +209,10 @@ pub(crate) async fn hear(reader: &mut Reader, most: usize) -> Heard {
         while heard.records.len() < most {
             match poll_fn(|cx| reader.poll_next(cx)).await {
                 Next::Run(run, _) => {
-                    heard.records.extend(run.records().map(|record| String::from_utf8(record.to_vec()).expect("text")));
+                    heard.records.extend(
+                        run.records()
+                            .map(|record| String::from_utf8(record.to_vec()).expect("text")),
+                    );
                 }
                 Next::End(end) => {
                     heard.end = Some(end);
@@ -182,7 +226,12 @@ pub(crate) async fn hear(reader: &mut Reader, most: usize) -> Heard {
         }
     };
     let done = tokio::time::timeout(PATIENCE, hearing).await;
-    assert!(done.is_ok(), "heard nothing more after {} records: {:?}", heard.records.len(), heard.records.last());
+    assert!(
+        done.is_ok(),
+        "heard nothing more after {} records: {:?}",
+        heard.records.len(),
+        heard.records.last()
+    );
     heard
 }
 
@@ -211,14 +260,22 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) async fn to(port: u16) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
         let shut = Arc::new(AtomicBool::new(false));
-        let gate = Self { port: listener.local_addr().expect("an address").port(), shut: shut.clone() };
+        let gate = Self {
+            port: listener.local_addr().expect("an address").port(),
+            shut: shut.clone(),
+        };
         tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
                 let shut = shut.clone();
                 tokio::spawn(async move {
-                    let Ok(mut server) = tokio::net::TcpStream::connect(("127.0.0.1", port)).await else { return };
+                    let Ok(mut server) = tokio::net::TcpStream::connect(("127.0.0.1", port)).await
+                    else {
+                        return;
+                    };
                     let mut ticks = tokio::time::interval(Duration::from_millis(20));
                     let (mut up, mut down) = (vec![0; 65536], vec![0; 65536]);
                     loop {

@@ -10,8 +10,15 @@ use tokenrill::stream::{End, Head, StreamError, StreamId, Streams};
 use crate::support::*;
 
 fn several(topology: Topology, ports: &[u16]) -> config::Redis {
-    let nodes = ports.iter().map(|port| ("127.0.0.1".to_owned(), *port)).collect();
-    config::Redis { topology, nodes, ..address(0) }
+    let nodes = ports
+        .iter()
+        .map(|port| ("127.0.0.1".to_owned(), *port))
+        .collect();
+    config::Redis {
+        topology,
+        nodes,
+        ..address(0)
+    }
 }
 
 /// All that streams do, once, on many keys.
@@ -19,7 +26,12 @@ async fn smoke(here: &Streams, there: &Streams) {
     for n in 0..20 {
         let id = StreamId::from_client(&format!("published-{n}")).unwrap();
         here.create(&id, published(), Some(one("a"))).await.unwrap();
-        there.update(&id, None, |_: &mut Head| Ok::<_, StreamError>((Some(one("b")), ()))).await.unwrap();
+        there
+            .update(&id, None, |_: &mut Head| {
+                Ok::<_, StreamError>((Some(one("b")), ()))
+            })
+            .await
+            .unwrap();
         let mut reader = here.attach(&id, None, None).await.unwrap();
         assert_eq!(hear(&mut reader, 2).await.records, ["a", "b"]);
         there.delete(&id, None).await.unwrap();
@@ -55,21 +67,39 @@ async fn a_cluster_of_three_serves_every_stream() {
         .args(ports.iter().map(|port| format!("127.0.0.1:{port}")))
         .arg("--cluster-yes");
     let created = create.output().expect("redis-cli runs");
-    assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stdout));
-    until(async || nodes.iter().all(|node| node.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok")).then_some(()))
-        .await;
+    assert!(
+        created.status.success(),
+        "{}",
+        String::from_utf8_lossy(&created.stdout)
+    );
+    until(async || {
+        nodes
+            .iter()
+            .all(|node| node.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok"))
+            .then_some(())
+    })
+    .await;
     let address = several(Topology::Cluster, &ports);
     let (here, there) = (streams_at(address.clone()).await, streams_at(address).await);
     smoke(&here, &there).await;
-    let keys: Vec<String> = nodes.iter().map(|node| node.cli(&["DBSIZE"]).trim().to_owned()).collect();
-    assert!(keys.iter().all(|count| count != "0"), "each has a part: {keys:?}");
+    let keys: Vec<String> = nodes
+        .iter()
+        .map(|node| node.cli(&["DBSIZE"]).trim().to_owned())
+        .collect();
+    assert!(
+        keys.iter().all(|count| count != "0"),
+        "each has a part: {keys:?}"
+    );
 }
 
 fn cluster_node() -> Redis {
     loop {
         // The nodes talk to each other on another port, 10,000 above.
         if let Some(port) = Some(free_port()).filter(|port| *port < 55_000) {
-            return Redis::at(port, &["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]);
+            return Redis::at(
+                port,
+                &["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"],
+            );
         }
     }
 }
@@ -81,22 +111,40 @@ async fn when_a_master_dies_its_successor_is_found_and_streams_go_on() {
     }
     let mut master = Redis::start();
     let port = master.port.to_string();
-    let replicas: Vec<Redis> = (0..2).map(|_| Redis::with(&["--replicaof", "127.0.0.1", &port])).collect();
+    let replicas: Vec<Redis> = (0..2)
+        .map(|_| Redis::with(&["--replicaof", "127.0.0.1", &port]))
+        .collect();
     for replica in &replicas {
-        until(async || replica.cli(&["INFO", "replication"]).contains("master_link_status:up").then_some(())).await;
+        until(async || {
+            replica
+                .cli(&["INFO", "replication"])
+                .contains("master_link_status:up")
+                .then_some(())
+        })
+        .await;
     }
     let sentinels: Vec<(u16, Process)> = (0..3).map(|_| sentinel(master.folder(), &port)).collect();
     let ports: Vec<u16> = sentinels.iter().map(|(port, _)| *port).collect();
     for port in &ports {
         let knows = || {
             let asked = ["-p", &port.to_string(), "SENTINEL", "MASTER", "rill"].map(str::to_owned);
-            let said = Command::new("redis-cli").args(asked).output().expect("redis-cli runs").stdout;
+            let said = Command::new("redis-cli")
+                .args(asked)
+                .output()
+                .expect("redis-cli runs")
+                .stdout;
             let said = String::from_utf8_lossy(&said).into_owned();
-            (said.contains("num-slaves\n2") && said.contains("num-other-sentinels\n2")).then_some(())
+            (said.contains("num-slaves\n2") && said.contains("num-other-sentinels\n2"))
+                .then_some(())
         };
         until(async || knows()).await;
     }
-    let address = several(Topology::Sentinel { service: "rill".to_owned() }, &ports);
+    let address = several(
+        Topology::Sentinel {
+            service: "rill".to_owned(),
+        },
+        &ports,
+    );
     let (here, there) = (streams_at(address.clone()).await, streams_at(address).await);
     smoke(&here, &there).await;
     let id = StreamId::random();
@@ -108,7 +156,10 @@ async fn when_a_master_dies_its_successor_is_found_and_streams_go_on() {
     writer.append(one("b"));
     writer.end(End::Completed);
     let heard = hear(&mut reader, 10).await;
-    assert_eq!((heard.records, heard.end), (vec!["b".to_owned()], Some(End::Completed)));
+    assert_eq!(
+        (heard.records, heard.end),
+        (vec!["b".to_owned()], Some(End::Completed))
+    );
 }
 
 fn sentinel(folder: &Path, master: &str) -> (u16, Process) {

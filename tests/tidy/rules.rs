@@ -8,7 +8,10 @@ const FLOORS: &[(u8, &[&str])] = &[
     (4, &["http", "transport"]),
     (3, &["generation"]),
     (2, &["provider", "stream"]),
-    (1, &["dialect", "sse", "http1", "prompts", "config", "telemetry"]),
+    (
+        1,
+        &["dialect", "sse", "http1", "prompts", "config", "telemetry"],
+    ),
     (0, &["request", "event", "id", "failure", "nearest", "bell"]),
 ];
 
@@ -24,20 +27,46 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// What the vocabulary does without: I/O, and anyone's wire format.
-const NOT_ON_FLOOR_0: &[&str] = &["tokio", "tokio_util", "axum", "reqwest", "hyper", "hyper_util", "tower"];
+const NOT_ON_FLOOR_0: &[&str] = &[
+    "tokio",
+    "tokio_util",
+    "axum",
+    "reqwest",
+    "hyper",
+    "hyper_util",
+    "tower",
+];
 
 /// Files outside of `server` that start tasks, and why they may.
 const SPAWNS: &[(&str, &str)] = &[
-    ("http/begin.rs", "on the server's tracker: a generation that outlives its readers, ended by its linger"),
-    ("http/prompts.rs", "looks at the folder aside, where it may block; its request waits for it"),
-    ("http/ws.rs", "on the server's tracker: an upgraded connection is its handler's, and ends with its socket"),
-    ("provider/http/drain.rs", "on the server's tracker, and aborted with the stream that it reads ahead"),
-    ("provider/http/h1.rs", "owned by its pool, and aborted with it: closes connections that are idle for long"),
+    (
+        "http/begin.rs",
+        "on the server's tracker: a generation that outlives its readers, ended by its linger",
+    ),
+    (
+        "http/prompts.rs",
+        "looks at the folder aside, where it may block; its request waits for it",
+    ),
+    (
+        "http/ws.rs",
+        "on the server's tracker: an upgraded connection is its handler's, and ends with its socket",
+    ),
+    (
+        "provider/http/drain.rs",
+        "on the server's tracker, and aborted with the stream that it reads ahead",
+    ),
+    (
+        "provider/http/h1.rs",
+        "owned by its pool, and aborted with it: closes connections that are idle for long",
+    ),
     (
         "stream/redis.rs",
         "on a tracker of its own, on the server's runtime: the connection and the copies; ended by its close",
     ),
-    ("provider/http/reply.rs", "on the server's tracker, for a moment: waits for an upstream's end after its `[DONE]`"),
+    (
+        "provider/http/reply.rs",
+        "on the server's tracker, for a moment: waits for an upstream's end after its `[DONE]`",
+    ),
 ];
 
 const LONGEST: usize = 500;
@@ -59,7 +88,13 @@ impl Source {
     pub(crate) fn new(name: &str, text: &str) -> Self {
         let tokens = tokens::cut(text);
         let (shipped, tests) = tokens::without_tests(&tokens);
-        Self { name: name.to_owned(), text: text.to_owned(), tokens, shipped, tests }
+        Self {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            tokens,
+            shipped,
+            tests,
+        }
     }
 
     /// The modules that lead to this file: `sse/reader.rs` is `sse`, `reader`.
@@ -80,14 +115,22 @@ impl Source {
 pub(crate) fn check(sources: &[Source]) -> Vec<String> {
     let test_files: Vec<String> = sources
         .iter()
-        .flat_map(|source| source.tests.iter().map(|name| format!("{}/{name}", source.name.trim_end_matches(".rs"))))
+        .flat_map(|source| {
+            source
+                .tests
+                .iter()
+                .map(|name| format!("{}/{name}", source.name.trim_end_matches(".rs")))
+        })
         .collect();
     let mut wrong = Vec::new();
     for source in sources {
         check_file(source, &mut wrong);
         check_channels(source, &mut wrong);
         let name = source.name.trim_end_matches(".rs");
-        if test_files.iter().any(|test| name == test || name.starts_with(&format!("{test}/"))) {
+        if test_files
+            .iter()
+            .any(|test| name == test || name.starts_with(&format!("{test}/")))
+        {
             continue;
         }
         let paths = tokens::paths(&source.shipped);
@@ -99,32 +142,49 @@ pub(crate) fn check(sources: &[Source]) -> Vec<String> {
     }
     // A whole tree has a `lib.rs`; a test's few files don't.
     let whole = sources.iter().any(|source| source.name == "lib.rs");
-    for (file, _) in SPAWNS.iter().filter(|(file, _)| whole && !sources.iter().any(|s| s.name == *file)) {
-        wrong.push(format!("src/{file}:1: is allowed to start tasks, but isn't there"));
+    for (file, _) in SPAWNS
+        .iter()
+        .filter(|(file, _)| whole && !sources.iter().any(|s| s.name == *file))
+    {
+        wrong.push(format!(
+            "src/{file}:1: is allowed to start tasks, but isn't there"
+        ));
     }
     wrong
 }
 
 fn floor(family: &str) -> Option<u8> {
-    FLOORS.iter().find(|(_, families)| families.contains(&family)).map(|(floor, _)| *floor)
+    FLOORS
+        .iter()
+        .find(|(_, families)| families.contains(&family))
+        .map(|(floor, _)| *floor)
 }
 
 fn check_file(source: &Source, wrong: &mut Vec<String>) {
-    if !source.text.lines().find(|line| !line.trim().is_empty()).is_some_and(|line| line.starts_with("//! ")) {
+    if !source
+        .text
+        .lines()
+        .find(|line| !line.trim().is_empty())
+        .is_some_and(|line| line.starts_with("//! "))
+    {
         wrong.push(source.says(1, "a file begins with a `//!` head that says what it is"));
     }
     let lines = source.text.lines().count();
     if lines > LONGEST {
-        wrong.push(
-            source.says(LONGEST + 1, &format!("{lines} lines; a file has {LONGEST} at most: split it by subject")),
-        );
+        wrong.push(source.says(
+            LONGEST + 1,
+            &format!("{lines} lines; a file has {LONGEST} at most: split it by subject"),
+        ));
     }
     if let Some(folder) = source.name.strip_suffix("/mod.rs") {
         wrong.push(source.says(1, &format!("is called src/{folder}.rs here, never mod.rs")));
     }
     let family = source.family();
     if floor(family).is_none() && !COMPOSITION.contains(&family) {
-        wrong.push(source.says(1, &format!("`{family}` stands on no floor: give it one in tests/tidy/rules.rs")));
+        wrong.push(source.says(
+            1,
+            &format!("`{family}` stands on no floor: give it one in tests/tidy/rules.rs"),
+        ));
     }
 }
 
@@ -134,8 +194,16 @@ fn target<'a>(source: &Source, path: &'a Path) -> Option<&'a str> {
     match name(0)? {
         "crate" | "tokenrill" => name(1),
         "super" => {
-            let up = path.names.iter().take_while(|name| *name == "super").count();
-            let depth = if source.family() == "lib" { 0 } else { source.modules().len() };
+            let up = path
+                .names
+                .iter()
+                .take_while(|name| *name == "super")
+                .count();
+            let depth = if source.family() == "lib" {
+                0
+            } else {
+                source.modules().len()
+            };
             (up >= depth + path.depth).then(|| name(up)).flatten()
         }
         _ => None,
@@ -144,7 +212,9 @@ fn target<'a>(source: &Source, path: &'a Path) -> Option<&'a str> {
 
 fn check_family(source: &Source, path: &Path, wrong: &mut Vec<String>) {
     let own = source.family();
-    let Some(other) = target(source, path) else { return };
+    let Some(other) = target(source, path) else {
+        return;
+    };
     if own == other || COMPOSITION.contains(&own) {
         return;
     }
@@ -154,21 +224,28 @@ fn check_family(source: &Source, path: &Path, wrong: &mut Vec<String>) {
         return;
     }
     if COMPOSITION.contains(&other) {
-        let rule = format!("`{own}` (floor {here}) knows `{other}` (composition): a floor knows only those below it");
+        let rule = format!(
+            "`{own}` (floor {here}) knows `{other}` (composition): a floor knows only those below it"
+        );
         wrong.push(source.says(path.line, &rule));
         return;
     }
     let Some(there) = floor(other) else {
         // A macro or an item at the crate's root would land here, too: there are none, and none should be.
-        wrong
-            .push(source.says(path.line, &format!("`{other}` stands on no floor: give it one in tests/tidy/rules.rs")));
+        wrong.push(source.says(
+            path.line,
+            &format!("`{other}` stands on no floor: give it one in tests/tidy/rules.rs"),
+        ));
         return;
     };
     if there > here {
-        let rule = format!("`{own}` (floor {here}) knows `{other}` (floor {there}): a floor knows only those below it");
+        let rule = format!(
+            "`{own}` (floor {here}) knows `{other}` (floor {there}): a floor knows only those below it"
+        );
         wrong.push(source.says(path.line, &rule));
     } else if there == here && STRANGERS.contains(&here) {
-        let rule = format!("`{own}` knows `{other}`: siblings on floor {here} don't know each other");
+        let rule =
+            format!("`{own}` knows `{other}`: siblings on floor {here} don't know each other");
         wrong.push(source.says(path.line, &rule));
     }
 }
@@ -180,25 +257,44 @@ fn check_crate(source: &Source, path: &Path, wrong: &mut Vec<String>) {
     if floor(own) == Some(0)
         && let Some(name) = NOT_ON_FLOOR_0.iter().find(|name| leads_to(name))
     {
-        wrong.push(
-            source.says(path.line, &format!("`{name}` on floor 0: the vocabulary does no I/O and knows no wire")),
-        );
+        wrong.push(source.says(
+            path.line,
+            &format!("`{name}` on floor 0: the vocabulary does no I/O and knows no wire"),
+        ));
         return;
     }
     for (name, families) in CRATES {
         if leads_to(name) && !families.contains(&own) {
-            let rule = format!("`{name}` in `{own}`: only {} may know it", families.join(", "));
+            let rule = format!(
+                "`{name}` in `{own}`: only {} may know it",
+                families.join(", ")
+            );
             wrong.push(source.says(path.line, &rule));
         }
     }
 }
 
 fn check_spawns(source: &Source, paths: &[Path], wrong: &mut Vec<String>) {
-    let starts = |name: &str| ["spawn", "spawn_local", "spawn_blocking", "spawn_on", "spawn_pinned"].contains(&name);
-    let mut lines: Vec<usize> =
-        paths.iter().filter(|path| path.names.last().is_some_and(|name| starts(name))).map(|path| path.line).collect();
+    let starts = |name: &str| {
+        [
+            "spawn",
+            "spawn_local",
+            "spawn_blocking",
+            "spawn_on",
+            "spawn_pinned",
+        ]
+        .contains(&name)
+    };
+    let mut lines: Vec<usize> = paths
+        .iter()
+        .filter(|path| path.names.last().is_some_and(|name| starts(name)))
+        .map(|path| path.line)
+        .collect();
     for three in source.shipped.windows(3) {
-        if three[0].text == "." && starts(&three[1].text) && ["(", "::"].contains(&three[2].text.as_str()) {
+        if three[0].text == "."
+            && starts(&three[1].text)
+            && ["(", "::"].contains(&three[2].text.as_str())
+        {
             lines.push(three[1].line);
         }
     }
@@ -217,10 +313,15 @@ fn check_spawns(source: &Source, paths: &[Path], wrong: &mut Vec<String>) {
 
 fn check_channels(source: &Source, wrong: &mut Vec<String>) {
     let rule = "unbounded: a channel has a cap, or a slow reader fills the memory";
-    let names = source.tokens.iter().filter(|t| ["unbounded_channel", "unbounded"].contains(&t.text.as_str()));
+    let names = source
+        .tokens
+        .iter()
+        .filter(|t| ["unbounded_channel", "unbounded"].contains(&t.text.as_str()));
     wrong.extend(names.map(|token| source.says(token.line, rule)));
-    let std_channels = tokens::paths(&source.tokens)
-        .into_iter()
-        .filter(|path| path.names.join("::").starts_with("std::sync::mpsc::channel"));
+    let std_channels = tokens::paths(&source.tokens).into_iter().filter(|path| {
+        path.names
+            .join("::")
+            .starts_with("std::sync::mpsc::channel")
+    });
     wrong.extend(std_channels.map(|path| source.says(path.line, rule)));
 }

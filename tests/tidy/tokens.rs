@@ -11,7 +11,8 @@ pub(crate) struct Token {
 
 impl Token {
     pub(crate) fn is_name(&self) -> bool {
-        self.text.starts_with(|c: char| c.is_alphabetic() || c == '_')
+        self.text
+            .starts_with(|c: char| c.is_alphabetic() || c == '_')
     }
 }
 
@@ -124,15 +125,21 @@ fn raw_hashes(chars: &[char], i: usize) -> Option<(usize, usize)> {
         _ if chars.get(i + 1) == Some(&'r') => i + 2,
         _ => return None,
     };
-    let hashes = chars[start.min(chars.len())..].iter().take_while(|c| **c == '#').count();
+    let hashes = chars[start.min(chars.len())..]
+        .iter()
+        .take_while(|c| **c == '#')
+        .count();
     (chars.get(start + hashes) == Some(&'"')).then_some((hashes, start + hashes))
 }
 
 fn end_of_raw(chars: &[char], i: usize) -> usize {
-    let Some((hashes, quote)) = raw_hashes(chars, i) else { return i + 1 };
+    let Some((hashes, quote)) = raw_hashes(chars, i) else {
+        return i + 1;
+    };
     let mut end = quote + 1;
     while end < chars.len() {
-        let closes = chars[end] == '"' && chars[end + 1..].iter().take_while(|c| **c == '#').count() >= hashes;
+        let closes = chars[end] == '"'
+            && chars[end + 1..].iter().take_while(|c| **c == '#').count() >= hashes;
         if closes {
             return end + 1 + hashes;
         }
@@ -165,7 +172,11 @@ pub(crate) fn without_tests(tokens: &[Token]) -> (Vec<Token>, Vec<String>) {
 }
 
 fn starts_with(tokens: &[Token], texts: &[&str]) -> bool {
-    tokens.len() >= texts.len() && tokens.iter().zip(texts).all(|(token, text)| token.text == *text)
+    tokens.len() >= texts.len()
+        && tokens
+            .iter()
+            .zip(texts)
+            .all(|(token, text)| token.text == *text)
 }
 
 /// Where the item that begins here, attributes first, is over: after its `;` or its last `}`.
@@ -205,18 +216,28 @@ pub(crate) fn paths(tokens: &[Token]) -> Vec<Path> {
             "use" => {
                 let before = found.len();
                 i = tree(tokens, i + 1, &mut Vec::new(), &mut found);
-                found[before..].iter_mut().for_each(|path| path.depth = modules.len());
+                found[before..]
+                    .iter_mut()
+                    .for_each(|path| path.depth = modules.len());
                 continue;
             }
-            _ if token.is_name() && i.checked_sub(1).is_none_or(|before| tokens[before].text != ".") => {
+            _ if token.is_name()
+                && i.checked_sub(1)
+                    .is_none_or(|before| tokens[before].text != ".") =>
+            {
                 let mut names = vec![token.text.clone()];
-                while tokens.get(i + 1).is_some_and(|t| t.text == "::") && tokens.get(i + 2).is_some_and(Token::is_name)
+                while tokens.get(i + 1).is_some_and(|t| t.text == "::")
+                    && tokens.get(i + 2).is_some_and(Token::is_name)
                 {
                     i += 2;
                     names.push(tokens[i].text.clone());
                 }
                 if names.len() > 1 {
-                    found.push(Path { names, line: token.line, depth: modules.len() });
+                    found.push(Path {
+                        names,
+                        line: token.line,
+                        depth: modules.len(),
+                    });
                 }
             }
             _ => {}
@@ -254,7 +275,11 @@ fn tree(tokens: &[Token], mut i: usize, above: &mut Vec<String>, found: &mut Vec
         i += 1;
     }
     if above.len() > height {
-        found.push(Path { names: above.clone(), line, depth: 0 });
+        found.push(Path {
+            names: above.clone(),
+            line,
+            depth: 0,
+        });
     }
     above.truncate(height);
     i

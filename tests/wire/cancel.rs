@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::support::*;
 
-const SLOW: &str = "[timeouts]\nfirst_token = \"10m\"\nbetween_tokens = \"10m\"\n[sse]\nheartbeat = \"10m\"\n";
+const SLOW: &str =
+    "[timeouts]\nfirst_token = \"10m\"\nbetween_tokens = \"10m\"\n[sse]\nheartbeat = \"10m\"\n";
 
 fn silent_before_head() -> Upstream {
     Upstream::start(|c| {
@@ -76,7 +77,10 @@ fn mid_stream_with_fin_and_with_rst() {
         }
         upstream.wait_closed(1);
         let line = server.logged("generation", 1);
-        assert_eq!((line["ended"].as_str(), line["tokens"].as_u64()), (Some("client_left"), Some(3)));
+        assert_eq!(
+            (line["ended"].as_str(), line["tokens"].as_u64()),
+            (Some("client_left"), Some(3))
+        );
     }
 }
 
@@ -131,7 +135,13 @@ fn while_connecting() {
     let server = Server::with(&config, &[]);
     let client = server.chat(json!({}));
     std::thread::sleep(Duration::from_millis(50));
-    assert!(server.log().lines().all(|line| !line.contains("\"generation\"")), "it should still be connecting");
+    assert!(
+        server
+            .log()
+            .lines()
+            .all(|line| !line.contains("\"generation\"")),
+        "it should still be connecting"
+    );
     drop(client);
     assert_eq!(server.ended(), "client_left");
 }
@@ -147,7 +157,8 @@ fn a_client_that_reads_nothing_is_dropped() {
     });
     let server = Server::before_with(
         &upstream,
-        &format!("{SLOW}[log]\nlevel = \"info\"\n").replace("first_token", "client_stall = \"300ms\"\nfirst_token"),
+        &format!("{SLOW}[log]\nlevel = \"info\"\n")
+            .replace("first_token", "client_stall = \"300ms\"\nfirst_token"),
         "",
     );
     let _client = server.chat(json!({}));

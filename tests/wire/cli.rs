@@ -8,13 +8,21 @@ use crate::support::Server;
 
 fn run(arguments: &[&str], folder: &std::path::Path, env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tokenrill"));
-    command.args(arguments).current_dir(folder).envs(env.iter().copied()).output().unwrap()
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .envs(env.iter().copied())
+        .output()
+        .unwrap()
 }
 
 fn complaint(output: &Output) -> String {
     let line = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{line}");
-    assert!(line.starts_with("tokenrill: ") && line.trim_end().lines().count() == 1, "{line}");
+    assert!(
+        line.starts_with("tokenrill: ") && line.trim_end().lines().count() == 1,
+        "{line}"
+    );
     line
 }
 
@@ -22,22 +30,37 @@ fn complaint(output: &Output) -> String {
 fn check_and_start_complain_alike() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("c.toml");
-    let provider =
-        "[providers.up]\ndialect = \"openai-chat\"\nbase_url = \"http://localhost\"\napi_key_env = \"NO_SUCH_KEY\"\n";
+    let provider = "[providers.up]\ndialect = \"openai-chat\"\nbase_url = \"http://localhost\"\napi_key_env = \"NO_SUCH_KEY\"\n";
     for (text, says) in [
-        ("lisen = \"127.0.0.1:0\"", "c.toml:1: lisen: there is no such key; did you mean `listen`?"),
-        ("[timeouts]\nconnect = 5", "c.toml:2: timeouts.connect: should be a duration"),
+        (
+            "lisen = \"127.0.0.1:0\"",
+            "c.toml:1: lisen: there is no such key; did you mean `listen`?",
+        ),
+        (
+            "[timeouts]\nconnect = 5",
+            "c.toml:2: timeouts.connect: should be a duration",
+        ),
         (provider, "NO_SUCH_KEY is not set"),
         ("[log]\nlevel = \"tokenrill=loud\"", "log.level"),
         ("prompts = \"nowhere\"", "nowhere: can't read the folder"),
     ] {
         std::fs::write(&file, text).unwrap();
-        for arguments in [&["check", "--config", "c.toml"][..], &["--config", "c.toml", "--listen", "127.0.0.1:0"]] {
+        for arguments in [
+            &["check", "--config", "c.toml"][..],
+            &["--config", "c.toml", "--listen", "127.0.0.1:0"],
+        ] {
             let line = complaint(&run(arguments, folder.path(), &[]));
             assert!(line.contains(says), "{line}");
         }
     }
-    assert!(complaint(&run(&["check", "--config", "none.toml"], folder.path(), &[])).contains("none.toml: can't read"));
+    assert!(
+        complaint(&run(
+            &["check", "--config", "none.toml"],
+            folder.path(),
+            &[]
+        ))
+        .contains("none.toml: can't read")
+    );
     std::fs::create_dir(folder.path().join("prompts")).unwrap();
     std::fs::write(folder.path().join("prompts/x.md"), "+++\n+++\n{{ oops }}").unwrap();
     std::fs::write(&file, "").unwrap();
@@ -47,7 +70,10 @@ fn check_and_start_complain_alike() {
     );
     std::fs::remove_file(folder.path().join("prompts/x.md")).unwrap();
     let fine = run(&["check", "--config", "c.toml"], folder.path(), &[]);
-    assert_eq!(String::from_utf8_lossy(&fine.stdout), "tokenrill: c.toml is fine: 0 providers, 0 models, 0 prompts\n");
+    assert_eq!(
+        String::from_utf8_lossy(&fine.stdout),
+        "tokenrill: c.toml is fine: 0 providers, 0 models, 0 prompts\n"
+    );
 }
 
 #[test]
@@ -61,27 +87,56 @@ fn a_certificate_that_is_no_good_is_one_line() {
         ("good.key", &ours.signing_key.serialize_pem()),
         ("other.key", &other.signing_key.serialize_pem()),
         ("empty", ""),
-        ("broken", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"),
+        (
+            "broken",
+            "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
+        ),
     ] {
         std::fs::write(folder.path().join(name), text).unwrap();
     }
     for (cert, key, says) in [
         ("none.pem", "good.key", "tls.cert: can't read none.pem: "),
         ("good.pem", "none.key", "tls.key: can't read none.key: "),
-        ("empty", "good.key", "tls.cert: empty holds no certificate in PEM"),
-        ("good.key", "good.key", "tls.cert: good.key holds no certificate in PEM"),
-        ("good.pem", "good.pem", "tls.key: good.pem holds no private key in PEM"),
+        (
+            "empty",
+            "good.key",
+            "tls.cert: empty holds no certificate in PEM",
+        ),
+        (
+            "good.key",
+            "good.key",
+            "tls.cert: good.key holds no certificate in PEM",
+        ),
+        (
+            "good.pem",
+            "good.pem",
+            "tls.key: good.pem holds no private key in PEM",
+        ),
         ("broken", "good.key", "tls.cert: broken is no PEM file: "),
-        ("good.pem", "other.key", "tls: good.pem and other.key can't be used: "),
+        (
+            "good.pem",
+            "other.key",
+            "tls: good.pem and other.key can't be used: ",
+        ),
     ] {
         let env = [("TOKENRILL_TLS_CERT", cert), ("TOKENRILL_TLS_KEY", key)];
-        for arguments in [&["check", "--config", "c.toml"][..], &["--config", "c.toml", "--listen", "127.0.0.1:0"]] {
+        for arguments in [
+            &["check", "--config", "c.toml"][..],
+            &["--config", "c.toml", "--listen", "127.0.0.1:0"],
+        ] {
             let line = complaint(&run(arguments, folder.path(), &env));
             assert!(line.contains(says), "{line}");
         }
     }
-    let env = [("TOKENRILL_TLS_CERT", "good.pem"), ("TOKENRILL_TLS_KEY", "good.key")];
-    assert!(run(&["check", "--config", "c.toml"], folder.path(), &env).status.success());
+    let env = [
+        ("TOKENRILL_TLS_CERT", "good.pem"),
+        ("TOKENRILL_TLS_KEY", "good.key"),
+    ];
+    assert!(
+        run(&["check", "--config", "c.toml"], folder.path(), &env)
+            .status
+            .success()
+    );
 }
 
 #[test]
@@ -90,7 +145,10 @@ fn a_port_in_use_is_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let address = server.address.to_string();
     let line = complaint(&run(&["--listen", &address], folder.path(), &[]));
-    assert!(line.contains(&address) && line.contains("choose another with --listen"), "{line}");
+    assert!(
+        line.contains(&address) && line.contains("choose another with --listen"),
+        "{line}"
+    );
     let line = complaint(&run(&[], folder.path(), &[("TOKENRILL_LISEN", &address)]));
     assert!(line.contains("did you mean TOKENRILL_LISTEN?"), "{line}");
 }
@@ -99,9 +157,17 @@ fn a_port_in_use_is_one_line() {
 fn help_and_version_are_there() {
     let folder = tempfile::tempdir().unwrap();
     let help = String::from_utf8(run(&["--help"], folder.path(), &[]).stdout).unwrap();
-    assert!(["--config", "--listen", "check", "tail", "healthcheck"].iter().all(|word| help.contains(word)), "{help}");
+    assert!(
+        ["--config", "--listen", "check", "tail", "healthcheck"]
+            .iter()
+            .all(|word| help.contains(word)),
+        "{help}"
+    );
     let version = String::from_utf8(run(&["--version"], folder.path(), &[]).stdout).unwrap();
-    assert_eq!(version.trim(), format!("tokenrill {}", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        version.trim(),
+        format!("tokenrill {}", env!("CARGO_PKG_VERSION"))
+    );
 }
 
 #[test]
@@ -109,15 +175,45 @@ fn tail_prints_the_tokens_and_tells_a_broken_stream() {
     let server = Server::with("[mock]\ntokens_per_second = 0\n", &[]);
     let folder = tempfile::tempdir().unwrap();
     let url = |query: &str| format!("http://{}/stream?{query}", server.address);
-    let whole = run(&["tail", &url("prompt=a%20b%0Ac&model=mock-echo")], folder.path(), &[]);
-    assert_eq!((String::from_utf8_lossy(&whole.stdout).as_ref(), whole.status.code()), ("a b\nc\n", Some(0)));
-    let broken = run(&["tail", &url("prompt=a&model=mock-break")], folder.path(), &[]);
+    let whole = run(
+        &["tail", &url("prompt=a%20b%0Ac&model=mock-echo")],
+        folder.path(),
+        &[],
+    );
+    assert_eq!(
+        (
+            String::from_utf8_lossy(&whole.stdout).as_ref(),
+            whole.status.code()
+        ),
+        ("a b\nc\n", Some(0))
+    );
+    let broken = run(
+        &["tail", &url("prompt=a&model=mock-break")],
+        folder.path(),
+        &[],
+    );
     assert_eq!(broken.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&broken.stderr).contains("the stream broke"));
-    assert!(complaint(&run(&["tail", &url("prompt=a&model=nope")], folder.path(), &[])).contains("404"));
+    assert!(
+        complaint(&run(
+            &["tail", &url("prompt=a&model=nope")],
+            folder.path(),
+            &[]
+        ))
+        .contains("404")
+    );
     let lines = server.log().matches("\"message\":\"generation\"").count();
     assert_eq!(lines, 2, "nothing was asked twice");
     let health = format!("http://{}/healthz", server.address);
-    assert!(run(&["healthcheck", &health], folder.path(), &[]).status.success());
-    assert_eq!(run(&["healthcheck", "http://127.0.0.1:1/"], folder.path(), &[]).status.code(), Some(1));
+    assert!(
+        run(&["healthcheck", &health], folder.path(), &[])
+            .status
+            .success()
+    );
+    assert_eq!(
+        run(&["healthcheck", "http://127.0.0.1:1/"], folder.path(), &[])
+            .status
+            .code(),
+        Some(1)
+    );
 }

@@ -11,7 +11,8 @@ use serde_json::json;
 use crate::h2_client::{H2, Stream, get, post, run};
 use crate::support::*;
 
-const SLOW: &str = "[timeouts]\nfirst_token = \"10m\"\nbetween_tokens = \"10m\"\n[sse]\nheartbeat = \"10m\"\n";
+const SLOW: &str =
+    "[timeouts]\nfirst_token = \"10m\"\nbetween_tokens = \"10m\"\n[sse]\nheartbeat = \"10m\"\n";
 
 /// A request for the model `flood` gets frames without end, for `silent` nothing, any other one token; and `gated` its
 /// end once the gate opens.
@@ -49,7 +50,10 @@ fn many_streams_share_a_connection() {
     // None ends before all have begun.
     let all = Arc::new(Barrier::new(STREAMS));
     let upstream = Upstream::start(move |c| {
-        let asked = c.request().unwrap().json()["messages"][0]["content"].as_str().unwrap().to_owned();
+        let asked = c.request().unwrap().json()["messages"][0]["content"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         c.stream_head();
         c.say(&asked);
         all.wait();
@@ -64,7 +68,9 @@ fn many_streams_share_a_connection() {
             let client = client.clone();
             let asked = format!("stream-{n}");
             streams.spawn(async move {
-                let stream = client.chat(json!({ "messages": [{ "role": "user", "content": asked }] })).await;
+                let stream = client
+                    .chat(json!({ "messages": [{ "role": "user", "content": asked }] }))
+                    .await;
                 assert_eq!(stream.head.status, 200);
                 (asked, stream.text().await)
             });
@@ -91,12 +97,24 @@ fn a_browsers_eventsource() {
         ] {
             request.headers_mut().insert(name, value.parse().unwrap());
         }
-        let stream = H2::connect(server.address).await.ask(request, None).await.unwrap();
+        let stream = H2::connect(server.address)
+            .await
+            .ask(request, None)
+            .await
+            .unwrap();
         assert_eq!(stream.head.status, 200);
-        assert_eq!(stream.header("content-type"), Some("text/event-stream; charset=utf-8"));
-        assert_eq!(stream.header("cache-control"), Some("no-cache, no-transform"));
+        assert_eq!(
+            stream.header("content-type"),
+            Some("text/event-stream; charset=utf-8")
+        );
+        assert_eq!(
+            stream.header("cache-control"),
+            Some("no-cache, no-transform")
+        );
         assert!(stream.header("x-request-id").unwrap().starts_with("req_"));
-        assert!(stream.header("connection").is_none() && stream.header("transfer-encoding").is_none());
+        assert!(
+            stream.header("connection").is_none() && stream.header("transfer-encoding").is_none()
+        );
         // What it dispatches: its frames have ids besides.
         assert_eq!(events(&stream.text().await), events(&over_http1));
     });
@@ -112,7 +130,10 @@ fn a_reset_cancels_its_own_generation_at_once() {
         other.wait_for("first").await;
         // Before our head.
         let body = chat_body(json!({ "model": "silent" })).to_string();
-        let (answer, mut request) = client.send(post("/v1/chat/completions"), Some(body.into())).await.unwrap();
+        let (answer, mut request) = client
+            .send(post("/v1/chat/completions"), Some(body.into()))
+            .await
+            .unwrap();
         upstream.wait_requests(2);
         request.send_reset(h2::Reason::CANCEL);
         drop(answer);
@@ -125,14 +146,19 @@ fn a_reset_cancels_its_own_generation_at_once() {
         upstream.wait_closed(2);
         // While the client takes nothing: its window has closed.
         let stream = client.chat(json!({ "model": "flood" })).await;
-        until("its window is full", || (sent.load(Ordering::Relaxed) > 65_535).then_some(()));
+        until("its window is full", || {
+            (sent.load(Ordering::Relaxed) > 65_535).then_some(())
+        });
         stream.cancel();
         upstream.wait_closed(3);
         // The first one is whole.
         open.send(()).unwrap();
         other.wait_for("data: [DONE]").await;
     });
-    for (nth, ended) in ["client_left", "client_left", "client_left", "complete"].iter().enumerate() {
+    for (nth, ended) in ["client_left", "client_left", "client_left", "complete"]
+        .iter()
+        .enumerate()
+    {
         assert_eq!(server.logged("generation", nth + 1)["ended"], *ended);
     }
 }
@@ -192,8 +218,23 @@ fn a_client_that_reads_nothing_at_all_is_dropped() {
     bytes.extend(b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x04\x7f\xff\xff\xff");
     bytes.extend(b"\x00\x00\x04\x08\x00\x00\x00\x00\x00\x7f\xff\x00\x00");
     for stream in [1, 3] {
-        let headers = [b"\x82\x86\x41\x01t\x04", &[u8::try_from(path.len()).unwrap()][..], path.as_bytes()].concat();
-        bytes.extend([0, 0, u8::try_from(headers.len()).unwrap(), 1, 5, 0, 0, 0, stream]);
+        let headers = [
+            b"\x82\x86\x41\x01t\x04",
+            &[u8::try_from(path.len()).unwrap()][..],
+            path.as_bytes(),
+        ]
+        .concat();
+        bytes.extend([
+            0,
+            0,
+            u8::try_from(headers.len()).unwrap(),
+            1,
+            5,
+            0,
+            0,
+            0,
+            stream,
+        ]);
         bytes.extend(headers);
     }
     let _client = Client::send(server.address, &bytes);
@@ -241,7 +282,12 @@ fn what_is_held_for_streams_that_take_nothing_has_a_bound() {
             taken.push_str(&stream.piece().await.unwrap().unwrap());
         }
         let frame = says(&"x".repeat(1000));
-        assert!(taken.as_bytes().chunks(frame.len()).all(|run| frame.as_bytes().starts_with(run)));
+        assert!(
+            taken
+                .as_bytes()
+                .chunks(frame.len())
+                .all(|run| frame.as_bytes().starts_with(run))
+        );
     });
 }
 
@@ -259,7 +305,10 @@ fn a_whole_answer_waits_for_its_client_too() {
         assert_eq!(untaken.reset().await, h2::Reason::CANCEL);
         let stream = client.chat(json!({ "stream": false })).await;
         assert_eq!(client.get("/healthz").await.text().await, "ok");
-        assert_eq!(stream.header("content-length"), Some(big.len().to_string().as_str()));
+        assert_eq!(
+            stream.header("content-length"),
+            Some(big.len().to_string().as_str())
+        );
         assert!(stream.text().await == big);
     });
 }
@@ -295,7 +344,10 @@ fn past_the_deadline_each_stream_ends_with_an_error() {
         server.signal(Signal::SIGTERM);
         for stream in streams {
             let text = stream.text().await;
-            assert!(text.contains("\"draining\"") && !text.contains("[DONE]"), "{text}");
+            assert!(
+                text.contains("\"draining\"") && !text.contains("[DONE]"),
+                "{text}"
+            );
         }
     });
     assert!(server.wait_exit().success());
@@ -308,10 +360,15 @@ fn refusals_have_their_status_and_say_why() {
         let client = H2::connect(server.address).await;
         let mut many = get("/healthz");
         for n in 0..101 {
-            many.headers_mut().insert(http::HeaderName::try_from(format!("x-{n}")).unwrap(), "y".parse().unwrap());
+            many.headers_mut().insert(
+                http::HeaderName::try_from(format!("x-{n}")).unwrap(),
+                "y".parse().unwrap(),
+            );
         }
         let mut large = get("/healthz");
-        large.headers_mut().insert("x", "y".repeat(40_000).parse().unwrap());
+        large
+            .headers_mut()
+            .insert("x", "y".repeat(40_000).parse().unwrap());
         for request in [many, large] {
             let stream = client.ask(request, None).await.unwrap();
             assert_eq!(stream.head.status, 431);
@@ -319,14 +376,18 @@ fn refusals_have_their_status_and_say_why() {
         }
         // So many that they are not even read.
         let mut huge = get("/healthz");
-        huge.headers_mut().insert("x", "y".repeat(100_000).parse().unwrap());
+        huge.headers_mut()
+            .insert("x", "y".repeat(100_000).parse().unwrap());
         assert_eq!(client.ask(huge, None).await.unwrap().head.status, 431);
         // Bodies that are sent whole before the answer is read: nothing interrupts them, and the connection goes on.
-        for (kind, status, code) in
-            [("application/json", 413, "body_too_large"), ("image/png", 415, "unsupported_media_type")]
-        {
+        for (kind, status, code) in [
+            ("application/json", 413, "body_too_large"),
+            ("image/png", 415, "unsupported_media_type"),
+        ] {
             let mut request = post("/stream");
-            request.headers_mut().insert("content-type", kind.parse().unwrap());
+            request
+                .headers_mut()
+                .insert("content-type", kind.parse().unwrap());
             let (answer, mut stream) = client.ready().await.send_request(request, false).unwrap();
             for _ in 0..600 {
                 let piece = Bytes::from(vec![b'x'; 16_384]);
@@ -343,7 +404,10 @@ fn refusals_have_their_status_and_say_why() {
             stream.wait_for(code).await;
         }
         assert_eq!(client.get("/nowhere").await.head.status, 404);
-        assert_eq!(client.get("/stream?prompt=x&model=nope").await.head.status, 404);
+        assert_eq!(
+            client.get("/stream?prompt=x&model=nope").await.head.status,
+            404
+        );
         assert_eq!(client.get("/healthz").await.text().await, "ok");
     });
 }
@@ -358,7 +422,9 @@ fn resets_without_end_leave_nothing_behind() {
             for _ in 0..200 {
                 let body = Bytes::from(chat_body(json!({})).to_string());
                 // The server may have had enough of it.
-                let Ok((answer, mut request)) = client.send(post("/v1/chat/completions"), Some(body)).await else {
+                let Ok((answer, mut request)) =
+                    client.send(post("/v1/chat/completions"), Some(body)).await
+                else {
                     break;
                 };
                 request.send_reset(h2::Reason::CANCEL);
@@ -368,7 +434,10 @@ fn resets_without_end_leave_nothing_behind() {
     });
     until("all that began is cancelled", || {
         let (begun, log) = (upstream.connections(), server.log());
-        let (all, left) = (log.matches("\"message\":\"generation\"").count(), log.matches("\"client_left\"").count());
+        let (all, left) = (
+            log.matches("\"message\":\"generation\"").count(),
+            log.matches("\"client_left\"").count(),
+        );
         (all == left && all >= begun).then_some(())
     });
     assert_eq!(server.get("/healthz").body(), "ok");

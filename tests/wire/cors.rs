@@ -7,7 +7,10 @@ use crate::support::*;
 const APP: &str = "https://app.example";
 
 fn ask(server: &Server, method: &str, path: &str, headers: &str) -> Client {
-    Client::send(server.address, format!("{method} {path} HTTP/1.1\r\nhost: t\r\n{headers}\r\n").as_bytes())
+    Client::send(
+        server.address,
+        format!("{method} {path} HTTP/1.1\r\nhost: t\r\n{headers}\r\n").as_bytes(),
+    )
 }
 
 fn preflight(server: &Server, origin: &str, path: &str, method: &str) -> Client {
@@ -19,21 +22,39 @@ fn preflight(server: &Server, origin: &str, path: &str, method: &str) -> Client 
 }
 
 fn allowed(client: &mut Client) -> (Option<String>, Option<String>) {
-    (client.header("access-control-allow-origin"), client.header("access-control-allow-credentials"))
+    (
+        client.header("access-control-allow-origin"),
+        client.header("access-control-allow-credentials"),
+    )
 }
 
 fn exposed(client: &mut Client) -> Vec<String> {
-    let names = client.header("access-control-expose-headers").expect("exposed headers");
+    let names = client
+        .header("access-control-expose-headers")
+        .expect("exposed headers");
     names.split(", ").map(str::to_owned).collect()
 }
 
 #[test]
 fn without_origins_nothing_is_said() {
     let server = Server::mock();
-    for mut client in
-        [ask(&server, "GET", "/healthz", "origin: https://app.example\r\n"), preflight(&server, APP, "/stream", "POST")]
-    {
-        assert!(!client.head().to_ascii_lowercase().contains("access-control-allow"), "{}", client.text());
+    for mut client in [
+        ask(
+            &server,
+            "GET",
+            "/healthz",
+            "origin: https://app.example\r\n",
+        ),
+        preflight(&server, APP, "/stream", "POST"),
+    ] {
+        assert!(
+            !client
+                .head()
+                .to_ascii_lowercase()
+                .contains("access-control-allow"),
+            "{}",
+            client.text()
+        );
         assert!(client.header("vary").is_none());
     }
 }
@@ -50,27 +71,53 @@ fn a_listed_origin_reads_streams_and_errors() {
             .as_bytes(),
         );
     });
-    let server =
-        Server::before_with(&upstream, &format!("[cors]\norigins = [\"http://localhost:3000\", \"{APP}\"]"), "");
+    let server = Server::before_with(
+        &upstream,
+        &format!("[cors]\norigins = [\"http://localhost:3000\", \"{APP}\"]"),
+        "",
+    );
     let origin = format!("origin: {APP}\r\n");
     let yes = (Some(APP.to_owned()), Some("true".to_owned()));
-    let mut stream = server.post("/v1/chat/completions", &origin, &chat_body(json!({})).to_string());
+    let mut stream = server.post(
+        "/v1/chat/completions",
+        &origin,
+        &chat_body(json!({})).to_string(),
+    );
     assert_eq!((stream.status(), allowed(&mut stream)), (200, yes.clone()));
     assert_eq!(stream.header("vary").as_deref(), Some("origin"));
     let names = exposed(&mut stream);
-    for name in ["x-request-id", "x-stream-id", "stream-next-offset", "retry-after", "x-ratelimit-remaining-requests"] {
-        assert!(names.iter().any(|exposed| exposed == name), "{name} is not among {names:?}");
+    for name in [
+        "x-request-id",
+        "x-stream-id",
+        "stream-next-offset",
+        "retry-after",
+        "x-ratelimit-remaining-requests",
+    ] {
+        assert!(
+            names.iter().any(|exposed| exposed == name),
+            "{name} is not among {names:?}"
+        );
     }
     assert!(stream.body().ends_with(DONE));
     for (mut client, status) in [
         (ask(&server, "GET", "/nowhere", &origin), 404),
         (ask(&server, "DELETE", "/stream", &origin), 405),
-        (server.post("/stream", &format!("content-type: image/png\r\n{origin}"), "x"), 415),
+        (
+            server.post(
+                "/stream",
+                &format!("content-type: image/png\r\n{origin}"),
+                "x",
+            ),
+            415,
+        ),
         (server.post("/stream", &origin, &"x".repeat(5 << 20)), 413),
         // No preflight: its route's own.
         (ask(&server, "OPTIONS", "/stream", &origin), 405),
     ] {
-        assert_eq!((client.status(), allowed(&mut client)), (status, yes.clone()));
+        assert_eq!(
+            (client.status(), allowed(&mut client)),
+            (status, yes.clone())
+        );
         assert!(client.header("x-request-id").is_some());
         assert!(client.json()["error"]["message"].is_string());
     }
@@ -79,14 +126,33 @@ fn a_listed_origin_reads_streams_and_errors() {
 #[test]
 fn a_preflight_is_answered_for_every_path() {
     let server = Server::with(&format!("[cors]\norigins = [\"{APP}\"]"), &[]);
-    for path in ["/stream", "/v1/chat/completions", "/v1/stream/stm_1", "/nowhere"] {
+    for path in [
+        "/stream",
+        "/v1/chat/completions",
+        "/v1/stream/stm_1",
+        "/nowhere",
+    ] {
         for method in ["GET", "POST", "PUT", "DELETE"] {
             let mut client = preflight(&server, APP, path, method);
-            assert_eq!((client.status(), client.header("access-control-allow-origin").as_deref()), (204, Some(APP)));
-            assert!(client.header("access-control-allow-methods").unwrap().contains(method));
+            assert_eq!(
+                (
+                    client.status(),
+                    client.header("access-control-allow-origin").as_deref()
+                ),
+                (204, Some(APP))
+            );
+            assert!(
+                client
+                    .header("access-control-allow-methods")
+                    .unwrap()
+                    .contains(method)
+            );
             let names = client.header("access-control-allow-headers").unwrap();
             assert_eq!(names, "authorization,content-type,x-linger,x-stainless-os");
-            assert_eq!(client.header("access-control-max-age").as_deref(), Some("7200"));
+            assert_eq!(
+                client.header("access-control-max-age").as_deref(),
+                Some("7200")
+            );
         }
     }
 }
@@ -94,13 +160,24 @@ fn a_preflight_is_answered_for_every_path() {
 #[test]
 fn other_origins_get_nothing() {
     let server = Server::with(&format!("[cors]\norigins = [\"{APP}\"]"), &[]);
-    for origin in
-        ["https://evil.example", "null", "https://app.example.evil", "http://app.example", "https://APP.example"]
-    {
+    for origin in [
+        "https://evil.example",
+        "null",
+        "https://app.example.evil",
+        "http://app.example",
+        "https://APP.example",
+    ] {
         let mut asked = ask(&server, "GET", "/healthz", &format!("origin: {origin}\r\n"));
         let mut preflight = preflight(&server, origin, "/stream", "POST");
         for client in [&mut asked, &mut preflight] {
-            assert!(!client.head().to_ascii_lowercase().contains("access-control-allow"), "{}", client.text());
+            assert!(
+                !client
+                    .head()
+                    .to_ascii_lowercase()
+                    .contains("access-control-allow"),
+                "{}",
+                client.text()
+            );
             assert!(client.head().to_ascii_lowercase().contains("vary: origin"));
         }
     }

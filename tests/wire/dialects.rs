@@ -9,7 +9,10 @@ use tokenrill::sse;
 use crate::support::*;
 
 pub(crate) fn apis() -> impl Iterator<Item = &'static Dialect> {
-    DIALECTS.iter().copied().filter(|dialect| dialect.upstream.is_some())
+    DIALECTS
+        .iter()
+        .copied()
+        .filter(|dialect| dialect.upstream.is_some())
 }
 
 /// Two servers, the second behind the first in every dialect: its models are called `DIALECT/MODEL` there.
@@ -23,10 +26,18 @@ pub(crate) fn chain() -> (Server, Server) {
             "gemini" => format!("http://{address}/v1beta"),
             _ => format!("http://{address}/v1"),
         };
-        config.push_str(&format!("[providers.{name}]\ndialect = \"{name}\"\nbase_url = \"{base}\"\n"));
-        for model in
-            ["mock-fast", "mock-tool", "mock-parallel", "mock-think", "mock-break", "mock-ratelimit", "mock-length"]
-        {
+        config.push_str(&format!(
+            "[providers.{name}]\ndialect = \"{name}\"\nbase_url = \"{base}\"\n"
+        ));
+        for model in [
+            "mock-fast",
+            "mock-tool",
+            "mock-parallel",
+            "mock-think",
+            "mock-break",
+            "mock-ratelimit",
+            "mock-length",
+        ] {
             config.push_str(&format!(
                 "[[models]]\nname = \"{name}/{model}\"\ntargets = [{{ provider = \"{name}\", model = \"{model}\" }}]\n"
             ));
@@ -63,7 +74,11 @@ fn ask(server: &Server, client: &Dialect, model: &str, stream: bool) -> Client {
             }),
         ),
         "gemini" => {
-            let method = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+            let method = if stream {
+                "streamGenerateContent?alt=sse"
+            } else {
+                "generateContent"
+            };
             (
                 format!("/v1beta/models/{model}:{method}"),
                 json!({
@@ -75,11 +90,18 @@ fn ask(server: &Server, client: &Dialect, model: &str, stream: bool) -> Client {
         }
         other => panic!("{other} has no request here"),
     };
-    server.post(&path, "content-type: application/json\r\n", &body.to_string())
+    server.post(
+        &path,
+        "content-type: application/json\r\n",
+        &body.to_string(),
+    )
 }
 
 /// What a client's stream says: text, calls, how it ended, and whether it is whole.
-fn said(client: &Dialect, body: &str) -> (String, Vec<(String, String)>, Option<FinishReason>, bool) {
+fn said(
+    client: &Dialect,
+    body: &str,
+) -> (String, Vec<(String, String)>, Option<FinishReason>, bool) {
     let mut reader = client.upstream.unwrap().reader(FinishRule::Required);
     let (mut text, mut calls, mut finish) = (String::new(), Vec::new(), None);
     let mut take = |event: Event<'_>| match event {
@@ -101,31 +123,56 @@ fn said(client: &Dialect, body: &str) -> (String, Vec<(String, String)>, Option<
 #[test]
 fn every_client_hears_every_upstream_say_the_same() {
     let (front, mock) = chain();
-    let plain = mock.get("/stream?prompt=Hello%20there&model=mock-fast&encoding=json").body();
-    let frames: Vec<String> =
-        events(&plain).into_iter().filter_map(|(_, data)| serde_json::from_str(&data).ok()).collect();
+    let plain = mock
+        .get("/stream?prompt=Hello%20there&model=mock-fast&encoding=json")
+        .body();
+    let frames: Vec<String> = events(&plain)
+        .into_iter()
+        .filter_map(|(_, data)| serde_json::from_str(&data).ok())
+        .collect();
     let want = frames.concat();
-    assert!(want.contains("Hello there") && want.contains("🌊"), "{want}");
+    assert!(
+        want.contains("Hello there") && want.contains("🌊"),
+        "{want}"
+    );
     for client in apis() {
         for upstream in apis() {
             let pair = format!("{} before {}", client.name, upstream.name);
             let model = |name: &str| format!("{}/{name}", upstream.name);
             let heard = |name: &str| said(client, &ask(&front, client, &model(name), true).body());
-            assert_eq!(heard("mock-fast"), (want.clone(), vec![], Some(FinishReason::Stop), true), "{pair}");
+            assert_eq!(
+                heard("mock-fast"),
+                (want.clone(), vec![], Some(FinishReason::Stop), true),
+                "{pair}"
+            );
             assert_eq!(heard("mock-think").0, want, "{pair}");
             let arguments = "{\"city\":\"Zürich\"}".to_owned();
-            let calls = vec![("weather".to_owned(), arguments.clone()), ("time".to_owned(), arguments)];
+            let calls = vec![
+                ("weather".to_owned(), arguments.clone()),
+                ("time".to_owned(), arguments),
+            ];
             assert_eq!(
                 heard("mock-tool"),
-                (String::new(), calls[..1].to_vec(), Some(FinishReason::ToolCalls), true),
+                (
+                    String::new(),
+                    calls[..1].to_vec(),
+                    Some(FinishReason::ToolCalls),
+                    true
+                ),
                 "{pair}"
             );
             assert_eq!(heard("mock-parallel").1, calls, "{pair}");
             assert_eq!(heard("mock-length").2, Some(FinishReason::Length), "{pair}");
             let (text, _, _, whole) = heard("mock-break");
-            assert!(!whole && !text.is_empty() && want.starts_with(&text), "{pair}: {text}");
+            assert!(
+                !whole && !text.is_empty() && want.starts_with(&text),
+                "{pair}: {text}"
+            );
             let whole = ask(&front, client, &model("mock-fast"), false).body();
-            assert!(whole.contains("Hello there") && whole.contains("waits for you."), "{pair}: {whole}");
+            assert!(
+                whole.contains("Hello there") && whole.contains("waits for you."),
+                "{pair}: {whole}"
+            );
         }
     }
 }
@@ -136,7 +183,12 @@ fn an_early_error_is_told_in_the_client_s_own_way() {
     for client in apis() {
         for upstream in apis() {
             let pair = format!("{} before {}", client.name, upstream.name);
-            let mut answer = ask(&front, client, &format!("{}/mock-ratelimit", upstream.name), true);
+            let mut answer = ask(
+                &front,
+                client,
+                &format!("{}/mock-ratelimit", upstream.name),
+                true,
+            );
             assert_eq!(answer.status(), 429, "{pair}");
             assert_eq!(answer.header("retry-after").as_deref(), Some("1"), "{pair}");
             assert!(answer.header("x-upstream-request-id").is_some(), "{pair}");
@@ -207,10 +259,20 @@ fn tokens_are_counted_where_that_can_be_asked() {
     let (front, mock) = chain();
     let ask = |server: &Server, model: &str| {
         let body = json!({ "model": model, "messages": [{ "role": "user", "content": "three small words" }] });
-        server.post("/v1/messages/count_tokens", "content-type: application/json\r\n", &body.to_string())
+        server.post(
+            "/v1/messages/count_tokens",
+            "content-type: application/json\r\n",
+            &body.to_string(),
+        )
     };
     assert_eq!(ask(&mock, "mock").json(), json!({ "input_tokens": 3 }));
-    assert_eq!(ask(&front, "anthropic/mock-fast").json(), json!({ "input_tokens": 3 }));
+    assert_eq!(
+        ask(&front, "anthropic/mock-fast").json(),
+        json!({ "input_tokens": 3 })
+    );
     let mut refused = ask(&front, "openai-chat/mock-fast");
-    assert_eq!((refused.status(), refused.json()["error"]["type"].as_str()), (404, Some("not_found_error")));
+    assert_eq!(
+        (refused.status(), refused.json()["error"]["type"].as_str()),
+        (404, Some("not_found_error"))
+    );
 }

@@ -50,9 +50,14 @@ fn a_client_that_reads_nothing_stops_the_upstream_and_then_gets_it_all() {
     let server = Server::before_with(&upstream, PATIENT, "");
     let mut client = server.chat(json!({}));
     client.head();
-    let stuck = settled("the upstream is held back", || taken.load(Ordering::Relaxed));
+    let stuck = settled("the upstream is held back", || {
+        taken.load(Ordering::Relaxed)
+    });
     // Nearly all of this lies in the kernels' buffers of three sockets.
-    assert!(stuck < WHOLE / 4, "{stuck} bytes were taken from the upstream");
+    assert!(
+        stuck < WHOLE / 4,
+        "{stuck} bytes were taken from the upstream"
+    );
     let mut rest = 0;
     let mut last = Vec::new();
     let mut buffer = vec![0; 1 << 20];
@@ -106,7 +111,9 @@ fn a_big_event_to_a_slow_client_arrives_whole() {
 fn two_thousand_streams_lose_no_token() {
     const STREAMS: usize = 2_000;
     let server = Server::with("[mock]\ntokens_per_second = 20\n", &[]);
-    let whole = server.get("/stream?prompt=hi&model=mock-fast&max_tokens=40").body();
+    let whole = server
+        .get("/stream?prompt=hi&model=mock-fast&max_tokens=40")
+        .body();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let address = server.address;
     let bodies = runtime.block_on(async {

@@ -20,8 +20,11 @@ use crate::support::{PATIENCE, Server, chat_body};
 
 /// Runs a test that waits for nothing without an end.
 pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async { tokio::time::timeout(PATIENCE, test).await.expect("in time") })
 }
 
@@ -41,16 +44,23 @@ pub(crate) struct Stream {
 
 impl H2 {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("the server listens");
+        let stream = TcpStream::connect(address)
+            .await
+            .expect("the server listens");
         Self::over(stream).await
     }
 
     /// Over something connected, with much room for the connection, and 64 KiB for each stream.
     pub(crate) async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
         let mut builder = h2::client::Builder::new();
-        builder.initial_window_size(65_535).initial_connection_window_size(64 << 20);
+        builder
+            .initial_window_size(65_535)
+            .initial_connection_window_size(64 << 20);
         let (send, connection) = builder.handshake(stream).await.expect("HTTP/2");
-        Self { send, connection: Arc::new(tokio::spawn(connection)) }
+        Self {
+            send,
+            connection: Arc::new(tokio::spawn(connection)),
+        }
     }
 
     pub(crate) async fn ready(&self) -> SendRequest<Bytes> {
@@ -62,15 +72,30 @@ impl H2 {
         &self,
         request: Request<()>,
         body: Option<Bytes>,
-    ) -> Result<(impl Future<Output = Result<Response<RecvStream>, h2::Error>>, SendStream<Bytes>), h2::Error> {
-        let (answer, mut stream) = self.send.clone().ready().await?.send_request(request, body.is_none())?;
+    ) -> Result<
+        (
+            impl Future<Output = Result<Response<RecvStream>, h2::Error>>,
+            SendStream<Bytes>,
+        ),
+        h2::Error,
+    > {
+        let (answer, mut stream) = self
+            .send
+            .clone()
+            .ready()
+            .await?
+            .send_request(request, body.is_none())?;
         if let Some(body) = body {
             stream.send_data(body, true)?;
         }
         Ok((answer, stream))
     }
 
-    pub(crate) async fn ask(&self, request: Request<()>, body: Option<Bytes>) -> Result<Stream, h2::Error> {
+    pub(crate) async fn ask(
+        &self,
+        request: Request<()>,
+        body: Option<Bytes>,
+    ) -> Result<Stream, h2::Error> {
         let (answer, request) = self.send(request, body).await?;
         Ok(Stream::new(answer.await?, request))
     }
@@ -80,7 +105,12 @@ impl H2 {
     }
 
     pub(crate) async fn chat(&self, fields: serde_json::Value) -> Stream {
-        self.ask(post("/v1/chat/completions"), Some(chat_body(fields).to_string().into())).await.expect("an answer")
+        self.ask(
+            post("/v1/chat/completions"),
+            Some(chat_body(fields).to_string().into()),
+        )
+        .await
+        .expect("an answer")
     }
 
     /// Waits until the other side has closed the connection.
@@ -100,11 +130,18 @@ impl H2 {
 impl Stream {
     pub(crate) fn new(answer: Response<RecvStream>, request: SendStream<Bytes>) -> Self {
         let (head, body) = answer.into_parts();
-        Self { head, body, request }
+        Self {
+            head,
+            body,
+            request,
+        }
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.head.headers.get(name).and_then(|value| value.to_str().ok())
+        self.head
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
     }
 
     /// The next piece of the body.
@@ -138,7 +175,9 @@ impl Stream {
 
     /// Waits until the other side resets the stream.
     pub(crate) async fn reset(&mut self) -> Reason {
-        std::future::poll_fn(|cx| self.request.poll_reset(cx)).await.expect("a reset")
+        std::future::poll_fn(|cx| self.request.poll_reset(cx))
+            .await
+            .expect("a reset")
     }
 
     /// Resets the stream.
@@ -148,11 +187,14 @@ impl Stream {
 }
 
 pub(crate) fn get(path: &str) -> Request<()> {
-    Request::get(format!("http://t{path}")).body(()).expect("a request")
+    Request::get(format!("http://t{path}"))
+        .body(())
+        .expect("a request")
 }
 
 pub(crate) fn post(path: &str) -> Request<()> {
-    let request = Request::post(format!("http://t{path}")).header("content-type", "application/json");
+    let request =
+        Request::post(format!("http://t{path}")).header("content-type", "application/json");
     request.body(()).expect("a request")
 }
 
@@ -169,14 +211,25 @@ pub(crate) fn tls_server(config: &str) -> (Server, CertificateDer<'static>) {
 }
 
 /// Connects over TLS, offering these protocols.
-pub(crate) async fn tls(address: SocketAddr, cert: &CertificateDer<'static>, alpn: &[&str]) -> TlsStream<TcpStream> {
+pub(crate) async fn tls(
+    address: SocketAddr,
+    cert: &CertificateDer<'static>,
+    alpn: &[&str],
+) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
     roots.add(cert.clone()).expect("a certificate");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions");
     let mut config = config.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-    let stream = TcpStream::connect(address).await.expect("the server listens");
+    let stream = TcpStream::connect(address)
+        .await
+        .expect("the server listens");
     let name = ServerName::try_from("rill.test").expect("a name");
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("TLS")
+    TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+        .expect("TLS")
 }

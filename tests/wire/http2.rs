@@ -21,7 +21,9 @@ struct H2Upstream {
 impl H2Upstream {
     fn start() -> Self {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let listener = runtime
+            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+            .unwrap();
         let address = listener.local_addr().unwrap();
         let (connections, resets) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (count, gone) = (connections.clone(), resets.clone());
@@ -30,14 +32,21 @@ impl H2Upstream {
                 count.fetch_add(1, Ordering::Relaxed);
                 let gone = gone.clone();
                 tokio::spawn(async move {
-                    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+                    let Ok(mut connection) = h2::server::handshake(stream).await else {
+                        return;
+                    };
                     while let Some(Ok((request, respond))) = connection.accept().await {
                         tokio::spawn(answer(request, respond, gone.clone()));
                     }
                 });
             }
         });
-        Self { address, connections, resets, _runtime: runtime }
+        Self {
+            address,
+            connections,
+            resets,
+            _runtime: runtime,
+        }
     }
 }
 
@@ -52,7 +61,10 @@ async fn answer(
         sent.extend_from_slice(&data);
         let _ = body.flow_control().release_capacity(data.len());
     }
-    let head = http::Response::builder().header("content-type", "text/event-stream").body(()).unwrap();
+    let head = http::Response::builder()
+        .header("content-type", "text/event-stream")
+        .body(())
+        .unwrap();
     let mut stream = respond.send_response(head, false).unwrap();
     if find(&sent, b"flood").is_some() {
         let frame = Bytes::from(says("x"));
@@ -91,19 +103,33 @@ fn slow_clients_neither_stall_nor_kill_their_neighbours_and_leaving_resets_the_s
         upstream.address
     );
     let server = Server::with(&config, &[]);
-    let mut slow: Vec<Client> = (0..10).map(|_| server.chat(json!({ "model": "flood" }))).collect();
-    slow.iter_mut().for_each(|client| assert_eq!(client.status(), 200));
+    let mut slow: Vec<Client> = (0..10)
+        .map(|_| server.chat(json!({ "model": "flood" })))
+        .collect();
+    slow.iter_mut()
+        .for_each(|client| assert_eq!(client.status(), 200));
     for _ in 0..30 {
         let body = server.chat(json!({ "model": "brief" })).body();
         assert_eq!(body, format!("{}{STOP}{DONE}", says("y").repeat(50)));
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    assert_eq!(upstream.connections.load(Ordering::Relaxed), 1, "all over one connection");
+    assert_eq!(
+        upstream.connections.load(Ordering::Relaxed),
+        1,
+        "all over one connection"
+    );
     // The slow ones are still whole, too.
     slow[0].wait_for_many("\"x\"", 500);
     assert_eq!(upstream.resets.load(Ordering::Relaxed), 0);
     drop(slow);
-    until("the upstream sees ten resets", || (upstream.resets.load(Ordering::Relaxed) == 10).then_some(()));
-    assert!(server.chat(json!({ "model": "brief" })).body().ends_with(DONE));
+    until("the upstream sees ten resets", || {
+        (upstream.resets.load(Ordering::Relaxed) == 10).then_some(())
+    });
+    assert!(
+        server
+            .chat(json!({ "model": "brief" }))
+            .body()
+            .ends_with(DONE)
+    );
     assert_eq!(upstream.connections.load(Ordering::Relaxed), 1);
 }

@@ -50,7 +50,10 @@ fn a_missing_done_is_added_after_a_finish() {
     let body = format!("{}{STOP}", says("a"));
     assert_eq!(through(body.clone()), format!("{body}{DONE}"));
     // … and so is the blank line that a last event lacks.
-    assert_eq!(through(format!("{body}data: [DONE]")), format!("{body}{DONE}"));
+    assert_eq!(
+        through(format!("{body}data: [DONE]")),
+        format!("{body}{DONE}")
+    );
 }
 
 #[test]
@@ -93,14 +96,19 @@ fn a_token_waits_for_nobody() {
         for n in 0..5 {
             c.say(&format!("token-{n}"));
             // Not a word more before the client has this one.
-            gate.recv_timeout(PATIENCE).expect("the client got the token");
+            gate.recv_timeout(PATIENCE)
+                .expect("the client got the token");
         }
         c.chunk(format!("{STOP}{DONE}").as_bytes());
         c.end();
     });
     let server = Server::before(&upstream);
     let mut client = server.chat(json!({}));
-    assert_eq!(client.status(), 200, "the head comes before the first token");
+    assert_eq!(
+        client.status(),
+        200,
+        "the head comes before the first token"
+    );
     for n in 0..5 {
         client.wait_for(&format!("token-{n}"));
         next.send(()).unwrap();
@@ -116,10 +124,21 @@ fn the_upstream_sees_the_clients_bytes_but_for_the_models_name() {
         "tools":[{"type":"function","function":{"name":"f"}}], "vendor":{"model":"m","n":1.0} }"#;
     let headers = "authorization: Bearer client-key\r\ncookie: a=b\r\naccept-encoding: gzip\r\nopenai-project: p\r\n\
                    traceparent: 00-1\r\nidempotency-key: k\r\nx-api-key: client-key\r\n";
-    assert_eq!(server.post("/v1/chat/completions", headers, body).status(), 200);
+    assert_eq!(
+        server.post("/v1/chat/completions", headers, body).status(),
+        200
+    );
     let seen = upstream.requests().remove(0);
-    assert_eq!(String::from_utf8_lossy(&seen.body), body.replace(r#""model" : "m""#, r#""model" : "real""#));
-    assert!(seen.head.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"), "{}", seen.head);
+    assert_eq!(
+        String::from_utf8_lossy(&seen.body),
+        body.replace(r#""model" : "m""#, r#""model" : "real""#)
+    );
+    assert!(
+        seen.head
+            .starts_with("POST /v1/chat/completions HTTP/1.1\r\n"),
+        "{}",
+        seen.head
+    );
     for (name, value) in [
         ("authorization", "Bearer sk-canary-key"),
         ("openai-project", "p"),
@@ -132,7 +151,11 @@ fn the_upstream_sees_the_clients_bytes_but_for_the_models_name() {
     ] {
         assert_eq!(seen.header(name).as_deref(), Some(value), "{name}");
     }
-    assert!(!seen.head.contains("client-key") && seen.header("cookie").is_none(), "{}", seen.head);
+    assert!(
+        !seen.head.contains("client-key") && seen.header("cookie").is_none(),
+        "{}",
+        seen.head
+    );
     assert!(!server.log().contains("canary"));
 }
 
@@ -176,12 +199,22 @@ fn a_whole_answer_passes_as_it_is() {
     let server = Server::before(&upstream);
     let mut client = server.chat(json!({ "stream": false }));
     assert_eq!(client.body(), answer);
-    assert_eq!(client.header("x-upstream-request-id").as_deref(), Some("up-1"));
-    assert_eq!(client.header("x-ratelimit-remaining-tokens").as_deref(), Some("5"));
+    assert_eq!(
+        client.header("x-upstream-request-id").as_deref(),
+        Some("up-1")
+    );
+    assert_eq!(
+        client.header("x-ratelimit-remaining-tokens").as_deref(),
+        Some("5")
+    );
     assert!(client.header("set-cookie").is_none() && client.header("server").is_none());
     let line = server.logged("generation", 1);
     assert_eq!(
-        (line["tokens"].as_u64(), line["ended"].as_str(), line["status"].as_u64()),
+        (
+            line["tokens"].as_u64(),
+            line["ended"].as_str(),
+            line["status"].as_u64()
+        ),
         (Some(7), Some("complete"), Some(200))
     );
 }

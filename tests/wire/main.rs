@@ -1,6 +1,11 @@
 //! What crosses the wire: the real binary between a scripted upstream and a client that sees every byte.
 
-#![expect(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests"
+)]
 
 mod cancel;
 mod cli;

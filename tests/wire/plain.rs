@@ -37,11 +37,23 @@ fn what_the_model_says_is_what_the_client_reads() {
     for text in HARD {
         let body = json!({ "prompt": text, "model": "mock-echo" }).to_string();
         let (read, done) = read_back(&server.post("/stream", "", &body).body());
-        assert_eq!((read.as_str(), done), (text.replace("\r\n", "\n").replace('\r', "\n").as_str(), true), "{text:?}");
+        assert_eq!(
+            (read.as_str(), done),
+            (
+                text.replace("\r\n", "\n").replace('\r', "\n").as_str(),
+                true
+            ),
+            "{text:?}"
+        );
         // As JSON strings every line end keeps its spelling.
         let body = server.post("/stream?encoding=json", "", &body).body();
-        let tokens = events(&body).into_iter().map(|(_, data)| data).take_while(|data| data != "[DONE]");
-        let exact: String = tokens.map(|token| serde_json::from_str::<String>(&token).unwrap()).collect();
+        let tokens = events(&body)
+            .into_iter()
+            .map(|(_, data)| data)
+            .take_while(|data| data != "[DONE]");
+        let exact: String = tokens
+            .map(|token| serde_json::from_str::<String>(&token).unwrap())
+            .collect();
         assert_eq!(exact, *text);
     }
 }
@@ -59,21 +71,39 @@ fn the_head_is_what_reverse_proxies_need() {
         assert_eq!(client.header(name).as_deref(), Some(value));
     }
     assert!(client.header("content-encoding").is_none());
-    assert_eq!(client.body(), "data: Hello\n\ndata:  there\n\ndata: [DONE]\n\n");
+    assert_eq!(
+        client.body(),
+        "data: Hello\n\ndata:  there\n\ndata: [DONE]\n\n"
+    );
 }
 
 #[test]
 fn a_prompt_comes_as_query_json_or_text() {
     let server = Server::mock();
     let want = "data: hi\n\ndata: [DONE]\n\n";
-    assert_eq!(server.get("/stream?prompt=hi&model=mock-echo&system=s&temperature=0.5&max_tokens=5").body(), want);
-    let fields = r#"{"prompt":"hi","model":"mock-echo","system":"s","max_tokens":5,"temperature":1}"#;
-    assert_eq!(server.post("/stream", "", fields).body(), want);
     assert_eq!(
-        server.post("/stream?model=mock-echo", "content-type: text/plain; charset=utf-8\r\n", "hi").body(),
+        server
+            .get("/stream?prompt=hi&model=mock-echo&system=s&temperature=0.5&max_tokens=5")
+            .body(),
         want
     );
-    assert!(server.get("/stream?prompt=hi").body().contains("rill"), "the default model answers");
+    let fields =
+        r#"{"prompt":"hi","model":"mock-echo","system":"s","max_tokens":5,"temperature":1}"#;
+    assert_eq!(server.post("/stream", "", fields).body(), want);
+    assert_eq!(
+        server
+            .post(
+                "/stream?model=mock-echo",
+                "content-type: text/plain; charset=utf-8\r\n",
+                "hi"
+            )
+            .body(),
+        want
+    );
+    assert!(
+        server.get("/stream?prompt=hi").body().contains("rill"),
+        "the default model answers"
+    );
 }
 
 #[test]
@@ -81,22 +111,40 @@ fn the_same_request_has_the_same_tokens_and_max_tokens_is_honoured() {
     let server = Server::mock();
     let ask = || server.get("/stream?prompt=hi&model=mock-fast").body();
     assert_eq!(ask(), ask());
-    let short = server.get("/stream?prompt=hi&model=mock-fast&max_tokens=3").body();
+    let short = server
+        .get("/stream?prompt=hi&model=mock-fast&max_tokens=3")
+        .body();
     assert_eq!(events(&short).len(), 4);
     assert!(ask().starts_with(short.trim_end_matches("data: [DONE]\n\n")));
 }
 
 #[test]
 fn a_broken_model_ends_in_an_error_and_a_silent_one_in_a_timeout() {
-    let server = Server::with("[mock]\ntokens_per_second = 0\n[timeouts]\nbetween_tokens = \"200ms\"\n", &[]);
-    for (model, code) in [("mock-break", "upstream_reset"), ("mock-stall", "between_tokens_timeout")] {
-        let body = server.get(&format!("/stream?prompt=x&model={model}")).body();
+    let server = Server::with(
+        "[mock]\ntokens_per_second = 0\n[timeouts]\nbetween_tokens = \"200ms\"\n",
+        &[],
+    );
+    for (model, code) in [
+        ("mock-break", "upstream_reset"),
+        ("mock-stall", "between_tokens_timeout"),
+    ] {
+        let body = server
+            .get(&format!("/stream?prompt=x&model={model}"))
+            .body();
         let got = events(&body);
         assert_eq!(got.len(), 11, "ten tokens and an error");
         let (name, data) = got.last().unwrap();
         let error: serde_json::Value = serde_json::from_str(data).unwrap();
-        assert_eq!((name.as_str(), error["error"]["code"].as_str()), ("error", Some(code)));
-        assert!(error["error"]["request_id"].as_str().unwrap().starts_with("req_"));
+        assert_eq!(
+            (name.as_str(), error["error"]["code"].as_str()),
+            ("error", Some(code))
+        );
+        assert!(
+            error["error"]["request_id"]
+                .as_str()
+                .unwrap()
+                .starts_with("req_")
+        );
     }
     for (model, status) in [("mock-error", 503), ("mock-ratelimit", 429)] {
         let mut client = server.get(&format!("/stream?prompt=x&model={model}"));
@@ -109,7 +157,8 @@ fn a_broken_model_ends_in_an_error_and_a_silent_one_in_a_timeout() {
 fn plain_prompts_reach_an_upstream_of_another_dialect() {
     let upstream = Upstream::streaming(format!("{}{}{STOP}{DONE}", says("[DONE]"), says("a\nb")));
     let server = Server::before(&upstream);
-    let body = r#"{"prompt":"hi","model":"m","system":"be brief","max_tokens":5,"temperature":0.5}"#;
+    let body =
+        r#"{"prompt":"hi","model":"m","system":"be brief","max_tokens":5,"temperature":0.5}"#;
     assert_eq!(
         server.post("/stream", "", body).body(),
         "data: [DO\n\ndata: NE]\n\ndata: a\ndata: b\n\ndata: [DONE]\n\n"
@@ -141,19 +190,40 @@ fn templates_are_listed_described_and_run() {
     assert_eq!(list["prompts"][0]["name"], "greet");
     let one = server.get("/prompts/greet").json();
     assert_eq!(one["variables"][0]["name"], "times");
-    assert_eq!(one["variables"][1], json!({ "name": "who", "type": "string", "required": true }));
+    assert_eq!(
+        one["variables"][1],
+        json!({ "name": "who", "type": "string", "required": true })
+    );
     let attack = "{{ 7*7 }}{% include 'x' %}";
     for mut client in [
-        server.post("/prompts/greet", "", &json!({ "who": attack, "times": 2 }).to_string()),
-        server.get("/prompts/greet?times=2&who=%7B%7B%207*7%20%7D%7D%7B%25%20include%20'x'%20%25%7D"),
+        server.post(
+            "/prompts/greet",
+            "",
+            &json!({ "who": attack, "times": 2 }).to_string(),
+        ),
+        server
+            .get("/prompts/greet?times=2&who=%7B%7B%207*7%20%7D%7D%7B%25%20include%20'x'%20%25%7D"),
     ] {
-        assert_eq!(read_back(&client.body()), (format!("hello {attack} x2"), true));
+        assert_eq!(
+            read_back(&client.body()),
+            (format!("hello {attack} x2"), true)
+        );
     }
     let request = "GET /prompts/greet HTTP/1.1\r\nhost: t\r\naccept: text/event-stream\r\n\r\n";
-    assert_eq!(Client::send(server.address, request.as_bytes()).json()["error"]["param"], "who");
-    for (body, param) in [("{}", "who"), (r#"{"who":"x","tims":1}"#, "tims"), (r#"{"who":5}"#, "who")] {
+    assert_eq!(
+        Client::send(server.address, request.as_bytes()).json()["error"]["param"],
+        "who"
+    );
+    for (body, param) in [
+        ("{}", "who"),
+        (r#"{"who":"x","tims":1}"#, "tims"),
+        (r#"{"who":5}"#, "who"),
+    ] {
         let mut client = server.post("/prompts/greet", "", body);
-        assert_eq!((client.status(), client.json()["error"]["param"].as_str()), (400, Some(param)));
+        assert_eq!(
+            (client.status(), client.json()["error"]["param"].as_str()),
+            (400, Some(param))
+        );
     }
     let mut client = server.get("/prompts/great");
     assert_eq!(client.status(), 404);
@@ -166,12 +236,26 @@ fn an_edited_template_is_served_without_a_restart() {
     let server = with_template(GREET);
     let run = || read_back(&server.post("/prompts/greet", "", r#"{"who":"you"}"#).body()).0;
     assert_eq!(run(), "hello you x1");
-    std::fs::write(server.path("prompts/greet.md"), GREET.replace("hello", "goodbye")).unwrap();
+    std::fs::write(
+        server.path("prompts/greet.md"),
+        GREET.replace("hello", "goodbye"),
+    )
+    .unwrap();
     assert_eq!(run(), "goodbye you x1");
-    std::fs::write(server.path("prompts/greet.md"), GREET.replace("{{ who }}", "{{ who")).unwrap();
+    std::fs::write(
+        server.path("prompts/greet.md"),
+        GREET.replace("{{ who }}", "{{ who"),
+    )
+    .unwrap();
     assert_eq!(run(), "goodbye you x1");
-    let line = server.logged("a prompt template is broken; its last good version stays", 1);
-    assert!(line["error"].as_str().unwrap().contains("greet.md:9: "), "{line}");
+    let line = server.logged(
+        "a prompt template is broken; its last good version stays",
+        1,
+    );
+    assert!(
+        line["error"].as_str().unwrap().contains("greet.md:9: "),
+        "{line}"
+    );
 }
 
 #[test]
@@ -180,7 +264,10 @@ fn an_independent_client_reads_a_stream_to_its_end() {
     use reqwest_eventsource::{Event, EventSource, retry::Never};
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let server = Server::mock();
-    let url = format!("http://{}/stream?prompt=a%0Ab%20c&model=mock-echo", server.address);
+    let url = format!(
+        "http://{}/stream?prompt=a%0Ab%20c&model=mock-echo",
+        server.address
+    );
     let text = tokio::runtime::Runtime::new().unwrap().block_on(async {
         let mut source = EventSource::get(url);
         source.set_retry_policy(Box::new(Never));

@@ -14,15 +14,23 @@ fn starts() -> Vec<(String, Option<Value>)> {
     let prompt = words.join(" ");
     let messages = json!([{ "role": "user", "content": prompt }]);
     vec![
-        (format!("/stream?model=mock-echo&prompt={}", words.join("+")), None),
+        (
+            format!("/stream?model=mock-echo&prompt={}", words.join("+")),
+            None,
+        ),
         (
             "/v1/chat/completions".to_owned(),
             Some(json!({ "model": "mock-echo", "stream": true, "messages": messages })),
         ),
-        ("/v1/responses".to_owned(), Some(json!({ "model": "mock-echo", "stream": true, "input": prompt }))),
+        (
+            "/v1/responses".to_owned(),
+            Some(json!({ "model": "mock-echo", "stream": true, "input": prompt })),
+        ),
         (
             "/v1/messages".to_owned(),
-            Some(json!({ "model": "mock-echo", "stream": true, "max_tokens": 999, "messages": messages })),
+            Some(
+                json!({ "model": "mock-echo", "stream": true, "max_tokens": 999, "messages": messages }),
+            ),
         ),
         (
             "/v1beta/models/mock-echo:streamGenerateContent".to_owned(),
@@ -34,20 +42,31 @@ fn starts() -> Vec<(String, Option<Value>)> {
 fn ask(server: &Server, start: &(String, Option<Value>), headers: &str) -> Client {
     match &start.1 {
         Some(body) => server.post(&start.0, headers, &body.to_string()),
-        None => {
-            Client::send(server.address, format!("GET {} HTTP/1.1\r\nhost: t\r\n{headers}\r\n", start.0).as_bytes())
-        }
+        None => Client::send(
+            server.address,
+            format!("GET {} HTTP/1.1\r\nhost: t\r\n{headers}\r\n", start.0).as_bytes(),
+        ),
     }
 }
 
 pub(crate) fn get(server: &Server, path: &str, headers: &str) -> Client {
-    Client::send(server.address, format!("GET {path} HTTP/1.1\r\nhost: t\r\n{headers}\r\n").as_bytes())
+    Client::send(
+        server.address,
+        format!("GET {path} HTTP/1.1\r\nhost: t\r\n{headers}\r\n").as_bytes(),
+    )
 }
 
 /// The blocks of a stream, each with its id.
 pub(crate) fn blocks(body: &str) -> Vec<(String, &str)> {
-    let id = |block: &str| block.lines().find_map(|line| line.strip_prefix("id: ")).map(str::to_owned);
-    body.split_inclusive("\n\n").map(|block| (id(block).unwrap_or_else(|| panic!("no id: {block}")), block)).collect()
+    let id = |block: &str| {
+        block
+            .lines()
+            .find_map(|line| line.strip_prefix("id: "))
+            .map(str::to_owned)
+    };
+    body.split_inclusive("\n\n")
+        .map(|block| (id(block).unwrap_or_else(|| panic!("no id: {block}")), block))
+        .collect()
 }
 
 /// A server before an upstream that says so many tokens, each when it is told to go on.
@@ -83,7 +102,11 @@ impl Go {
     /// Waits for the word; false if the other side closes instead.
     pub(crate) fn wait(&self, c: &Connection) -> bool {
         until("the upstream may go on or is closed", || {
-            if self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
+            if self
+                .0
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
+                .is_ok()
+            {
                 return Some(true);
             }
             c.is_closed().then_some(false)
@@ -109,17 +132,28 @@ fn whoever_comes_back_gets_exactly_what_follows_in_every_dialect() {
             let query = format!("/v1/stream/{id}?last_event_id={event_id}");
             let mut again = match n % 3 {
                 0 => ask(&server, &start, &header),
-                1 => get(&server, &format!("/v1/stream/{id}"), &format!("accept: text/event-stream\r\n{header}")),
+                1 => get(
+                    &server,
+                    &format!("/v1/stream/{id}"),
+                    &format!("accept: text/event-stream\r\n{header}"),
+                ),
                 _ => get(&server, &query, "accept: text/event-stream\r\n"),
             };
             if n + 1 == blocks.len() {
                 assert_eq!(again.status(), 204);
             } else {
-                assert_eq!((again.status(), again.header("x-stream-id")), (200, Some(id.clone())));
+                assert_eq!(
+                    (again.status(), again.header("x-stream-id")),
+                    (200, Some(id.clone()))
+                );
                 assert_eq!(again.body(), whole[from..], "{}: after {n}", start.0);
             }
         }
-        let mut all = get(&server, &format!("/v1/stream/{id}"), "accept: text/event-stream\r\n");
+        let mut all = get(
+            &server,
+            &format!("/v1/stream/{id}"),
+            "accept: text/event-stream\r\n",
+        );
         assert_eq!(all.body(), whole);
     }
 }
@@ -131,12 +165,20 @@ fn a_connection_cut_at_every_token_loses_and_repeats_nothing() {
     let mut heard = String::new();
     let mut headers = String::new();
     for n in 0..TOKENS {
-        let mut client = server.post("/v1/chat/completions?linger=20s", &headers, &chat_body(json!({})).to_string());
+        let mut client = server.post(
+            "/v1/chat/completions?linger=20s",
+            &headers,
+            &chat_body(json!({})).to_string(),
+        );
         client.head();
         go.on();
         client.wait_for(&format!("\"t{n}\""));
         let text = client.text();
-        let block = text.split("\r\n").find(|part| part.contains(&format!("\"t{n}\""))).expect("a block").to_owned();
+        let block = text
+            .split("\r\n")
+            .find(|part| part.contains(&format!("\"t{n}\"")))
+            .expect("a block")
+            .to_owned();
         // The end follows the last token at once, and may come with it.
         let (id, block) = blocks(&block).swap_remove(0);
         heard.push_str(block);
@@ -150,11 +192,17 @@ fn a_connection_cut_at_every_token_loses_and_repeats_nothing() {
     let said: Vec<String> = events(&heard)
         .into_iter()
         .map(|(_, data)| match serde_json::from_str::<Value>(&data) {
-            Ok(value) => value["choices"][0]["delta"]["content"].as_str().unwrap_or("(stop)").to_owned(),
+            Ok(value) => value["choices"][0]["delta"]["content"]
+                .as_str()
+                .unwrap_or("(stop)")
+                .to_owned(),
             Err(_) => data,
         })
         .collect();
-    let want: Vec<String> = (0..TOKENS).map(|n| format!("t{n}")).chain(["(stop)".into(), "[DONE]".into()]).collect();
+    let want: Vec<String> = (0..TOKENS)
+        .map(|n| format!("t{n}"))
+        .chain(["(stop)".into(), "[DONE]".into()])
+        .collect();
     assert_eq!(said, want);
     assert_eq!(upstream.requests().len(), 1, "one generation");
     assert_eq!(server.ended(), "complete");
@@ -177,9 +225,16 @@ fn linger_is_said_in_a_header_in_the_query_or_in_the_body_and_no_upstream_hears_
         assert!(client.body().ends_with("data: [DONE]\n\n"));
     }
     for seen in upstream.requests() {
-        assert!(!String::from_utf8_lossy(&seen.body).contains("linger") && seen.header("x-linger").is_none());
+        assert!(
+            !String::from_utf8_lossy(&seen.body).contains("linger")
+                && seen.header("x-linger").is_none()
+        );
     }
-    let mut plain = server.post("/stream", "", &json!({ "prompt": "a", "model": "m", "linger": "5s" }).to_string());
+    let mut plain = server.post(
+        "/stream",
+        "",
+        &json!({ "prompt": "a", "model": "m", "linger": "5s" }).to_string(),
+    );
     assert!(plain.header("x-stream-id").is_some());
     let mut none = server.chat(json!({ "linger": 0 }));
     assert_eq!(none.header("x-stream-id"), None);
@@ -194,7 +249,11 @@ fn linger_is_said_in_a_header_in_the_query_or_in_the_body_and_no_upstream_hears_
 #[test]
 fn an_event_source_lingers_by_itself_and_curl_does_not() {
     let server = Server::mock();
-    let mut browser = get(&server, "/stream?prompt=hi&model=mock-fast", "accept: text/event-stream\r\n");
+    let mut browser = get(
+        &server,
+        "/stream?prompt=hi&model=mock-fast",
+        "accept: text/event-stream\r\n",
+    );
     assert!(browser.header("x-stream-id").is_some());
     let last = blocks(&browser.body()).pop().expect("a last one").0;
     let mut again = get(
@@ -203,13 +262,20 @@ fn an_event_source_lingers_by_itself_and_curl_does_not() {
         &format!("accept: text/event-stream\r\nlast-event-id: {last}\r\n"),
     );
     assert_eq!(again.status(), 204, "how it is told not to come again");
-    assert_eq!(get(&server, "/stream?prompt=hi", "accept: */*\r\n").header("x-stream-id"), None);
+    assert_eq!(
+        get(&server, "/stream?prompt=hi", "accept: */*\r\n").header("x-stream-id"),
+        None
+    );
 }
 
 #[test]
 fn nobody_for_its_linger_ends_a_generation_and_the_stream_says_so() {
     let (upstream, server, go) = paced(5, "");
-    let mut client = server.post("/v1/chat/completions", "x-linger: 300ms\r\n", &chat_body(json!({})).to_string());
+    let mut client = server.post(
+        "/v1/chat/completions",
+        "x-linger: 300ms\r\n",
+        &chat_body(json!({})).to_string(),
+    );
     let id = client.header("x-stream-id").expect("an id");
     go.on();
     client.wait_for("\"t0\"");
@@ -218,31 +284,60 @@ fn nobody_for_its_linger_ends_a_generation_and_the_stream_says_so() {
     assert_eq!(server.ended(), "abandoned");
     let body = get(&server, &format!("/v1/stream/{id}"), "").body();
     let events = events(&body);
-    assert!(events[0].1.contains("\"t0\""), "what was said is kept: {body}");
+    assert!(
+        events[0].1.contains("\"t0\""),
+        "what was said is kept: {body}"
+    );
     let error: Value = serde_json::from_str(&events[1].1).expect("JSON");
-    assert_eq!((error["error"]["code"].as_str(), events.len()), (Some("abandoned"), 2));
+    assert_eq!(
+        (error["error"]["code"].as_str(), events.len()),
+        (Some("abandoned"), 2)
+    );
     assert!(!body.contains("[DONE]"));
 }
 
 #[test]
 fn a_cancelled_generation_ends_at_once_and_tells_its_readers() {
     let (upstream, server, go) = paced(5, "");
-    let mut client = server.post("/v1/chat/completions", "x-linger: 1m\r\n", &chat_body(json!({})).to_string());
+    let mut client = server.post(
+        "/v1/chat/completions",
+        "x-linger: 1m\r\n",
+        &chat_body(json!({})).to_string(),
+    );
     let id = client.header("x-stream-id").expect("an id");
     go.on();
     client.wait_for("\"t0\"");
     let mut cancel = server.post(&format!("/v1/stream/{id}/cancel"), "", "");
     let said = cancel.json();
-    assert_eq!((said["id"].as_str(), said["status"].as_str()), (Some(id.as_str()), Some("cancelled")));
+    assert_eq!(
+        (said["id"].as_str(), said["status"].as_str()),
+        (Some(id.as_str()), Some("cancelled"))
+    );
     upstream.wait_closed(1);
     let body = client.body();
     let last = blocks(&body).pop().expect("a last one");
-    assert!(last.1.contains("\"cancelled\"") && !body.contains("[DONE]"), "{body}");
-    assert_eq!(last.0, format!("{id}.{}", said["next_offset"].as_str().expect("an offset")));
+    assert!(
+        last.1.contains("\"cancelled\"") && !body.contains("[DONE]"),
+        "{body}"
+    );
+    assert_eq!(
+        last.0,
+        format!("{id}.{}", said["next_offset"].as_str().expect("an offset"))
+    );
     assert_eq!(server.ended(), "cancelled");
-    let again = server.post(&format!("/v1/stream/{id}/cancel"), "", "").json();
+    let again = server
+        .post(&format!("/v1/stream/{id}/cancel"), "", "")
+        .json();
     assert_eq!(again, said, "once more is the same");
-    assert_eq!(get(&server, "/stream", &format!("last-event-id: {}\r\n", last.0)).status(), 204);
+    assert_eq!(
+        get(
+            &server,
+            "/stream",
+            &format!("last-event-id: {}\r\n", last.0)
+        )
+        .status(),
+        204
+    );
 }
 
 #[test]
@@ -252,34 +347,69 @@ fn a_broken_generation_is_read_to_its_error_and_then_to_nothing() {
     let body = client.body();
     let blocks = blocks(&body);
     let (last, error) = blocks.last().expect("a last one");
-    assert!(error.contains("event: error") && !body.contains("[DONE]"), "{body}");
+    assert!(
+        error.contains("event: error") && !body.contains("[DONE]"),
+        "{body}"
+    );
     let middle = &blocks[3].0;
     let rest: String = blocks[4..].iter().map(|(_, block)| *block).collect();
-    assert_eq!(get(&server, "/stream", &format!("last-event-id: {middle}\r\n")).body(), rest);
-    assert_eq!(get(&server, "/stream", &format!("last-event-id: {last}\r\n")).status(), 204);
+    assert_eq!(
+        get(&server, "/stream", &format!("last-event-id: {middle}\r\n")).body(),
+        rest
+    );
+    assert_eq!(
+        get(&server, "/stream", &format!("last-event-id: {last}\r\n")).status(),
+        204
+    );
 }
 
 #[test]
 fn what_can_not_be_resumed_is_refused_with_the_reason() {
     let server = Server::with("streams.ttl = \"100ms\"\n", &[]);
-    let mut client = get(&server, "/stream?prompt=hi&model=mock-fast&linger=5s", "authorization: Bearer a\r\n");
+    let mut client = get(
+        &server,
+        "/stream?prompt=hi&model=mock-fast&linger=5s",
+        "authorization: Bearer a\r\n",
+    );
     let id = client.header("x-stream-id").expect("an id");
-    let mut reader = get(&server, &format!("/v1/stream/{id}"), "authorization: Bearer a\r\n");
+    let mut reader = get(
+        &server,
+        &format!("/v1/stream/{id}"),
+        "authorization: Bearer a\r\n",
+    );
     assert_eq!(reader.status(), 200);
     let first = blocks(&client.body())[0].0.clone();
     let future = first.replace("_000000000001", "_0000000fffff");
     let unknown = first.replace(&id, "stm_AAAAAAAAAAAAAAAAAAAAAA");
     let ask = |last: &str, key: &str| {
-        let mut client = get(&server, "/stream", &format!("last-event-id: {last}\r\n{key}"));
-        (client.status(), client.json()["error"]["code"].as_str().unwrap_or_default().to_owned())
+        let mut client = get(
+            &server,
+            "/stream",
+            &format!("last-event-id: {last}\r\n{key}"),
+        );
+        (
+            client.status(),
+            client.json()["error"]["code"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+        )
     };
     let own = "authorization: Bearer a\r\n";
     assert_eq!(ask(&future, own), (400, "invalid_request".to_owned()));
     for garbage in ["1", "x.y", "stm_x.6b018d8f_1", "../.6b018d8f_000000000001"] {
-        assert_eq!(ask(garbage, own), (400, "invalid_request".to_owned()), "{garbage}");
+        assert_eq!(
+            ask(garbage, own),
+            (400, "invalid_request".to_owned()),
+            "{garbage}"
+        );
     }
     // Another caller's and one that never was can't be told apart.
-    for (last, key) in [(&unknown, own), (&first, "authorization: Bearer b\r\n"), (&first, "")] {
+    for (last, key) in [
+        (&unknown, own),
+        (&first, "authorization: Bearer b\r\n"),
+        (&first, ""),
+    ] {
         assert_eq!(ask(last, key), (404, "not_found".to_owned()), "{key}");
     }
     for key in ["authorization: Bearer b\r\n", ""] {
@@ -290,7 +420,14 @@ fn what_can_not_be_resumed_is_refused_with_the_reason() {
     until("its time is over", || {
         // Each question is a reader, and begins its time anew.
         std::thread::sleep(std::time::Duration::from_millis(200));
-        (get(&server, "/stream", &format!("last-event-id: {first}\r\n{own}")).status() == 410).then_some(())
+        (get(
+            &server,
+            "/stream",
+            &format!("last-event-id: {first}\r\n{own}"),
+        )
+        .status()
+            == 410)
+            .then_some(())
     });
     assert_eq!(ask(&first, own), (410, "gone".to_owned()));
 }
@@ -298,13 +435,22 @@ fn what_can_not_be_resumed_is_refused_with_the_reason() {
 #[test]
 fn many_readers_share_one_generation_up_to_a_cap() {
     let (upstream, server, go) = paced(20, "streams.max_readers = 20\n");
-    let mut first = server.post("/v1/chat/completions", "x-linger: 1m\r\n", &chat_body(json!({})).to_string());
+    let mut first = server.post(
+        "/v1/chat/completions",
+        "x-linger: 1m\r\n",
+        &chat_body(json!({})).to_string(),
+    );
     let id = first.header("x-stream-id").expect("an id");
     let path = format!("/v1/stream/{id}");
-    let mut readers: Vec<Client> = (1..20).map(|_| get(&server, &path, "accept: text/event-stream\r\n")).collect();
+    let mut readers: Vec<Client> = (1..20)
+        .map(|_| get(&server, &path, "accept: text/event-stream\r\n"))
+        .collect();
     assert!(readers.iter_mut().all(|reader| reader.status() == 200));
     let mut refused = get(&server, &path, "accept: text/event-stream\r\n");
-    assert_eq!((refused.status(), refused.header("retry-after").is_some()), (429, true));
+    assert_eq!(
+        (refused.status(), refused.header("retry-after").is_some()),
+        (429, true)
+    );
     for _ in 0..20 {
         go.on();
     }
@@ -333,20 +479,35 @@ fn a_reader_that_stands_still_slows_nobody_and_is_told_what_it_missed() {
         c.wait_closed();
     });
     let server = Server::before_with(&upstream, "streams.max_bytes = \"256KiB\"\n", "");
-    let mut fast = server.post("/v1/chat/completions", "x-linger: 1m\r\n", &chat_body(json!({})).to_string());
+    let mut fast = server.post(
+        "/v1/chat/completions",
+        "x-linger: 1m\r\n",
+        &chat_body(json!({})).to_string(),
+    );
     let id = fast.header("x-stream-id").expect("an id");
-    let mut slow = get(&server, &format!("/v1/stream/{id}"), "accept: text/event-stream\r\n");
+    let mut slow = get(
+        &server,
+        &format!("/v1/stream/{id}"),
+        "accept: text/event-stream\r\n",
+    );
     assert_eq!(slow.status(), 200);
     go.on();
     let whole = fast.body();
     assert!(whole.ends_with("data: [DONE]\n\n"));
     assert_eq!(whole.matches("xxxx\"").count(), 3000);
     let heard = slow.body();
-    assert!(heard.contains("fell_behind") && !heard.contains("[DONE]"), "{}", &heard[heard.len() - 300..]);
+    assert!(
+        heard.contains("fell_behind") && !heard.contains("[DONE]"),
+        "{}",
+        &heard[heard.len() - 300..]
+    );
     let (kept, _) = heard.split_at(heard.rfind("data: {\"error\"").expect("an error frame"));
     assert!(whole.starts_with(kept), "it has a beginning without a gap");
     let last = blocks(kept).pop().expect("a last one").0;
-    assert_eq!(get(&server, "/stream", &format!("last-event-id: {last}\r\n")).status(), 410);
+    assert_eq!(
+        get(&server, "/stream", &format!("last-event-id: {last}\r\n")).status(),
+        410
+    );
 }
 
 #[test]
@@ -364,7 +525,11 @@ fn at_the_cap_the_upstream_waits_for_the_fastest_reader() {
     });
     let server = Server::before_with(&upstream, "streams.max_bytes = \"256KiB\"\n", "");
     let before = server.resident();
-    let mut reader = server.post("/v1/chat/completions", "x-linger: 1m\r\n", &chat_body(json!({})).to_string());
+    let mut reader = server.post(
+        "/v1/chat/completions",
+        "x-linger: 1m\r\n",
+        &chat_body(json!({})).to_string(),
+    );
     reader.head();
     let mut last = 0;
     // Nothing grows any more: all buffers between are full.
@@ -373,7 +538,11 @@ fn at_the_cap_the_upstream_waits_for_the_fastest_reader() {
         let now = server.resident();
         (std::mem::replace(&mut last, now) == now).then_some(())
     });
-    assert!(last - before < 10 * 1024, "20 MB were not taken in: {} KiB", last - before);
+    assert!(
+        last - before < 10 * 1024,
+        "20 MB were not taken in: {} KiB",
+        last - before
+    );
     let whole = reader.body();
     assert_eq!(whole.matches("xxxx\"").count(), 5000);
     assert!(whole.ends_with("data: [DONE]\n\n"));
@@ -384,7 +553,11 @@ fn one_idempotency_key_makes_one_generation() {
     let (upstream, server, go) = paced(2, "");
     let post = |key: &str, caller: &str, fields: Value| {
         let headers = format!("idempotency-key: {key}\r\nx-linger: 1m\r\n{caller}");
-        server.post("/v1/chat/completions", &headers, &chat_body(fields).to_string())
+        server.post(
+            "/v1/chat/completions",
+            &headers,
+            &chat_body(fields).to_string(),
+        )
     };
     let mut first = post("k1", "", json!({}));
     let id = first.header("x-stream-id");
@@ -413,7 +586,11 @@ fn a_refused_request_leaves_no_stream_and_its_key_may_ask_again() {
     let server = Server::before(&upstream);
     for nth in 1..=2 {
         let headers = "idempotency-key: k\r\nx-linger: 1m\r\n";
-        let mut client = server.post("/v1/chat/completions", headers, &chat_body(json!({})).to_string());
+        let mut client = server.post(
+            "/v1/chat/completions",
+            headers,
+            &chat_body(json!({})).to_string(),
+        );
         assert_eq!((client.status(), client.header("x-stream-id")), (503, None));
         upstream.wait_requests(nth);
     }
@@ -422,14 +599,27 @@ fn a_refused_request_leaves_no_stream_and_its_key_may_ask_again() {
 #[test]
 fn an_upstreams_own_ids_and_retries_are_replaced_by_ours() {
     let mut body = String::new();
-    for (n, frame) in [says("a"), says("b"), STOP.to_owned(), DONE.to_owned()].iter().enumerate() {
-        body.push_str(&format!("id: theirs-{n}\r\nretry: 5\r\n: note\r\n{}", frame.replace('\n', "\r\n")));
+    for (n, frame) in [says("a"), says("b"), STOP.to_owned(), DONE.to_owned()]
+        .iter()
+        .enumerate()
+    {
+        body.push_str(&format!(
+            "id: theirs-{n}\r\nretry: 5\r\n: note\r\n{}",
+            frame.replace('\n', "\r\n")
+        ));
     }
     let upstream = Upstream::streaming(body);
     let server = Server::before(&upstream);
-    let mut client = server.post("/v1/chat/completions", "x-linger: 1m\r\n", &chat_body(json!({})).to_string());
+    let mut client = server.post(
+        "/v1/chat/completions",
+        "x-linger: 1m\r\n",
+        &chat_body(json!({})).to_string(),
+    );
     let body = client.body();
-    assert!(!body.contains("theirs") && !body.contains("retry: 5"), "{body}");
+    assert!(
+        !body.contains("theirs") && !body.contains("retry: 5"),
+        "{body}"
+    );
     let mut ids: BTreeMap<String, usize> = BTreeMap::new();
     for line in body.lines().filter_map(|line| line.strip_prefix("id: ")) {
         *ids.entry(line.to_owned()).or_default() += 1;
@@ -440,9 +630,17 @@ fn an_upstreams_own_ids_and_retries_are_replaced_by_ours() {
 #[test]
 fn a_server_that_ends_lets_readers_finish_and_waits_for_nobody_else() {
     let (upstream, mut server, go) = paced(3, "");
-    let mut read = server.post("/v1/chat/completions", "x-linger: 10m\r\n", &chat_body(json!({})).to_string());
+    let mut read = server.post(
+        "/v1/chat/completions",
+        "x-linger: 10m\r\n",
+        &chat_body(json!({})).to_string(),
+    );
     read.head();
-    let left = server.post("/v1/chat/completions", "x-linger: 10m\r\n", &chat_body(json!({})).to_string());
+    let left = server.post(
+        "/v1/chat/completions",
+        "x-linger: 10m\r\n",
+        &chat_body(json!({})).to_string(),
+    );
     upstream.wait_requests(2);
     drop(left);
     server.signal(nix::sys::signal::Signal::SIGTERM);
@@ -468,7 +666,11 @@ fn a_generation_that_others_asked_for_too_outlives_the_first_who_did() {
     let server = Server::before_with(&upstream, "", "");
     let post = || {
         let headers = "idempotency-key: k\r\nx-linger: 1m\r\n";
-        server.post("/v1/chat/completions", headers, &chat_body(json!({})).to_string())
+        server.post(
+            "/v1/chat/completions",
+            headers,
+            &chat_body(json!({})).to_string(),
+        )
     };
     let first = post();
     upstream.wait_requests(1);
@@ -482,11 +684,17 @@ fn a_generation_that_others_asked_for_too_outlives_the_first_who_did() {
 #[test]
 fn a_stream_with_all_its_readers_can_be_cancelled() {
     let (upstream, server, go) = paced(5, "[streams]\nmax_readers = 1\n");
-    let mut client = server.post("/v1/chat/completions", "x-linger: 1m\r\n", &chat_body(json!({})).to_string());
+    let mut client = server.post(
+        "/v1/chat/completions",
+        "x-linger: 1m\r\n",
+        &chat_body(json!({})).to_string(),
+    );
     let id = client.header("x-stream-id").expect("an id");
     go.on();
     client.wait_for("\"t0\"");
-    let said = server.post(&format!("/v1/stream/{id}/cancel"), "", "").json();
+    let said = server
+        .post(&format!("/v1/stream/{id}/cancel"), "", "")
+        .json();
     assert_eq!(said["status"].as_str(), Some("cancelled"), "{said}");
     upstream.wait_closed(1);
 }
@@ -494,16 +702,28 @@ fn a_stream_with_all_its_readers_can_be_cancelled() {
 #[test]
 fn a_client_that_sends_all_of_its_body_first_can_come_back_too() {
     let (_upstream, server, go) = paced(2, "max_body = \"64MiB\"\n");
-    let mut client = server.post("/v1/chat/completions", "x-linger: 1m\r\n", &chat_body(json!({})).to_string());
+    let mut client = server.post(
+        "/v1/chat/completions",
+        "x-linger: 1m\r\n",
+        &chat_body(json!({})).to_string(),
+    );
     go.on();
     client.wait_for("\"t0\"");
     let id = client.header("x-stream-id").expect("an id");
     let text = client.text();
-    let event = text.lines().find_map(|line| line.strip_prefix("id: ")).expect("an event's id").to_owned();
+    let event = text
+        .lines()
+        .find_map(|line| line.strip_prefix("id: "))
+        .expect("an event's id")
+        .to_owned();
     assert!(event.starts_with(&id));
     let padded = chat_body(json!({ "user": "x".repeat(32 << 20) })).to_string();
     // All of it is sent before anything is read, and the stream is still going on.
-    let mut again = server.post("/v1/chat/completions", &format!("last-event-id: {event}\r\n"), &padded);
+    let mut again = server.post(
+        "/v1/chat/completions",
+        &format!("last-event-id: {event}\r\n"),
+        &padded,
+    );
     assert_eq!(again.status(), 200);
     go.on();
     assert!(again.body().ends_with("data: [DONE]\n\n"));

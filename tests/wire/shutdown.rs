@@ -31,10 +31,18 @@ fn running_streams_finish_and_nothing_new_comes_in() {
     let mut idle = server.get("/readyz");
     assert_eq!(idle.body(), "ok");
     server.signal(Signal::SIGTERM);
-    until("it accepts no more", || std::net::TcpStream::connect(server.address).is_err().then_some(()));
+    until("it accepts no more", || {
+        std::net::TcpStream::connect(server.address)
+            .is_err()
+            .then_some(())
+    });
     idle.wait_end();
     open.send(()).unwrap();
-    assert!(client.body().ends_with(&format!("{}{STOP}{DONE}", says("last"))));
+    assert!(
+        client
+            .body()
+            .ends_with(&format!("{}{STOP}{DONE}", says("last")))
+    );
     assert!(server.wait_exit().success());
     assert_eq!(server.ended(), "complete");
 }
@@ -49,7 +57,10 @@ fn past_the_deadline_each_stream_ends_with_an_error() {
     plain.wait_for("first");
     server.signal(Signal::SIGINT);
     let body = client.body();
-    assert!(body.contains("\"draining\"") && !body.contains("[DONE]"), "{body}");
+    assert!(
+        body.contains("\"draining\"") && !body.contains("[DONE]"),
+        "{body}"
+    );
     assert!(plain.body().contains("event: error\n"));
     drop(open);
     upstream.wait_closed(2);

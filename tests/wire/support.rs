@@ -46,7 +46,8 @@ impl Seen {
 fn header(head: &str, name: &str) -> Option<String> {
     head.lines().skip(1).find_map(|line| {
         let (key, value) = line.split_once(':')?;
-        key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+        key.eq_ignore_ascii_case(name)
+            .then(|| value.trim().to_owned())
     })
 }
 
@@ -66,13 +67,22 @@ impl Upstream {
         let (seen, connections) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
         let closed = Arc::new((Mutex::new(0), Condvar::new()));
         let script = Arc::new(script);
-        let upstream = Self { address, seen: seen.clone(), connections: connections.clone(), closed: closed.clone() };
+        let upstream = Self {
+            address,
+            seen: seen.clone(),
+            connections: connections.clone(),
+            closed: closed.clone(),
+        };
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 *connections.lock().expect("a count") += 1;
                 stream.set_nodelay(true).expect("nodelay");
-                let mut connection =
-                    Connection { stream, seen: seen.clone(), closed: closed.clone(), rest: Vec::new() };
+                let mut connection = Connection {
+                    stream,
+                    seen: seen.clone(),
+                    closed: closed.clone(),
+                    rest: Vec::new(),
+                };
                 let script = script.clone();
                 std::thread::spawn(move || script(&mut connection));
             }
@@ -118,7 +128,9 @@ impl Upstream {
     }
 
     pub(crate) fn wait_requests(&self, count: usize) {
-        until("the upstream sees the request", || (self.requests().len() >= count).then_some(()));
+        until("the upstream sees the request", || {
+            (self.requests().len() >= count).then_some(())
+        });
     }
 
     pub(crate) fn base_url(&self) -> String {
@@ -140,7 +152,9 @@ impl Connection {
         loop {
             if let Some(at) = find(&self.rest, b"\r\n\r\n") {
                 let head = String::from_utf8_lossy(&self.rest[..at]).into_owned();
-                let length: usize = header(&head, "content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
+                let length: usize = header(&head, "content-length")
+                    .and_then(|n| n.parse().ok())
+                    .unwrap_or(0);
                 if self.rest.len() >= at + 4 + length {
                     let body = self.rest[at + 4..at + 4 + length].to_vec();
                     self.rest.drain(..at + 4 + length);
@@ -205,7 +219,9 @@ impl Connection {
 
     /// Closes with a RST.
     pub(crate) fn reset(&mut self) {
-        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("linger");
+        socket2::SockRef::from(&self.stream)
+            .set_linger(Some(Duration::ZERO))
+            .expect("linger");
         let _ = self.stream.shutdown(Shutdown::Read);
     }
 
@@ -217,11 +233,15 @@ impl Connection {
 
 /// A Chat Completions frame that says this text.
 pub(crate) fn says(text: &str) -> String {
-    format!("data: {}\n\n", json!({ "choices": [{ "index": 0, "delta": { "content": text }, "finish_reason": null }] }))
+    format!(
+        "data: {}\n\n",
+        json!({ "choices": [{ "index": 0, "delta": { "content": text }, "finish_reason": null }] })
+    )
 }
 
 /// The frame that finishes.
-pub(crate) const STOP: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+pub(crate) const STOP: &str =
+    "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
 pub(crate) const DONE: &str = "data: [DONE]\n\n";
 
 /// The real binary, running.
@@ -273,23 +293,43 @@ impl Server {
             .spawn()
             .expect("the binary starts");
         let log = Arc::new(Mutex::new(String::new()));
-        let (mut stdout, mut stderr) = (child.stdout.take().expect("stdout"), child.stderr.take().expect("stderr"));
+        let (mut stdout, mut stderr) = (
+            child.stdout.take().expect("stdout"),
+            child.stderr.take().expect("stderr"),
+        );
         let writer = log.clone();
         std::thread::spawn(move || {
             let mut buffer = [0; 8192];
             while let Ok(n @ 1..) = stderr.read(&mut buffer) {
-                writer.lock().expect("the log").push_str(&String::from_utf8_lossy(&buffer[..n]));
+                writer
+                    .lock()
+                    .expect("the log")
+                    .push_str(&String::from_utf8_lossy(&buffer[..n]));
             }
         });
         let mut greeting = String::new();
         let mut byte = [0];
         while greeting.matches('\n').count() < 2 {
-            assert!(stdout.read(&mut byte).expect("stdout") == 1, "it ended: {}", log.lock().expect("the log"));
+            assert!(
+                stdout.read(&mut byte).expect("stdout") == 1,
+                "it ended: {}",
+                log.lock().expect("the log")
+            );
             greeting.push(byte[0] as char);
         }
-        let address = greeting.split("://").nth(1).and_then(|rest| rest.split_whitespace().next());
-        let address = address.and_then(|address| address.parse().ok()).expect("the first line has the address");
-        Self { child, address, log, folder }
+        let address = greeting
+            .split("://")
+            .nth(1)
+            .and_then(|rest| rest.split_whitespace().next());
+        let address = address
+            .and_then(|address| address.parse().ok())
+            .expect("the first line has the address");
+        Self {
+            child,
+            address,
+            log,
+            folder,
+        }
     }
 
     pub(crate) fn log(&self) -> String {
@@ -300,14 +340,22 @@ impl Server {
     pub(crate) fn logged(&self, message: &str, nth: usize) -> Value {
         until(&format!("`{message}` is logged {nth} times"), || {
             let log = self.log();
-            let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            lines.by_ref().filter(|line| line["message"] == message).nth(nth - 1)
+            let mut lines = log
+                .lines()
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            lines
+                .by_ref()
+                .filter(|line| line["message"] == message)
+                .nth(nth - 1)
         })
     }
 
     /// How the only generation ended.
     pub(crate) fn ended(&self) -> String {
-        self.logged("generation", 1)["ended"].as_str().expect("ended").to_owned()
+        self.logged("generation", 1)["ended"]
+            .as_str()
+            .expect("ended")
+            .to_owned()
     }
 
     pub(crate) fn pid(&self) -> nix::unistd::Pid {
@@ -319,14 +367,23 @@ impl Server {
     }
 
     pub(crate) fn wait_exit(&mut self) -> ExitStatus {
-        until("the server exits", || self.child.try_wait().expect("a child"))
+        until("the server exits", || {
+            self.child.try_wait().expect("a child")
+        })
     }
 
     /// Resident memory in KiB.
     pub(crate) fn resident(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("status");
-        let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("VmRSS");
-        line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number")
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("status");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS"))
+            .expect("VmRSS");
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|n| n.parse().ok())
+            .expect("a number")
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -334,7 +391,10 @@ impl Server {
     }
 
     pub(crate) fn get(&self, path: &str) -> Client {
-        Client::send(self.address, format!("GET {path} HTTP/1.1\r\nhost: t\r\n\r\n").as_bytes())
+        Client::send(
+            self.address,
+            format!("GET {path} HTTP/1.1\r\nhost: t\r\n\r\n").as_bytes(),
+        )
     }
 
     /// A Chat Completions request for model `m` with more fields.
@@ -355,7 +415,8 @@ impl Drop for Server {
 }
 
 pub(crate) fn chat_body(fields: Value) -> Value {
-    let mut body = json!({ "model": "m", "stream": true, "messages": [{ "role": "user", "content": "hi" }] });
+    let mut body =
+        json!({ "model": "m", "stream": true, "messages": [{ "role": "user", "content": "hi" }] });
     for (name, value) in fields.as_object().expect("fields") {
         body[name] = value.clone();
     }
@@ -363,9 +424,15 @@ pub(crate) fn chat_body(fields: Value) -> Value {
 }
 
 pub(crate) fn post(path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
-    let kind = if headers.contains("content-type") { "" } else { "content-type: application/json\r\n" };
+    let kind = if headers.contains("content-type") {
+        ""
+    } else {
+        "content-type: application/json\r\n"
+    };
     let length = body.len();
-    let head = format!("POST {path} HTTP/1.1\r\nhost: t\r\n{kind}{headers}content-length: {length}\r\n\r\n");
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: t\r\n{kind}{headers}content-length: {length}\r\n\r\n"
+    );
     [head.as_bytes(), body].concat()
 }
 
@@ -380,7 +447,10 @@ impl Client {
         let stream = TcpStream::connect(address).expect("the server listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("nodelay");
-        Self { stream, received: Vec::new() }
+        Self {
+            stream,
+            received: Vec::new(),
+        }
     }
 
     pub(crate) fn send(address: SocketAddr, bytes: &[u8]) -> Self {
@@ -428,7 +498,11 @@ impl Client {
     }
 
     pub(crate) fn status(&mut self) -> u16 {
-        self.head().split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
+        self.head()
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .expect("a status")
     }
 
     pub(crate) fn header(&mut self, name: &str) -> Option<String> {
@@ -465,7 +539,9 @@ impl Client {
     }
 
     pub(crate) fn reset(self) {
-        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("linger");
+        socket2::SockRef::from(&self.stream)
+            .set_linger(Some(Duration::ZERO))
+            .expect("linger");
     }
 }
 
@@ -485,7 +561,9 @@ fn unchunk(mut bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 pub(crate) fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    bytes.windows(needle.len()).position(|window| window == needle)
+    bytes
+        .windows(needle.len())
+        .position(|window| window == needle)
 }
 
 /// What a browser's EventSource would dispatch: (event, data).
@@ -514,13 +592,26 @@ pub(crate) fn events(body: &str) -> Vec<(String, String)> {
 /// An address that answers no SYN, as a host behind a firewall doesn't: a listener whose backlog is full. It is so as long
 /// as what comes with it lives.
 pub(crate) fn unanswering() -> (SocketAddr, Vec<TcpStream>) {
-    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
-    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+    let listener =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    listener
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .expect("a port");
     listener.listen(1).expect("a listener");
-    let address = listener.local_addr().ok().and_then(|address| address.as_socket()).expect("an address");
+    let address = listener
+        .local_addr()
+        .ok()
+        .and_then(|address| address.as_socket())
+        .expect("an address");
     let brief = Duration::from_millis(300);
-    let fill: Vec<_> =
-        (0..4).map(|_| std::thread::spawn(move || TcpStream::connect_timeout(&address, brief))).collect();
-    let full = fill.into_iter().filter_map(|thread| thread.join().expect("a thread").ok());
-    (address, std::iter::once(listener.into()).chain(full).collect())
+    let fill: Vec<_> = (0..4)
+        .map(|_| std::thread::spawn(move || TcpStream::connect_timeout(&address, brief)))
+        .collect();
+    let full = fill
+        .into_iter()
+        .filter_map(|thread| thread.join().expect("a thread").ok());
+    (
+        address,
+        std::iter::once(listener.into()).chain(full).collect(),
+    )
 }

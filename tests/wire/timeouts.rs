@@ -55,7 +55,10 @@ fn between_tokens_and_neither_comments_nor_heartbeats_put_it_off() {
     let top = "[timeouts]\nbetween_tokens = \"300ms\"\n[sse]\nheartbeat = \"20ms\"\n";
     let server = Server::before_with(&upstream, top, "");
     let body = server.chat(json!({})).body();
-    assert!(body.contains("one") && body.contains(": still here") && !body.contains("[DONE]"), "{body}");
+    assert!(
+        body.contains("one") && body.contains(": still here") && !body.contains("[DONE]"),
+        "{body}"
+    );
     assert_eq!(code(&body), "between_tokens_timeout");
     upstream.wait_closed(1);
     assert_eq!(server.ended(), "between_tokens_timeout");
@@ -100,7 +103,10 @@ fn the_connection() {
     );
     let server = Server::with(&config, &[]);
     let mut client = server.chat(json!({}));
-    assert_eq!((client.status(), client.json()["error"]["code"].as_str()), (504, Some("connect_timeout")));
+    assert_eq!(
+        (client.status(), client.json()["error"]["code"].as_str()),
+        (504, Some("connect_timeout"))
+    );
     assert_eq!(server.ended(), "connect_timeout");
 }
 
@@ -110,10 +116,18 @@ fn the_total_of_a_request_that_is_no_stream() {
         c.request();
         c.wait_closed();
     });
-    let server = Server::before_with(&upstream, "[timeouts]\nfirst_token = \"50ms\"\ntotal = \"300ms\"\n", "");
+    let server = Server::before_with(
+        &upstream,
+        "[timeouts]\nfirst_token = \"50ms\"\ntotal = \"300ms\"\n",
+        "",
+    );
     let mut client = server.chat(json!({ "stream": false }));
     assert_eq!(client.status(), 504);
-    assert_eq!(client.json()["error"]["code"], "total_timeout", "no single token is awaited here");
+    assert_eq!(
+        client.json()["error"]["code"],
+        "total_timeout",
+        "no single token is awaited here"
+    );
 }
 
 #[test]
@@ -122,11 +136,18 @@ fn our_head_comes_though_the_upstream_is_silent_then_heartbeats_then_its_refusal
     let gate = std::sync::Mutex::new(gate);
     let upstream = Upstream::start(move |c| {
         c.request();
-        gate.lock().unwrap().recv_timeout(PATIENCE).expect("heartbeats came");
+        gate.lock()
+            .unwrap()
+            .recv_timeout(PATIENCE)
+            .expect("heartbeats came");
         c.send(b"HTTP/1.1 429 Too Many\r\ncontent-type: application/json\r\ncontent-length: 28\r\n\r\n{\"error\":{\"message\":\"slow\"}}");
         c.wait_closed();
     });
-    let server = Server::before_with(&upstream, "[sse]\nheartbeat = \"50ms\"\ncommit_after = \"100ms\"\n", "");
+    let server = Server::before_with(
+        &upstream,
+        "[sse]\nheartbeat = \"50ms\"\ncommit_after = \"100ms\"\n",
+        "",
+    );
     let mut client = server.chat(json!({}));
     client.wait_for(": heartbeat\n\n");
     refuse.send(()).unwrap();
@@ -151,11 +172,17 @@ fn heartbeats_stand_between_events_and_can_be_switched_off() {
     });
     let server = Server::before_with(&upstream, "[sse]\nheartbeat = \"30ms\"\n", "");
     let body = server.chat(json!({})).body();
-    assert!(body.contains(": heartbeat\n\n") && body.contains(&says("cut in two")), "{body}");
-    for (path, headers) in
-        [("/v1/chat/completions?heartbeat=off", ""), ("/v1/chat/completions", "x-heartbeat: off\r\n")]
-    {
-        let body = server.post(path, headers, &chat_body(json!({})).to_string()).body();
+    assert!(
+        body.contains(": heartbeat\n\n") && body.contains(&says("cut in two")),
+        "{body}"
+    );
+    for (path, headers) in [
+        ("/v1/chat/completions?heartbeat=off", ""),
+        ("/v1/chat/completions", "x-heartbeat: off\r\n"),
+    ] {
+        let body = server
+            .post(path, headers, &chat_body(json!({})).to_string())
+            .body();
         assert_eq!(body, format!("{}{STOP}{DONE}", says("cut in two")));
     }
 }

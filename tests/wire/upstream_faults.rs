@@ -12,19 +12,28 @@ fn broken(body: impl Into<Vec<u8>>) -> (String, Value) {
     assert!(!got.contains("data: [DONE]"), "{got}");
     let (_, last) = events(&got).pop().expect("an error frame");
     let error: Value = serde_json::from_str(&last).expect("JSON");
-    assert!(!error["error"].is_null(), "the last frame is an error: {got}");
+    assert!(
+        !error["error"].is_null(),
+        "the last frame is an error: {got}"
+    );
     assert_ne!(server.ended(), "complete");
     (got, error["error"].clone())
 }
 
 #[test]
 fn an_end_without_a_finish_is_a_break() {
-    for body in
-        [says("a"), String::new(), format!("{}{DONE}", says("a")), format!("{}data: {{\"choices\":[", says("a"))]
-    {
+    for body in [
+        says("a"),
+        String::new(),
+        format!("{}{DONE}", says("a")),
+        format!("{}data: {{\"choices\":[", says("a")),
+    ] {
         let (got, error) = broken(body.clone());
         let code = error["code"].as_str().unwrap().to_owned();
-        assert!(code == "upstream_truncated" || code == "upstream_bad_payload", "{code}");
+        assert!(
+            code == "upstream_truncated" || code == "upstream_bad_payload",
+            "{code}"
+        );
         assert!(got.starts_with(&says("a")) || body.is_empty());
     }
 }
@@ -46,7 +55,11 @@ fn one_of_two_answers_unfinished_is_a_break() {
 
 #[test]
 fn an_error_without_a_word_is_still_one() {
-    for odd in ["event: error\ndata:\n\n", "event: error\n\n", "[{\"error\":{\"message\":\"gone\"}}]\n\n"] {
+    for odd in [
+        "event: error\ndata:\n\n",
+        "event: error\n\n",
+        "[{\"error\":{\"message\":\"gone\"}}]\n\n",
+    ] {
         let (_, error) = broken(format!("{}{STOP}{odd}", says("a")));
         assert_eq!(error["code"], "upstream_error", "{odd}");
     }
@@ -56,7 +69,11 @@ fn an_error_without_a_word_is_still_one() {
 fn errors_of_the_upstream_pass_and_end_the_stream() {
     let frame = "data: {\"error\":{\"message\":\"overloaded\",\"code\":529}}\n\n";
     let (got, _) = broken(format!("{}{frame}{DONE}", says("a")));
-    assert_eq!(got, format!("{}{frame}", says("a")), "as it came, and nothing after");
+    assert_eq!(
+        got,
+        format!("{}{frame}", says("a")),
+        "as it came, and nothing after"
+    );
     for odd in [
         "error: {\"code\":500,\"message\":\"gone\"}\n\n",
         "event: error\ndata: {\"message\":\"gone\"}\n\n",
@@ -89,7 +106,11 @@ fn an_event_over_the_cap_is_a_break() {
     let long = says(&"x".repeat(300_000));
     let upstream = Upstream::streaming(format!("{long}{STOP}{DONE}"));
     let server = Server::before(&upstream);
-    assert_eq!(server.chat(json!({})).body(), format!("{long}{STOP}{DONE}"), "under the cap it passes whole");
+    assert_eq!(
+        server.chat(json!({})).body(),
+        format!("{long}{STOP}{DONE}"),
+        "under the cap it passes whole"
+    );
     let server = Server::before_with(&upstream, "max_event_bytes = \"64KiB\"", "");
     assert!(server.chat(json!({})).body().contains("event_too_large"));
     assert_eq!(server.ended(), "event_too_large");
@@ -120,7 +141,10 @@ fn a_reset_and_a_cut_connection_are_breaks() {
         });
         let server = Server::before(&upstream);
         let body = server.chat(json!({})).body();
-        assert!(body.starts_with(&says("a")) && body.contains("upstream_reset"), "{body}");
+        assert!(
+            body.starts_with(&says("a")) && body.contains("upstream_reset"),
+            "{body}"
+        );
         assert_eq!(server.ended(), "upstream_reset");
     }
 }
@@ -128,14 +152,23 @@ fn a_reset_and_a_cut_connection_are_breaks() {
 #[test]
 fn no_stream_where_one_was_due() {
     for (head, body) in [
-        ("200 OK\r\ncontent-type: text/html", "<html>secret page</html>"),
+        (
+            "200 OK\r\ncontent-type: text/html",
+            "<html>secret page</html>",
+        ),
         ("200 OK\r\ncontent-type: application/json", "{}"),
-        ("200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: gzip", "x"),
+        (
+            "200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: gzip",
+            "x",
+        ),
         ("204 No Content", ""),
         ("302 Found\r\nlocation: http://127.0.0.1:1/", ""),
     ] {
-        let length =
-            if head.starts_with("204") { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+        let length = if head.starts_with("204") {
+            String::new()
+        } else {
+            format!("content-length: {}\r\n", body.len())
+        };
         let upstream = Upstream::raw(format!("HTTP/1.1 {head}\r\n{length}\r\n{body}"));
         let server = Server::before(&upstream);
         let mut client = server.chat(json!({}));
@@ -144,25 +177,36 @@ fn no_stream_where_one_was_due() {
         assert_eq!(error["error"]["code"], "upstream_not_a_stream", "{head}");
         assert!(!error.to_string().contains("secret page"));
         let line = server.logged("generation", 1);
-        assert!(line["error"].as_str().unwrap().contains(if body.contains("secret") {
-            "secret page"
-        } else {
-            "instead of"
-        }));
-        assert_eq!(upstream.requests().len(), 1, "nothing is followed or sent again");
+        assert!(
+            line["error"]
+                .as_str()
+                .unwrap()
+                .contains(if body.contains("secret") {
+                    "secret page"
+                } else {
+                    "instead of"
+                })
+        );
+        assert_eq!(
+            upstream.requests().len(),
+            1,
+            "nothing is followed or sent again"
+        );
     }
 }
 
 #[test]
 fn an_answer_that_is_half_a_json_object() {
-    let upstream =
-        Upstream::raw("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{\"id\": 12");
+    let upstream = Upstream::raw(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{\"id\": 12",
+    );
     let server = Server::before(&upstream);
     let mut client = server.chat(json!({ "stream": false }));
     assert_eq!(client.status(), 502);
     assert_eq!(client.json()["error"]["code"], "upstream_bad_payload");
-    let upstream =
-        Upstream::raw("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{\"id\": 12");
+    let upstream = Upstream::raw(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{\"id\": 12",
+    );
     let server = Server::before(&upstream);
     let mut client = server.chat(json!({ "stream": false }));
     assert_eq!(client.status(), 502);
@@ -183,7 +227,10 @@ fn refusals_keep_their_status_their_body_and_retry_after() {
         assert_eq!((client.status(), client.body().as_str()), (status, body));
         assert_eq!(client.header("retry-after").as_deref(), Some("7"));
         assert_eq!(client.header("retry-after-ms").as_deref(), Some("7000"));
-        assert_eq!(client.header("x-upstream-request-id").as_deref(), Some("up-9"));
+        assert_eq!(
+            client.header("x-upstream-request-id").as_deref(),
+            Some("up-9")
+        );
         assert!(client.header("x-request-id").unwrap().starts_with("req_"));
         // The plain dialect tells whose fault it was.
         let mut plain = server.get("/stream?prompt=x&model=m");
@@ -195,7 +242,12 @@ fn refusals_keep_their_status_their_body_and_retry_after() {
         assert_eq!(plain.status(), expected, "{status}");
         let error = plain.json();
         assert_eq!(error["error"]["code"], "upstream_refused");
-        assert!(error["error"]["message"].as_str().unwrap().contains("because"));
+        assert!(
+            error["error"]["message"]
+                .as_str()
+                .unwrap()
+                .contains("because")
+        );
         assert_eq!(server.logged("generation", 1)["status"], status);
         assert_eq!(upstream.requests().len(), 2, "no request is sent twice");
     }
@@ -217,7 +269,10 @@ fn a_key_that_the_upstream_repeats_is_not_passed_on() {
 
 #[test]
 fn no_connection() {
-    let refused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let refused = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let plain = Upstream::start(|c| {
         c.send(b"this is no TLS, and says so at length\r\n");
     });
@@ -232,9 +287,20 @@ fn no_connection() {
         // A proxy from the environment is nobody's wish: requests don't go there.
         let canary = Upstream::raw("HTTP/1.1 200 OK\r\n\r\n");
         let proxy = format!("http://{}", canary.address);
-        let server = Server::with(&config, &[("HTTP_PROXY", &proxy), ("http_proxy", &proxy), ("ALL_PROXY", &proxy)]);
+        let server = Server::with(
+            &config,
+            &[
+                ("HTTP_PROXY", &proxy),
+                ("http_proxy", &proxy),
+                ("ALL_PROXY", &proxy),
+            ],
+        );
         let mut client = server.chat(json!({}));
-        assert_eq!((client.status(), client.json()["error"]["code"].as_str()), (status, Some(code)), "{url}");
+        assert_eq!(
+            (client.status(), client.json()["error"]["code"].as_str()),
+            (status, Some(code)),
+            "{url}"
+        );
         assert_eq!(server.ended(), code);
         assert_eq!(canary.connections(), 0);
     }
@@ -290,18 +356,33 @@ fn an_answer_that_can_be_read_in_two_ways_is_a_break() {
     ] {
         let body = format!("{STOP}{DONE}");
         let chunk = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
-        let upstream = Upstream::raw(format!("{head}\r\ncontent-type: text/event-stream\r\n\r\n{chunk}"));
+        let upstream = Upstream::raw(format!(
+            "{head}\r\ncontent-type: text/event-stream\r\n\r\n{chunk}"
+        ));
         let server = Server::before(&upstream);
         let mut client = server.chat(json!({}));
         assert_eq!(client.status(), 502, "{head}");
         assert_eq!(client.json()["error"]["code"], "upstream_reset", "{head}");
         assert_eq!(upstream.requests().len(), 1, "no request is sent twice");
     }
-    for chunk in ["10000000000000000\r\n", "-1\r\n", "5 \r\nhello\r\n", "3\nabc\n"] {
-        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-type: text/event-stream";
-        let upstream = Upstream::raw(format!("{head}\r\n\r\n{:x}\r\n{}\r\n{chunk}", says("a").len(), says("a")));
+    for chunk in [
+        "10000000000000000\r\n",
+        "-1\r\n",
+        "5 \r\nhello\r\n",
+        "3\nabc\n",
+    ] {
+        let head =
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-type: text/event-stream";
+        let upstream = Upstream::raw(format!(
+            "{head}\r\n\r\n{:x}\r\n{}\r\n{chunk}",
+            says("a").len(),
+            says("a")
+        ));
         let server = Server::before(&upstream);
         let body = server.chat(json!({})).body();
-        assert!(body.contains("upstream_reset") && !body.contains("[DONE]"), "{chunk}: {body}");
+        assert!(
+            body.contains("upstream_reset") && !body.contains("[DONE]"),
+            "{chunk}: {body}"
+        );
     }
 }

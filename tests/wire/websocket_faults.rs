@@ -19,18 +19,35 @@ fn handshake(server: &Server, headers: &str) -> Client {
 #[test]
 fn pages_of_other_origins_get_no_socket() {
     let server = Server::with("[cors]\norigins = [\"https://app.example\"]", &[]);
-    for own in ["", "origin: https://chat.example\r\n", "origin: https://app.example\r\n"] {
+    for own in [
+        "",
+        "origin: https://chat.example\r\n",
+        "origin: https://app.example\r\n",
+    ] {
         let mut client = handshake(&server, own);
         assert_eq!(client.status(), 101, "{own}");
-        assert_eq!(client.header("sec-websocket-accept").as_deref(), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        assert_eq!(
+            client.header("sec-websocket-accept").as_deref(),
+            Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+        );
         assert!(client.header("x-request-id").is_some());
     }
-    for foreign in ["null", "https://evil.example", "https://app.example.evil.example", "https://chat.example:444"] {
+    for foreign in [
+        "null",
+        "https://evil.example",
+        "https://app.example.evil.example",
+        "https://chat.example:444",
+    ] {
         let mut client = handshake(&server, &format!("origin: {foreign}\r\n"));
         assert_eq!(client.status(), 403, "{foreign}");
         let error = client.json();
         assert_eq!(error["error"]["code"], "forbidden");
-        assert!(error["error"]["message"].as_str().is_some_and(|text| text.contains("cors.origins")), "{error}");
+        assert!(
+            error["error"]["message"]
+                .as_str()
+                .is_some_and(|text| text.contains("cors.origins")),
+            "{error}"
+        );
     }
 }
 
@@ -38,18 +55,40 @@ fn pages_of_other_origins_get_no_socket() {
 fn what_is_no_handshake_is_told_what_is_missing() {
     let server = Server::mock();
     let mut client = server.get("/v1/ws");
-    assert_eq!((client.status(), client.header("upgrade").as_deref()), (426, Some("websocket")));
-    assert!(client.json()["error"]["message"].as_str().is_some_and(|text| text.contains("WebSocket")));
+    assert_eq!(
+        (client.status(), client.header("upgrade").as_deref()),
+        (426, Some("websocket"))
+    );
+    assert!(
+        client.json()["error"]["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("WebSocket"))
+    );
     let old = "GET /v1/ws HTTP/1.1\r\nhost: t\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 8\r\n\
                sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     let mut client = Client::send(server.address, old.as_bytes());
-    assert_eq!((client.status(), client.header("sec-websocket-version").as_deref()), (426, Some("13")));
-    let mut client = Client::send(server.address, old.replace(": 8", ": 13").replace("bXBsZS", "").as_bytes());
+    assert_eq!(
+        (
+            client.status(),
+            client.header("sec-websocket-version").as_deref()
+        ),
+        (426, Some("13"))
+    );
+    let mut client = Client::send(
+        server.address,
+        old.replace(": 8", ": 13").replace("bXBsZS", "").as_bytes(),
+    );
     assert_eq!(client.status(), 400);
     let mut client = handshake(&server, "sec-websocket-protocol: other, tokenrill.v1\r\n");
-    assert_eq!(client.header("sec-websocket-protocol").as_deref(), Some("tokenrill.v1"));
+    assert_eq!(
+        client.header("sec-websocket-protocol").as_deref(),
+        Some("tokenrill.v1")
+    );
     let mut client = handshake(&server, "sec-websocket-protocol: other\r\n");
-    assert_eq!((client.status(), client.header("sec-websocket-protocol")), (101, None));
+    assert_eq!(
+        (client.status(), client.header("sec-websocket-protocol")),
+        (101, None)
+    );
 }
 
 #[test]
@@ -76,7 +115,12 @@ fn who_breaks_the_protocol_is_told_how() {
         ws.say(start("g", "mock", "x"));
         assert_eq!(ws.hear()["type"], "started");
         ws.raw(&bytes);
-        assert_eq!(ws.hear_close().0, code, "{:?}", &bytes[..bytes.len().min(20)]);
+        assert_eq!(
+            ws.hear_close().0,
+            code,
+            "{:?}",
+            &bytes[..bytes.len().min(20)]
+        );
         ws.wait_end();
     }
     for n in 1..=10 {
@@ -90,7 +134,14 @@ fn a_text_in_pieces_with_a_ping_between_is_one_message() {
     let mut ws = Ws::open(&server);
     let text = start("g", "mock-echo", "zwölf Boxkämpfer").to_string();
     let (first, rest) = text.as_bytes().split_at(text.find('ö').unwrap() + 1);
-    ws.raw(&[frame(0x01, first), frame(0x89, b"there?"), frame(0x80, rest)].concat());
+    ws.raw(
+        &[
+            frame(0x01, first),
+            frame(0x89, b"there?"),
+            frame(0x80, rest),
+        ]
+        .concat(),
+    );
     let heard = ws.hear_all("g");
     assert_eq!(data(&heard).concat(), "zwölf Boxkämpfer[DONE]");
 }
@@ -118,7 +169,11 @@ fn who_answers_no_ping_is_dropped_and_who_does_stays() {
     });
     // Two pings, and the end.
     let heard = dead.raw_to_end();
-    assert_eq!(heard.windows(2).filter(|two| two == &[0x89, 0]).count(), 2, "{heard:?}");
+    assert_eq!(
+        heard.windows(2).filter(|two| two == &[0x89, 0]).count(),
+        2,
+        "{heard:?}"
+    );
     upstream.wait_closed(1);
     assert_eq!(server.ended(), "client_left");
     reader.join().unwrap();
@@ -142,7 +197,11 @@ fn a_socket_without_work_is_closed_and_one_with_work_is_not() {
     assert_eq!(status(&busy.hear_all("g")), "completed");
     let since = Instant::now();
     assert_eq!(busy.hear_close().0, 1000);
-    assert!(since.elapsed() >= Duration::from_millis(250), "{:?}", since.elapsed());
+    assert!(
+        since.elapsed() >= Duration::from_millis(250),
+        "{:?}",
+        since.elapsed()
+    );
 }
 
 /// Pushes until nobody takes it any more, and counts.
@@ -183,7 +242,11 @@ fn settled(number: impl Fn() -> usize) -> usize {
 #[test]
 fn a_socket_that_takes_nothing_stalls_its_own_and_nobody_else_and_is_dropped() {
     let (upstream, taken) = fire_hose();
-    let server = Server::before_with(&upstream, "workers = 1\n[timeouts]\nclient_stall = \"4s\"\n", "");
+    let server = Server::before_with(
+        &upstream,
+        "workers = 1\n[timeouts]\nclient_stall = \"4s\"\n",
+        "",
+    );
     let resident = server.resident();
     let mut stalled = Ws::open(&server);
     for n in 0..8 {
@@ -194,7 +257,10 @@ fn a_socket_that_takes_nothing_stalls_its_own_and_nobody_else_and_is_dropped() {
     // What lies in the kernel's buffers of nine connections.
     assert!(stuck < 64 << 20, "{stuck} bytes were taken");
     let grown = server.resident().saturating_sub(resident);
-    assert!(grown < 20 << 10, "{grown} KiB for a client that takes nothing");
+    assert!(
+        grown < 20 << 10,
+        "{grown} KiB for a client that takes nothing"
+    );
     let mut healthy = Ws::open(&server);
     healthy.say(start("g", "m", "little"));
     assert_eq!(data(&healthy.hear_all("g")).len(), 201);
@@ -213,7 +279,9 @@ fn those_that_push_have_turns() {
         ws.say(start(id, "m", "much"));
     }
     upstream.wait_requests(3);
-    let heard: Vec<String> = (0..3000).map(|_| ws.hear()["id"].as_str().expect("an id").to_owned()).collect();
+    let heard: Vec<String> = (0..3000)
+        .map(|_| ws.hear()["id"].as_str().expect("an id").to_owned())
+        .collect();
     for id in ["a", "b", "c"] {
         let share = heard.iter().filter(|of| *of == id).count();
         assert!(share > 500, "{id} has {share} of 3000");
@@ -226,7 +294,10 @@ fn a_flood_of_pings_or_of_nonsense_is_held_back() {
     let resident = server.resident();
     for one in [frame(0x89, &[b'p'; 125]), frame(0x81, b"nonsense")] {
         let mut ws = Ws::open(&server);
-        ws.inner.get_mut().set_write_timeout(Some(PATIENCE)).unwrap();
+        ws.inner
+            .get_mut()
+            .set_write_timeout(Some(PATIENCE))
+            .unwrap();
         let flood = one.repeat(1000);
         let mut sent = 0;
         // Answers nobody reads: it stops taking, and then drops the socket.
@@ -267,10 +338,17 @@ fn a_server_that_ends_says_so_to_the_idle_at_once_and_to_the_busy_when_they_are_
     assert_eq!(idle.hear_close().0, 1001);
     busy.say(start("late", "m", "x"));
     let late = busy.hear();
-    assert_eq!((late["id"].as_str(), late["error"]["status"].as_u64()), (Some("late"), Some(503)), "{late}");
+    assert_eq!(
+        (late["id"].as_str(), late["error"]["status"].as_u64()),
+        (Some("late"), Some(503)),
+        "{late}"
+    );
     open.send(()).unwrap();
     let heard = busy.hear_all("g");
-    assert_eq!((data(&heard), status(&heard)), (vec!["last".into(), "[DONE]".into()], "completed".into()));
+    assert_eq!(
+        (data(&heard), status(&heard)),
+        (vec!["last".into(), "[DONE]".into()], "completed".into())
+    );
     assert_eq!(busy.hear_close().0, 1001);
     assert!(server.wait_exit().success());
 }
@@ -288,12 +366,19 @@ fn past_the_deadline_what_runs_ends_with_an_error_and_the_socket_with_1001() {
     server.signal(Signal::SIGTERM);
     let mut last: Vec<_> = (0..4).map(|_| ws.hear()).collect();
     last.sort_by_key(|message| message["id"].to_string() + &message["type"].to_string());
-    let (ends, errors): (Vec<_>, Vec<_>) = last.into_iter().partition(|message| message["type"] == "end");
+    let (ends, errors): (Vec<_>, Vec<_>) = last
+        .into_iter()
+        .partition(|message| message["type"] == "end");
     assert!(
-        errors.iter().all(|event| event["data"].as_str().is_some_and(|data| data.contains("draining"))),
+        errors.iter().all(|event| event["data"]
+            .as_str()
+            .is_some_and(|data| data.contains("draining"))),
         "{errors:?}"
     );
-    assert!(ends.len() == 2 && ends.iter().all(|end| end["status"] == "failed"), "{ends:?}");
+    assert!(
+        ends.len() == 2 && ends.iter().all(|end| end["status"] == "failed"),
+        "{ends:?}"
+    );
     assert_eq!(ws.hear_close().0, 1001);
     assert!(server.wait_exit().success());
 }

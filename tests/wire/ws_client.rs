@@ -24,18 +24,25 @@ impl Ws {
         let stream = TcpStream::connect(server.address).expect("the server listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("nodelay");
-        let mut request = format!("ws://{}/v1/ws", server.address).into_client_request().expect("a request");
+        let mut request = format!("ws://{}/v1/ws", server.address)
+            .into_client_request()
+            .expect("a request");
         for (name, value) in headers {
-            request.headers_mut().insert(*name, value.parse().expect("a header"));
+            request
+                .headers_mut()
+                .insert(*name, value.parse().expect("a header"));
         }
         // Read by small pieces: what this client has not asked for lies in the kernel.
         let config = WebSocketConfig::default().read_buffer_size(4096);
-        let (inner, _response) = client_with_config(request, stream, Some(config)).expect("the socket opens");
+        let (inner, _response) =
+            client_with_config(request, stream, Some(config)).expect("the socket opens");
         Self { inner }
     }
 
     pub(crate) fn say(&mut self, message: Value) {
-        self.inner.send(Message::text(message.to_string())).expect("it is sent");
+        self.inner
+            .send(Message::text(message.to_string()))
+            .expect("it is sent");
     }
 
     /// Asks for an answer, and waits for its first event.
@@ -75,7 +82,9 @@ impl Ws {
     pub(crate) fn hear_close(&mut self) -> (u16, String) {
         loop {
             match self.inner.read() {
-                Ok(Message::Close(Some(frame))) => return (frame.code.into(), frame.reason.to_string()),
+                Ok(Message::Close(Some(frame))) => {
+                    return (frame.code.into(), frame.reason.to_string());
+                }
                 Ok(Message::Close(None)) => panic!("closed without a code"),
                 Ok(_) => {}
                 Err(error) => panic!("not closed, but broken: {error}"),
@@ -88,7 +97,9 @@ impl Ws {
         loop {
             match self.inner.read() {
                 Ok(_) => {}
-                Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("it does not end"),
+                Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    panic!("it does not end")
+                }
                 Err(_) => return,
             }
         }
@@ -137,11 +148,16 @@ pub(crate) fn start(id: &str, model: &str, prompt: &str) -> Value {
 /// The data of all events, in order.
 pub(crate) fn data(messages: &[Value]) -> Vec<String> {
     let events = messages.iter().filter(|message| message["type"] == "event");
-    events.map(|event| event["data"].as_str().expect("data").to_owned()).collect()
+    events
+        .map(|event| event["data"].as_str().expect("data").to_owned())
+        .collect()
 }
 
 /// How it ended.
 pub(crate) fn status(messages: &[Value]) -> String {
     let last = messages.last().expect("a message");
-    last["status"].as_str().unwrap_or_else(|| panic!("no end: {last}")).to_owned()
+    last["status"]
+        .as_str()
+        .unwrap_or_else(|| panic!("no end: {last}"))
+        .to_owned()
 }

@@ -20,7 +20,9 @@ const COLUMNS: [(&str, &[&str]); 5] = [
 pub fn run(wanted: &Wanted, upstream: u16) {
     let mut table = Table::default();
     for proxy in wanted.turns("calls") {
-        let Some(process) = proxy.start(&wanted.binary, upstream) else { continue };
+        let Some(process) = proxy.start(&wanted.binary, upstream) else {
+            continue;
+        };
         load(proxy, &process, upstream, &Workload { tokens: 5, ..CALLS });
         let calls = process.calls(|| {
             load(proxy, &process, upstream, &CALLS);
@@ -32,17 +34,31 @@ pub fn run(wanted: &Wanted, upstream: u16) {
         let tokens = (CALLS.streams * CALLS.tokens) as f64;
         let mut by_column: BTreeMap<&str, f64> = BTreeMap::new();
         for (name, count) in &calls {
-            let column =
-                COLUMNS.iter().find(|(_, names)| names.contains(&name.as_str())).map_or("other", |(name, _)| name);
+            let column = COLUMNS
+                .iter()
+                .find(|(_, names)| names.contains(&name.as_str()))
+                .map_or("other", |(name, _)| name);
             *by_column.entry(column).or_default() += count / tokens;
             *by_column.entry("all").or_default() += count / tokens;
         }
         table.add(
             proxy.name(),
-            by_column.into_iter().map(|(name, count)| (name.to_owned(), count)).collect::<Figures>(),
+            by_column
+                .into_iter()
+                .map(|(name, count)| (name.to_owned(), count))
+                .collect::<Figures>(),
         );
     }
-    let columns =
-        ["all", "× nginx", "read", "write", "epoll_wait", "epoll_ctl", "futex", "other"].map(|name| (name, 2));
+    let columns = [
+        "all",
+        "× nginx",
+        "read",
+        "write",
+        "epoll_wait",
+        "epoll_ctl",
+        "futex",
+        "other",
+    ]
+    .map(|name| (name, 2));
     table.print(CALLS.name, &columns);
 }

@@ -21,12 +21,24 @@ impl Client {
     /// By its name: a dialect, and what its header says after a `+`.
     pub fn of(name: &str) -> Self {
         let (name, header) = name.split_once('+').unwrap_or((name, ""));
-        let headers = if header.is_empty() { String::new() } else { format!("{}\r\n", header.replace('+', "\r\n")) };
+        let headers = if header.is_empty() {
+            String::new()
+        } else {
+            format!("{}\r\n", header.replace('+', "\r\n"))
+        };
         match name {
-            "openai-chat" => Self { path: "/v1/chat/completions", headers, more: "", end: b"data: [DONE]" },
-            "anthropic" => {
-                Self { path: "/v1/messages", headers, more: ",\"max_tokens\":9999", end: b"event: message_stop" }
-            }
+            "openai-chat" => Self {
+                path: "/v1/chat/completions",
+                headers,
+                more: "",
+                end: b"data: [DONE]",
+            },
+            "anthropic" => Self {
+                path: "/v1/messages",
+                headers,
+                more: ",\"max_tokens\":9999",
+                end: b"event: message_stop",
+            },
             other => panic!("no client {other}"),
         }
     }
@@ -61,13 +73,20 @@ impl Client {
         let (mut head, mut waiting) = (true, true);
         loop {
             if stream.read_buf(&mut raw).await? == 0 {
-                return Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "it was closed before its end"));
+                return Err(std::io::Error::new(
+                    std::io::ErrorKind::UnexpectedEof,
+                    "it was closed before its end",
+                ));
             }
             let now = crate::now();
             if head {
-                let Some(end) = find(&raw, b"\r\n\r\n") else { continue };
+                let Some(end) = find(&raw, b"\r\n\r\n") else {
+                    continue;
+                };
                 if !raw.starts_with(b"HTTP/1.1 200") {
-                    return Err(std::io::Error::other(String::from_utf8_lossy(&raw).into_owned()));
+                    return Err(std::io::Error::other(
+                        String::from_utf8_lossy(&raw).into_owned(),
+                    ));
                 }
                 raw.drain(..end + 4);
                 head = false;
@@ -85,7 +104,12 @@ impl Client {
             }
             if ended {
                 let whole = find(&body, self.end).is_some();
-                let cut = || std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "its last event is missing");
+                let cut = || {
+                    std::io::Error::new(
+                        std::io::ErrorKind::UnexpectedEof,
+                        "its last event is missing",
+                    )
+                };
                 return if whole { Ok(()) } else { Err(cut()) };
             }
             body.drain(..from);
@@ -108,10 +132,18 @@ fn unchunk(raw: &mut Vec<u8>, body: &mut Vec<u8>) -> std::io::Result<bool> {
     let bad = || std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not chunked");
     let mut at = 0;
     let ended = loop {
-        let Some(line) = memchr::memchr(b'\n', &raw[at..]) else { break false };
-        let digits = raw[at..at + line].strip_suffix(b"\r").filter(|digits| !digits.is_empty()).ok_or_else(bad)?;
+        let Some(line) = memchr::memchr(b'\n', &raw[at..]) else {
+            break false;
+        };
+        let digits = raw[at..at + line]
+            .strip_suffix(b"\r")
+            .filter(|digits| !digits.is_empty())
+            .ok_or_else(bad)?;
         let digit = |byte: &u8| char::from(*byte).to_digit(16).map(|digit| digit as usize);
-        let length = digits.iter().try_fold(0, |length, byte| Some(length * 16 + digit(byte)?)).ok_or_else(bad)?;
+        let length = digits
+            .iter()
+            .try_fold(0, |length, byte| Some(length * 16 + digit(byte)?))
+            .ok_or_else(bad)?;
         let start = at + line + 1;
         let end = start + length;
         if raw.len() < end + 2 {
@@ -131,9 +163,15 @@ fn unchunk(raw: &mut Vec<u8>, body: &mut Vec<u8>) -> std::io::Result<bool> {
 fn stamps(body: &[u8], mut each: impl FnMut(u64)) -> std::io::Result<usize> {
     let mut from = 0;
     while let Some(start) = memchr::memchr(b'@', &body[from..]).map(|at| at + from + 1) {
-        let Some(end) = memchr::memchr(b'@', &body[start..]).map(|at| at + start) else { break };
-        let stamp = std::str::from_utf8(&body[start..end]).ok().and_then(|digits| digits.parse().ok());
-        each(stamp.ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidData, "a token has no stamp"))?);
+        let Some(end) = memchr::memchr(b'@', &body[start..]).map(|at| at + start) else {
+            break;
+        };
+        let stamp = std::str::from_utf8(&body[start..end])
+            .ok()
+            .and_then(|digits| digits.parse().ok());
+        each(stamp.ok_or_else(|| {
+            std::io::Error::new(std::io::ErrorKind::InvalidData, "a token has no stamp")
+        })?);
         from = end + 1;
     }
     Ok(from)

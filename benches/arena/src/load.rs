@@ -27,12 +27,22 @@ pub struct Load<'a> {
 impl Load<'_> {
     /// Runs the load and returns its figures as a line of JSON.
     pub fn run(self) -> String {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         runtime.block_on(self.all())
     }
 
     async fn all(self) -> String {
-        let Self { streams, tokens, gap_ms, repeat, port, .. } = self;
+        let Self {
+            streams,
+            tokens,
+            gap_ms,
+            repeat,
+            port,
+            ..
+        } = self;
         let client = Arc::new(Client::of(self.client));
         let most = Duration::from_millis(gap_ms * tokens as u64) + PATIENCE;
         let ended = Arc::new(AtomicU64::new(0));
@@ -44,7 +54,10 @@ impl Load<'_> {
                 if gap_ms > 0 {
                     tokio::time::sleep(Duration::from_secs(1) * number as u32 / BEGIN).await;
                 }
-                let (mut delays, mut first) = (Vec::with_capacity(tokens * repeat), Vec::with_capacity(repeat));
+                let (mut delays, mut first) = (
+                    Vec::with_capacity(tokens * repeat),
+                    Vec::with_capacity(repeat),
+                );
                 let prompt = format!("{tokens} tokens {gap_ms} gap");
                 let all = async {
                     let mut stream = tokio::time::timeout(PATIENCE, connect(port)).await??;

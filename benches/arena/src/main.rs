@@ -45,9 +45,21 @@ fn main() {
         ["upstream"] => upstream::serve(),
         ["relay", port, upstream] => relay::serve(number(port) as u16, number(upstream) as u16),
         ["config", port, upstream, more] => {
-            print!("{}", proxies::tokenrill(number(port) as u16, number(upstream) as u16, more));
+            print!(
+                "{}",
+                proxies::tokenrill(number(port) as u16, number(upstream) as u16, more)
+            );
         }
-        ["load", client, port, streams, tokens, gap, repeat, ref ids @ ..] => {
+        [
+            "load",
+            client,
+            port,
+            streams,
+            tokens,
+            gap,
+            repeat,
+            ref ids @ ..,
+        ] => {
             let load = load::Load {
                 client,
                 port: number(port) as u16,
@@ -64,7 +76,10 @@ fn main() {
         }
         ["slow", client, port, streams] => println!("{}", manners::slow(client, port, streams)),
         ["short", client, port, kept, requests] => {
-            println!("{}", manners::short(client, port, kept == "kept", number(requests)));
+            println!(
+                "{}",
+                manners::short(client, port, kept == "kept", number(requests))
+            );
         }
         ["run", binary, ref rest @ ..] => run::run(binary, rest),
         _ => panic!("{USAGE}"),

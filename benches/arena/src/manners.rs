@@ -37,7 +37,9 @@ pub fn run(wanted: &Wanted, upstream: u16, tables: &mut Tables) {
             return;
         }
         for proxy in wanted.turns(word) {
-            let Some(process) = proxy.start(&wanted.binary, upstream) else { continue };
+            let Some(process) = proxy.start(&wanted.binary, upstream) else {
+                continue;
+            };
             for &title in titles {
                 let figures = one(title, proxy, &process, upstream);
                 tables.entry(title).or_default().add(proxy.name(), figures);
@@ -47,9 +49,20 @@ pub fn run(wanted: &Wanted, upstream: u16, tables: &mut Tables) {
             tables.entry(title).or_default().print(title, columns);
         }
     };
-    measure("W4", &[AFTER_FIVE, BEFORE_FIRST], &[("p50 ms", 2), ("max ms", 2), ("seen", 0)], leave);
+    measure(
+        "W4",
+        &[AFTER_FIVE, BEFORE_FIRST],
+        &[("p50 ms", 2), ("max ms", 2), ("seen", 0)],
+        leave,
+    );
     measure("W5", &[SLOW], &[("KiB/stream", 1)], read_slowly);
-    let columns = [("CPU µs/req", 1), ("× nginx", 2), ("p50 µs", 0), ("p99 µs", 0), ("req/s", 0)];
+    let columns = [
+        ("CPU µs/req", 1),
+        ("× nginx", 2),
+        ("p50 µs", 0),
+        ("p99 µs", 0),
+        ("req/s", 0),
+    ];
     measure("W6", &[NEW, KEPT], &columns, ask_shortly);
 }
 
@@ -60,7 +73,14 @@ fn leave(title: &str, proxy: Proxy, process: &Process, upstream: u16) -> Figures
     let after = if title == AFTER_FIVE { "5" } else { "0" };
     let [port, upstream_port] = [process.port, upstream].map(|port| port.to_string());
     let apart = proxy.apart_ms().to_string();
-    let words = ["hangup", &proxy.client(upstream), &port, &upstream_port, after, &apart];
+    let words = [
+        "hangup",
+        &proxy.client(upstream),
+        &port,
+        &upstream_port,
+        after,
+        &apart,
+    ];
     figures(client(process, words.map(str::to_owned).into_iter()).0)
 }
 
@@ -68,40 +88,65 @@ fn read_slowly(_: &str, proxy: Proxy, process: &Process, upstream: u16) -> Figur
     // Once for what is made only once, but few: what they leave behind is not given to the slow ones.
     load(proxy, process, upstream, &warm_up(2));
     let before = process.resident();
-    let words = ["slow", &proxy.client(upstream), &process.port.to_string(), &READERS.to_string()];
+    let words = [
+        "slow",
+        &proxy.client(upstream),
+        &process.port.to_string(),
+        &READERS.to_string(),
+    ];
     let (said, most) = client(process, words.map(str::to_owned).into_iter());
     if said["is cut"] != false {
         eprintln!("{SLOW}: {} did not keep all of them", proxy.name());
     }
-    Figures::from([("KiB/stream".to_owned(), (most - before).max(0.0) * 1024.0 / READERS as f64)])
+    Figures::from([(
+        "KiB/stream".to_owned(),
+        (most - before).max(0.0) * 1024.0 / READERS as f64,
+    )])
 }
 
 fn ask_shortly(title: &str, proxy: Proxy, process: &Process, upstream: u16) -> Figures {
     let requests = proxy.requests(REQUESTS);
     let kept = if title == KEPT { "kept" } else { "new" };
     let before = process.cpu();
-    let words = ["short", &proxy.client(upstream), &process.port.to_string(), kept, &requests.to_string()];
+    let words = [
+        "short",
+        &proxy.client(upstream),
+        &process.port.to_string(),
+        kept,
+        &requests.to_string(),
+    ];
     let (said, _) = client(process, words.map(str::to_owned).into_iter());
     let mut figures = figures(said);
-    figures.insert("CPU µs/req".to_owned(), process.cpu().since(&before) / requests as f64 * 1e6);
+    figures.insert(
+        "CPU µs/req".to_owned(),
+        process.cpu().since(&before) / requests as f64 * 1e6,
+    );
     figures
 }
 
 /// The numbers that a client said.
 fn figures(said: serde_json::Value) -> Figures {
     let pairs = said.as_object().into_iter().flatten();
-    pairs.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?))).collect()
+    pairs
+        .filter_map(|(name, value)| Some((name.clone(), value.as_f64()?)))
+        .collect()
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 /// Clients that come so many milliseconds apart and leave after so many tokens; how long the upstream took to see it, by
 /// its own clock.
 pub fn hangup(client: &str, port: &str, upstream: &str, after: &str, apart: &str) -> String {
     let client = Arc::new(Client::of(client));
-    let (port, upstream): (u16, u16) = (port.parse().expect("a port"), upstream.parse().expect("a port"));
+    let (port, upstream): (u16, u16) = (
+        port.parse().expect("a port"),
+        upstream.parse().expect("a port"),
+    );
     let after: usize = after.parse().expect("a number");
     let apart = Duration::from_millis(apart.parse().expect("milliseconds"));
     runtime().block_on(async move {
@@ -112,14 +157,18 @@ pub fn hangup(client: &str, port: &str, upstream: &str, after: &str, apart: &str
                 // One after the other: what is measured is one client's leaving, not two hundred at once.
                 tokio::time::sleep(apart * id as u32).await;
                 let gap = if after == 0 { 60_000 } else { 20 };
-                let mut stream = ask(&client, port, &format!("1000 tokens {gap} gap {id} id")).await;
+                let mut stream =
+                    ask(&client, port, &format!("1000 tokens {gap} gap {id} id")).await;
                 if after == 0 {
                     // Not at the moment when another one comes.
                     tokio::time::sleep(apart * (200 / apart.as_millis() as u32) + apart / 2).await;
                 }
                 let (mut raw, mut seen) = (Vec::new(), 0);
                 while seen < after * 2 {
-                    assert!(stream.read_buf(&mut raw).await.expect("more") > 0, "it ended too early");
+                    assert!(
+                        stream.read_buf(&mut raw).await.expect("more") > 0,
+                        "it ended too early"
+                    );
                     seen = raw.iter().filter(|byte| **byte == b'@').count();
                 }
                 let left = crate::now();
@@ -146,12 +195,19 @@ pub fn hangup(client: &str, port: &str, upstream: &str, after: &str, apart: &str
 
 /// Who left, as the upstream saw it.
 async fn told(upstream: u16) -> Vec<(u64, u64)> {
-    let mut stream = TcpStream::connect(("127.0.0.1", upstream)).await.expect("the upstream");
-    stream.write_all(b"GET /left HTTP/1.1\r\nhost: arena\r\n\r\n").await.expect("a request");
+    let mut stream = TcpStream::connect(("127.0.0.1", upstream))
+        .await
+        .expect("the upstream");
+    stream
+        .write_all(b"GET /left HTTP/1.1\r\nhost: arena\r\n\r\n")
+        .await
+        .expect("a request");
     let mut raw = Vec::new();
     loop {
         stream.read_buf(&mut raw).await.expect("an answer");
-        let Some(head) = find(&raw, b"\r\n\r\n") else { continue };
+        let Some(head) = find(&raw, b"\r\n\r\n") else {
+            continue;
+        };
         if let Ok(left) = serde_json::from_slice(&raw[head + 4..]) {
             return left;
         }
@@ -161,7 +217,10 @@ async fn told(upstream: u16) -> Vec<(u64, u64)> {
 /// Clients that take a kilobyte a second of a long answer, or what there is of it: some proxies have nothing for some.
 pub fn slow(client: &str, port: &str, streams: &str) -> String {
     let client = Arc::new(Client::of(client));
-    let (port, streams): (u16, usize) = (port.parse().expect("a port"), streams.parse().expect("a number"));
+    let (port, streams): (u16, usize) = (
+        port.parse().expect("a port"),
+        streams.parse().expect("a number"),
+    );
     runtime().block_on(async move {
         let mut set = tokio::task::JoinSet::new();
         for _ in 0..streams {
@@ -221,6 +280,9 @@ pub fn short(client: &str, port: &str, kept: bool, requests: usize) -> String {
 /// Sends a request with that prompt.
 async fn ask(client: &Client, port: u16, prompt: &str) -> TcpStream {
     let mut stream = connect(port).await.expect("the proxy listens");
-    stream.write_all(&client.request(prompt)).await.expect("a request");
+    stream
+        .write_all(&client.request(prompt))
+        .await
+        .expect("a request");
     stream
 }

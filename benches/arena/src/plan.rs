@@ -23,7 +23,14 @@ const fn workload(
     gap_ms: u64,
     repeat: usize,
 ) -> Workload {
-    Workload { word, name, streams, tokens, gap_ms, repeat }
+    Workload {
+        word,
+        name,
+        streams,
+        tokens,
+        gap_ms,
+        repeat,
+    }
 }
 
 /// All streams are equal, and each proxy carries the same.
@@ -58,7 +65,14 @@ pub const SPREAD: [Workload; 4] = [
 pub const SPREADING: &str = "CPU s/M tok, 10,000 tokens a second from ever more streams";
 
 /// Sparse enough that a token still comes alone, although strace slows everything down.
-pub const CALLS: Workload = workload("calls", "System calls per token, 50 streams, 50 ms", 50, 60, 50, 1);
+pub const CALLS: Workload = workload(
+    "calls",
+    "System calls per token, 50 streams, 50 ms",
+    50,
+    60,
+    50,
+    1,
+);
 
 /// What comes before a load: what is made only once is made then.
 pub fn warm_up(streams: usize) -> Workload {
@@ -66,7 +80,9 @@ pub fn warm_up(streams: usize) -> Workload {
 }
 
 /// The words by which workloads are asked for, as they are run.
-pub const WORDS: [&str; 9] = ["W1", "W2", "W3", "growth", "spread", "calls", "W4", "W5", "W6"];
+pub const WORDS: [&str; 9] = [
+    "W1", "W2", "W3", "growth", "spread", "calls", "W4", "W5", "W6",
+];
 
 /// What is asked for: which proxies and workloads, how many rounds.
 pub struct Wanted {
@@ -79,7 +95,12 @@ pub struct Wanted {
 impl Wanted {
     /// What is named; all proxies or all workloads if none is.
     pub fn of(binary: &str, named: &[&str]) -> Self {
-        let mut wanted = Self { binary: binary.to_owned(), rounds: 3, words: Vec::new(), proxies: Vec::new() };
+        let mut wanted = Self {
+            binary: binary.to_owned(),
+            rounds: 3,
+            words: Vec::new(),
+            proxies: Vec::new(),
+        };
         for &name in named {
             let word = WORDS.into_iter().find(|word| *word == name);
             let proxy = Proxy::ALL.into_iter().find(|proxy| proxy.name() == name);
@@ -89,13 +110,19 @@ impl Wanted {
                 (_, _, Some(proxy)) => wanted.proxies.push(proxy),
                 _ => {
                     let proxies = Proxy::ALL.map(Proxy::name).join("\", \"");
-                    eprintln!("{name} is neither a workload ({}) nor a proxy (\"{proxies}\")", WORDS.join(", "));
+                    eprintln!(
+                        "{name} is neither a workload ({}) nor a proxy (\"{proxies}\")",
+                        WORDS.join(", ")
+                    );
                     std::process::exit(2);
                 }
             }
         }
         let named = std::mem::take(&mut wanted.words);
-        wanted.words = WORDS.into_iter().filter(|word| named.is_empty() || named.contains(word)).collect();
+        wanted.words = WORDS
+            .into_iter()
+            .filter(|word| named.is_empty() || named.contains(word))
+            .collect();
         if wanted.proxies.is_empty() {
             wanted.proxies = Proxy::ALL.to_vec();
         }
@@ -110,7 +137,12 @@ impl Wanted {
     /// Whoever is measured in a workload, round after round: in turn, so that a machine that changes its speed changes it
     /// for all.
     pub fn turns(&self, word: &str) -> impl Iterator<Item = Proxy> {
-        let part = move |round| self.proxies.iter().copied().filter(move |proxy| round < self.rounds_of(*proxy, word));
+        let part = move |round| {
+            self.proxies
+                .iter()
+                .copied()
+                .filter(move |proxy| round < self.rounds_of(*proxy, word))
+        };
         (0..self.rounds).flat_map(part)
     }
 
@@ -129,7 +161,11 @@ impl Wanted {
 
     /// About how many seconds each workload will take, measured on two cores.
     pub fn seconds(&self) -> Vec<(&'static str, f64)> {
-        let of = |word| self.turns(word).map(|proxy| proxy.start_seconds() + proxy.seconds(word)).sum();
+        let of = |word| {
+            self.turns(word)
+                .map(|proxy| proxy.start_seconds() + proxy.seconds(word))
+                .sum()
+        };
         self.words.iter().map(|word| (*word, of(word))).collect()
     }
 }
@@ -141,23 +177,36 @@ impl Proxy {
     }
 
     fn takes_part(self, word: &str) -> bool {
-        use Proxy::{Direct, Haproxy, Linger, Litellm, Nginx, Nginx2, Portkey, Relay, Sglang, Tokenrill, Tokenrill2};
+        use Proxy::{
+            Direct, Haproxy, Linger, Litellm, Nginx, Nginx2, Portkey, Relay, Sglang, Tokenrill,
+            Tokenrill2,
+        };
         match word {
             "W1" | "W2" => true,
             "W3" => !matches!(self, Nginx2 | Tokenrill2 | Litellm),
             "calls" => self != Direct,
             "growth" => matches!(self, Relay | Nginx | Tokenrill | Linger),
             "spread" => matches!(self, Relay | Nginx | Tokenrill),
-            "W5" => matches!(self, Nginx | Haproxy | Tokenrill | Sglang | Portkey | Litellm),
+            "W5" => matches!(
+                self,
+                Nginx | Haproxy | Tokenrill | Sglang | Portkey | Litellm
+            ),
             // A relay that waits for its slowest client says nothing about proxies here; a lingering generation is meant
             // to go on.
-            _ => matches!(self, Direct | Nginx | Haproxy | Tokenrill | Sglang | Portkey | Litellm),
+            _ => matches!(
+                self,
+                Direct | Nginx | Haproxy | Tokenrill | Sglang | Portkey | Litellm
+            ),
         }
     }
 
     /// As much of a workload as it can carry in a bearable time; none if it can't carry it.
     pub fn share(self, workload: &Workload) -> Option<Workload> {
-        let less = |streams: usize, repeat: usize| Workload { streams, repeat, ..*workload };
+        let less = |streams: usize, repeat: usize| Workload {
+            streams,
+            repeat,
+            ..*workload
+        };
         match (self, workload.word, workload.streams) {
             (Proxy::Sglang, "W1", streams) => Some(less(streams, 20)),
             (Proxy::Portkey, "W1", streams) => Some(less(streams, 4)),
@@ -202,7 +251,16 @@ impl Proxy {
 
     fn seconds(self, word: &str) -> f64 {
         let of = |workload: &Workload| {
-            let Some(Workload { streams, tokens, gap_ms, repeat, .. }) = self.share(workload) else { return 0.0 };
+            let Some(Workload {
+                streams,
+                tokens,
+                gap_ms,
+                repeat,
+                ..
+            }) = self.share(workload)
+            else {
+                return 0.0;
+            };
             let flow = (streams * tokens * repeat) as f64 / self.tokens_per_second();
             if gap_ms == 0 {
                 return flow;
@@ -216,7 +274,11 @@ impl Proxy {
             "W4" => 5.5,
             "W5" => 1.0 + crate::manners::SECONDS as f64,
             "W6" => 2.0,
-            word => STREAMS.iter().filter(|workload| workload.word == word).map(of).sum(),
+            word => STREAMS
+                .iter()
+                .filter(|workload| workload.word == word)
+                .map(of)
+                .sum(),
         }
     }
 }

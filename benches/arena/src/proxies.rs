@@ -61,7 +61,11 @@ impl Proxy {
 
     /// How many workers it is given, where that can be said.
     fn workers(self) -> usize {
-        if matches!(self, Proxy::Nginx2 | Proxy::Tokenrill2) { 2 } else { 1 }
+        if matches!(self, Proxy::Nginx2 | Proxy::Tokenrill2) {
+            2
+        } else {
+            1
+        }
     }
 
     /// What its client speaks, and which headers it sends.
@@ -78,7 +82,9 @@ impl Proxy {
 
     /// Its version; none if it is not installed.
     pub fn version(self, binary: &str) -> Option<String> {
-        let python = |package: &str| format!("import importlib.metadata as m; print(m.version('{package}'))");
+        let python = |package: &str| {
+            format!("import importlib.metadata as m; print(m.version('{package}'))")
+        };
         match self {
             Proxy::Direct | Proxy::Relay => Some(String::new()),
             Proxy::Nginx | Proxy::Nginx2 => said(Command::new(installed("nginx")?).arg("-v")),
@@ -86,13 +92,24 @@ impl Proxy {
             Proxy::Tokenrill | Proxy::Tokenrill2 | Proxy::Translated | Proxy::Linger => {
                 said(Command::new(binary).arg("--version"))
             }
-            Proxy::Sglang => said(Command::new(tool("sglang/bin/python")?).arg("-c").arg(python("sglang-router"))),
+            Proxy::Sglang => said(
+                Command::new(tool("sglang/bin/python")?)
+                    .arg("-c")
+                    .arg(python("sglang-router")),
+            ),
             Proxy::Portkey => {
-                let about = std::fs::read(tool("portkey/node_modules/@portkey-ai/gateway/package.json")?).ok()?;
+                let about = std::fs::read(tool(
+                    "portkey/node_modules/@portkey-ai/gateway/package.json",
+                )?)
+                .ok()?;
                 let about: serde_json::Value = serde_json::from_slice(&about).ok()?;
                 about["version"].as_str().map(str::to_owned)
             }
-            Proxy::Litellm => said(Command::new(tool("litellm/bin/python")?).arg("-c").arg(python("litellm"))),
+            Proxy::Litellm => said(
+                Command::new(tool("litellm/bin/python")?)
+                    .arg("-c")
+                    .arg(python("litellm")),
+            ),
         }
     }
 
@@ -125,7 +142,10 @@ impl Proxy {
                     tmp.display()
                 );
                 let mut command = Command::new(installed("nginx")?);
-                command.arg("-c").arg(write("nginx.conf", config)).args(["-e", "/dev/null"]);
+                command
+                    .arg("-c")
+                    .arg(write("nginx.conf", config))
+                    .args(["-e", "/dev/null"]);
                 command
             }
             Proxy::Haproxy => {
@@ -141,19 +161,40 @@ impl Proxy {
             Proxy::Tokenrill | Proxy::Tokenrill2 | Proxy::Translated | Proxy::Linger => {
                 let workers = format!("workers = {}\n", self.workers());
                 let mut command = Command::new(binary);
-                command.arg("--config").arg(write("tokenrill.toml", tokenrill(port, upstream, &workers)));
+                command
+                    .arg("--config")
+                    .arg(write("tokenrill.toml", tokenrill(port, upstream, &workers)));
                 command
             }
             Proxy::Sglang => {
                 let mut command = Command::new(tool("sglang/bin/python")?);
-                command.args(["-m", "sglang_router.launch_router", "--host", "127.0.0.1", "--port", &port.to_string()]);
-                command.args(["--worker-urls", &format!("http://127.0.0.1:{upstream}"), "--policy", "round_robin"]);
-                command.args(["--prometheus-port", &free_port().to_string(), "--log-level", "error"]);
+                command.args([
+                    "-m",
+                    "sglang_router.launch_router",
+                    "--host",
+                    "127.0.0.1",
+                    "--port",
+                    &port.to_string(),
+                ]);
+                command.args([
+                    "--worker-urls",
+                    &format!("http://127.0.0.1:{upstream}"),
+                    "--policy",
+                    "round_robin",
+                ]);
+                command.args([
+                    "--prometheus-port",
+                    &free_port().to_string(),
+                    "--log-level",
+                    "error",
+                ]);
                 command
             }
             Proxy::Portkey => {
                 let mut command = Command::new("node");
-                command.arg(tool("portkey/node_modules/@portkey-ai/gateway/build/start-server.js")?);
+                command.arg(tool(
+                    "portkey/node_modules/@portkey-ai/gateway/build/start-server.js",
+                )?);
                 command.args(["--headless", &format!("--port={port}")]);
                 command.env("TRUSTED_CUSTOM_HOSTS", "127.0.0.1,localhost");
                 command
@@ -164,10 +205,22 @@ impl Proxy {
                 );
                 let mut command = Command::new(tool("litellm/bin/litellm")?);
                 command.arg("--config").arg(write("litellm.yaml", config));
-                command.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--num_workers", "1"]);
-                command.args(["--telemetry", "False"]).env("LITELLM_LOG", "ERROR");
+                command.args([
+                    "--host",
+                    "127.0.0.1",
+                    "--port",
+                    &port.to_string(),
+                    "--num_workers",
+                    "1",
+                ]);
+                command
+                    .args(["--telemetry", "False"])
+                    .env("LITELLM_LOG", "ERROR");
                 command.env("LITELLM_LOCAL_MODEL_COST_MAP", "True");
-                command.env("LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY", "true");
+                command.env(
+                    "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY",
+                    "true",
+                );
                 command
             }
         };
@@ -185,10 +238,19 @@ pub fn tokenrill(port: u16, upstream: u16, more: &str) -> String {
 
 /// The last line that a command says.
 fn said(command: &mut Command) -> Option<String> {
-    let output = command.output().ok().filter(|output| output.status.success())?;
+    let output = command
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
     let text = [output.stdout, output.stderr].concat();
-    let line = String::from_utf8_lossy(&text).lines().next()?.trim().to_owned();
-    let version = line.split([' ', '/', '-']).find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    let line = String::from_utf8_lossy(&text)
+        .lines()
+        .next()?
+        .trim()
+        .to_owned();
+    let version = line
+        .split([' ', '/', '-'])
+        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
     Some(version.unwrap_or(&line).to_owned())
 }
 
@@ -201,9 +263,14 @@ fn installed(name: &str) -> Option<PathBuf> {
 
 /// What `benches/arena/peers` has installed.
 fn tool(path: &str) -> Option<PathBuf> {
-    std::path::absolute(Path::new("benches/.tools").join(path)).ok().filter(|path| path.exists())
+    std::path::absolute(Path::new("benches/.tools").join(path))
+        .ok()
+        .filter(|path| path.exists())
 }
 
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port")
+        .port()
 }

@@ -12,7 +12,9 @@ pub fn serve(port: u16, upstream: u16) {
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("a port");
     let epoll = Epoll::new(EpollCreateFlags::empty()).expect("epoll");
     let watch = |socket: &dyn AsFd, number: u64| {
-        epoll.add(socket.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, number)).expect("a watch");
+        epoll
+            .add(socket.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, number))
+            .expect("a watch");
     };
     watch(&listener, 0);
     // A socket, and the number of the one that it is tied to.
@@ -24,8 +26,12 @@ pub fn serve(port: u16, upstream: u16) {
         for event in &events[..count] {
             let number = event.data() as usize;
             if number == 0 {
-                let Ok((client, _)) = listener.accept() else { continue };
-                let Ok(server) = TcpStream::connect(("127.0.0.1", upstream)) else { continue };
+                let Ok((client, _)) = listener.accept() else {
+                    continue;
+                };
+                let Ok(server) = TcpStream::connect(("127.0.0.1", upstream)) else {
+                    continue;
+                };
                 let ends = [client.as_raw_fd() as usize, server.as_raw_fd() as usize];
                 if sockets.len() <= ends[0].max(ends[1]) {
                     sockets.resize_with(ends[0].max(ends[1]) + 1, || None);
@@ -38,10 +44,14 @@ pub fn serve(port: u16, upstream: u16) {
                 }
                 continue;
             }
-            let Some((socket, other)) = sockets[number].as_mut() else { continue };
+            let Some((socket, other)) = sockets[number].as_mut() else {
+                continue;
+            };
             let (read, other) = (socket.read(&mut buffer).unwrap_or(0), *other);
             let written = read > 0
-                && sockets[other].as_mut().is_some_and(|(socket, _)| socket.write_all(&buffer[..read]).is_ok());
+                && sockets[other]
+                    .as_mut()
+                    .is_some_and(|(socket, _)| socket.write_all(&buffer[..read]).is_ok());
             if !written {
                 sockets[number] = None;
                 sockets[other] = None;

@@ -47,19 +47,30 @@ pub fn run(binary: &str, words: &[&str]) {
     });
     let seconds = wanted.seconds();
     let minutes = seconds.iter().map(|(_, seconds)| seconds).sum::<f64>() / 60.0;
-    let each: Vec<String> = seconds.iter().map(|(word, seconds)| format!("{word} {seconds:.0} s")).collect();
+    let each: Vec<String> = seconds
+        .iter()
+        .map(|(word, seconds)| format!("{word} {seconds:.0} s"))
+        .collect();
     println!("about {minutes:.0} minutes: {}", each.join(", "));
 
-    let upstream = Process::with_port(Command::new(std::env::current_exe().expect("this binary")).arg("upstream"));
+    let upstream = Process::with_port(
+        Command::new(std::env::current_exe().expect("this binary")).arg("upstream"),
+    );
     let mut tables = Tables::new();
-    for workload in STREAMS.iter().filter(|workload| wanted.is_workload(workload.word)) {
+    for workload in STREAMS
+        .iter()
+        .filter(|workload| wanted.is_workload(workload.word))
+    {
         tables.insert(workload.name, tokens(&wanted, workload, upstream.port));
     }
     if wanted.is_workload("growth") {
         tables.insert(GROWING, growing(&wanted, GROWING, &GROWTH, upstream.port));
     }
     if wanted.is_workload("spread") {
-        tables.insert(SPREADING, growing(&wanted, SPREADING, &SPREAD, upstream.port));
+        tables.insert(
+            SPREADING,
+            growing(&wanted, SPREADING, &SPREAD, upstream.port),
+        );
     }
     if wanted.is_workload("calls") {
         calls::run(&wanted, upstream.port);
@@ -71,8 +82,12 @@ pub fn run(binary: &str, words: &[&str]) {
 fn tokens(wanted: &Wanted, workload: &Workload, upstream: u16) -> Table {
     let mut table = Table::default();
     for proxy in wanted.turns(workload.word) {
-        let Some(share) = proxy.share(workload) else { continue };
-        let Some(process) = proxy.start(&wanted.binary, upstream) else { continue };
+        let Some(share) = proxy.share(workload) else {
+            continue;
+        };
+        let Some(process) = proxy.start(&wanted.binary, upstream) else {
+            continue;
+        };
         let name = match share.streams {
             streams if streams == workload.streams => proxy.name().to_owned(),
             streams => format!("{}, {streams} only", proxy.name()),
@@ -87,7 +102,9 @@ fn tokens(wanted: &Wanted, workload: &Workload, upstream: u16) -> Table {
 fn growing(wanted: &Wanted, title: &str, points: &[Workload; 4], upstream: u16) -> Table {
     let mut table = Table::default();
     for proxy in wanted.turns(points[0].word) {
-        let Some(process) = proxy.start(&wanted.binary, upstream) else { continue };
+        let Some(process) = proxy.start(&wanted.binary, upstream) else {
+            continue;
+        };
         let mut figures = Figures::new();
         load(proxy, &process, upstream, &warm_up(64));
         for workload in points {
@@ -96,25 +113,60 @@ fn growing(wanted: &Wanted, title: &str, points: &[Workload; 4], upstream: u16) 
                 figures.insert(workload.name.to_owned(), *steady);
             }
         }
-        if let (Some(least), Some(most)) = (figures.get("100").copied(), figures.get("9000").copied()) {
+        if let (Some(least), Some(most)) =
+            (figures.get("100").copied(), figures.get("9000").copied())
+        {
             figures.insert("9000 : 100".to_owned(), most / least);
         }
         table.add(proxy.name(), figures);
     }
-    table.print(title, &[("100", 1), ("500", 1), ("2000", 1), ("9000", 1), ("9000 : 100", 2)]);
+    table.print(
+        title,
+        &[
+            ("100", 1),
+            ("500", 1),
+            ("2000", 1),
+            ("9000", 1),
+            ("9000 : 100", 2),
+        ],
+    );
     table
 }
 
 /// Runs a load through a proxy: what the client says, and the most memory that the proxy had meanwhile, in MiB.
-pub fn load(proxy: Proxy, process: &Process, upstream: u16, workload: &Workload) -> (serde_json::Value, f64) {
-    let Workload { streams, tokens, repeat, .. } = *workload;
+pub fn load(
+    proxy: Proxy,
+    process: &Process,
+    upstream: u16,
+    workload: &Workload,
+) -> (serde_json::Value, f64) {
+    let Workload {
+        streams,
+        tokens,
+        repeat,
+        ..
+    } = *workload;
     let gap = usize::try_from(workload.gap_ms).expect("a pause");
     let numbers = [usize::from(process.port), streams, tokens, gap, repeat];
-    let words = numbers.iter().map(ToString::to_string).chain(process.ids().into_iter().map(|id| id.to_string()));
-    client(process, ["load".to_owned(), proxy.client(upstream)].into_iter().chain(words))
+    let words = numbers
+        .iter()
+        .map(ToString::to_string)
+        .chain(process.ids().into_iter().map(|id| id.to_string()));
+    client(
+        process,
+        ["load".to_owned(), proxy.client(upstream)]
+            .into_iter()
+            .chain(words),
+    )
 }
 
-fn measure(proxy: Proxy, process: &Process, upstream: u16, workload: &Workload, name: &str) -> Figures {
+fn measure(
+    proxy: Proxy,
+    process: &Process,
+    upstream: u16,
+    workload: &Workload,
+    name: &str,
+) -> Figures {
     let mut figures = Figures::new();
     let (before, resident) = (process.cpu(), process.resident());
     let (result, most) = load(proxy, process, upstream, workload);
@@ -126,7 +178,12 @@ fn measure(proxy: Proxy, process: &Process, upstream: u16, workload: &Workload, 
     let number = |name: &str| result[name].as_f64().expect("a number");
     if number("broken") > 0.0 {
         let why = result["why"].as_str().unwrap_or_default();
-        eprintln!("{}: {} of {} streams of {name} broke: {why}", workload.name, number("broken"), workload.streams);
+        eprintln!(
+            "{}: {} of {} streams of {name} broke: {why}",
+            workload.name,
+            number("broken"),
+            workload.streams
+        );
     }
     let mut add = |name: &str, value: f64| figures.insert(name.to_owned(), value);
     add("CPU s/M tok", per_million);
@@ -134,16 +191,27 @@ fn measure(proxy: Proxy, process: &Process, upstream: u16, workload: &Workload, 
         add("user", per_million * user);
         add("system", per_million * system);
     }
-    for (name, of) in [("p50 µs", "p50"), ("p99 µs", "p99"), ("p99.9 µs", "p999"), ("+first µs", "first")] {
+    for (name, of) in [
+        ("p50 µs", "p50"),
+        ("p99 µs", "p99"),
+        ("p99.9 µs", "p999"),
+        ("+first µs", "first"),
+    ] {
         add(name, number(of));
     }
     add("tokens/s", number("tokens") / number("seconds"));
     if proxy != Proxy::Direct {
         add("MiB", most);
-        add("KiB/stream", (most - resident).max(0.0) * 1024.0 / workload.streams as f64);
+        add(
+            "KiB/stream",
+            (most - resident).max(0.0) * 1024.0 / workload.streams as f64,
+        );
     }
     if workload.gap_ms > 0 && number("steady_tokens") > 100.0 {
-        add("steady", number("steady_cpu") / number("steady_tokens") * 1e6);
+        add(
+            "steady",
+            number("steady_cpu") / number("steady_tokens") * 1e6,
+        );
     }
     figures
 }
@@ -153,7 +221,11 @@ fn measure(proxy: Proxy, process: &Process, upstream: u16, workload: &Workload, 
 pub fn client(process: &Process, words: impl Iterator<Item = String>) -> (serde_json::Value, f64) {
     let words: Vec<String> = words.collect();
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
-    let mut child = command.args(&words).stdout(Stdio::piped()).spawn().expect("the client");
+    let mut child = command
+        .args(&words)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the client");
     let (started, mut most) = (Instant::now(), 0.0_f64);
     while child.try_wait().expect("a child").is_none() {
         most = most.max(process.resident());
@@ -163,10 +235,15 @@ pub fn client(process: &Process, words: impl Iterator<Item = String>) -> (serde_
         std::thread::sleep(Duration::from_millis(50));
     }
     let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("stdout");
+    BufReader::new(child.stdout.take().expect("stdout"))
+        .read_line(&mut line)
+        .expect("stdout");
     let said = serde_json::from_str(&line).unwrap_or_else(|_| {
         let seconds = started.elapsed().as_secs();
-        eprintln!("the client failed or did not end, after {seconds} s: arena {}", words.join(" "));
+        eprintln!(
+            "the client failed or did not end, after {seconds} s: arena {}",
+            words.join(" ")
+        );
         serde_json::Value::Null
     });
     (said, most)
@@ -175,7 +252,10 @@ pub fn client(process: &Process, words: impl Iterator<Item = String>) -> (serde_
 fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let info = read("/proc/cpuinfo");
-    let model = info.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split(": ").nth(1));
+    let model = info
+        .lines()
+        .find(|line| line.starts_with("model name"))
+        .and_then(|line| line.split(": ").nth(1));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let load = read("/proc/loadavg");
     format!(

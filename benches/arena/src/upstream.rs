@@ -17,7 +17,10 @@ const AFTER: &str = "@\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n";
 
 /// Serves until killed; prints its port.
 pub fn serve() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
@@ -39,17 +42,25 @@ async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::new();
     loop {
-        let Some(asked) = request(&mut stream, &mut buffer).await? else { return Ok(()) };
+        let Some(asked) = request(&mut stream, &mut buffer).await? else {
+            return Ok(());
+        };
         let (tokens, gap, id) = match asked {
             Asked::Stream { tokens, gap, id } => (tokens, gap, id),
             Asked::Left => {
-                let left = serde_json::json!(std::mem::take(&mut *LEFT.lock().expect("nobody panics"))).to_string();
+                let left =
+                    serde_json::json!(std::mem::take(&mut *LEFT.lock().expect("nobody panics")))
+                        .to_string();
                 whole(&mut stream, &left).await?;
                 continue;
             }
             Asked::Other => {
                 // Routers ask their workers how they are.
-                whole(&mut stream, r#"{"status":"ok","data":[{"id":"gpt","object":"model"}]}"#).await?;
+                whole(
+                    &mut stream,
+                    r#"{"status":"ok","data":[{"id":"gpt","object":"model"}]}"#,
+                )
+                .await?;
                 continue;
             }
         };
@@ -58,7 +69,11 @@ async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
         let pause = Duration::from_millis(gap.max(1));
         // The first token comes at once, the others at a moment of this stream's own: streams do not keep step.
         let mut at_once = gap < SILENT;
-        let phase = if at_once { pause.mul_f64(phase()) } else { pause };
+        let phase = if at_once {
+            pause.mul_f64(phase())
+        } else {
+            pause
+        };
         let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + phase, pause);
         let (mut sent, mut bytes) = (0, String::new());
         while sent < tokens {
@@ -97,7 +112,10 @@ fn phase() -> f64 {
 }
 
 async fn whole(stream: &mut TcpStream, body: &str) -> std::io::Result<()> {
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     stream.write_all((head + body).as_bytes()).await
 }
 
@@ -119,7 +137,11 @@ fn token(out: &mut String) {
     use std::fmt::Write as _;
     let now = crate::now();
     let digits = now.ilog10() as usize + 1;
-    let _ = write!(out, "{:x}\r\n{BEFORE}{now}{AFTER}\r\n", BEFORE.len() + digits + AFTER.len());
+    let _ = write!(
+        out,
+        "{:x}\r\n{BEFORE}{now}{AFTER}\r\n",
+        BEFORE.len() + digits + AFTER.len()
+    );
 }
 
 fn chunk(out: &mut String, data: &str) {
@@ -133,10 +155,14 @@ async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Resul
     loop {
         if let Some(head) = crate::client::find(buffer, b"\r\n\r\n") {
             let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
-            let length = text.split("content-length:").nth(1).and_then(|rest| rest.split("\r\n").next());
+            let length = text
+                .split("content-length:")
+                .nth(1)
+                .and_then(|rest| rest.split("\r\n").next());
             let length: usize = length.and_then(|n| n.trim().parse().ok()).unwrap_or(0);
             if buffer.len() >= head + 4 + length {
-                let body = String::from_utf8_lossy(&buffer[head + 4..head + 4 + length]).into_owned();
+                let body =
+                    String::from_utf8_lossy(&buffer[head + 4..head + 4 + length]).into_owned();
                 buffer.drain(..head + 4 + length);
                 if text.starts_with("get /left") {
                     return Ok(Some(Asked::Left));
@@ -154,7 +180,11 @@ async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Resul
                 let Some((tokens, gap)) = number(" tokens ").zip(number(" gap")) else {
                     return Ok(Some(Asked::Other));
                 };
-                return Ok(Some(Asked::Stream { tokens: tokens as usize, gap, id: number(" id").unwrap_or(0) }));
+                return Ok(Some(Asked::Stream {
+                    tokens: tokens as usize,
+                    gap,
+                    id: number(" id").unwrap_or(0),
+                }));
             }
         }
         if stream.read_buf(buffer).await? == 0 {

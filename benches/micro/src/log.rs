@@ -12,12 +12,19 @@ use tokenrill::stream::{Head, Lifetime, Memory, Next, Options, Reader, Run, Stre
 const TOKENS: usize = 1000;
 
 fn token() -> Bytes {
-    Bytes::from(format!("id: 0123456789abcdef0123456789abcdef.1700000000_42\ndata: {}\n\n", "x".repeat(200)))
+    Bytes::from(format!(
+        "id: 0123456789abcdef0123456789abcdef.1700000000_42\ndata: {}\n\n",
+        "x".repeat(200)
+    ))
 }
 
 /// A stream with so many readers.
 fn stream(readers: usize) -> (Writer, Vec<Reader>) {
-    let memory = Memory::new(Options { max_bytes: 1 << 30, max_total_bytes: 1 << 32, max_readers: 1 << 10 });
+    let memory = Memory::new(Options {
+        max_bytes: 1 << 30,
+        max_total_bytes: 1 << 32,
+        max_readers: 1 << 10,
+    });
     let head = Head::new("text/event-stream", Lifetime::Idle(Duration::from_secs(60)));
     let writer = memory.write(StreamId::random(), head).expect("room");
     let attach = |_| Reader::attach(writer.log().clone(), writer.tail()).expect("it is there");
@@ -52,7 +59,9 @@ fn log_read(bencher: Bencher<'_, '_>, count: usize) {
         }
         writer.append(Run::one(token.clone()));
         for reader in &mut readers {
-            let Poll::Ready(Next::Run(run, _)) = reader.poll_next(&mut cx) else { panic!("no token") };
+            let Poll::Ready(Next::Run(run, _)) = reader.poll_next(&mut cx) else {
+                panic!("no token")
+            };
             black_box(run);
             assert!(reader.poll_next(&mut cx).is_pending());
         }

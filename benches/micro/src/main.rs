@@ -7,7 +7,9 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
-use tokenrill::dialect::{Answering, DIALECTS, Dialect, EventReader, EventWriter, FinishRule, plain};
+use tokenrill::dialect::{
+    Answering, DIALECTS, Dialect, EventReader, EventWriter, FinishRule, plain,
+};
 use tokenrill::event::Event;
 use tokenrill::request::Request;
 use tokenrill::sse;
@@ -22,7 +24,10 @@ fn main() {
 const NAMES: &[&str] = &["openai-chat", "openai-responses", "anthropic", "gemini"];
 
 fn dialect(name: &str) -> &'static Dialect {
-    DIALECTS.iter().find(|dialect| dialect.name == name).expect("a dialect")
+    DIALECTS
+        .iter()
+        .find(|dialect| dialect.name == name)
+        .expect("a dialect")
 }
 
 fn answering() -> Answering {
@@ -48,10 +53,16 @@ fn token(name: &str) -> String {
 
 /// A reader in the middle of an answer.
 fn reader(name: &str) -> Box<dyn EventReader> {
-    let mut reader = dialect(name).upstream.expect("upstreams speak it").reader(FinishRule::Required);
-    let start = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#;
+    let mut reader = dialect(name)
+        .upstream
+        .expect("upstreams speak it")
+        .reader(FinishRule::Required);
+    let start =
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#;
     if name == "anthropic" {
-        reader.read(start.as_bytes(), Some(&mut |_| {})).expect("a start");
+        reader
+            .read(start.as_bytes(), Some(&mut |_| {}))
+            .expect("a start");
     }
     reader
 }
@@ -63,7 +74,9 @@ fn sse_read(bencher: Bencher<'_, '_>) {
     let mut reader = sse::Reader::new(1 << 20);
     bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
         let run = reader.push(chunk.clone()).expect("it is small");
-        sse::frames(&run).map(|frame| black_box(frame.range.len())).sum::<usize>()
+        sse::frames(&run)
+            .map(|frame| black_box(frame.range.len()))
+            .sum::<usize>()
     });
 }
 
@@ -97,9 +110,12 @@ fn sse_write_numbered(bencher: Bencher<'_, '_>) {
 #[divan::bench(args = NAMES)]
 fn pass_on(bencher: Bencher<'_, '_>, name: &str) {
     let (data, mut reader) = (token(name), reader(name));
-    bencher
-        .counter(ItemsCount::new(1_usize))
-        .bench_local(|| reader.read(black_box(data.as_bytes()), None).expect("a payload").said);
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
+        reader
+            .read(black_box(data.as_bytes()), None)
+            .expect("a payload")
+            .said
+    });
 }
 
 /// Another dialect on the other side: a payload is read as events.
@@ -110,7 +126,10 @@ fn read_events(bencher: Bencher<'_, '_>, name: &str) {
         let mut sink = |event: Event<'_>| {
             black_box(event);
         };
-        reader.read(black_box(data.as_bytes()), Some(&mut sink)).expect("a payload").said
+        reader
+            .read(black_box(data.as_bytes()), Some(&mut sink))
+            .expect("a payload")
+            .said
     });
 }
 
@@ -128,6 +147,8 @@ fn write_events(bencher: Bencher<'_, '_>, name: &str) {
             writer = fresh();
         }
         let event = Event::Text(black_box(" stream").into());
-        writer.write(&event, &mut |name, data| sse::write(&mut out, name, data)).expect("room");
+        writer
+            .write(&event, &mut |name, data| sse::write(&mut out, name, data))
+            .expect("room");
     });
 }

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokenrill::config::{self, Topology};
-use tokenrill::stream::{End, Head, Lifetime, Next, Options, Reader, Run, StreamError, StreamId, Streams};
+use tokenrill::stream::{
+    End, Head, Lifetime, Next, Options, Reader, Run, StreamError, StreamId, Streams,
+};
 use tokio::task::JoinSet;
 
 const PORT: u16 = 16399;
@@ -18,7 +20,10 @@ const PORT: u16 = 16399;
 const FRAME: usize = 200;
 const TOKENS_PER_SECOND: u32 = 50;
 
-struct Redis(Child, #[expect(dead_code, reason = "kept until the end")] tempfile::TempDir);
+struct Redis(
+    Child,
+    #[expect(dead_code, reason = "kept until the end")] tempfile::TempDir,
+);
 
 impl Drop for Redis {
     fn drop(&mut self) {
@@ -28,8 +33,13 @@ impl Drop for Redis {
 }
 
 fn cli(arguments: &[&str]) -> String {
-    let asked = Command::new("redis-cli").args(["-p", &PORT.to_string()]).args(arguments).output();
-    asked.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    let asked = Command::new("redis-cli")
+        .args(["-p", &PORT.to_string()])
+        .args(arguments)
+        .output();
+    asked
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default()
 }
 
 /// What Redis counts.
@@ -41,9 +51,19 @@ struct Counted {
 
 fn counted() -> Counted {
     let info = cli(&["INFO", "everything"]);
-    let values: BTreeMap<&str, &str> = info.lines().filter_map(|line| line.trim().split_once(':')).collect();
-    let number = |key: &str| values.get(key).and_then(|value| value.parse().ok()).unwrap_or(0.0);
-    let calls = values.get("cmdstat_evalsha").and_then(|stat| stat.strip_prefix("calls=")?.split(',').next());
+    let values: BTreeMap<&str, &str> = info
+        .lines()
+        .filter_map(|line| line.trim().split_once(':'))
+        .collect();
+    let number = |key: &str| {
+        values
+            .get(key)
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(0.0)
+    };
+    let calls = values
+        .get("cmdstat_evalsha")
+        .and_then(|stat| stat.strip_prefix("calls=")?.split(',').next());
     Counted {
         cpu: number("used_cpu_user") + number("used_cpu_sys"),
         scripts: calls.and_then(|calls| calls.parse().ok()).unwrap_or(0.0),
@@ -63,7 +83,11 @@ fn report(what: &str, before: &Counted, seconds: f64, tokens: f64) {
 }
 
 async fn replica() -> Streams {
-    let options = Options { max_bytes: 4 << 20, max_total_bytes: 1 << 30, max_readers: 10_000 };
+    let options = Options {
+        max_bytes: 4 << 20,
+        max_total_bytes: 1 << 30,
+        max_readers: 10_000,
+    };
     let address = config::Redis {
         tls: false,
         topology: Topology::One,
@@ -79,7 +103,10 @@ async fn replica() -> Streams {
 }
 
 fn head(dialect: Option<&str>) -> Head {
-    let mut head = Head::new("text/event-stream", Lifetime::Idle(Duration::from_secs(600)));
+    let mut head = Head::new(
+        "text/event-stream",
+        Lifetime::Idle(Duration::from_secs(600)),
+    );
     head.dialect = dialect.map(str::to_owned);
     head
 }
@@ -138,8 +165,14 @@ async fn generations(here: &Streams, there: &Streams, readers_each: usize) {
     let read: usize = reading.join_all().await.into_iter().sum();
     tokio::time::sleep(Duration::from_millis(500)).await;
     let said = STREAMS * (SECONDS * TOKENS_PER_SECOND) as usize;
-    assert_eq!(read, said * readers_each, "every reader has read everything");
-    let what = format!("{STREAMS} generations of {TOKENS_PER_SECOND} tokens/s, {readers_each} readers elsewhere each");
+    assert_eq!(
+        read,
+        said * readers_each,
+        "every reader has read everything"
+    );
+    let what = format!(
+        "{STREAMS} generations of {TOKENS_PER_SECOND} tokens/s, {readers_each} readers elsewhere each"
+    );
     report(&what, &before, began.elapsed().as_secs_f64(), said as f64);
 }
 
@@ -152,9 +185,13 @@ async fn published(here: &Streams) {
         let here = here.clone();
         appending.spawn(async move {
             let (id, mut appended) = (StreamId::random(), 0_usize);
-            here.create(&id, head(None), None).await.expect("it is made");
+            here.create(&id, head(None), None)
+                .await
+                .expect("it is made");
             while began.elapsed() < Duration::from_secs(5) {
-                here.update(&id, None, |_| Ok::<_, StreamError>((Some(frame()), ()))).await.expect("it is appended");
+                here.update(&id, None, |_| Ok::<_, StreamError>((Some(frame()), ())))
+                    .await
+                    .expect("it is appended");
                 appended += 1;
             }
             appended
@@ -162,7 +199,12 @@ async fn published(here: &Streams) {
     }
     let appended: usize = appending.join_all().await.into_iter().sum();
     let seconds = began.elapsed().as_secs_f64();
-    report(&format!("{STREAMS} publishers over one connection"), &before, seconds, appended as f64);
+    report(
+        &format!("{STREAMS} publishers over one connection"),
+        &before,
+        seconds,
+        appended as f64,
+    );
     println!("    {:.0} appends/s", appended as f64 / seconds);
 }
 
@@ -180,7 +222,10 @@ async fn memory(here: &Streams) {
         writer.end(End::Completed);
         ids.push(id);
     }
-    while ids.iter().any(|id| !cli(&["HGET", &format!("bench:{{{id}}}:head"), "head"]).contains("completed")) {
+    while ids
+        .iter()
+        .any(|id| !cli(&["HGET", &format!("bench:{{{id}}}:head"), "head"]).contains("completed"))
+    {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -193,7 +238,15 @@ async fn memory(here: &Streams) {
 async fn main() {
     let folder = tempfile::tempdir().expect("a folder");
     let redis = Command::new("redis-server")
-        .args(["--port", &PORT.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
+        .args([
+            "--port",
+            &PORT.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--dir",
+        ])
         .arg(folder.path())
         .stdout(Stdio::null())
         .spawn()

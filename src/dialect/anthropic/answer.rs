@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Counts, citation, citation_json, finish_reason, signature, stop_reason, unsealed, usage_json};
+use super::{
+    Counts, citation, citation_json, finish_reason, signature, stop_reason, unsealed, usage_json,
+};
 use crate::dialect::{Answer, Seen, Sink, emit, openai_chat, tools};
 use crate::event::{Event, FinishReason, Origin, State};
 use crate::failure::Failure;
@@ -10,14 +12,19 @@ use crate::request::Part;
 
 /// Reads an upstream's answer: what it cost, that it is no error, and, with a sink, what it says.
 pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
-    let body: Value = serde_json::from_slice(body)
-        .map_err(|e| Failure::BadPayload { expected: "a Messages answer", source: e.into() })?;
+    let body: Value = serde_json::from_slice(body).map_err(|e| Failure::BadPayload {
+        expected: "a Messages answer",
+        source: e.into(),
+    })?;
     if let Some(failure) = openai_chat::error_value(&body["error"].to_string()) {
         return Err(failure);
     }
     if body["usage"].is_null() {
         let source = "it has no `usage`".into();
-        return Err(Failure::BadPayload { expected: "a Messages answer", source });
+        return Err(Failure::BadPayload {
+            expected: "a Messages answer",
+            source,
+        });
     }
     let mut counts = Counts::default();
     counts.read(&body["usage"]);
@@ -28,23 +35,44 @@ pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
         match block["type"].as_str() {
             Some("text") => {
                 emit(&mut sink, Event::Text(text("text").into()));
-                for cited in block["citations"].as_array().into_iter().flatten().filter_map(citation) {
+                for cited in block["citations"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(citation)
+                {
                     emit(&mut sink, Event::Citation(cited));
                 }
             }
             Some("thinking") => {
                 emit(&mut sink, Event::Reasoning(text("thinking").into()));
                 if !text("signature").is_empty() {
-                    emit(&mut sink, Event::State(State::unpack(text("signature"), Origin::Anthropic)));
+                    emit(
+                        &mut sink,
+                        Event::State(State::unpack(text("signature"), Origin::Anthropic)),
+                    );
                 }
             }
             Some("redacted_thinking") => {
-                emit(&mut sink, Event::State(State { origin: Origin::AnthropicRedacted, value: text("data").into() }));
+                emit(
+                    &mut sink,
+                    Event::State(State {
+                        origin: Origin::AnthropicRedacted,
+                        value: text("data").into(),
+                    }),
+                );
             }
             Some("tool_use") => {
                 let index = calls;
                 calls += 1;
-                emit(&mut sink, Event::ToolCall { index, id: text("id").into(), name: text("name").into() });
+                emit(
+                    &mut sink,
+                    Event::ToolCall {
+                        index,
+                        id: text("id").into(),
+                        name: text("name").into(),
+                    },
+                );
                 let fragment = block["input"].to_string().into();
                 emit(&mut sink, Event::ToolArguments { index, fragment });
                 emit(&mut sink, Event::ToolEnd { index });
@@ -55,7 +83,11 @@ pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
     emit(&mut sink, Event::Usage(usage));
     let reason = body["stop_reason"].as_str().unwrap_or("end_turn");
     emit(&mut sink, Event::Finish(finish_reason(reason, calls > 0)));
-    Ok(Seen { done: true, usage: Some(usage), ..Seen::default() })
+    Ok(Seen {
+        done: true,
+        usage: Some(usage),
+        ..Seen::default()
+    })
 }
 
 /// Writes an answer.
@@ -91,7 +123,10 @@ pub(super) fn write(answer: &Answer, id: &str, model: &str) -> Value {
         });
     }
     if !answer.citations.is_empty()
-        && let Some(text) = content.iter_mut().rev().find(|block| block["type"] == "text")
+        && let Some(text) = content
+            .iter_mut()
+            .rev()
+            .find(|block| block["type"] == "text")
     {
         text["citations"] = answer.citations.iter().map(citation_json).collect();
     }

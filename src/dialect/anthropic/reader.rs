@@ -79,7 +79,8 @@ struct Delta<'a> {
 
 impl<'a> Delta<'a> {
     fn read(cursor: &mut Cursor<'a>) -> Walked<Self> {
-        let (mut text, mut thinking, mut signature, mut partial_json, mut citation) = Default::default();
+        let (mut text, mut thinking, mut signature, mut partial_json, mut citation) =
+            Default::default();
         cursor.object(|name, cursor| match name {
             b"text" => cursor.once(&mut text),
             b"thinking" => cursor.once(&mut thinking),
@@ -106,10 +107,15 @@ impl crate::dialect::EventReader for EventReader {
             return Ok(seen);
         }
         let mut payload = Payload::default();
-        walk(data, |cursor| payload.read(cursor))
-            .map_err(|e| Failure::BadPayload { expected: "a Messages event", source: e.into() })?;
+        walk(data, |cursor| payload.read(cursor)).map_err(|e| Failure::BadPayload {
+            expected: "a Messages event",
+            source: e.into(),
+        })?;
         seen.known = payload.kind.is_some();
-        let number = payload.index.and_then(|raw| raw.get().parse().ok()).unwrap_or(0);
+        let number = payload
+            .index
+            .and_then(|raw| raw.get().parse().ok())
+            .unwrap_or(0);
         match payload.kind.as_deref() {
             Some("message_start") => {
                 let message = value(payload.message.map(Raw::get));
@@ -121,7 +127,12 @@ impl crate::dialect::EventReader for EventReader {
                         seen.error = Some(too_many("blocks"));
                         return Ok(seen);
                     }
-                    self.start(number, &value(payload.content_block.map(Raw::get)), &mut seen, &mut sink);
+                    self.start(
+                        number,
+                        &value(payload.content_block.map(Raw::get)),
+                        &mut seen,
+                        &mut sink,
+                    );
                 }
             }
             Some("content_block_delta") => {
@@ -135,7 +146,10 @@ impl crate::dialect::EventReader for EventReader {
                 self.count(&value(payload.usage.map(Raw::get)), &mut seen, &mut sink);
                 let delta = value(payload.delta.map(Raw::get));
                 if let Some(reason) = delta["stop_reason"].as_str() {
-                    emit(&mut sink, Event::Finish(finish_reason(reason, self.calls > 0)));
+                    emit(
+                        &mut sink,
+                        Event::Finish(finish_reason(reason, self.calls > 0)),
+                    );
                 }
             }
             Some("message_stop") => {
@@ -143,7 +157,9 @@ impl crate::dialect::EventReader for EventReader {
                 seen.done = true;
             }
             Some("error") => {
-                let error = payload.error.and_then(|raw| openai_chat::error_value(raw.get()));
+                let error = payload
+                    .error
+                    .and_then(|raw| openai_chat::error_value(raw.get()));
                 seen.error = Some(error.unwrap_or_else(|| Failure::UpstreamError {
                     message: "the upstream reported an error".to_owned(),
                     kind: None,
@@ -152,13 +168,23 @@ impl crate::dialect::EventReader for EventReader {
                 seen.told = true;
             }
             // A ping, or what we have never heard of.
-            _ => seen.error = payload.error.and_then(|raw| openai_chat::error_value(raw.get())),
+            _ => {
+                seen.error = payload
+                    .error
+                    .and_then(|raw| openai_chat::error_value(raw.get()))
+            }
         }
         Ok(seen)
     }
 
     fn end(&mut self, _sink: Sink<'_>) -> Result<(), Failure> {
-        if self.done { Ok(()) } else { Err(Failure::UpstreamTruncated { missing: "it has no message_stop" }) }
+        if self.done {
+            Ok(())
+        } else {
+            Err(Failure::UpstreamTruncated {
+                missing: "it has no message_stop",
+            })
+        }
     }
 }
 
@@ -190,7 +216,10 @@ impl EventReader {
                 Kind::Thinking(text("signature").to_owned())
             }
             Some("redacted_thinking") => {
-                let state = State { origin: Origin::AnthropicRedacted, value: text("data").into() };
+                let state = State {
+                    origin: Origin::AnthropicRedacted,
+                    value: text("data").into(),
+                };
                 emit(sink, Event::State(state));
                 Kind::Other
             }
@@ -198,10 +227,26 @@ impl EventReader {
                 let index = self.calls;
                 self.calls += 1;
                 seen.said = true;
-                emit(sink, Event::ToolCall { index, id: text("id").into(), name: text("name").into() });
+                emit(
+                    sink,
+                    Event::ToolCall {
+                        index,
+                        id: text("id").into(),
+                        name: text("name").into(),
+                    },
+                );
                 // Empty at first, as a rule; a gateway may have it whole at once.
-                if block["input"].as_object().is_some_and(|input| !input.is_empty()) {
-                    emit(sink, Event::ToolArguments { index, fragment: block["input"].to_string().into() });
+                if block["input"]
+                    .as_object()
+                    .is_some_and(|input| !input.is_empty())
+                {
+                    emit(
+                        sink,
+                        Event::ToolArguments {
+                            index,
+                            fragment: block["input"].to_string().into(),
+                        },
+                    );
                 }
                 Kind::Tool(index)
             }
@@ -211,12 +256,20 @@ impl EventReader {
     }
 
     fn delta(&mut self, number: u64, raw: Raw<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
-        let Ok(delta) = walk_raw(raw, Delta::read) else { return };
+        let Ok(delta) = walk_raw(raw, Delta::read) else {
+            return;
+        };
         let block = self.blocks.iter_mut().find(|block| block.number == number);
         match block.map(|block| &mut block.kind) {
             Some(Kind::Tool(index)) => {
                 if let Some(fragment) = delta.partial_json.filter(|json| !json.is_empty()) {
-                    emit(sink, Event::ToolArguments { index: *index, fragment });
+                    emit(
+                        sink,
+                        Event::ToolArguments {
+                            index: *index,
+                            fragment,
+                        },
+                    );
                 }
             }
             Some(Kind::Thinking(seal)) => {
@@ -236,7 +289,10 @@ impl EventReader {
                 if let Some(text) = delta.text {
                     emit(sink, Event::Text(text));
                 }
-                if let Some(cited) = delta.citation.and_then(|raw| citation(&value(Some(raw.get())))) {
+                if let Some(cited) = delta
+                    .citation
+                    .and_then(|raw| citation(&value(Some(raw.get()))))
+                {
                     emit(sink, Event::Citation(cited));
                 }
             }
@@ -244,7 +300,9 @@ impl EventReader {
     }
 
     fn stop(&mut self, number: u64, sink: &mut Sink<'_>) {
-        let Some(at) = self.blocks.iter().position(|block| block.number == number) else { return };
+        let Some(at) = self.blocks.iter().position(|block| block.number == number) else {
+            return;
+        };
         match self.blocks.swap_remove(at).kind {
             Kind::Thinking(seal) if !seal.is_empty() => {
                 emit(sink, Event::State(State::unpack(&seal, Origin::Anthropic)));

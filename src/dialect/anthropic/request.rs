@@ -11,7 +11,9 @@ use serde_json::Value;
 use crate::dialect::json;
 use crate::event::{Origin, State};
 use crate::failure::Failure;
-use crate::request::{Effort, Format, Image, Message, Part, Reasoning, Request, Role, Sampling, Tool, ToolChoice};
+use crate::request::{
+    Effort, Format, Image, Message, Part, Reasoning, Request, Role, Sampling, Tool, ToolChoice,
+};
 
 /// What another answer would come of without it.
 const MATTERS: &[&str] = &["container", "mcp_servers"];
@@ -31,16 +33,24 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
             ..Sampling::default()
         },
         stop: json::strings(&body.value("stop_sequences")),
-        user: body.value("metadata")["user_id"].as_str().map(str::to_owned),
+        user: body.value("metadata")["user_id"]
+            .as_str()
+            .map(str::to_owned),
         n: 1,
         ..Request::default()
     };
     let system = body.value("system");
     if !system.is_null() {
         let parts = blocks(&mut request, "system", &system)?;
-        request.messages.push(Message { role: Role::System, parts });
+        request.messages.push(Message {
+            role: Role::System,
+            parts,
+        });
     }
-    messages(&mut request, body.take("messages", WANT)?.unwrap_or_default())?;
+    messages(
+        &mut request,
+        body.take("messages", WANT)?.unwrap_or_default(),
+    )?;
     let tools: Vec<Value> = body.take("tools", "a list of tools")?.unwrap_or_default();
     for (at, tool) in tools.iter().enumerate() {
         match (tool["name"].as_str(), tool["type"].as_str()) {
@@ -49,7 +59,9 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
                 description: tool["description"].as_str().map(str::to_owned),
                 parameters: tool["input_schema"].clone(),
                 // Elsewhere a strict schema may leave nothing open, as these may.
-                strict: tool["strict"].as_bool().filter(|_| all_required(&tool["input_schema"])),
+                strict: tool["strict"]
+                    .as_bool()
+                    .filter(|_| all_required(&tool["input_schema"])),
             }),
             // A tool that Anthropic runs itself.
             _ => request.needs(format!("tools[{at}]")),
@@ -60,10 +72,14 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
         Some("auto") => Some(ToolChoice::Auto),
         Some("none") => Some(ToolChoice::None),
         Some("any") => Some(ToolChoice::Required),
-        Some("tool") => choice["name"].as_str().map(|name| ToolChoice::Named(name.to_owned())),
+        Some("tool") => choice["name"]
+            .as_str()
+            .map(|name| ToolChoice::Named(name.to_owned())),
         _ => None,
     };
-    request.parallel_tool_calls = choice["disable_parallel_tool_use"].as_bool().map(|off| !off);
+    request.parallel_tool_calls = choice["disable_parallel_tool_use"]
+        .as_bool()
+        .map(|off| !off);
     let output = body.value("output_config");
     let effort = output["effort"].as_str().and_then(Effort::from_word);
     request.reasoning = reasoning(&body.value("thinking"), effort);
@@ -71,7 +87,11 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
         if format["type"] == "json_schema" {
             let schema = format["schema"].clone();
             let strict = all_required(&schema).then_some(true);
-            request.format = Some(Format::Schema { name: "answer".to_owned(), schema, strict });
+            request.format = Some(Format::Schema {
+                name: "answer".to_owned(),
+                schema,
+                strict,
+            });
         }
     }
     if memchr::memmem::find(&bytes, b"\"cache_control\":").is_some() {
@@ -101,22 +121,37 @@ const WANT: &str = "a list of messages, as in [{\"role\": \"user\", \"content\":
 fn reasoning(value: &Value, effort: Option<Effort>) -> Option<Reasoning> {
     match value["type"].as_str() {
         Some("enabled") => {
-            let budget = value["budget_tokens"].as_u64().and_then(|tokens| u32::try_from(tokens).ok());
-            let effort = effort.or(budget.map(Effort::from_budget)).unwrap_or(Effort::Medium);
-            Some(Reasoning { effort, budget, shown: Some(true) })
+            let budget = value["budget_tokens"]
+                .as_u64()
+                .and_then(|tokens| u32::try_from(tokens).ok());
+            let effort = effort
+                .or(budget.map(Effort::from_budget))
+                .unwrap_or(Effort::Medium);
+            Some(Reasoning {
+                effort,
+                budget,
+                shown: Some(true),
+            })
         }
         Some("adaptive") => Some(Reasoning {
             effort: effort.unwrap_or(Effort::High),
             budget: None,
             shown: Some(value["display"] != "omitted"),
         }),
-        _ => effort.map(|effort| Reasoning { effort, budget: None, shown: None }),
+        _ => effort.map(|effort| Reasoning {
+            effort,
+            budget: None,
+            shown: None,
+        }),
     }
 }
 
 fn messages(request: &mut Request, list: Vec<Value>) -> Result<(), Failure> {
     if list.is_empty() {
-        return Err(Failure::invalid("messages", format!("`messages` is missing or empty; it should be {WANT}")));
+        return Err(Failure::invalid(
+            "messages",
+            format!("`messages` is missing or empty; it should be {WANT}"),
+        ));
     }
     for (at, message) in list.iter().enumerate() {
         let name = format!("messages[{at}]");
@@ -126,15 +161,22 @@ fn messages(request: &mut Request, list: Vec<Value>) -> Result<(), Failure> {
             Some("user") => Role::User,
             _ => {
                 let name = format!("{name}.role");
-                return Err(Failure::invalid(&name, format!("`{name}` should be \"user\" or \"assistant\"")));
+                return Err(Failure::invalid(
+                    &name,
+                    format!("`{name}` should be \"user\" or \"assistant\""),
+                ));
             }
         };
         let parts = blocks(request, &format!("{name}.content"), &message["content"])?;
         // Results come first in their message, and stand in one of their own here.
-        let (results, parts): (Vec<Part>, Vec<Part>) =
-            parts.into_iter().partition(|part| matches!(part, Part::ToolResult { .. }));
+        let (results, parts): (Vec<Part>, Vec<Part>) = parts
+            .into_iter()
+            .partition(|part| matches!(part, Part::ToolResult { .. }));
         if !results.is_empty() {
-            request.messages.push(Message { role: Role::Tool, parts: results });
+            request.messages.push(Message {
+                role: Role::Tool,
+                parts: results,
+            });
             if parts.is_empty() {
                 continue;
             }
@@ -163,7 +205,10 @@ fn blocks(request: &mut Request, name: &str, content: &Value) -> Result<Vec<Part
                 Some(text) => parts.push(Part::Text(text.to_owned())),
                 None => {
                     let name = format!("{name}.text");
-                    return Err(Failure::invalid(&name, format!("`{name}` should be a string")));
+                    return Err(Failure::invalid(
+                        &name,
+                        format!("`{name}` should be a string"),
+                    ));
                 }
             },
             Some("image") => match image(&block["source"]) {
@@ -174,22 +219,46 @@ fn blocks(request: &mut Request, name: &str, content: &Value) -> Result<Vec<Part
                 let seal = text("signature");
                 let state = (!seal.is_empty()).then(|| State {
                     origin: State::unpack(&seal, Origin::Anthropic).origin,
-                    value: State::unpack(&seal, Origin::Anthropic).value.into_owned().into(),
+                    value: State::unpack(&seal, Origin::Anthropic)
+                        .value
+                        .into_owned()
+                        .into(),
                 });
-                parts.push(Part::Reasoning { text: text("thinking"), state });
+                parts.push(Part::Reasoning {
+                    text: text("thinking"),
+                    state,
+                });
             }
             Some("redacted_thinking") => {
-                let state = State { origin: Origin::AnthropicRedacted, value: text("data").into() };
-                parts.push(Part::Reasoning { text: String::new(), state: Some(state) });
+                let state = State {
+                    origin: Origin::AnthropicRedacted,
+                    value: text("data").into(),
+                };
+                parts.push(Part::Reasoning {
+                    text: String::new(),
+                    state: Some(state),
+                });
             }
             Some("tool_use") => {
-                let arguments = if block["input"].is_null() { "{}".to_owned() } else { block["input"].to_string() };
-                parts.push(Part::ToolCall { id: text("id"), name: text("name"), arguments });
+                let arguments = if block["input"].is_null() {
+                    "{}".to_owned()
+                } else {
+                    block["input"].to_string()
+                };
+                parts.push(Part::ToolCall {
+                    id: text("id"),
+                    name: text("name"),
+                    arguments,
+                });
             }
             Some("tool_result") => {
                 let content = blocks(request, &format!("{name}.content"), &block["content"])?;
                 let error = block["is_error"] == true;
-                parts.push(Part::ToolResult { id: text("tool_use_id"), content, error });
+                parts.push(Part::ToolResult {
+                    id: text("tool_use_id"),
+                    content,
+                    error,
+                });
             }
             _ => request.needs(name),
         }

@@ -67,7 +67,11 @@ impl EventWriter {
             "id": self.id, "type": "message", "role": "assistant", "model": self.model, "content": [],
             "stop_reason": null, "stop_sequence": null, "usage": usage_json(self.usage),
         });
-        frame("message_start", &json!({ "type": "message_start", "message": message }), out);
+        frame(
+            "message_start",
+            &json!({ "type": "message_start", "message": message }),
+            out,
+        );
     }
 
     /// Opens a block, unless one of that kind is open.
@@ -77,7 +81,8 @@ impl EventWriter {
         }
         self.close(out);
         self.open = Some(kind);
-        let block = json!({ "type": "content_block_start", "index": self.next, "content_block": block() });
+        let block =
+            json!({ "type": "content_block_start", "index": self.next, "content_block": block() });
         frame("content_block_start", &block, out);
     }
 
@@ -99,7 +104,11 @@ impl EventWriter {
 
     fn closed(&mut self, out: Out<'_>) {
         self.open = None;
-        frame("content_block_stop", &json!({ "type": "content_block_stop", "index": self.next }), out);
+        frame(
+            "content_block_stop",
+            &json!({ "type": "content_block_stop", "index": self.next }),
+            out,
+        );
         self.next += 1;
     }
 
@@ -107,8 +116,10 @@ impl EventWriter {
     fn delta(&mut self, block: u32, kind: &str, field: &str, text: &str, out: Out<'_>) {
         self.line.clear();
         // Writing to a Vec can't fail.
-        let _ =
-            write!(self.line, r#"{{"type":"content_block_delta","index":{block},"delta":{{"type":"{kind}","{field}":"#);
+        let _ = write!(
+            self.line,
+            r#"{{"type":"content_block_delta","index":{block},"delta":{{"type":"{kind}","{field}":"#
+        );
         quote(&mut self.line, text);
         self.line.extend_from_slice(b"}}");
         out(Some("content_block_delta"), &self.line);
@@ -199,7 +210,8 @@ impl crate::dialect::EventWriter for EventWriter {
             }
             Event::Citation(citation) => {
                 if self.open == Some(Open::Text) {
-                    let delta = json!({ "type": "citations_delta", "citation": citation_json(citation) });
+                    let delta =
+                        json!({ "type": "citations_delta", "citation": citation_json(citation) });
                     let delta = json!({ "type": "content_block_delta", "index": self.next, "delta": delta });
                     frame("content_block_delta", &delta, out);
                 }
@@ -236,21 +248,28 @@ impl crate::dialect::EventWriter for EventWriter {
             reason => reason,
         };
         let delta = json!({ "stop_reason": stop_reason(reason), "stop_sequence": null });
-        let delta = json!({ "type": "message_delta", "delta": delta, "usage": usage_json(self.usage) });
+        let delta =
+            json!({ "type": "message_delta", "delta": delta, "usage": usage_json(self.usage) });
         frame("message_delta", &delta, out);
         frame("message_stop", &json!({ "type": "message_stop" }), out);
     }
 
     fn error(&mut self, failure: &Failure, request_id: &str, out: Out<'_>) {
         let error = json!({ "type": error_type(failure), "message": failure.to_string() });
-        frame("error", &json!({ "type": "error", "error": error, "request_id": request_id }), out);
+        frame(
+            "error",
+            &json!({ "type": "error", "error": error, "request_id": request_id }),
+            out,
+        );
     }
 }
 
 impl EventWriter {
     /// Whether that call has not begun because it waits.
     fn waits(&self, index: u32) -> bool {
-        self.waiting.iter().any(|event| matches!(event, Event::ToolCall { index: call, .. } if *call == index))
+        self.waiting
+            .iter()
+            .any(|event| matches!(event, Event::ToolCall { index: call, .. } if *call == index))
     }
 }
 

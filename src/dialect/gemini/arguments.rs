@@ -9,8 +9,15 @@ const DEEPEST: usize = 64;
 
 /// Puts one leaf where it belongs; a string that goes on is appended to.
 pub(super) fn put(arguments: &mut Value, leaf: &Value) {
-    let Some(steps) = leaf["jsonPath"].as_str().and_then(steps) else { return };
-    let Some(place) = steps.iter().try_fold(arguments, |place, step| reach(place, step)) else { return };
+    let Some(steps) = leaf["jsonPath"].as_str().and_then(steps) else {
+        return;
+    };
+    let Some(place) = steps
+        .iter()
+        .try_fold(arguments, |place, step| reach(place, step))
+    else {
+        return;
+    };
     if let Some(text) = leaf["stringValue"].as_str() {
         match place {
             Value::String(said) => said.push_str(text),
@@ -59,7 +66,12 @@ fn reach<'v>(place: &'v mut Value, step: &Step) -> Option<&'v mut Value> {
             if !place.is_object() {
                 *place = Value::Object(Map::new());
             }
-            Some(place.as_object_mut()?.entry(name.as_str()).or_insert(Value::Null))
+            Some(
+                place
+                    .as_object_mut()?
+                    .entry(name.as_str())
+                    .or_insert(Value::Null),
+            )
         }
         Step::At(at) => {
             if !place.is_array() {

@@ -18,7 +18,11 @@ pub(super) fn piece(data: &[u8]) -> Option<Piece<'_>> {
     let mut fields = Fields::default();
     walk(data, |cursor| {
         fields.payload(cursor)?;
-        if cursor.is_certain() { Ok(()) } else { Err(Wrong::Unlike) }
+        if cursor.is_certain() {
+            Ok(())
+        } else {
+            Err(Wrong::Unlike)
+        }
     })
     .ok()?;
     let usage = match fields.usage {
@@ -26,7 +30,11 @@ pub(super) fn piece(data: &[u8]) -> Option<Piece<'_>> {
         None => None,
     };
     let is_thought = fields.thought.is_some_and(|raw| raw.get() == "true");
-    Some(Piece { text: fields.text?.text()?, is_thought, usage })
+    Some(Piece {
+        text: fields.text?.text()?,
+        is_thought,
+        usage,
+    })
 }
 
 /// The fields that are looked for, each as it stands.
@@ -94,7 +102,11 @@ impl<'a> Fields<'a> {
 
 /// A second one is more than a piece.
 fn first(seen: &mut bool) -> Walked<()> {
-    if std::mem::replace(seen, true) { Err(Wrong::Twice) } else { Ok(()) }
+    if std::mem::replace(seen, true) {
+        Err(Wrong::Twice)
+    } else {
+        Ok(())
+    }
 }
 
 fn usage(cursor: &mut Cursor<'_>) -> Walked<Option<Usage>> {
@@ -108,5 +120,11 @@ fn usage(cursor: &mut Cursor<'_>) -> Walked<Option<Usage>> {
         _ => cursor.skip(),
     })?;
     let count = |raw: Option<Raw<'_>>| raw?.get().parse().ok();
-    Ok(super::reader::usage_of(count(prompt), count(tools), count(answer), count(thoughts), count(cached)))
+    Ok(super::reader::usage_of(
+        count(prompt),
+        count(tools),
+        count(answer),
+        count(thoughts),
+        count(cached),
+    ))
 }

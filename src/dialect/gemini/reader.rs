@@ -31,11 +31,17 @@ pub(super) fn answer(body: &[u8], sink: Sink<'_>) -> Result<Seen, Failure> {
     let mut sink = sink;
     if sink.is_none() {
         // A client of the same dialect reads for itself how it ended; only an error is no answer.
-        let payload: Value = serde_json::from_slice(body)
-            .map_err(|e| Failure::BadPayload { expected: "a Gemini response", source: e.into() })?;
+        let payload: Value = serde_json::from_slice(body).map_err(|e| Failure::BadPayload {
+            expected: "a Gemini response",
+            source: e.into(),
+        })?;
         return match error(&payload["error"]) {
             Some(failure) => Err(failure),
-            None => Ok(Seen { done: true, usage: usage(&payload["usageMetadata"]), ..Seen::default() }),
+            None => Ok(Seen {
+                done: true,
+                usage: usage(&payload["usageMetadata"]),
+                ..Seen::default()
+            }),
         };
     }
     let seen = match &mut sink {
@@ -57,7 +63,14 @@ impl crate::dialect::EventReader for EventReader {
         if let Some(piece) = piece(data) {
             if !piece.text.is_empty() {
                 seen.said = true;
-                emit(&mut sink, if piece.is_thought { Event::Reasoning(piece.text) } else { Event::Text(piece.text) });
+                emit(
+                    &mut sink,
+                    if piece.is_thought {
+                        Event::Reasoning(piece.text)
+                    } else {
+                        Event::Text(piece.text)
+                    },
+                );
             }
             if let Some(usage) = piece.usage {
                 seen.usage = Some(usage);
@@ -65,11 +78,16 @@ impl crate::dialect::EventReader for EventReader {
             }
             return Ok(seen);
         }
-        let payload: Value = serde_json::from_slice(data)
-            .map_err(|e| Failure::BadPayload { expected: "a Gemini response", source: e.into() })?;
+        let payload: Value = serde_json::from_slice(data).map_err(|e| Failure::BadPayload {
+            expected: "a Gemini response",
+            source: e.into(),
+        })?;
         if !payload.is_object() {
             let source = "it is no JSON object".into();
-            return Err(Failure::BadPayload { expected: "a Gemini response", source });
+            return Err(Failure::BadPayload {
+                expected: "a Gemini response",
+                source,
+            });
         }
         if !payload["error"].is_null() {
             seen.error = error(&payload["error"]);
@@ -77,7 +95,11 @@ impl crate::dialect::EventReader for EventReader {
             return Ok(seen);
         }
         let candidate = &payload["candidates"][0];
-        for part in candidate["content"]["parts"].as_array().into_iter().flatten() {
+        for part in candidate["content"]["parts"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
             self.part(part, &mut seen, &mut sink);
         }
         self.cite(candidate, &mut sink);
@@ -104,7 +126,9 @@ impl crate::dialect::EventReader for EventReader {
 
     fn end(&mut self, mut sink: Sink<'_>) -> Result<(), Failure> {
         if !self.finished {
-            return Err(Failure::UpstreamTruncated { missing: "it has no finishReason" });
+            return Err(Failure::UpstreamTruncated {
+                missing: "it has no finishReason",
+            });
         }
         self.flush(&mut sink);
         Ok(())
@@ -114,7 +138,9 @@ impl crate::dialect::EventReader for EventReader {
 impl EventReader {
     fn part(&mut self, part: &Value, seen: &mut Seen, sink: &mut Sink<'_>) {
         let text = part["text"].as_str().filter(|text| !text.is_empty());
-        let state = part["thoughtSignature"].as_str().filter(|seal| !seal.is_empty());
+        let state = part["thoughtSignature"]
+            .as_str()
+            .filter(|seal| !seal.is_empty());
         let state = state.map(|seal| Event::State(unseal(seal)));
         if part["thought"] == true {
             if let Some(text) = text {
@@ -144,18 +170,39 @@ impl EventReader {
     fn call(&mut self, call: &Value, seen: &mut Seen, sink: &mut Sink<'_>) {
         if let Some(name) = call["name"].as_str() {
             self.flush(sink);
-            let id = call["id"].as_str().filter(|id| !id.is_empty()).map(str::to_owned);
+            let id = call["id"]
+                .as_str()
+                .filter(|id| !id.is_empty())
+                .map(str::to_owned);
             let id = id.unwrap_or_else(|| format!("call_{}", crate::id::random_hex()));
             let index = self.calls;
             self.calls += 1;
-            emit(sink, Event::ToolCall { index, id: id.into(), name: name.into() });
-            let arguments = if call["args"].is_object() { call["args"].clone() } else { json!({}) };
+            emit(
+                sink,
+                Event::ToolCall {
+                    index,
+                    id: id.into(),
+                    name: name.into(),
+                },
+            );
+            let arguments = if call["args"].is_object() {
+                call["args"].clone()
+            } else {
+                json!({})
+            };
             self.partial = Some(arguments);
         }
-        let Some(arguments) = &mut self.partial else { return };
-        for leaf in call["partialArgs"].as_array().into_iter().flatten().filter(|_| sink.is_some()) {
-            self.held +=
-                leaf["stringValue"].as_str().map_or(0, str::len) + leaf["jsonPath"].as_str().map_or(0, str::len);
+        let Some(arguments) = &mut self.partial else {
+            return;
+        };
+        for leaf in call["partialArgs"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|_| sink.is_some())
+        {
+            self.held += leaf["stringValue"].as_str().map_or(0, str::len)
+                + leaf["jsonPath"].as_str().map_or(0, str::len);
             self.held += size_of::<Value>();
             if self.held > HELD {
                 seen.error = Some(Failure::ResponseTooLarge { limit: HELD });
@@ -172,22 +219,43 @@ impl EventReader {
     fn flush(&mut self, sink: &mut Sink<'_>) {
         if let Some(arguments) = self.partial.take() {
             let index = self.calls.saturating_sub(1);
-            emit(sink, Event::ToolArguments { index, fragment: arguments.to_string().into() });
+            emit(
+                sink,
+                Event::ToolArguments {
+                    index,
+                    fragment: arguments.to_string().into(),
+                },
+            );
             emit(sink, Event::ToolEnd { index });
         }
     }
 
     fn cite(&mut self, candidate: &Value, sink: &mut Sink<'_>) {
         let chunks = candidate["groundingMetadata"]["groundingChunks"].as_array();
-        let chunks = chunks.into_iter().flatten().map(|chunk| (&chunk["web"], None));
+        let chunks = chunks
+            .into_iter()
+            .flatten()
+            .map(|chunk| (&chunk["web"], None));
         let sources = candidate["citationMetadata"]["citationSources"].as_array();
         let sources = sources.into_iter().flatten().map(|source| {
-            (source, source["endIndex"].as_u64().map(|end| (source["startIndex"].as_u64().unwrap_or(0), end)))
+            (
+                source,
+                source["endIndex"]
+                    .as_u64()
+                    .map(|end| (source["startIndex"].as_u64().unwrap_or(0), end)),
+            )
         });
         for (source, span) in chunks.chain(sources) {
-            let Some(url) = source["uri"].as_str() else { continue };
+            let Some(url) = source["uri"].as_str() else {
+                continue;
+            };
             let title = source["title"].as_str().unwrap_or_default().to_owned();
-            let citation = Citation { url: url.to_owned(), title, quote: String::new(), span };
+            let citation = Citation {
+                url: url.to_owned(),
+                title,
+                quote: String::new(),
+                span,
+            };
             if sink.is_some() && !self.cited.contains(&citation) {
                 if self.cited.len() < MOST_CITATIONS {
                     self.cited.push(citation.clone());
@@ -203,13 +271,14 @@ impl EventReader {
             "STOP" if self.calls > 0 => FinishReason::ToolCalls,
             "STOP" => FinishReason::Stop,
             "MAX_TOKENS" => FinishReason::Length,
-            "SAFETY" | "RECITATION" | "LANGUAGE" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "MODEL_ARMOR" => {
-                FinishReason::ContentFilter
-            }
+            "SAFETY" | "RECITATION" | "LANGUAGE" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII"
+            | "MODEL_ARMOR" => FinishReason::ContentFilter,
             image if image.starts_with("IMAGE_") => FinishReason::ContentFilter,
             // The model's fault, or one that we have never heard of: no end that could be called one.
             other => {
-                let why = message.as_str().map_or(String::new(), |why| format!(": {why}"));
+                let why = message
+                    .as_str()
+                    .map_or(String::new(), |why| format!(": {why}"));
                 seen.error = Some(Failure::UpstreamError {
                     message: format!("the upstream gave up (finishReason `{other}`){why}"),
                     kind: None,
@@ -229,7 +298,11 @@ fn error(value: &Value) -> Option<Failure> {
     match openai_chat::error_value(&value.to_string())? {
         Failure::UpstreamError { message, code, .. } => {
             let kind = value["status"].as_str().map(str::to_owned);
-            Some(Failure::UpstreamError { message, kind, code })
+            Some(Failure::UpstreamError {
+                message,
+                kind,
+                code,
+            })
         }
         other => Some(other),
     }

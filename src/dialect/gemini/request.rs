@@ -12,13 +12,17 @@ use serde_json::{Map, Value};
 use super::unseal;
 use crate::dialect::{json, tools};
 use crate::failure::Failure;
-use crate::request::{Effort, Format, Image, Message, Part, Reasoning, Request, Role, Task, Tool, ToolChoice};
+use crate::request::{
+    Effort, Format, Image, Message, Part, Reasoning, Request, Role, Task, Tool, ToolChoice,
+};
 
 /// Reads a client's request; `call` is `model:method`.
 pub(super) fn read(bytes: Bytes, call: &str) -> Result<Request, Failure> {
     const METHODS: &str = "there are generateContent, streamGenerateContent and countTokens";
     let (model, method) = call.rsplit_once(':').ok_or_else(|| Failure::NotFound {
-        message: format!("the path names no method, as in gemini-2.5-flash:streamGenerateContent; {METHODS}"),
+        message: format!(
+            "the path names no method, as in gemini-2.5-flash:streamGenerateContent; {METHODS}"
+        ),
     })?;
     let (task, stream) = match method {
         "streamGenerateContent" => (Task::Generate, true),
@@ -26,19 +30,38 @@ pub(super) fn read(bytes: Bytes, call: &str) -> Result<Request, Failure> {
         "countTokens" => (Task::CountTokens, false),
         _ => {
             let method: String = method.chars().take(60).collect();
-            return Err(Failure::NotFound { message: format!("no method `{method}`; {METHODS}") });
+            return Err(Failure::NotFound {
+                message: format!("no method `{method}`; {METHODS}"),
+            });
         }
     };
-    let model = percent_encoding::percent_decode_str(model).decode_utf8_lossy().into_owned();
+    let model = percent_encoding::percent_decode_str(model)
+        .decode_utf8_lossy()
+        .into_owned();
     let fields: Map<String, Value> = json::read(&bytes)?;
     let mut body = Value::Object(fields);
     camel_case(&mut body);
-    let mut request = Request { task, model: Some(model), stream, include_usage: true, n: 1, ..Request::default() };
+    let mut request = Request {
+        task,
+        model: Some(model),
+        stream,
+        include_usage: true,
+        n: 1,
+        ..Request::default()
+    };
     let mut take = |name: &str| body.get_mut(name).map(Value::take).unwrap_or_default();
     let system = take("systemInstruction");
     if !system.is_null() {
-        let parts = parts(&mut request, "systemInstruction", &system["parts"], &mut Calls::new());
-        request.messages.push(Message { role: Role::System, parts });
+        let parts = parts(
+            &mut request,
+            "systemInstruction",
+            &system["parts"],
+            &mut Calls::new(),
+        );
+        request.messages.push(Message {
+            role: Role::System,
+            parts,
+        });
     }
     let contents = take("contents");
     // A count may be asked for a whole request inside the request.
@@ -127,20 +150,34 @@ fn list(value: Value, name: &str, want: &str) -> Result<Vec<Value>, Failure> {
 
 fn generation(request: &mut Request, config: &Value) -> Result<(), Failure> {
     if !matches!(config, Value::Null | Value::Object(_)) {
-        return Err(Failure::invalid("generationConfig", "`generationConfig` should be an object"));
+        return Err(Failure::invalid(
+            "generationConfig",
+            "`generationConfig` should be an object",
+        ));
     }
     for (name, value) in config.as_object().into_iter().flatten() {
         match name.as_str() {
             "maxOutputTokens" => {
-                let limit = value.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
+                let limit = value
+                    .as_u64()
+                    .and_then(|n| u32::try_from(n).ok())
+                    .filter(|n| *n > 0);
                 if limit.is_none() && !value.is_null() {
                     let name = "generationConfig.maxOutputTokens";
-                    return Err(Failure::invalid(name, format!("`{name}` should be a whole number from 1 on")));
+                    return Err(Failure::invalid(
+                        name,
+                        format!("`{name}` should be a whole number from 1 on"),
+                    ));
                 }
                 request.max_tokens = limit;
             }
             "stopSequences" => request.stop = json::strings(value),
-            "candidateCount" => request.n = value.as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
+            "candidateCount" => {
+                request.n = value
+                    .as_u64()
+                    .and_then(|n| u32::try_from(n).ok())
+                    .unwrap_or(1)
+            }
             "temperature" => request.sampling.temperature = value.as_f64(),
             "topP" => request.sampling.top_p = value.as_f64(),
             // Some clients send it as a float.
@@ -151,16 +188,23 @@ fn generation(request: &mut Request, config: &Value) -> Result<(), Failure> {
             "responseMimeType" | "responseJsonSchema" | "responseSchema" => {}
             "thinkingConfig" => request.reasoning = Some(thinking(value)),
             _ if matches!(value, Value::Null | Value::Bool(false)) => {}
-            "responseModalities" if value.as_array().is_some_and(|list| list.iter().all(|mode| mode == "TEXT")) => {}
+            "responseModalities"
+                if value
+                    .as_array()
+                    .is_some_and(|list| list.iter().all(|mode| mode == "TEXT")) => {}
             "responseModalities" => request.needs("generationConfig.responseModalities"),
             _ => request.drops(format!("generationConfig.{name}")),
         }
     }
-    let schema = [&config["responseJsonSchema"], &config["responseSchema"]].into_iter().find(|v| !v.is_null());
+    let schema = [&config["responseJsonSchema"], &config["responseSchema"]]
+        .into_iter()
+        .find(|v| !v.is_null());
     request.format = match (config["responseMimeType"].as_str(), schema) {
-        (_, Some(schema)) => {
-            Some(Format::Schema { name: "answer".to_owned(), schema: json_schema(schema), strict: None })
-        }
+        (_, Some(schema)) => Some(Format::Schema {
+            name: "answer".to_owned(),
+            schema: json_schema(schema),
+            strict: None,
+        }),
         (Some("application/json"), None) => Some(Format::Json),
         _ => None,
     };
@@ -168,10 +212,20 @@ fn generation(request: &mut Request, config: &Value) -> Result<(), Failure> {
 }
 
 fn thinking(value: &Value) -> Reasoning {
-    let budget = value["thinkingBudget"].as_i64().and_then(|tokens| u32::try_from(tokens).ok());
-    let level = value["thinkingLevel"].as_str().and_then(|level| Effort::from_word(&level.to_ascii_lowercase()));
-    let effort = level.or(budget.map(Effort::from_budget)).unwrap_or(Effort::Medium);
-    Reasoning { effort, budget, shown: Some(value["includeThoughts"] == true) }
+    let budget = value["thinkingBudget"]
+        .as_i64()
+        .and_then(|tokens| u32::try_from(tokens).ok());
+    let level = value["thinkingLevel"]
+        .as_str()
+        .and_then(|level| Effort::from_word(&level.to_ascii_lowercase()));
+    let effort = level
+        .or(budget.map(Effort::from_budget))
+        .unwrap_or(Effort::Medium);
+    Reasoning {
+        effort,
+        budget,
+        shown: Some(value["includeThoughts"] == true),
+    }
 }
 
 /// The ids of the calls that have no result yet, by function.
@@ -187,13 +241,26 @@ fn contents_of(request: &mut Request, contents: &Value) -> Result<(), Failure> {
     // Results name the function, not the call: each answers the first call of that name that has no answer yet.
     let mut calls = Calls::new();
     for (at, content) in list.iter().enumerate() {
-        let role = if content["role"] == "model" { Role::Assistant } else { Role::User };
-        let parts = parts(request, &format!("contents[{at}].parts"), &content["parts"], &mut calls);
-        let (results, parts): (Vec<Part>, Vec<Part>) =
-            parts.into_iter().partition(|part| matches!(part, Part::ToolResult { .. }));
+        let role = if content["role"] == "model" {
+            Role::Assistant
+        } else {
+            Role::User
+        };
+        let parts = parts(
+            request,
+            &format!("contents[{at}].parts"),
+            &content["parts"],
+            &mut calls,
+        );
+        let (results, parts): (Vec<Part>, Vec<Part>) = parts
+            .into_iter()
+            .partition(|part| matches!(part, Part::ToolResult { .. }));
         let was_results = !results.is_empty();
         if was_results {
-            request.messages.push(Message { role: Role::Tool, parts: results });
+            request.messages.push(Message {
+                role: Role::Tool,
+                parts: results,
+            });
         }
         if !(was_results && parts.is_empty()) {
             request.messages.push(Message { role, parts });
@@ -209,25 +276,41 @@ fn parts(request: &mut Request, name: &str, list: &Value, calls: &mut Calls) -> 
     }
     for (at, part) in one_or_more(list).iter().enumerate() {
         let text = part["text"].as_str();
-        let state = part["thoughtSignature"].as_str().filter(|seal| !seal.is_empty()).map(unseal);
+        let state = part["thoughtSignature"]
+            .as_str()
+            .filter(|seal| !seal.is_empty())
+            .map(unseal);
         if part["thought"] == true {
-            parts.push(Part::Reasoning { text: text.unwrap_or_default().to_owned(), state });
+            parts.push(Part::Reasoning {
+                text: text.unwrap_or_default().to_owned(),
+                state,
+            });
             continue;
         }
         if let Some(state) = state {
             // It seals the thoughts before it, which come back as they were streamed: in pieces.
-            let thoughts =
-                parts.iter().rev().take_while(|part| matches!(part, Part::Reasoning { state: None, .. })).count();
+            let thoughts = parts
+                .iter()
+                .rev()
+                .take_while(|part| matches!(part, Part::Reasoning { state: None, .. }))
+                .count();
             let thoughts = parts.drain(parts.len() - thoughts..);
             let text = thoughts.filter_map(|part| match part {
                 Part::Reasoning { text, .. } => Some(text),
                 _ => None,
             });
             let text = text.collect();
-            parts.push(Part::Reasoning { text, state: Some(state) });
+            parts.push(Part::Reasoning {
+                text,
+                state: Some(state),
+            });
         }
         let (inline, file) = (&part["inlineData"], &part["fileData"]);
-        let is_image = |data: &Value| data["mimeType"].as_str().is_some_and(|mime| mime.starts_with("image/"));
+        let is_image = |data: &Value| {
+            data["mimeType"]
+                .as_str()
+                .is_some_and(|mime| mime.starts_with("image/"))
+        };
         let (call, result) = (&part["functionCall"], &part["functionResponse"]);
         if let Some(text) = text {
             // Google's own client plays its last, empty part back.
@@ -239,13 +322,32 @@ fn parts(request: &mut Request, name: &str, list: &Value, calls: &mut Calls) -> 
         } else if let (true, Some(uri)) = (is_image(file), file["fileUri"].as_str()) {
             parts.push(Part::Image(Image::Url(uri.to_owned())));
         } else if let Some(function) = call["name"].as_str() {
-            let id = call["id"].as_str().map_or_else(|| format!("call_{name}_{at}"), str::to_owned);
+            let id = call["id"]
+                .as_str()
+                .map_or_else(|| format!("call_{name}_{at}"), str::to_owned);
             let id = tools::fit_id(&id, 64).into_owned();
-            calls.entry(function.to_owned()).or_default().push_back(id.clone());
-            let arguments = if call["args"].is_null() { "{}".to_owned() } else { call["args"].to_string() };
-            parts.push(Part::ToolCall { id, name: function.to_owned(), arguments });
+            calls
+                .entry(function.to_owned())
+                .or_default()
+                .push_back(id.clone());
+            let arguments = if call["args"].is_null() {
+                "{}".to_owned()
+            } else {
+                call["args"].to_string()
+            };
+            parts.push(Part::ToolCall {
+                id,
+                name: function.to_owned(),
+                arguments,
+            });
         } else if let Some(function) = result["name"].as_str() {
-            parts.push(tool_result(request, &format!("{name}[{at}]"), function, result, calls));
+            parts.push(tool_result(
+                request,
+                &format!("{name}[{at}]"),
+                function,
+                result,
+                calls,
+            ));
         } else {
             request.needs(format!("{name}[{at}]"));
         }
@@ -255,20 +357,39 @@ fn parts(request: &mut Request, name: &str, list: &Value, calls: &mut Calls) -> 
 
 /// An image that is in the request itself.
 fn image(inline: &Value) -> Option<Image> {
-    let media_type = inline["mimeType"].as_str().filter(|mime| mime.starts_with("image/"))?.to_owned();
-    Some(Image::Data { media_type, base64: inline["data"].as_str()?.to_owned() })
+    let media_type = inline["mimeType"]
+        .as_str()
+        .filter(|mime| mime.starts_with("image/"))?
+        .to_owned();
+    Some(Image::Data {
+        media_type,
+        base64: inline["data"].as_str()?.to_owned(),
+    })
 }
 
-fn tool_result(request: &mut Request, name: &str, function: &str, result: &Value, calls: &mut Calls) -> Part {
+fn tool_result(
+    request: &mut Request,
+    name: &str,
+    function: &str,
+    result: &Value,
+    calls: &mut Calls,
+) -> Part {
     let called = calls.get_mut(function).and_then(VecDeque::pop_front);
-    let id = result["id"].as_str().map(|id| tools::fit_id(id, 64).into_owned()).or(called);
+    let id = result["id"]
+        .as_str()
+        .map(|id| tools::fit_id(id, 64).into_owned())
+        .or(called);
     let response = &result["response"];
     let only = response.as_object().filter(|fields| fields.len() == 1);
     let (error, said) = match only.and_then(|fields| fields.iter().next()) {
-        Some((key, value)) if matches!(key.as_str(), "output" | "result" | "error") => (key == "error", value),
+        Some((key, value)) if matches!(key.as_str(), "output" | "result" | "error") => {
+            (key == "error", value)
+        }
         _ => (false, response),
     };
-    let text = said.as_str().map_or_else(|| said.to_string(), str::to_owned);
+    let text = said
+        .as_str()
+        .map_or_else(|| said.to_string(), str::to_owned);
     let mut content = vec![Part::Text(text)];
     for (at, part) in one_or_more(&result["parts"]).iter().enumerate() {
         match image(&part["inlineData"]) {
@@ -276,7 +397,11 @@ fn tool_result(request: &mut Request, name: &str, function: &str, result: &Value
             None => request.needs(format!("{name}.functionResponse.parts[{at}]")),
         }
     }
-    Part::ToolResult { id: id.unwrap_or_else(|| function.to_owned()), content, error }
+    Part::ToolResult {
+        id: id.unwrap_or_else(|| function.to_owned()),
+        content,
+        error,
+    }
 }
 
 fn tools_of(request: &mut Request, name: &str, tool: &Value) {
@@ -303,19 +428,38 @@ fn json_schema(schema: &Value) -> Value {
     match schema {
         Value::Object(fields) => {
             let field = |(name, value): (&String, &Value)| match (name.as_str(), value) {
-                ("type", Value::String(kind)) if fields.get("nullable") == Some(&Value::Bool(true)) => {
-                    (name.clone(), serde_json::json!([kind.to_ascii_lowercase(), "null"]))
+                ("type", Value::String(kind))
+                    if fields.get("nullable") == Some(&Value::Bool(true)) =>
+                {
+                    (
+                        name.clone(),
+                        serde_json::json!([kind.to_ascii_lowercase(), "null"]),
+                    )
                 }
                 ("type", Value::String(kind)) => (name.clone(), kind.to_ascii_lowercase().into()),
                 // Their whole numbers are of 64 bits, and so are strings.
-                ("minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties" | "maxProperties", value) => {
-                    let number = value.as_str().and_then(|text| text.parse::<u64>().ok()).map(Value::from);
+                (
+                    "minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties"
+                    | "maxProperties",
+                    value,
+                ) => {
+                    let number = value
+                        .as_str()
+                        .and_then(|text| text.parse::<u64>().ok())
+                        .map(Value::from);
                     (name.clone(), number.unwrap_or_else(|| value.clone()))
                 }
-                ("enum" | "required" | "default" | "const" | "examples", value) => (name.clone(), value.clone()),
+                ("enum" | "required" | "default" | "const" | "examples", value) => {
+                    (name.clone(), value.clone())
+                }
                 (_, value) => (name.clone(), json_schema(value)),
             };
-            fields.iter().filter(|(name, _)| *name != "nullable").map(field).collect::<Map<_, _>>().into()
+            fields
+                .iter()
+                .filter(|(name, _)| *name != "nullable")
+                .map(field)
+                .collect::<Map<_, _>>()
+                .into()
         }
         Value::Array(list) => list.iter().map(json_schema).collect(),
         other => other.clone(),

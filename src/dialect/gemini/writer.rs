@@ -63,7 +63,8 @@ impl EventWriter {
         {
             part["thoughtSignature"] = state.into();
         }
-        let payload = self.payload(json!({ "content": { "parts": [part], "role": "model" }, "index": 0 }));
+        let payload =
+            self.payload(json!({ "content": { "parts": [part], "role": "model" }, "index": 0 }));
         out(None, payload.to_string().as_bytes());
     }
 
@@ -81,7 +82,8 @@ impl EventWriter {
             self.malformed = true;
             return;
         };
-        let mut part = json!({ "functionCall": { "id": call.id, "name": call.name, "args": arguments } });
+        let mut part =
+            json!({ "functionCall": { "id": call.id, "name": call.name, "args": arguments } });
         if let Some(state) = call.state {
             part["thoughtSignature"] = state.into();
         }
@@ -92,7 +94,8 @@ impl EventWriter {
 impl crate::dialect::EventWriter for EventWriter {
     fn write(&mut self, event: &Event<'_>, out: Out<'_>) -> Result<(), Failure> {
         match event {
-            Event::Text(text) | Event::Reasoning(text) | Event::Refusal(text) if text.is_empty() => {}
+            Event::Text(text) | Event::Reasoning(text) | Event::Refusal(text)
+                if text.is_empty() => {}
             Event::Text(text) => self.part(json!({ "text": text }), out),
             Event::Reasoning(text) => self.part(json!({ "text": text, "thought": true }), out),
             Event::Refusal(text) => {
@@ -106,7 +109,8 @@ impl crate::dialect::EventWriter for EventWriter {
                 self.state = Some(seal(state));
             }
             Event::Citation(citation) => {
-                let payload = self.payload(json!({ "index": 0, "groundingMetadata": grounding([citation]) }));
+                let payload =
+                    self.payload(json!({ "index": 0, "groundingMetadata": grounding([citation]) }));
                 out(None, payload.to_string().as_bytes());
             }
             Event::ToolCall { index, id, name } => {
@@ -135,7 +139,11 @@ impl crate::dialect::EventWriter for EventWriter {
             Event::Usage(usage) => self.usage = Some(*usage),
             Event::Finish(reason) => self.finish = Some(*reason),
         }
-        if self.held > HELD { Err(Failure::ResponseTooLarge { limit: HELD }) } else { Ok(()) }
+        if self.held > HELD {
+            Err(Failure::ResponseTooLarge { limit: HELD })
+        } else {
+            Ok(())
+        }
     }
 
     fn done(&mut self, out: Out<'_>) {
@@ -171,7 +179,8 @@ fn reason(finish: Option<FinishReason>, refused: bool, malformed: bool) -> &'sta
 }
 
 fn grounding<'a>(citations: impl IntoIterator<Item = &'a Citation>) -> Value {
-    let chunk = |citation: &Citation| json!({ "web": { "uri": citation.url, "title": citation.title } });
+    let chunk =
+        |citation: &Citation| json!({ "web": { "uri": citation.url, "title": citation.title } });
     json!({ "groundingChunks": citations.into_iter().map(chunk).collect::<Vec<_>>() })
 }
 
@@ -187,18 +196,30 @@ pub(super) fn answer(answer: &Answer, answering: &Answering) -> Value {
                 refused = true;
                 json!({ "text": text })
             }
-            Part::ToolCall { id, name, arguments } => match tools::whole_object(arguments) {
-                Some(arguments) => json!({ "functionCall": { "id": id, "name": name, "args": arguments } }),
+            Part::ToolCall {
+                id,
+                name,
+                arguments,
+            } => match tools::whole_object(arguments) {
+                Some(arguments) => {
+                    json!({ "functionCall": { "id": id, "name": name, "args": arguments } })
+                }
                 None => {
                     malformed = true;
                     continue;
                 }
             },
-            Part::Reasoning { text, state: sealed } => {
+            Part::Reasoning {
+                text,
+                state: sealed,
+            } => {
                 if !text.is_empty() {
                     parts.push(json!({ "text": text, "thought": true }));
                 }
-                if let Some(unclaimed) = sealed.as_ref().and_then(|sealed| state.replace(seal(sealed))) {
+                if let Some(unclaimed) = sealed
+                    .as_ref()
+                    .and_then(|sealed| state.replace(seal(sealed)))
+                {
                     parts.push(json!({ "text": "", "thoughtSignature": unclaimed }));
                 }
                 continue;

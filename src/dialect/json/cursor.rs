@@ -49,13 +49,17 @@ impl<'a> Raw<'a> {
         }
         match self.exact() {
             Some(text) => Some(text),
-            None => serde_json::from_str(&halves::replaced(self.0)).ok().map(Cow::Owned),
+            None => serde_json::from_str(&halves::replaced(self.0))
+                .ok()
+                .map(Cow::Owned),
         }
     }
 
     /// The same, but for texts with such characters, which are none.
     fn exact(self) -> Option<Cow<'a, str>> {
-        serde_json::from_str::<Text<'_>>(self.0).ok().map(|text| text.0)
+        serde_json::from_str::<Text<'_>>(self.0)
+            .ok()
+            .map(|text| text.0)
     }
 }
 
@@ -77,7 +81,15 @@ pub(in crate::dialect) fn walk<'a, T>(
     data: &'a [u8],
     walk: impl FnOnce(&mut Cursor<'a>) -> Walked<T>,
 ) -> Result<T, Malformed> {
-    walk_on(Cursor { bytes: data, text: std::str::from_utf8(data).ok(), at: 0, doubtful: false }, walk)
+    walk_on(
+        Cursor {
+            bytes: data,
+            text: std::str::from_utf8(data).ok(),
+            at: 0,
+            doubtful: false,
+        },
+        walk,
+    )
 }
 
 /// Walks through a value that was found well-formed.
@@ -86,22 +98,43 @@ pub(in crate::dialect) fn walk_raw<'a, T>(
     raw: Raw<'a>,
     walk: impl FnOnce(&mut Cursor<'a>) -> Walked<T>,
 ) -> Result<T, Malformed> {
-    walk_on(Cursor { bytes: raw.0.as_bytes(), text: Some(raw.0), at: 0, doubtful: false }, walk)
+    walk_on(
+        Cursor {
+            bytes: raw.0.as_bytes(),
+            text: Some(raw.0),
+            at: 0,
+            doubtful: false,
+        },
+        walk,
+    )
 }
 
 #[inline]
-fn walk_on<'a, T>(mut cursor: Cursor<'a>, walk: impl FnOnce(&mut Cursor<'a>) -> Walked<T>) -> Result<T, Malformed> {
+fn walk_on<'a, T>(
+    mut cursor: Cursor<'a>,
+    walk: impl FnOnce(&mut Cursor<'a>) -> Walked<T>,
+) -> Result<T, Malformed> {
     let walked = walk(&mut cursor).and_then(|value| {
         cursor.space();
-        if cursor.is_at_end() { Ok(value) } else { Err(Wrong::Trailing) }
+        if cursor.is_at_end() {
+            Ok(value)
+        } else {
+            Err(Wrong::Trailing)
+        }
     });
-    walked.map_err(|what| Malformed { what, at: cursor.at })
+    walked.map_err(|what| Malformed {
+        what,
+        at: cursor.at,
+    })
 }
 
 impl<'a> Cursor<'a> {
     /// Walks through an object. Each field's value is where the cursor is, and must be walked over.
     #[inline]
-    pub(in crate::dialect) fn object(&mut self, mut field: impl FnMut(&[u8], &mut Self) -> Walked<()>) -> Walked<()> {
+    pub(in crate::dialect) fn object(
+        &mut self,
+        mut field: impl FnMut(&[u8], &mut Self) -> Walked<()>,
+    ) -> Walked<()> {
         if self.space() != b'{' {
             return Err(Wrong::Object);
         }
@@ -119,7 +152,9 @@ impl<'a> Cursor<'a> {
             let end = self.at;
             self.colon()?;
             if escaped || self.text.is_none() {
-                let name = Raw(self.slice(start, end)?).exact().ok_or(Wrong::Characters)?;
+                let name = Raw(self.slice(start, end)?)
+                    .exact()
+                    .ok_or(Wrong::Characters)?;
                 field(name.as_bytes(), self)?;
             } else {
                 field(self.bytes.get(start + 1..end - 1).unwrap_or_default(), self)?;
@@ -132,7 +167,10 @@ impl<'a> Cursor<'a> {
 
     /// Walks through a list. Each value is where the cursor is, and must be walked over.
     #[inline]
-    pub(in crate::dialect) fn list(&mut self, mut value: impl FnMut(&mut Self) -> Walked<()>) -> Walked<()> {
+    pub(in crate::dialect) fn list(
+        &mut self,
+        mut value: impl FnMut(&mut Self) -> Walked<()>,
+    ) -> Walked<()> {
         if self.space() != b'[' {
             return Err(Wrong::List);
         }
@@ -220,7 +258,9 @@ impl<'a> Cursor<'a> {
                 first => self.scalar(first)?,
             }
             loop {
-                let Some(is_object) = open.last() else { return Ok(()) };
+                let Some(is_object) = open.last() else {
+                    return Ok(());
+                };
                 if !self.is_last(if is_object { b'}' } else { b']' })? {
                     if is_object {
                         self.name()?;
@@ -235,7 +275,12 @@ impl<'a> Cursor<'a> {
     /// A cursor that knows nothing of the whole.
     #[inline]
     pub(super) fn over_parts(bytes: &'a [u8]) -> Self {
-        Self { bytes, text: None, at: 0, doubtful: false }
+        Self {
+            bytes,
+            text: None,
+            at: 0,
+            doubtful: false,
+        }
     }
 
     /// Goes over these very bytes.
@@ -384,9 +429,16 @@ impl<'a> Cursor<'a> {
     /// Walks over an escape. Whether halves of characters are paired is seen where they are decoded.
     fn escape(&mut self) -> Walked<()> {
         match *self.rest() {
-            [_, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => self.at += 2,
+            [
+                _,
+                b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't',
+                ..,
+            ] => self.at += 2,
             [_, b'u', a, b, c, d, ..] if [a, b, c, d].iter().all(u8::is_ascii_hexdigit) => {
-                self.doubtful |= matches!((a, b), (b'd' | b'D', b'8'..=b'9' | b'a'..=b'f' | b'A'..=b'F'));
+                self.doubtful |= matches!(
+                    (a, b),
+                    (b'd' | b'D', b'8'..=b'9' | b'a'..=b'f' | b'A'..=b'F')
+                );
                 self.at += 6;
             }
             _ => return Err(Wrong::Escape),
@@ -421,7 +473,10 @@ impl<'a> Cursor<'a> {
     fn slice(&self, start: usize, end: usize) -> Walked<&'a str> {
         match self.text {
             Some(text) => text.get(start..end),
-            None => self.bytes.get(start..end).and_then(|bytes| std::str::from_utf8(bytes).ok()),
+            None => self
+                .bytes
+                .get(start..end)
+                .and_then(|bytes| std::str::from_utf8(bytes).ok()),
         }
         .ok_or(Wrong::Characters)
     }
@@ -445,6 +500,8 @@ fn plain(text: &[u8]) -> usize {
         }
         rest = after;
     }
-    let special = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+    let special = rest
+        .iter()
+        .position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
     text.len() - rest.len() + special.unwrap_or(rest.len())
 }

@@ -18,7 +18,12 @@ pub(in crate::dialect) struct Mould {
 
 impl Mould {
     /// Keeps a payload that is well-formed, and where in it these texts are. They are slices of it.
-    pub(in crate::dialect) fn cast(&mut self, payload: &[u8], text: Raw<'_>, other: Option<Raw<'_>>) {
+    pub(in crate::dialect) fn cast(
+        &mut self,
+        payload: &[u8],
+        text: Raw<'_>,
+        other: Option<Raw<'_>>,
+    ) {
         self.payload.clear();
         // What is no UTF-8 would have to be looked at in all of its parts again.
         if payload.len() > LONGEST || !text.is_text() || std::str::from_utf8(payload).is_err() {
@@ -30,7 +35,10 @@ impl Mould {
         };
         self.payload.extend_from_slice(payload);
         let nowhere = (payload.len(), payload.len());
-        self.texts = [place(text), other.filter(|raw| raw.is_text()).map_or(nowhere, place)];
+        self.texts = [
+            place(text),
+            other.filter(|raw| raw.is_text()).map_or(nowhere, place),
+        ];
     }
 
     /// The first of the texts as another payload has it, if that one differs in nothing else.
@@ -41,7 +49,11 @@ impl Mould {
         let mut cursor = Cursor::over_parts(payload);
         let (mut from, mut wanted) = (0, None);
         let [first, other] = self.texts;
-        for (start, end) in if first < other { [first, other] } else { [other, first] } {
+        for (start, end) in if first < other {
+            [first, other]
+        } else {
+            [other, first]
+        } {
             cursor.same(self.payload.get(from..start)?)?;
             if start < end {
                 let is_wanted = (start, end) == first;
@@ -82,18 +94,34 @@ mod tests {
 
     #[test]
     fn only_what_differs_in_those_texts_fits() {
-        for (a, c) in [("", ""), ("x", "some text"), ("é\u{1f30a}", "\\\"\\u00e9\\n"), ("\\ud83c", "é")] {
+        for (a, c) in [
+            ("", ""),
+            ("x", "some text"),
+            ("é\u{1f30a}", "\\\"\\u00e9\\n"),
+            ("\\ud83c", "é"),
+        ] {
             let cast = r#"{"a":"one","b":{"c":"two"},"d":1}"#;
             let whole = format!(r#"{{"a":"{a}","b":{{"c":"{c}"}},"d":1}}"#);
-            assert_eq!(mould(cast).fit(whole.as_bytes()).unwrap().get(), format!("\"{c}\""));
+            assert_eq!(
+                mould(cast).fit(whole.as_bytes()).unwrap().get(),
+                format!("\"{c}\"")
+            );
             let turned = format!(r#"{{"b":{{"c":"{c}"}},"a":"{a}","d":1}}"#);
             assert!(mould(cast).fit(turned.as_bytes()).is_none());
-            assert_eq!(mould(&turned).fit(turned.as_bytes()).unwrap().get(), format!("\"{c}\""));
+            assert_eq!(
+                mould(&turned).fit(turned.as_bytes()).unwrap().get(),
+                format!("\"{c}\"")
+            );
             for end in 0..whole.len() {
                 assert!(mould(cast).fit(&whole.as_bytes()[..end]).is_none(), "cut");
             }
             for more in [" ", "}", "x"] {
-                assert!(mould(cast).fit(format!("{whole}{more}").as_bytes()).is_none(), "and more");
+                assert!(
+                    mould(cast)
+                        .fit(format!("{whole}{more}").as_bytes())
+                        .is_none(),
+                    "and more"
+                );
             }
         }
         let mould = mould(r#"{"a":"one","b":{"c":"two"},"d":1}"#);
@@ -110,19 +138,28 @@ mod tests {
             b"",
             b"[DONE]",
         ] {
-            assert!(mould.fit(other).is_none(), "{}", String::from_utf8_lossy(other));
+            assert!(
+                mould.fit(other).is_none(),
+                "{}",
+                String::from_utf8_lossy(other)
+            );
         }
     }
 
     #[test]
     fn what_is_no_text_or_no_utf_8_or_long_is_no_mould() {
-        for payload in [r#"{"b":{"c":5}}"#.to_owned(), format!(r#"{{"a":"{}","b":{{"c":"t"}}}}"#, "x".repeat(LONGEST))]
-        {
+        for payload in [
+            r#"{"b":{"c":5}}"#.to_owned(),
+            format!(r#"{{"a":"{}","b":{{"c":"t"}}}}"#, "x".repeat(LONGEST)),
+        ] {
             assert!(mould(&payload).fit(payload.as_bytes()).is_none());
         }
         let odd = r#"{"a":5,"b":{"c":"two"}}"#;
         assert_eq!(mould(odd).fit(odd.as_bytes()).unwrap().get(), "\"two\"");
-        assert!(mould(odd).fit(br#"{"a":6,"b":{"c":"two"}}"#).is_none(), "what is no text stays");
+        assert!(
+            mould(odd).fit(br#"{"a":6,"b":{"c":"two"}}"#).is_none(),
+            "what is no text stays"
+        );
         assert!(Mould::default().fit(b"").is_none());
     }
 }

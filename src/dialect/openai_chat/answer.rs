@@ -61,15 +61,23 @@ impl<'a> Choice<'a> {
 
 /// Reads an upstream's answer: what it cost, that it is no error, and, with a sink, what it says.
 pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
-    let body = walk(body, Body::read)
-        .map_err(|e| Failure::BadPayload { expected: "a Chat Completions answer", source: e.into() })?;
+    let body = walk(body, Body::read).map_err(|e| Failure::BadPayload {
+        expected: "a Chat Completions answer",
+        source: e.into(),
+    })?;
     if let Some(failure) = body.error.and_then(|raw| error_value(raw.get())) {
         return Err(failure);
     }
-    let mut seen = Seen { done: true, usage: body.usage.and_then(|raw| usage(raw.get())), ..Seen::default() };
+    let mut seen = Seen {
+        done: true,
+        usage: body.usage.and_then(|raw| usage(raw.get())),
+        ..Seen::default()
+    };
     if sink.is_some() {
         let Some(choice) = body.first else {
-            return Err(Failure::UpstreamTruncated { missing: "it has no choices" });
+            return Err(Failure::UpstreamTruncated {
+                missing: "it has no choices",
+            });
         };
         let mut reading = Reading::default();
         if let Some(message) = &choice.message {
@@ -132,7 +140,10 @@ pub(super) fn write(answer: &Answer, id: &str, created: u64, model: &str) -> Val
         message["tool_calls"] = calls.into();
     }
     if !answer.citations.is_empty() {
-        message["annotations"] = (0..).zip(&answer.citations).map(|(at, cited)| citation_json(at, cited)).collect();
+        message["annotations"] = (0..)
+            .zip(&answer.citations)
+            .map(|(at, cited)| citation_json(at, cited))
+            .collect();
     }
     let mut body = json!({
         "id": id, "object": "chat.completion", "created": created, "model": model,

@@ -75,18 +75,38 @@ impl<'a> Chunk<'a> {
 
     /// The only thing that it says, if that is a piece of the first answer's text or thought, and in which field.
     pub(super) fn piece(&self) -> Option<(Raw<'a>, Field)> {
-        let choice =
-            self.choices.first.as_ref().filter(|choice| self.choices.others.is_empty() && choice.number() == 0)?;
+        let choice = self
+            .choices
+            .first
+            .as_ref()
+            .filter(|choice| self.choices.others.is_empty() && choice.number() == 0)?;
         let message = choice.delta.as_ref()?;
         let (raw, field) = match message {
-            Message { content: Some(raw), .. } if says(*raw) => (*raw, Field::Content),
-            Message { reasoning_content: Some(raw), .. } if says(*raw) => (*raw, Field::ReasoningContent),
-            Message { reasoning: Some(raw), .. } if says(*raw) => (*raw, Field::Reasoning),
+            Message {
+                content: Some(raw), ..
+            } if says(*raw) => (*raw, Field::Content),
+            Message {
+                reasoning_content: Some(raw),
+                ..
+            } if says(*raw) => (*raw, Field::ReasoningContent),
+            Message {
+                reasoning: Some(raw),
+                ..
+            } if says(*raw) => (*raw, Field::Reasoning),
             _ => return None,
         };
         let ends = choice.finish_reason.is_some_and(says);
-        let tells = [self.usage, self.x_groq, self.error].into_iter().flatten().any(|raw| raw.get() != "null");
-        let alone = message.fields().into_iter().flatten().filter(|raw| says(*raw)).count() == 1;
+        let tells = [self.usage, self.x_groq, self.error]
+            .into_iter()
+            .flatten()
+            .any(|raw| raw.get() != "null");
+        let alone = message
+            .fields()
+            .into_iter()
+            .flatten()
+            .filter(|raw| says(*raw))
+            .count()
+            == 1;
         (alone && !ends && !tells).then_some((raw, field))
     }
 
@@ -122,7 +142,9 @@ impl<'a> Choices<'a> {
 impl<'a> Choice<'a> {
     /// Which answer it is of.
     pub(super) fn number(&self) -> u32 {
-        self.index.and_then(|raw| raw.get().parse().ok()).unwrap_or(0)
+        self.index
+            .and_then(|raw| raw.get().parse().ok())
+            .unwrap_or(0)
     }
 
     fn read(&mut self, cursor: &mut Cursor<'a>) -> Walked<()> {

@@ -18,7 +18,9 @@ pub(in crate::dialect) fn error_body(failure: &Failure) -> Vec<u8> {
 /// OpenAI's `type` of an error.
 pub(in crate::dialect) fn error_type(failure: &Failure) -> &'static str {
     match failure.kind() {
-        Kind::InvalidRequest | Kind::NotFound | Kind::TooLarge | Kind::Authentication => "invalid_request_error",
+        Kind::InvalidRequest | Kind::NotFound | Kind::TooLarge | Kind::Authentication => {
+            "invalid_request_error"
+        }
         Kind::RateLimit => "rate_limit_exceeded",
         Kind::Billing => "insufficient_quota",
         Kind::Permission => "permission_error",
@@ -31,8 +33,14 @@ pub(in crate::dialect) fn error_message(body: &[u8]) -> Option<String> {
     let value: Value = serde_json::from_slice(body).ok()?;
     // Gemini wraps its own in a list.
     let value = if value.is_array() { &value[0] } else { &value };
-    let error = [&value["error"], &value["detail"]].into_iter().find(|v| !v.is_null()).unwrap_or(value);
-    [&error["message"], error, &value["message"]].into_iter().find_map(|v| v.as_str()).map(str::to_owned)
+    let error = [&value["error"], &value["detail"]]
+        .into_iter()
+        .find(|v| !v.is_null())
+        .unwrap_or(value);
+    [&error["message"], error, &value["message"]]
+        .into_iter()
+        .find_map(|v| v.as_str())
+        .map(str::to_owned)
 }
 
 /// Reads an error that came outside of a payload.
@@ -42,7 +50,8 @@ pub(in crate::dialect) fn read_error(data: &[u8]) -> Option<Failure> {
 
 /// Reads an error, which providers spell as an object, a string, or worse. `null`, `{}`, `""` and `false` are none.
 pub(in crate::dialect) fn error_value(json: &str) -> Option<Failure> {
-    let value: Value = serde_json::from_str(json).unwrap_or_else(|_| Value::String(json.to_owned()));
+    let value: Value =
+        serde_json::from_str(json).unwrap_or_else(|_| Value::String(json.to_owned()));
     let text = |value: &Value| match value {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -57,7 +66,11 @@ pub(in crate::dialect) fn error_value(json: &str) -> Option<Failure> {
     if none {
         return None;
     }
-    let inner = if value["error"].is_object() { &value["error"] } else { &value };
+    let inner = if value["error"].is_object() {
+        &value["error"]
+    } else {
+        &value
+    };
     Some(Failure::UpstreamError {
         message: text(&inner["message"])
             .or_else(|| text(inner))

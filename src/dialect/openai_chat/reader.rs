@@ -53,7 +53,10 @@ impl EventReader {
     /// A reader for an upstream that keeps that rule.
     #[must_use]
     pub fn new(rule: FinishRule) -> Self {
-        Self { rule, ..Self::default() }
+        Self {
+            rule,
+            ..Self::default()
+        }
     }
 
     /// Payloads that lack the blank line between them: vLLM ends a refused request with an error and `[DONE]` so. No
@@ -61,7 +64,10 @@ impl EventReader {
     fn read_lines(&mut self, data: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
         use crate::dialect::EventReader as _;
         let mut seen = Seen::default();
-        for line in data.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+        for line in data
+            .split(|&byte| byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
             let line = match &mut sink {
                 Some(sink) => self.read(line, Some(&mut **sink))?,
                 None => self.read(line, None)?,
@@ -101,9 +107,13 @@ impl crate::dialect::EventReader for EventReader {
             seen.done = true;
             return Ok(seen);
         }
-        if let Some((field, raw)) = self.piece.and_then(|field| Some((field, self.last.fit(data)?))) {
+        if let Some((field, raw)) = self
+            .piece
+            .and_then(|field| Some((field, self.last.fit(data)?)))
+        {
             // The answer has begun with the last one.
-            self.reading.message(&Message::of(raw, field), &mut seen, &mut sink);
+            self.reading
+                .message(&Message::of(raw, field), &mut seen, &mut sink);
             return Ok(seen);
         }
         let mut chunk = Chunk::default();
@@ -113,7 +123,10 @@ impl crate::dialect::EventReader for EventReader {
             }
             return match json::last_counts(data) {
                 Some(once) if once != data => self.read(&once, sink),
-                _ => Err(Failure::BadPayload { expected: "a Chat Completions chunk", source: error.into() }),
+                _ => Err(Failure::BadPayload {
+                    expected: "a Chat Completions chunk",
+                    source: error.into(),
+                }),
             };
         }
         if let Some((raw, field)) = chunk.piece() {
@@ -160,13 +173,20 @@ impl Reading {
         // One source of reasoning: some send the same text in several fields. Details come first, as they are the ones
         // that tell one thought, and what goes back with it, from the next.
         let details: Vec<Value> = match message.reasoning_details {
-            Some(raw) if sink.is_some() && says(raw) => serde_json::from_str(raw.get()).unwrap_or_default(),
+            Some(raw) if sink.is_some() && says(raw) => {
+                serde_json::from_str(raw.get()).unwrap_or_default()
+            }
             _ => Vec::new(),
         };
         let detailed = details.iter().any(|detail| thought(detail).is_some());
-        let fields = [("reasoning_content", message.reasoning_content), ("reasoning", message.reasoning)];
-        for (name, raw) in
-            fields.into_iter().filter_map(|(name, raw)| Some((name, raw.filter(|raw| says(*raw))?))).take(1)
+        let fields = [
+            ("reasoning_content", message.reasoning_content),
+            ("reasoning", message.reasoning),
+        ];
+        for (name, raw) in fields
+            .into_iter()
+            .filter_map(|(name, raw)| Some((name, raw.filter(|raw| says(*raw))?)))
+            .take(1)
         {
             if !detailed {
                 self.thought = Some(name);
@@ -178,7 +198,11 @@ impl Reading {
                 self.thought = None;
             }
         }
-        if [message.content, message.refusal, message.tool_calls].into_iter().flatten().any(says) {
+        if [message.content, message.refusal, message.tool_calls]
+            .into_iter()
+            .flatten()
+            .any(says)
+        {
             self.seal(sink);
         }
         if let Some(raw) = message.content.filter(|raw| says(*raw)) {
@@ -198,11 +222,22 @@ impl Reading {
         }
         if message.function_call.is_some_and(says) {
             // What tool calls were called before there could be several.
-            self.tool_call(0, ToolCall { index: None, id: None, function: message.function_call }, seen, sink);
+            self.tool_call(
+                0,
+                ToolCall {
+                    index: None,
+                    id: None,
+                    function: message.function_call,
+                },
+                seen,
+                sink,
+            );
         }
         if let Some(raw) = message.annotations.filter(|raw| says(*raw)) {
             let list: Vec<Value> = serde_json::from_str(raw.get()).unwrap_or_default();
-            list.iter().filter_map(super::citation).for_each(|citation| emit(sink, Event::Citation(citation)));
+            list.iter()
+                .filter_map(super::citation)
+                .for_each(|citation| emit(sink, Event::Citation(citation)));
         }
     }
 
@@ -237,7 +272,13 @@ impl Reading {
     /// The thought is over.
     fn seal(&mut self, sink: &mut Sink<'_>) {
         if let Some(field) = self.thought.take() {
-            emit(sink, Event::State(State { origin: Origin::OpenAiChat, value: field.into() }));
+            emit(
+                sink,
+                Event::State(State {
+                    origin: Origin::OpenAiChat,
+                    value: field.into(),
+                }),
+            );
         }
     }
 
@@ -250,8 +291,13 @@ impl Reading {
                     Ok(call) => self.tool_call(at, call, seen, sink),
                     // Without it the answer would look whole, and not be.
                     Err(error) => {
-                        let message = format!("the upstream sent a tool call that can't be read: {error}");
-                        seen.error = Some(Failure::UpstreamError { message, kind: None, code: None });
+                        let message =
+                            format!("the upstream sent a tool call that can't be read: {error}");
+                        seen.error = Some(Failure::UpstreamError {
+                            message,
+                            kind: None,
+                            code: None,
+                        });
                     }
                 }
                 at += 1;
@@ -261,10 +307,22 @@ impl Reading {
     }
 
     fn tool_call(&mut self, at: u32, call: ToolCall<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
-        let number = call.index.and_then(|raw| raw.get().trim_matches('"').parse().ok()).unwrap_or(at);
-        let function = call.function.and_then(|raw| walk_raw(raw, Function::read).ok()).unwrap_or_default();
-        let name = function.name.and_then(Raw::text).filter(|name| !name.is_empty());
-        let id = call.id.filter(|raw| raw.get() != "null").map(|raw| raw.text().unwrap_or(raw.get().into()));
+        let number = call
+            .index
+            .and_then(|raw| raw.get().trim_matches('"').parse().ok())
+            .unwrap_or(at);
+        let function = call
+            .function
+            .and_then(|raw| walk_raw(raw, Function::read).ok())
+            .unwrap_or_default();
+        let name = function
+            .name
+            .and_then(Raw::text)
+            .filter(|name| !name.is_empty());
+        let id = call
+            .id
+            .filter(|raw| raw.get() != "null")
+            .map(|raw| raw.text().unwrap_or(raw.get().into()));
         let id = id.filter(|id| !id.is_empty());
         let known = self.calls.iter().rposition(|known| known.number == number);
         // Some number all their calls 0: then a name and an id of its own tell a call from the one before.
@@ -281,16 +339,35 @@ impl Reading {
                 return;
             }
             (None, Some(name)) => {
-                let id = id.map_or_else(|| format!("call_{}", crate::id::random_hex()), Cow::into_owned);
+                let id = id.map_or_else(
+                    || format!("call_{}", crate::id::random_hex()),
+                    Cow::into_owned,
+                );
                 let index = u32::try_from(self.calls.len()).unwrap_or(u32::MAX);
-                emit(sink, Event::ToolCall { index, id: id.as_str().into(), name });
-                self.calls.push(Call { number, id, arguments: Arguments::default(), ended: false });
+                emit(
+                    sink,
+                    Event::ToolCall {
+                        index,
+                        id: id.as_str().into(),
+                        name,
+                    },
+                );
+                self.calls.push(Call {
+                    number,
+                    id,
+                    arguments: Arguments::default(),
+                    ended: false,
+                });
                 self.calls.len() - 1
             }
         };
         // Groq says `"null"` for none; some send the object itself instead of its text.
-        let fragment = function.arguments.map(|raw| raw.text().unwrap_or(raw.get().into()));
-        let Some(fragment) = fragment.filter(|text| !matches!(&**text, "" | "null")) else { return };
+        let fragment = function
+            .arguments
+            .map(|raw| raw.text().unwrap_or(raw.get().into()));
+        let Some(fragment) = fragment.filter(|text| !matches!(&**text, "" | "null")) else {
+            return;
+        };
         let index = u32::try_from(at).unwrap_or(u32::MAX);
         let whole = self.calls[at].arguments.push(&fragment);
         emit(sink, Event::ToolArguments { index, fragment });
@@ -318,7 +395,12 @@ fn parts(raw: Raw<'_>, sink: &mut Sink<'_>) {
 }
 
 /// A field of text, or of Mistral's parts.
-fn field<'a>(raw: Raw<'a>, kind: fn(Cow<'a, str>) -> Event<'a>, seen: &mut Seen, sink: &mut Sink<'_>) {
+fn field<'a>(
+    raw: Raw<'a>,
+    kind: fn(Cow<'a, str>) -> Event<'a>,
+    seen: &mut Seen,
+    sink: &mut Sink<'_>,
+) {
     seen.said = true;
     if sink.is_some() {
         match raw.text() {
@@ -329,7 +411,10 @@ fn field<'a>(raw: Raw<'a>, kind: fn(Cow<'a, str>) -> Event<'a>, seen: &mut Seen,
 }
 
 fn thought(detail: &Value) -> Option<&str> {
-    detail["text"].as_str().or(detail["summary"].as_str()).filter(|text| !text.is_empty())
+    detail["text"]
+        .as_str()
+        .or(detail["summary"].as_str())
+        .filter(|text| !text.is_empty())
 }
 
 /// One of OpenRouter's details: a thought, and what goes back with it.
@@ -339,8 +424,12 @@ fn detail(mut detail: Value, seen: &mut Seen, sink: &mut Sink<'_>) -> bool {
         seen.said = true;
         emit(sink, Event::Reasoning(text.into()));
     }
-    let seal = [&detail["signature"], &detail["data"]].into_iter().find_map(Value::as_str);
-    let Some(seal) = seal.filter(|seal| !seal.is_empty()) else { return false };
+    let seal = [&detail["signature"], &detail["data"]]
+        .into_iter()
+        .find_map(Value::as_str);
+    let Some(seal) = seal.filter(|seal| !seal.is_empty()) else {
+        return false;
+    };
     let state = State::unpack(seal, Origin::OpenAiChat);
     if state.origin != Origin::OpenAiChat {
         // A server like this one, in front of another dialect.
@@ -350,6 +439,12 @@ fn detail(mut detail: Value, seen: &mut Seen, sink: &mut Sink<'_>) -> bool {
     if let Some(fields) = detail.as_object_mut() {
         fields.remove("text");
     }
-    emit(sink, Event::State(State { origin: Origin::OpenAiChat, value: detail.to_string().into() }));
+    emit(
+        sink,
+        Event::State(State {
+            origin: Origin::OpenAiChat,
+            value: detail.to_string().into(),
+        }),
+    );
     true
 }

@@ -11,13 +11,21 @@ use crate::dialect::{Written, json, tools};
 use crate::event::{Origin, State};
 use crate::failure::Failure;
 use crate::request::{
-    Effort, Format, Image, Message, Part, Reasoning, Request, Role, Sampling, Tool, ToolChoice, text_of, texts_of,
+    Effort, Format, Image, Message, Part, Reasoning, Request, Role, Sampling, Tool, ToolChoice,
+    text_of, texts_of,
 };
 
 /// More answers at once than OpenAI itself allows.
 const MOST_ANSWERS: u32 = 128;
 /// What another answer would come of without it.
-const MATTERS: &[&str] = &["functions", "function_call", "audio", "web_search_options", "logprobs", "top_logprobs"];
+const MATTERS: &[&str] = &[
+    "functions",
+    "function_call",
+    "audio",
+    "web_search_options",
+    "logprobs",
+    "top_logprobs",
+];
 /// What says nothing that another dialect would have to know.
 const IGNORED: &[&str] = &["stream_options", "store"];
 
@@ -28,17 +36,25 @@ const IGNORED: &[&str] = &["stream_options", "store"];
 /// A 400 that names the field.
 pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
     let mut body = json::Fields::read(&bytes)?;
-    let n = body.take::<u32>("n", "a whole number from 1 to 128")?.unwrap_or(1);
+    let n = body
+        .take::<u32>("n", "a whole number from 1 to 128")?
+        .unwrap_or(1);
     if !(1..=MOST_ANSWERS).contains(&n) {
-        return Err(Failure::invalid("n", format!("`n` should be a whole number from 1 to 128, not {n}")));
+        return Err(Failure::invalid(
+            "n",
+            format!("`n` should be a whole number from 1 to 128, not {n}"),
+        ));
     }
     let limit = json::max_tokens("max_completion_tokens", body.raw("max_completion_tokens"))?;
     let older_limit = json::max_tokens("max_tokens", body.raw("max_tokens"))?;
-    let options: Option<serde_json::Map<String, Value>> = body.take("stream_options", "an object")?;
+    let options: Option<serde_json::Map<String, Value>> =
+        body.take("stream_options", "an object")?;
     let mut request = Request {
         model: body.model()?,
         stream: body.take("stream", "true or false")?.unwrap_or(false),
-        include_usage: options.as_ref().is_some_and(|o| o.get("include_usage") == Some(&Value::Bool(true))),
+        include_usage: options
+            .as_ref()
+            .is_some_and(|o| o.get("include_usage") == Some(&Value::Bool(true))),
         parallel_tool_calls: body.value("parallel_tool_calls").as_bool(),
         max_tokens: limit.or(older_limit),
         sampling: Sampling {
@@ -63,12 +79,25 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
         request.needs("tool_choice");
     }
     format(&mut request, &body.value("response_format"));
-    let effort = [&body.value("reasoning_effort"), &body.value("reasoning")["effort"]].into_iter().find_map(|value| {
+    let effort = [
+        &body.value("reasoning_effort"),
+        &body.value("reasoning")["effort"],
+    ]
+    .into_iter()
+    .find_map(|value| {
         let effort = Effort::from_word(value.as_str()?)?;
-        Some(Reasoning { effort, budget: None, shown: None })
+        Some(Reasoning {
+            effort,
+            budget: None,
+            shown: None,
+        })
     });
     request.reasoning = effort;
-    if body.value("modalities").as_array().is_some_and(|list| list.iter().any(|mode| mode != "text")) {
+    if body
+        .value("modalities")
+        .as_array()
+        .is_some_and(|list| list.iter().any(|mode| mode != "text"))
+    {
         request.needs("modalities");
     }
     body.rest(&mut request, IGNORED, MATTERS);
@@ -80,13 +109,19 @@ fn messages(request: &mut Request, raw: Option<&RawValue>) -> Result<(), Failure
     const WANT: &str = "a list of messages, as in [{\"role\": \"user\", \"content\": \"Hello\"}]";
     let list: Vec<Value> = json::field("messages", raw, WANT)?.unwrap_or_default();
     if list.is_empty() {
-        return Err(Failure::invalid("messages", format!("`messages` is missing or empty; it should be {WANT}")));
+        return Err(Failure::invalid(
+            "messages",
+            format!("`messages` is missing or empty; it should be {WANT}"),
+        ));
     }
     for (at, message) in list.iter().enumerate() {
         let name = format!("messages[{at}]");
         let Some(role) = message["role"].as_str() else {
             let name = format!("{name}.role");
-            return Err(Failure::invalid(&name, format!("`{name}` should be a string such as \"user\"")));
+            return Err(Failure::invalid(
+                &name,
+                format!("`{name}` should be a string such as \"user\""),
+            ));
         };
         let mut parts = Vec::new();
         let role = match role {
@@ -106,22 +141,40 @@ fn messages(request: &mut Request, raw: Option<&RawValue>) -> Result<(), Failure
         if let Some(text) = message["refusal"].as_str() {
             parts.push(Part::Refusal(text.to_owned()));
         }
-        for (at, call) in message["tool_calls"].as_array().into_iter().flatten().enumerate() {
+        for (at, call) in message["tool_calls"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .enumerate()
+        {
             match (call["id"].as_str(), call["function"]["name"].as_str()) {
                 (Some(id), Some(function)) => parts.push(Part::ToolCall {
                     id: id.to_owned(),
                     name: function.to_owned(),
-                    arguments: call["function"]["arguments"].as_str().unwrap_or_default().to_owned(),
+                    arguments: call["function"]["arguments"]
+                        .as_str()
+                        .unwrap_or_default()
+                        .to_owned(),
                 }),
                 _ => request.needs(format!("{name}.tool_calls[{at}]")),
             }
         }
-        if ["function_call", "audio"].iter().any(|field| !message[*field].is_null()) {
+        if ["function_call", "audio"]
+            .iter()
+            .any(|field| !message[*field].is_null())
+        {
             request.needs(name);
         }
         if role == Role::Tool {
-            let id = message["tool_call_id"].as_str().unwrap_or_default().to_owned();
-            parts = vec![Part::ToolResult { id, content: parts, error: false }];
+            let id = message["tool_call_id"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+            parts = vec![Part::ToolResult {
+                id,
+                content: parts,
+                error: false,
+            }];
         }
         request.messages.push(Message { role, parts });
     }
@@ -134,10 +187,18 @@ fn content(request: &mut Request, name: &str, content: &Value, parts: &mut Vec<P
         Value::String(text) => parts.push(Part::Text(text.clone())),
         Value::Array(list) => {
             for (at, part) in list.iter().enumerate() {
-                match (part["type"].as_str(), part["text"].as_str(), part["image_url"]["url"].as_str()) {
-                    (Some("image_url"), _, Some(url)) => parts.push(Part::Image(Image::from_url(url))),
+                match (
+                    part["type"].as_str(),
+                    part["text"].as_str(),
+                    part["image_url"]["url"].as_str(),
+                ) {
+                    (Some("image_url"), _, Some(url)) => {
+                        parts.push(Part::Image(Image::from_url(url)))
+                    }
                     (Some("refusal"), ..) => {
-                        parts.push(Part::Refusal(part["refusal"].as_str().unwrap_or_default().to_owned()));
+                        parts.push(Part::Refusal(
+                            part["refusal"].as_str().unwrap_or_default().to_owned(),
+                        ));
                     }
                     (_, Some(text), _) => parts.push(Part::Text(text.to_owned())),
                     _ => request.needs(format!("{name}.content[{at}]")),
@@ -151,28 +212,47 @@ fn content(request: &mut Request, name: &str, content: &Value, parts: &mut Vec<P
 /// What an assistant message thought: as details, one by one, or as one text.
 fn reasoning(message: &Value, parts: &mut Vec<Part>) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    for detail in message["reasoning_details"].as_array().into_iter().flatten() {
-        let seal = [&detail["signature"], &detail["data"]].into_iter().find_map(Value::as_str);
+    for detail in message["reasoning_details"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
+        let seal = [&detail["signature"], &detail["data"]]
+            .into_iter()
+            .find_map(Value::as_str);
         let state = seal.filter(|seal| !seal.is_empty()).map(|seal| {
             let state = State::unpack(seal, Origin::OpenAiChat);
-            let value =
-                if state.origin == Origin::OpenAiChat && !state.value.starts_with('{') && !state.value.is_empty() {
-                    let mut detail = detail.clone();
-                    if let Some(fields) = detail.as_object_mut() {
-                        fields.remove("text");
-                    }
-                    detail.to_string()
-                } else {
-                    state.value.into_owned()
-                };
-            State { origin: state.origin, value: value.into() }
+            let value = if state.origin == Origin::OpenAiChat
+                && !state.value.starts_with('{')
+                && !state.value.is_empty()
+            {
+                let mut detail = detail.clone();
+                if let Some(fields) = detail.as_object_mut() {
+                    fields.remove("text");
+                }
+                detail.to_string()
+            } else {
+                state.value.into_owned()
+            };
+            State {
+                origin: state.origin,
+                value: value.into(),
+            }
         });
-        parts.push(Part::Reasoning { text: text(&detail["text"]), state });
+        parts.push(Part::Reasoning {
+            text: text(&detail["text"]),
+            state,
+        });
     }
     if parts.is_empty() {
-        let shown = [&message["reasoning_content"], &message["reasoning"]].into_iter().find_map(Value::as_str);
+        let shown = [&message["reasoning_content"], &message["reasoning"]]
+            .into_iter()
+            .find_map(Value::as_str);
         if let Some(shown) = shown.filter(|text| !text.is_empty()) {
-            parts.push(Part::Reasoning { text: shown.to_owned(), state: None });
+            parts.push(Part::Reasoning {
+                text: shown.to_owned(),
+                state: None,
+            });
         }
     }
 }
@@ -199,7 +279,9 @@ fn tool_choice(value: &Value) -> Option<ToolChoice> {
         Some("auto") => Some(ToolChoice::Auto),
         Some("none") => Some(ToolChoice::None),
         Some("required" | "any") => Some(ToolChoice::Required),
-        _ => value["function"]["name"].as_str().map(|name| ToolChoice::Named(name.to_owned())),
+        _ => value["function"]["name"]
+            .as_str()
+            .map(|name| ToolChoice::Named(name.to_owned())),
     }
 }
 
@@ -231,8 +313,11 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
             results_images(&mut images, &mut messages);
         }
         match message.role {
-            Role::System => messages.push(json!({ "role": "system", "content": texts_of(&message.parts, "\n\n") })),
-            Role::User => messages.push(json!({ "role": "user", "content": content_json(&message.parts) })),
+            Role::System => messages
+                .push(json!({ "role": "system", "content": texts_of(&message.parts, "\n\n") })),
+            Role::User => {
+                messages.push(json!({ "role": "user", "content": content_json(&message.parts) }))
+            }
             Role::Assistant => messages.extend(assistant(&message.parts, at > turn)),
             Role::Tool => tool_results(&message.parts, &mut messages, &mut images, &mut dropped),
         }
@@ -244,20 +329,34 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
             body[name] = value;
         }
     };
-    set("stream_options", request.stream.then(|| json!({ "include_usage": true })));
-    let limit = if is_newer(model) { "max_completion_tokens" } else { "max_tokens" };
+    set(
+        "stream_options",
+        request.stream.then(|| json!({ "include_usage": true })),
+    );
+    let limit = if is_newer(model) {
+        "max_completion_tokens"
+    } else {
+        "max_tokens"
+    };
     set(limit, request.max_tokens.map(Value::from));
     let sampling = &request.sampling;
     set("seed", sampling.seed.map(Value::from));
-    let stop = (!request.stop.is_empty()).then(|| json!(&request.stop[..request.stop.len().min(MOST_STOPS)]));
+    let stop = (!request.stop.is_empty())
+        .then(|| json!(&request.stop[..request.stop.len().min(MOST_STOPS)]));
     if request.stop.len() > MOST_STOPS {
         dropped.push(format!("stop (more than {MOST_STOPS})"));
     }
     for (name, value) in [
         ("temperature", sampling.temperature.map(Value::from)),
         ("top_p", sampling.top_p.map(Value::from)),
-        ("presence_penalty", sampling.presence_penalty.map(Value::from)),
-        ("frequency_penalty", sampling.frequency_penalty.map(Value::from)),
+        (
+            "presence_penalty",
+            sampling.presence_penalty.map(Value::from),
+        ),
+        (
+            "frequency_penalty",
+            sampling.frequency_penalty.map(Value::from),
+        ),
         ("stop", stop),
     ] {
         match value {
@@ -272,24 +371,40 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
         dropped.push("top_k".to_owned());
     }
     // None at all is a word that few models know: only who said it himself is taken at it.
-    let unthinking = request.reasoning.is_some_and(|reasoning| reasoning.budget == Some(0));
+    let unthinking = request
+        .reasoning
+        .is_some_and(|reasoning| reasoning.budget == Some(0));
     if unthinking {
         dropped.push("the thinking budget of 0".to_owned());
     }
-    set("reasoning_effort", request.reasoning.filter(|_| !unthinking).map(|reasoning| reasoning.effort.word().into()));
-    if request.reasoning.is_some_and(|reasoning| reasoning.budget.is_some_and(|tokens| tokens > 0)) {
+    set(
+        "reasoning_effort",
+        request
+            .reasoning
+            .filter(|_| !unthinking)
+            .map(|reasoning| reasoning.effort.word().into()),
+    );
+    if request
+        .reasoning
+        .is_some_and(|reasoning| reasoning.budget.is_some_and(|tokens| tokens > 0))
+    {
         dropped.push("the thinking budget (sent as reasoning_effort)".to_owned());
     }
     if !request.tools.is_empty() {
         set("tools", Some(request.tools.iter().map(tool_json).collect()));
-        set("parallel_tool_calls", request.parallel_tool_calls.map(Value::from));
+        set(
+            "parallel_tool_calls",
+            request.parallel_tool_calls.map(Value::from),
+        );
         set(
             "tool_choice",
             request.tool_choice.as_ref().map(|choice| match choice {
                 ToolChoice::Auto => "auto".into(),
                 ToolChoice::None => "none".into(),
                 ToolChoice::Required => "required".into(),
-                ToolChoice::Named(name) => json!({ "type": "function", "function": { "name": name } }),
+                ToolChoice::Named(name) => {
+                    json!({ "type": "function", "function": { "name": name } })
+                }
             }),
         );
     }
@@ -297,7 +412,11 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
         "response_format",
         request.format.as_ref().map(|format| match format {
             Format::Json => json!({ "type": "json_object" }),
-            Format::Schema { name, schema, strict } => {
+            Format::Schema {
+                name,
+                schema,
+                strict,
+            } => {
                 let mut inner = json!({ "name": name, "schema": schema });
                 if let Some(strict) = strict {
                     inner["strict"] = (*strict).into();
@@ -306,7 +425,10 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
             }
         }),
     );
-    Ok(Written { body: body.to_string().into(), dropped })
+    Ok(Written {
+        body: body.to_string().into(),
+        dropped,
+    })
 }
 
 /// OpenAI takes no more.
@@ -315,9 +437,12 @@ const MOST_STOPS: usize = 4;
 /// OpenAI's newer models refuse `max_tokens`, which is all that others know, and have no sampling.
 fn is_newer(model: &str) -> bool {
     let name = model.rsplit('/').next().unwrap_or(model);
-    let digit = |rest: &str, from: char| rest.starts_with(|c: char| c.is_ascii_digit() && c >= from);
+    let digit =
+        |rest: &str, from: char| rest.starts_with(|c: char| c.is_ascii_digit() && c >= from);
     name.strip_prefix('o').is_some_and(|rest| digit(rest, '1'))
-        || name.strip_prefix("gpt-").is_some_and(|rest| digit(rest, '5'))
+        || name
+            .strip_prefix("gpt-")
+            .is_some_and(|rest| digit(rest, '5'))
 }
 
 fn content_json(parts: &[Part]) -> Value {
@@ -326,7 +451,9 @@ fn content_json(parts: &[Part]) -> Value {
     }
     let part = |part: &Part| match part {
         Part::Text(text) => Some(json!({ "type": "text", "text": text })),
-        Part::Image(image) => Some(json!({ "type": "image_url", "image_url": { "url": image.to_url() } })),
+        Part::Image(image) => {
+            Some(json!({ "type": "image_url", "image_url": { "url": image.to_url() } }))
+        }
         _ => None,
     };
     parts.iter().filter_map(part).collect()
@@ -340,13 +467,24 @@ fn assistant(parts: &[Part], current: bool) -> Option<Value> {
     let mut details = Vec::new();
     for part in parts {
         match part {
-            Part::ToolCall { id, name, arguments } => calls.push(json!({
+            Part::ToolCall {
+                id,
+                name,
+                arguments,
+            } => calls.push(json!({
                 "id": tools::fit_id(id, 40), "type": "function",
                 "function": { "name": name, "arguments": tools::text(arguments) },
             })),
             Part::Refusal(text) => message["refusal"] = text.as_str().into(),
             // What another kind of upstream thought is nothing to this one.
-            Part::Reasoning { text, state: Some(State { origin: Origin::OpenAiChat, value }) } if current => {
+            Part::Reasoning {
+                text,
+                state:
+                    Some(State {
+                        origin: Origin::OpenAiChat,
+                        value,
+                    }),
+            } if current => {
                 match (&**value, serde_json::from_str::<Value>(value)) {
                     // Where it came from, and there alone: others refuse a field that they don't know.
                     (field @ ("reasoning_content" | "reasoning"), _) => {
@@ -376,20 +514,42 @@ fn assistant(parts: &[Part], current: bool) -> Option<Value> {
     }
     let says = |name: &str| message.get(name).is_some();
     let empty = text.is_empty()
-        && !["tool_calls", "refusal", "reasoning_details", "reasoning_content", "reasoning"].into_iter().any(says);
+        && ![
+            "tool_calls",
+            "refusal",
+            "reasoning_details",
+            "reasoning_content",
+            "reasoning",
+        ]
+        .into_iter()
+        .any(says);
     (!empty).then_some(message)
 }
 
 /// A message for each result. Their images, which no tool message can hold, are kept for after the last of them.
-fn tool_results(parts: &[Part], messages: &mut Vec<Value>, images: &mut Vec<Part>, dropped: &mut Vec<String>) {
+fn tool_results(
+    parts: &[Part],
+    messages: &mut Vec<Value>,
+    images: &mut Vec<Part>,
+    dropped: &mut Vec<String>,
+) {
     for part in parts {
-        let Part::ToolResult { id, content, error } = part else { continue };
+        let Part::ToolResult { id, content, error } = part else {
+            continue;
+        };
         if *error {
             dropped.push("is_error of a tool result".to_owned());
         }
         let id = tools::fit_id(id, 40);
-        messages.push(json!({ "role": "tool", "tool_call_id": id, "content": texts_of(content, "\n") }));
-        images.extend(content.iter().filter(|part| matches!(part, Part::Image(_))).cloned());
+        messages.push(
+            json!({ "role": "tool", "tool_call_id": id, "content": texts_of(content, "\n") }),
+        );
+        images.extend(
+            content
+                .iter()
+                .filter(|part| matches!(part, Part::Image(_)))
+                .cloned(),
+        );
     }
 }
 

@@ -28,16 +28,23 @@ pub(super) fn usage(json: &str) -> Option<Usage> {
     let counts: Counts = serde_json::from_str(json).ok()?;
     let details = counts.prompt_tokens_details;
     let (input, mut output) = (counts.prompt_tokens?, counts.completion_tokens.unwrap_or(0));
-    let reasoning = counts.completion_tokens_details.and_then(|d| d.reasoning_tokens);
+    let reasoning = counts
+        .completion_tokens_details
+        .and_then(|d| d.reasoning_tokens);
     // xAI counts reasoning apart, which its total tells.
-    let all = input.checked_add(output).and_then(|sum| sum.checked_add(reasoning?));
+    let all = input
+        .checked_add(output)
+        .and_then(|sum| sum.checked_add(reasoning?));
     if reasoning != Some(0) && all.is_some() && all == counts.total_tokens {
         output += reasoning.unwrap_or(0);
     }
     Some(Usage {
         input,
         output,
-        cached: details.as_ref().and_then(|d| d.cached_tokens).or(counts.prompt_cache_hit_tokens),
+        cached: details
+            .as_ref()
+            .and_then(|d| d.cached_tokens)
+            .or(counts.prompt_cache_hit_tokens),
         cache_written: details.and_then(|d| d.cache_write_tokens),
         reasoning,
     })

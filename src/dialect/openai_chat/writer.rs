@@ -56,7 +56,9 @@ impl EventWriter {
 
     fn begin(&mut self, out: Out<'_>) {
         if !std::mem::replace(&mut self.begun, true) {
-            self.delta("null", out, |line| line.extend_from_slice(br#"{"role":"assistant","content":""}"#));
+            self.delta("null", out, |line| {
+                line.extend_from_slice(br#"{"role":"assistant","content":""}"#)
+            });
         }
     }
 
@@ -74,7 +76,10 @@ impl EventWriter {
         self.delta("null", out, |line| {
             line.extend_from_slice(br#"{"reasoning_content":"#);
             quote(line, text);
-            let _ = write!(line, r#","reasoning_details":[{{"type":"reasoning.text","index":{block},"text":"#);
+            let _ = write!(
+                line,
+                r#","reasoning_details":[{{"type":"reasoning.text","index":{block},"text":"#
+            );
             quote(line, text);
             line.extend_from_slice(b"}]}");
         });
@@ -107,32 +112,45 @@ impl crate::dialect::EventWriter for EventWriter {
             self.begin(out);
         }
         match event {
-            Event::Text(text) | Event::Reasoning(text) | Event::Refusal(text) if text.is_empty() => {}
+            Event::Text(text) | Event::Reasoning(text) | Event::Refusal(text)
+                if text.is_empty() => {}
             Event::Text(text) => self.field("content", text, out),
             Event::Reasoning(text) => self.reasoning(text, out),
             Event::State(state) => {
-                let (kind, name) =
-                    if self.thought.1 { ("reasoning.text", "signature") } else { ("reasoning.encrypted", "data") };
+                let (kind, name) = if self.thought.1 {
+                    ("reasoning.text", "signature")
+                } else {
+                    ("reasoning.encrypted", "data")
+                };
                 let detail = json!({ "reasoning_details": [{
                     "type": kind, "index": self.thought.0, name: state.packed(),
                 }]});
                 self.thought = (self.thought.0 + 1, false);
-                self.delta("null", out, |line| line.extend_from_slice(detail.to_string().as_bytes()));
+                self.delta("null", out, |line| {
+                    line.extend_from_slice(detail.to_string().as_bytes())
+                });
             }
             Event::Refusal(text) => self.field("refusal", text, out),
             Event::Citation(citation) => {
                 let delta = json!({ "annotations": [citation_json(self.cited, citation)] });
                 self.cited += 1;
-                self.delta("null", out, |line| line.extend_from_slice(delta.to_string().as_bytes()));
+                self.delta("null", out, |line| {
+                    line.extend_from_slice(delta.to_string().as_bytes())
+                });
             }
             Event::ToolCall { index, id, name } => {
                 let call = json!({ "tool_calls": [{
                     "index": index, "id": id, "type": "function", "function": { "name": name, "arguments": "" },
                 }]});
-                self.delta("null", out, |line| line.extend_from_slice(call.to_string().as_bytes()));
+                self.delta("null", out, |line| {
+                    line.extend_from_slice(call.to_string().as_bytes())
+                });
             }
             Event::ToolArguments { index, fragment } => self.delta("null", out, |line| {
-                let _ = write!(line, r#"{{"tool_calls":[{{"index":{index},"function":{{"arguments":"#);
+                let _ = write!(
+                    line,
+                    r#"{{"tool_calls":[{{"index":{index},"function":{{"arguments":"#
+                );
                 quote(line, fragment);
                 line.extend_from_slice(b"}}]}");
             }),
@@ -151,9 +169,13 @@ impl crate::dialect::EventWriter for EventWriter {
         }
         self.begin(out);
         let reason = finish_reason(self.finish.unwrap_or(FinishReason::Stop));
-        self.delta(&format!("\"{reason}\""), out, |line| line.extend_from_slice(b"{}"));
+        self.delta(&format!("\"{reason}\""), out, |line| {
+            line.extend_from_slice(b"{}")
+        });
         if let (true, Some(usage)) = (self.include_usage, self.usage) {
-            self.chunk(&usage_json(&usage).to_string(), out, |line| line.extend_from_slice(b"[]"));
+            self.chunk(&usage_json(&usage).to_string(), out, |line| {
+                line.extend_from_slice(b"[]")
+            });
         }
         out(None, DONE);
     }

@@ -104,28 +104,44 @@ impl crate::dialect::EventReader for EventReader {
             return Ok(seen);
         }
         let mut payload = Payload::default();
-        walk(data, |cursor| payload.read(cursor))
-            .map_err(|e| Failure::BadPayload { expected: "a Responses event", source: e.into() })?;
-        let number = payload.sequence_number.and_then(|raw| raw.get().parse::<u64>().ok());
+        walk(data, |cursor| payload.read(cursor)).map_err(|e| Failure::BadPayload {
+            expected: "a Responses event",
+            source: e.into(),
+        })?;
+        let number = payload
+            .sequence_number
+            .and_then(|raw| raw.get().parse::<u64>().ok());
         self.next = number.map_or(self.next, |number| number.saturating_add(1));
         let kind = payload.kind.as_deref().unwrap_or_default();
         seen.known = !kind.is_empty();
         seen.said = kind.ends_with(".delta");
         match kind {
             "response.created" => {
-                value(payload.response.map(Raw::get))["id"].as_str().unwrap_or_default().clone_into(&mut self.id);
+                value(payload.response.map(Raw::get))["id"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .clone_into(&mut self.id);
             }
-            "response.completed" | "response.incomplete" => self.completed(&payload, &mut seen, &mut sink),
+            "response.completed" | "response.incomplete" => {
+                self.completed(&payload, &mut seen, &mut sink)
+            }
             "response.failed" | "response.cancelled" => {
                 let error = self.failing.take().map(Told::failure);
-                let own = || openai_chat::error_value(&value(payload.response.map(Raw::get))["error"].to_string());
+                let own = || {
+                    openai_chat::error_value(
+                        &value(payload.response.map(Raw::get))["error"].to_string(),
+                    )
+                };
                 seen.error = error.or_else(own).or_else(|| Some(unnamed(kind)));
                 seen.told = true;
             }
             "error" => {
                 // Nested, as it really comes, or flat, as the types have it.
                 let raw = payload.error.filter(|raw| raw.get() != "null");
-                let json = raw.map_or_else(|| String::from_utf8_lossy(data).into_owned(), |raw| raw.get().to_owned());
+                let json = raw.map_or_else(
+                    || String::from_utf8_lossy(data).into_owned(),
+                    |raw| raw.get().to_owned(),
+                );
                 let failure = openai_chat::error_value(&json).unwrap_or_else(|| unnamed(kind));
                 self.failing = Told::of(failure);
             }
@@ -144,7 +160,9 @@ impl crate::dialect::EventReader for EventReader {
         // A payload under `event: error` is read as any other; only what can't be is an error by its name alone.
         match serde_json::from_slice::<Value>(data) {
             Ok(value) if value["type"].is_string() => None,
-            Ok(value) if !value["error"].is_null() => openai_chat::error_value(&value["error"].to_string()),
+            Ok(value) if !value["error"].is_null() => {
+                openai_chat::error_value(&value["error"].to_string())
+            }
             _ => openai_chat::read_error(data),
         }
     }
@@ -153,30 +171,51 @@ impl crate::dialect::EventReader for EventReader {
         match self.failing.take() {
             Some(told) => Err(told.failure()),
             None if self.done => Ok(()),
-            None => Err(Failure::UpstreamTruncated { missing: "it has no response.completed" }),
+            None => Err(Failure::UpstreamTruncated {
+                missing: "it has no response.completed",
+            }),
         }
     }
 
     fn position(&self) -> Position<'_> {
-        Position { id: &self.id, next: self.next }
+        Position {
+            id: &self.id,
+            next: self.next,
+        }
     }
 }
 
 impl Told {
     fn of(failure: Failure) -> Option<Self> {
         match failure {
-            Failure::UpstreamError { message, kind, code } => Some(Self { message, kind, code }),
+            Failure::UpstreamError {
+                message,
+                kind,
+                code,
+            } => Some(Self {
+                message,
+                kind,
+                code,
+            }),
             _ => None,
         }
     }
 
     fn failure(self) -> Failure {
-        Failure::UpstreamError { message: self.message, kind: self.kind, code: self.code }
+        Failure::UpstreamError {
+            message: self.message,
+            kind: self.kind,
+            code: self.code,
+        }
     }
 }
 
 fn unnamed(kind: &str) -> Failure {
-    Failure::UpstreamError { message: format!("the upstream said {kind}"), kind: None, code: None }
+    Failure::UpstreamError {
+        message: format!("the upstream said {kind}"),
+        kind: None,
+        code: None,
+    }
 }
 
 impl EventReader {
@@ -207,21 +246,37 @@ impl EventReader {
         if let Some(usage) = seen.usage {
             emit(sink, Event::Usage(usage));
         }
-        emit(sink, Event::Finish(finish_reason(&response, self.calls > 0)));
+        emit(
+            sink,
+            Event::Finish(finish_reason(&response, self.calls > 0)),
+        );
     }
 
     fn piece(&mut self, kind: &str, payload: &Payload<'_>, sink: &mut Sink<'_>) {
         let key = match payload.output_index.and_then(|raw| raw.get().parse().ok()) {
             Some(place) => Key::Place(place),
-            None => Key::Id(payload.item_id.and_then(Raw::text).unwrap_or_default().into_owned()),
+            None => Key::Id(
+                payload
+                    .item_id
+                    .and_then(Raw::text)
+                    .unwrap_or_default()
+                    .into_owned(),
+            ),
         };
-        let delta = || payload.delta.and_then(Raw::text).filter(|delta| !delta.is_empty());
+        let delta = || {
+            payload
+                .delta
+                .and_then(Raw::text)
+                .filter(|delta| !delta.is_empty())
+        };
         match kind {
             "response.output_item.added" => {
                 let item = value(payload.item.map(Raw::get));
                 self.add(key, &item, sink);
             }
-            "response.output_item.done" => self.item_done(key, &value(payload.item.map(Raw::get)), sink),
+            "response.output_item.done" => {
+                self.item_done(key, &value(payload.item.map(Raw::get)), sink)
+            }
             "response.output_text.delta" => {
                 if let Some(text) = delta() {
                     self.texted = true;
@@ -237,7 +292,11 @@ impl EventReader {
                 }
             }
             "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
-                let kind = if kind.contains("summary") { "summary" } else { "text" };
+                let kind = if kind.contains("summary") {
+                    "summary"
+                } else {
+                    "text"
+                };
                 let item = self.item(key);
                 if *item.thought.get_or_insert(kind) == kind
                     && let Some(text) = delta()
@@ -273,10 +332,20 @@ impl EventReader {
     }
 
     fn item(&mut self, key: Key) -> &mut Item {
-        let at = self.items.iter().position(|item| item.key == key).unwrap_or_else(|| {
-            self.items.push(Item { key, call: None, said: false, ended: false, thought: None });
-            self.items.len() - 1
-        });
+        let at = self
+            .items
+            .iter()
+            .position(|item| item.key == key)
+            .unwrap_or_else(|| {
+                self.items.push(Item {
+                    key,
+                    call: None,
+                    said: false,
+                    ended: false,
+                    thought: None,
+                });
+                self.items.len() - 1
+            });
         &mut self.items[at]
     }
 
@@ -286,7 +355,10 @@ impl EventReader {
             Key::Id(_) => Key::Id(item["id"].as_str().unwrap_or_default().to_owned()),
             place => place,
         };
-        let is_call = matches!(item["type"].as_str(), Some("function_call" | "custom_tool_call"));
+        let is_call = matches!(
+            item["type"].as_str(),
+            Some("function_call" | "custom_tool_call")
+        );
         let index = self.calls;
         let known = self.item(key);
         if !is_call || known.call.is_some() {
@@ -296,15 +368,30 @@ impl EventReader {
         self.calls += 1;
         let text = |name: &str| item[name].as_str().unwrap_or_default();
         self.call_ids.push(text("call_id").to_owned());
-        emit(sink, Event::ToolCall { index, id: text("call_id").into(), name: text("name").into() });
+        emit(
+            sink,
+            Event::ToolCall {
+                index,
+                id: text("call_id").into(),
+                name: text("name").into(),
+            },
+        );
     }
 
     fn call_done(&mut self, key: Key, whole: &str, sink: &mut Sink<'_>) {
         let item = self.item(key);
-        let Some(index) = item.call.filter(|_| !item.ended) else { return };
+        let Some(index) = item.call.filter(|_| !item.ended) else {
+            return;
+        };
         item.ended = true;
         if !item.said && !whole.is_empty() {
-            emit(sink, Event::ToolArguments { index, fragment: whole.into() });
+            emit(
+                sink,
+                Event::ToolArguments {
+                    index,
+                    fragment: whole.into(),
+                },
+            );
         }
         emit(sink, Event::ToolEnd { index });
     }

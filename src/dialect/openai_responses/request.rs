@@ -10,13 +10,26 @@ use crate::dialect::{Written, json, tools};
 use crate::event::{Origin, State};
 use crate::failure::Failure;
 use crate::request::{
-    Effort, Format, Image, Message, Part, Reasoning, Request, Role, Sampling, Tool, ToolChoice, texts_of,
+    Effort, Format, Image, Message, Part, Reasoning, Request, Role, Sampling, Tool, ToolChoice,
+    texts_of,
 };
 
 /// What another answer would come of without it.
-const MATTERS: &[&str] = &["previous_response_id", "conversation", "prompt", "top_logprobs", "context_management"];
+const MATTERS: &[&str] = &[
+    "previous_response_id",
+    "conversation",
+    "prompt",
+    "top_logprobs",
+    "context_management",
+];
 /// What says nothing that another dialect would have to know.
-const IGNORED: &[&str] = &["include", "store", "stream_options", "prompt_cache_key", "truncation"];
+const IGNORED: &[&str] = &[
+    "include",
+    "store",
+    "stream_options",
+    "prompt_cache_key",
+    "truncation",
+];
 
 /// Reads a client's request.
 pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
@@ -62,7 +75,11 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
         }
     }
     let choice = body.value("tool_choice");
-    request.tool_choice = match (choice.as_str(), choice["type"].as_str(), choice["name"].as_str()) {
+    request.tool_choice = match (
+        choice.as_str(),
+        choice["type"].as_str(),
+        choice["name"].as_str(),
+    ) {
         (Some("auto"), ..) => Some(ToolChoice::Auto),
         (Some("none"), ..) => Some(ToolChoice::None),
         (Some("required"), ..) => Some(ToolChoice::Required),
@@ -74,13 +91,20 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
     }
     text(&mut request, &body.value("text"));
     let reasoning = body.value("reasoning");
-    request.reasoning = reasoning["effort"].as_str().and_then(Effort::from_word).map(|effort| Reasoning {
-        effort,
-        budget: None,
-        shown: (!reasoning["summary"].is_null()).then_some(true),
-    });
+    request.reasoning = reasoning["effort"]
+        .as_str()
+        .and_then(Effort::from_word)
+        .map(|effort| Reasoning {
+            effort,
+            budget: None,
+            shown: (!reasoning["summary"].is_null()).then_some(true),
+        });
     if request.reasoning.is_none() && !reasoning["summary"].is_null() {
-        request.reasoning = Some(Reasoning { effort: Effort::Medium, budget: None, shown: Some(true) });
+        request.reasoning = Some(Reasoning {
+            effort: Effort::Medium,
+            budget: None,
+            shown: Some(true),
+        });
     }
     body.rest(&mut request, IGNORED, MATTERS);
     request.body = bytes;
@@ -96,7 +120,9 @@ pub fn previous(body: &[u8]) -> Option<String> {
     }
     memmem::find(body, b"\"previous_response_id\"")?;
     // A body that can't be read is refused by who reads all of it.
-    serde_json::from_slice::<Asked>(body).ok().map(|asked| asked.previous_response_id)
+    serde_json::from_slice::<Asked>(body)
+        .ok()
+        .map(|asked| asked.previous_response_id)
 }
 
 /// A request that goes on from another response.
@@ -105,7 +131,10 @@ pub fn previous(body: &[u8]) -> Option<String> {
 ///
 /// Never for one that has a [`previous`].
 pub fn with_previous(body: &Bytes, id: &str) -> Result<Bytes, Failure> {
-    json::with_fields(body, &[("previous_response_id", Some(&Value::from(id).to_string()))])
+    json::with_fields(
+        body,
+        &[("previous_response_id", Some(&Value::from(id).to_string()))],
+    )
 }
 
 fn text(request: &mut Request, text: &Value) {
@@ -154,22 +183,45 @@ fn input(request: &mut Request, input: &Value) -> Result<(), Failure> {
                     Some("user") => Role::User,
                     Some(_) => {
                         let name = format!("{name}.role");
-                        let message = format!("`{name}` should be user, assistant, system or developer");
+                        let message =
+                            format!("`{name}` should be user, assistant, system or developer");
                         return Err(Failure::invalid(&name, message));
                     }
-                    None => return Err(Failure::invalid(&name, format!("`{name}` has no role and no type. {WANT}"))),
+                    None => {
+                        return Err(Failure::invalid(
+                            &name,
+                            format!("`{name}` has no role and no type. {WANT}"),
+                        ));
+                    }
                 };
-                (role, content(request, &format!("{name}.content"), &item["content"]))
+                (
+                    role,
+                    content(request, &format!("{name}.content"), &item["content"]),
+                )
             }
             Some("reasoning") => (Role::Assistant, vec![answer::reasoning(item)]),
             Some("function_call") => {
                 let (id, name) = (text("call_id"), text("name"));
-                (Role::Assistant, vec![Part::ToolCall { id, name, arguments: text("arguments") }])
+                (
+                    Role::Assistant,
+                    vec![Part::ToolCall {
+                        id,
+                        name,
+                        arguments: text("arguments"),
+                    }],
+                )
             }
             Some("function_call_output") => {
                 let content = content(request, &format!("{name}.output"), &item["output"]);
                 let error = item["status"] == "incomplete";
-                (Role::Tool, vec![Part::ToolResult { id: text("call_id"), content, error }])
+                (
+                    Role::Tool,
+                    vec![Part::ToolResult {
+                        id: text("call_id"),
+                        content,
+                        error,
+                    }],
+                )
             }
             Some(_) => {
                 request.needs(name);
@@ -178,7 +230,9 @@ fn input(request: &mut Request, input: &Value) -> Result<(), Failure> {
         };
         // Items of one side are one message elsewhere; a person's stay apart.
         match request.messages.last_mut() {
-            Some(last) if last.role == role && matches!(role, Role::Assistant | Role::Tool) => last.parts.extend(parts),
+            Some(last) if last.role == role && matches!(role, Role::Assistant | Role::Tool) => {
+                last.parts.extend(parts)
+            }
             _ => request.messages.push(Message { role, parts }),
         }
     }
@@ -197,10 +251,16 @@ fn content(request: &mut Request, name: &str, content: &Value) -> Vec<Part> {
     };
     let mut parts = Vec::new();
     for (at, part) in list.iter().enumerate() {
-        match (part["type"].as_str(), part["text"].as_str(), part["image_url"].as_str()) {
+        match (
+            part["type"].as_str(),
+            part["text"].as_str(),
+            part["image_url"].as_str(),
+        ) {
             (Some("input_image"), _, Some(url)) => parts.push(Part::Image(Image::from_url(url))),
             (Some("refusal"), ..) => {
-                parts.push(Part::Refusal(part["refusal"].as_str().unwrap_or_default().to_owned()));
+                parts.push(Part::Refusal(
+                    part["refusal"].as_str().unwrap_or_default().to_owned(),
+                ));
             }
             (_, Some(text), _) => parts.push(Part::Text(text.to_owned())),
             _ => request.needs(format!("{name}[{at}]")),
@@ -215,7 +275,11 @@ const LEAST_TOKENS: u32 = 16;
 /// A request of another dialect, in this one.
 pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> {
     let mut dropped = Vec::new();
-    let mut leading = request.messages.iter().take_while(|message| message.role == Role::System).count();
+    let mut leading = request
+        .messages
+        .iter()
+        .take_while(|message| message.role == Role::System)
+        .count();
     if leading == request.messages.len() {
         // There must be an input: then they are it.
         leading = 0;
@@ -225,26 +289,50 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
     for message in rest {
         items_of(message, &mut items, &mut dropped);
     }
-    let mut body = json!({ "model": model, "input": items, "stream": request.stream, "store": false });
+    let mut body =
+        json!({ "model": model, "input": items, "stream": request.stream, "store": false });
     let mut set = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
             body[name] = value;
         }
     };
-    let system: Vec<String> = system.iter().map(|message| texts_of(&message.parts, "\n\n")).collect();
-    set("instructions", (!system.is_empty()).then(|| system.join("\n\n").into()));
+    let system: Vec<String> = system
+        .iter()
+        .map(|message| texts_of(&message.parts, "\n\n"))
+        .collect();
+    set(
+        "instructions",
+        (!system.is_empty()).then(|| system.join("\n\n").into()),
+    );
     if let Some(limit) = request.max_tokens.filter(|limit| *limit < LEAST_TOKENS) {
-        dropped.push(format!("max_tokens {limit} (sent as {LEAST_TOKENS}, the least there is)"));
+        dropped.push(format!(
+            "max_tokens {limit} (sent as {LEAST_TOKENS}, the least there is)"
+        ));
     }
-    set("max_output_tokens", request.max_tokens.map(|limit| limit.max(LEAST_TOKENS).into()));
+    set(
+        "max_output_tokens",
+        request
+            .max_tokens
+            .map(|limit| limit.max(LEAST_TOKENS).into()),
+    );
     let sampling = &request.sampling;
     set("temperature", sampling.temperature.map(Value::from));
     set("top_p", sampling.top_p.map(Value::from));
     for (name, there) in [
         ("top_k", sampling.top_k.is_some()),
         ("seed", sampling.seed.is_some()),
-        ("presence_penalty", sampling.presence_penalty.is_some_and(|penalty| penalty != 0.0)),
-        ("frequency_penalty", sampling.frequency_penalty.is_some_and(|penalty| penalty != 0.0)),
+        (
+            "presence_penalty",
+            sampling
+                .presence_penalty
+                .is_some_and(|penalty| penalty != 0.0),
+        ),
+        (
+            "frequency_penalty",
+            sampling
+                .frequency_penalty
+                .is_some_and(|penalty| penalty != 0.0),
+        ),
         ("stop", !request.stop.is_empty()),
     ] {
         if there {
@@ -254,23 +342,44 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
     set("user", request.user.as_deref().map(Value::from));
     if !request.tools.is_empty() {
         set("tools", Some(request.tools.iter().map(tool_json).collect()));
-        set("parallel_tool_calls", request.parallel_tool_calls.map(Value::from));
-        set("tool_choice", request.tool_choice.as_ref().map(tool_choice_json));
+        set(
+            "parallel_tool_calls",
+            request.parallel_tool_calls.map(Value::from),
+        );
+        set(
+            "tool_choice",
+            request.tool_choice.as_ref().map(tool_choice_json),
+        );
     }
-    set("text", request.format.as_ref().map(|format| json!({ "format": format_json(Some(format)) })));
-    if request.reasoning.is_some_and(|reasoning| reasoning.budget == Some(0)) {
+    set(
+        "text",
+        request
+            .format
+            .as_ref()
+            .map(|format| json!({ "format": format_json(Some(format)) })),
+    );
+    if request
+        .reasoning
+        .is_some_and(|reasoning| reasoning.budget == Some(0))
+    {
         dropped.push("the thinking budget of 0".to_owned());
     } else if let Some(reasoning) = request.reasoning {
         // It takes a verified account, so nobody gets it unasked.
         let summary = (reasoning.shown == Some(true)).then_some("auto");
-        set("reasoning", Some(json!({ "effort": reasoning.effort.word(), "summary": summary })));
+        set(
+            "reasoning",
+            Some(json!({ "effort": reasoning.effort.word(), "summary": summary })),
+        );
         if reasoning.budget.is_some() {
             dropped.push("the thinking budget (sent as reasoning.effort)".to_owned());
         }
         // Nothing is stored, so what was thought must come along to go back.
         set("include", Some(json!(["reasoning.encrypted_content"])));
     }
-    Ok(Written { body: body.to_string().into(), dropped })
+    Ok(Written {
+        body: body.to_string().into(),
+        dropped,
+    })
 }
 
 fn items_of(message: &Message, items: &mut Vec<Value>, dropped: &mut Vec<String>) {
@@ -291,13 +400,24 @@ fn items_of(message: &Message, items: &mut Vec<Value>, dropped: &mut Vec<String>
                 content.push(json!({ "type": "refusal", "refusal": text }));
                 continue;
             }
-            Part::Reasoning { text, state: Some(State { origin: Origin::OpenAiResponses, value }) } => {
+            Part::Reasoning {
+                text,
+                state:
+                    Some(State {
+                        origin: Origin::OpenAiResponses,
+                        value,
+                    }),
+            } => {
                 let (id, sealed) = value.split_once(' ').unwrap_or(("", value));
                 reasoning_item(id, text, sealed)
             }
             // What another kind of upstream thought is nothing to this one.
             Part::Reasoning { .. } => continue,
-            Part::ToolCall { id, name, arguments } => json!({
+            Part::ToolCall {
+                id,
+                name,
+                arguments,
+            } => json!({
                 "type": "function_call", "call_id": tools::fit_id(id, 64), "name": name,
                 "arguments": tools::text(arguments),
             }),
@@ -308,7 +428,10 @@ fn items_of(message: &Message, items: &mut Vec<Value>, dropped: &mut Vec<String>
                 let output: Value = if content.iter().all(|part| matches!(part, Part::Text(_))) {
                     texts_of(content, "\n").into()
                 } else {
-                    content.iter().filter_map(|part| part_json(part, "input_text")).collect()
+                    content
+                        .iter()
+                        .filter_map(|part| part_json(part, "input_text"))
+                        .collect()
                 };
                 json!({ "type": "function_call_output", "call_id": tools::fit_id(id, 64), "output": output })
             }
@@ -322,7 +445,9 @@ fn items_of(message: &Message, items: &mut Vec<Value>, dropped: &mut Vec<String>
 fn said(role: &str, content: &mut Vec<Value>, items: &mut Vec<Value>) {
     match std::mem::take(content).as_slice() {
         [] => {}
-        [only] if only["text"].is_string() => items.push(json!({ "role": role, "content": only["text"] })),
+        [only] if only["text"].is_string() => {
+            items.push(json!({ "role": role, "content": only["text"] }))
+        }
         several => items.push(json!({ "role": role, "content": several })),
     }
 }
@@ -330,13 +455,19 @@ fn said(role: &str, content: &mut Vec<Value>, items: &mut Vec<Value>) {
 fn part_json(part: &Part, kind: &str) -> Option<Value> {
     match part {
         Part::Text(text) => Some(json!({ "type": kind, "text": text })),
-        Part::Image(image) => Some(json!({ "type": "input_image", "image_url": image.to_url(), "detail": "auto" })),
+        Part::Image(image) => {
+            Some(json!({ "type": "input_image", "image_url": image.to_url(), "detail": "auto" }))
+        }
         _ => None,
     }
 }
 
 fn reasoning_item(id: &str, text: &str, sealed: &str) -> Value {
-    let summary = if text.is_empty() { json!([]) } else { json!([{ "type": "summary_text", "text": text }]) };
+    let summary = if text.is_empty() {
+        json!([])
+    } else {
+        json!([{ "type": "summary_text", "text": text }])
+    };
     let mut item = json!({ "type": "reasoning", "summary": summary, "encrypted_content": sealed });
     if !id.is_empty() {
         item["id"] = id.into();

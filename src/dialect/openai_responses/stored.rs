@@ -62,10 +62,20 @@ impl Stored {
             output_index: Option<u64>,
         }
         // Nearly every event is a delta, and none of ours.
-        if memmem::find(payload, b"\"response\"").is_none() && memmem::find(payload, b"output_item.done").is_none() {
+        if memmem::find(payload, b"\"response\"").is_none()
+            && memmem::find(payload, b"output_item.done").is_none()
+        {
             return;
         }
-        let Ok(Payload { kind, response, item, output_index }) = serde_json::from_slice(payload) else { return };
+        let Ok(Payload {
+            kind,
+            response,
+            item,
+            output_index,
+        }) = serde_json::from_slice(payload)
+        else {
+            return;
+        };
         let response = value(response.map(RawValue::get));
         if response.is_object() {
             self.response = response;
@@ -84,7 +94,9 @@ impl Stored {
     /// Whether no earlier event can add to it.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.response["output"].as_array().is_some_and(|output| !output.is_empty())
+        self.response["output"]
+            .as_array()
+            .is_some_and(|output| !output.is_empty())
     }
 
     /// The response as it is now.
@@ -108,7 +120,8 @@ impl Stored {
             }
             Some(Cut::Lost) => {
                 response["status"] = "failed".into();
-                response["error"] = json!({ "code": "server_error", "message": Failure::WriterLost.to_string() });
+                response["error"] =
+                    json!({ "code": "server_error", "message": Failure::WriterLost.to_string() });
             }
             None => {}
         }
@@ -118,7 +131,10 @@ impl Stored {
 
 /// A response of which no event is there yet.
 fn queued(known: &Known<'_>) -> Value {
-    let request = Request { background: known.background, ..Request::default() };
+    let request = Request {
+        background: known.background,
+        ..Request::default()
+    };
     let answering = Answering {
         id: String::new(),
         created: known.created,
@@ -136,5 +152,7 @@ pub fn sequence_number(payload: &[u8]) -> Option<u64> {
     struct Numbered {
         sequence_number: u64,
     }
-    serde_json::from_slice::<Numbered>(payload).ok().map(|event| event.sequence_number)
+    serde_json::from_slice::<Numbered>(payload)
+        .ok()
+        .map(|event| event.sequence_number)
 }

@@ -35,8 +35,15 @@ pub(super) struct EventWriter {
 /// The item that text goes to.
 #[derive(Debug)]
 enum Open {
-    Message { place: usize, parts: Vec<Value>, part: Option<Part> },
-    Reasoning { place: usize, text: String },
+    Message {
+        place: usize,
+        parts: Vec<Value>,
+        part: Option<Part>,
+    },
+    Reasoning {
+        place: usize,
+        text: String,
+    },
 }
 
 /// The part of a message that is being said.
@@ -99,7 +106,15 @@ impl EventWriter {
     }
 
     /// A delta of one string: what nearly every event is.
-    fn delta(&mut self, kind: &'static str, id: &str, place: usize, rest: &str, delta: &str, out: Out<'_>) {
+    fn delta(
+        &mut self,
+        kind: &'static str,
+        id: &str,
+        place: usize,
+        rest: &str,
+        delta: &str,
+        out: Out<'_>,
+    ) {
         self.line.clear();
         // Writing to a Vec can't fail.
         let _ = write!(
@@ -122,12 +137,20 @@ impl EventWriter {
         let place = self.output.len();
         self.output.push(Value::Null);
         let item = item(self, place);
-        self.event("response.output_item.added", json!({ "output_index": place, "item": item }), out);
+        self.event(
+            "response.output_item.added",
+            json!({ "output_index": place, "item": item }),
+            out,
+        );
         place
     }
 
     fn end(&mut self, place: usize, item: Value, out: Out<'_>) {
-        self.event("response.output_item.done", json!({ "output_index": place, "item": item }), out);
+        self.event(
+            "response.output_item.done",
+            json!({ "output_index": place, "item": item }),
+            out,
+        );
         self.output[place] = item;
     }
 
@@ -139,13 +162,25 @@ impl EventWriter {
                 json!({ "id": id, "type": "message", "status": "in_progress", "role": "assistant", "content": [] })
             };
             let place = self.add(item, out);
-            self.open = Some(Open::Message { place, parts: Vec::new(), part: None });
+            self.open = Some(Open::Message {
+                place,
+                parts: Vec::new(),
+                part: None,
+            });
         }
-        if !matches!(&self.open, Some(Open::Message { part: Some(part), .. }) if part.kind == kind) {
+        if !matches!(&self.open, Some(Open::Message { part: Some(part), .. }) if part.kind == kind)
+        {
             self.close_part(out);
             self.open_part(kind, out);
         }
-        let Some(Open::Message { place, parts, part: Some(part) }) = &mut self.open else { return };
+        let Some(Open::Message {
+            place,
+            parts,
+            part: Some(part),
+        }) = &mut self.open
+        else {
+            return;
+        };
         part.text.push_str(text);
         let (place, at) = (*place, parts.len());
         let id = self.item_id("msg", place);
@@ -155,27 +190,50 @@ impl EventWriter {
                 self.delta("response.output_text.delta", &id, place, &rest, text, out);
             }
             Said::Refusal => {
-                self.delta("response.refusal.delta", &id, place, &format!(r#""content_index":{at},"#), text, out);
+                self.delta(
+                    "response.refusal.delta",
+                    &id,
+                    place,
+                    &format!(r#""content_index":{at},"#),
+                    text,
+                    out,
+                );
             }
         }
     }
 
     fn open_part(&mut self, kind: Said, out: Out<'_>) {
-        let Some(Open::Message { place, parts, part }) = &mut self.open else { return };
-        *part = Some(Part { kind, text: String::new(), annotations: Vec::new() });
+        let Some(Open::Message { place, parts, part }) = &mut self.open else {
+            return;
+        };
+        *part = Some(Part {
+            kind,
+            text: String::new(),
+            annotations: Vec::new(),
+        });
         let (place, at) = (*place, parts.len());
         let empty = match kind {
             Said::Text => text_part("", Vec::new()),
             Said::Refusal => json!({ "type": "refusal", "refusal": "" }),
         };
         let id = self.item_id("msg", place);
-        let fields = json!({ "item_id": id, "output_index": place, "content_index": at, "part": empty });
+        let fields =
+            json!({ "item_id": id, "output_index": place, "content_index": at, "part": empty });
         self.event("response.content_part.added", fields, out);
     }
 
     fn close_part(&mut self, out: Out<'_>) {
-        let Some(Open::Message { place, parts, part }) = &mut self.open else { return };
-        let Some(Part { kind, text, annotations }) = part.take() else { return };
+        let Some(Open::Message { place, parts, part }) = &mut self.open else {
+            return;
+        };
+        let Some(Part {
+            kind,
+            text,
+            annotations,
+        }) = part.take()
+        else {
+            return;
+        };
         let (place, at) = (*place, parts.len());
         let whole = match kind {
             Said::Text => text_part(&text, annotations),
@@ -196,7 +254,8 @@ impl EventWriter {
             }
         };
         self.event(kind, fields, out);
-        let fields = json!({ "item_id": id, "output_index": place, "content_index": at, "part": whole });
+        let fields =
+            json!({ "item_id": id, "output_index": place, "content_index": at, "part": whole });
         self.event("response.content_part.done", fields, out);
     }
 
@@ -204,7 +263,9 @@ impl EventWriter {
         if !matches!(self.open, Some(Open::Reasoning { .. })) {
             self.open_reasoning(out);
         }
-        let Some(Open::Reasoning { place, text: said }) = &mut self.open else { return };
+        let Some(Open::Reasoning { place, text: said }) = &mut self.open else {
+            return;
+        };
         if text.is_empty() {
             return;
         }
@@ -213,29 +274,43 @@ impl EventWriter {
         let id = self.item_id("rs", place);
         if first {
             let part = json!({ "type": "summary_text", "text": "" });
-            let fields = json!({ "item_id": id, "output_index": place, "summary_index": 0, "part": part });
+            let fields =
+                json!({ "item_id": id, "output_index": place, "summary_index": 0, "part": part });
             self.event("response.reasoning_summary_part.added", fields, out);
         }
         let rest = r#""summary_index":0,"#;
-        self.delta("response.reasoning_summary_text.delta", &id, place, rest, text, out);
+        self.delta(
+            "response.reasoning_summary_text.delta",
+            &id,
+            place,
+            rest,
+            text,
+            out,
+        );
     }
 
     fn open_reasoning(&mut self, out: Out<'_>) {
         self.close("completed", out);
-        let item =
-            |writer: &Self, place| json!({ "id": writer.item_id("rs", place), "type": "reasoning", "summary": [] });
+        let item = |writer: &Self, place| json!({ "id": writer.item_id("rs", place), "type": "reasoning", "summary": [] });
         let place = self.add(item, out);
-        self.open = Some(Open::Reasoning { place, text: String::new() });
+        self.open = Some(Open::Reasoning {
+            place,
+            text: String::new(),
+        });
     }
 
     fn close_reasoning(&mut self, sealed: String, out: Out<'_>) {
-        let Some(Open::Reasoning { place, text }) = self.open.take() else { return };
+        let Some(Open::Reasoning { place, text }) = self.open.take() else {
+            return;
+        };
         let id = self.item_id("rs", place);
         if !text.is_empty() {
-            let fields = json!({ "item_id": id, "output_index": place, "summary_index": 0, "text": text });
+            let fields =
+                json!({ "item_id": id, "output_index": place, "summary_index": 0, "text": text });
             self.event("response.reasoning_summary_text.done", fields, out);
             let part = json!({ "type": "summary_text", "text": text });
-            let fields = json!({ "item_id": id, "output_index": place, "summary_index": 0, "part": part });
+            let fields =
+                json!({ "item_id": id, "output_index": place, "summary_index": 0, "part": part });
             self.event("response.reasoning_summary_part.done", fields, out);
         }
         self.end(place, reasoning_json(&id, &text, sealed), out);
@@ -248,7 +323,9 @@ impl EventWriter {
             Some(Open::Reasoning { .. }) => self.close_reasoning(unsealed(), out),
             Some(Open::Message { .. }) => {
                 self.close_part(out);
-                let Some(Open::Message { place, parts, .. }) = self.open.take() else { return };
+                let Some(Open::Message { place, parts, .. }) = self.open.take() else {
+                    return;
+                };
                 let id = self.item_id("msg", place);
                 let item = json!({
                     "id": id, "type": "message", "status": status, "role": "assistant", "content": parts,
@@ -270,7 +347,14 @@ impl EventWriter {
     }
 
     fn cite(&mut self, citation: Value, out: Out<'_>) {
-        let Some(Open::Message { place, parts, part: Some(part) }) = &mut self.open else { return };
+        let Some(Open::Message {
+            place,
+            parts,
+            part: Some(part),
+        }) = &mut self.open
+        else {
+            return;
+        };
         let (place, at, number) = (*place, parts.len(), part.annotations.len());
         part.annotations.push(citation.clone());
         let id = self.item_id("msg", place);
@@ -310,17 +394,32 @@ impl crate::dialect::EventWriter for EventWriter {
             Event::Citation(citation) => self.cite(citation_json(citation), out),
             Event::ToolCall { index, id, name } => {
                 self.close("completed", out);
-                let item = |writer: &Self, place| call_json(&writer.item_id("fc", place), id, name, "", "in_progress");
+                let item = |writer: &Self, place| {
+                    call_json(&writer.item_id("fc", place), id, name, "", "in_progress")
+                };
                 let place = self.add(item, out);
                 let (id, name) = (id.to_string(), name.to_string());
-                self.calls.push(Call { index: *index, place, id, name, arguments: String::new() });
+                self.calls.push(Call {
+                    index: *index,
+                    place,
+                    id,
+                    name,
+                    arguments: String::new(),
+                });
             }
             Event::ToolArguments { index, fragment } => {
                 if let Some(call) = self.calls.iter_mut().find(|call| call.index == *index) {
                     call.arguments.push_str(fragment);
                     let place = call.place;
                     let id = self.item_id("fc", place);
-                    self.delta("response.function_call_arguments.delta", &id, place, "", fragment, out);
+                    self.delta(
+                        "response.function_call_arguments.delta",
+                        &id,
+                        place,
+                        "",
+                        fragment,
+                        out,
+                    );
                 }
             }
             Event::ToolEnd { index } => {
@@ -341,9 +440,19 @@ impl crate::dialect::EventWriter for EventWriter {
         while !self.calls.is_empty() {
             self.end_call(0, status, out);
         }
-        let mut response = object(&self.answering, &self.id, status, std::mem::take(&mut self.output), self.usage);
+        let mut response = object(
+            &self.answering,
+            &self.id,
+            status,
+            std::mem::take(&mut self.output),
+            self.usage,
+        );
         response["incomplete_details"] = details;
-        let kind = if status == "completed" { "response.completed" } else { "response.incomplete" };
+        let kind = if status == "completed" {
+            "response.completed"
+        } else {
+            "response.incomplete"
+        };
         self.event(kind, json!({ "response": response }), out);
     }
 
@@ -357,7 +466,10 @@ impl crate::dialect::EventWriter for EventWriter {
         let fields = json!({ "code": failure.code(), "message": failure.to_string(), "param": failure.param() });
         self.event("error", fields, out);
         // What is whole of the answer is in it.
-        let output = std::mem::take(&mut self.output).into_iter().filter(|item| !item.is_null()).collect();
+        let output = std::mem::take(&mut self.output)
+            .into_iter()
+            .filter(|item| !item.is_null())
+            .collect();
         let mut response = object(&self.answering, &self.id, "failed", output, self.usage);
         response["error"] = json!({ "code": code, "message": failure.to_string() });
         self.event("response.failed", json!({ "response": response }), out);

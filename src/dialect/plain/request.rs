@@ -23,7 +23,10 @@ pub fn from_json(body: &[u8]) -> Result<Request, Failure> {
     let get = |name: &str| fields.get(name).copied();
     let prompt: Option<String> = json::field("prompt", get("prompt"), "a string")?;
     let mut request = Request::prompt(asked(prompt)?);
-    system(&mut request, json::field("system", get("system"), "a string")?);
+    system(
+        &mut request,
+        json::field("system", get("system"), "a string")?,
+    );
     request.model = json::field("model", get("model"), "a string")?;
     request.max_tokens = json::max_tokens("max_tokens", get("max_tokens"))?;
     request.sampling.temperature = json::temperature(get("temperature"))?;
@@ -59,14 +62,19 @@ pub fn from_query(pairs: &[(String, String)]) -> Result<Request, Failure> {
 /// Puts a system prompt in front.
 pub fn system(request: &mut Request, text: Option<String>) {
     if let Some(text) = text {
-        request.messages.insert(0, Message::text(Role::System, text));
+        request
+            .messages
+            .insert(0, Message::text(Role::System, text));
     }
 }
 
 fn asked(prompt: Option<String>) -> Result<String, Failure> {
-    prompt
-        .filter(|p| !p.is_empty())
-        .ok_or_else(|| Failure::invalid("prompt", "`prompt` is missing: say what you ask, as in ?prompt=Hello"))
+    prompt.filter(|p| !p.is_empty()).ok_or_else(|| {
+        Failure::invalid(
+            "prompt",
+            "`prompt` is missing: say what you ask, as in ?prompt=Hello",
+        )
+    })
 }
 
 fn raw(value: &str) -> Box<RawValue> {

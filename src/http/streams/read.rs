@@ -11,7 +11,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::{
-    NO_STORE, STREAM_CLOSED, STREAM_CURSOR, STREAM_UP_TO_DATE, TRUE, describe, insert, number, page, refused, stream_id,
+    NO_STORE, STREAM_CLOSED, STREAM_CURSOR, STREAM_UP_TO_DATE, TRUE, describe, insert, number,
+    page, refused, stream_id,
 };
 use crate::failure::Failure;
 use crate::http::asked::{Asked, wants_events};
@@ -77,7 +78,10 @@ struct Query {
 
 impl Query {
     fn read(asked: &mut Asked, id: &StreamId, query: Option<&str>) -> Result<Self, Failure> {
-        let place = asked.take("offset").map(|text| Place::read(&text)).transpose()?;
+        let place = asked
+            .take("offset")
+            .map(|text| Place::read(&text))
+            .transpose()?;
         if asked.take("offset").is_some() {
             return Err(Failure::invalid("offset", "`offset` is given twice"));
         }
@@ -85,19 +89,34 @@ impl Query {
             None => None,
             Some("long-poll") => Some(Live::LongPoll),
             Some("sse") => Some(Live::Sse),
-            Some(_) => return Err(Failure::invalid("live", "`live` should be `long-poll` or `sse`")),
+            Some(_) => {
+                return Err(Failure::invalid(
+                    "live",
+                    "`live` should be `long-poll` or `sse`",
+                ));
+            }
         };
         // What is no number was never a cursor of ours.
-        let cursor = asked.take("cursor").filter(|text| text.len() <= 15).and_then(|text| text.parse().ok());
+        let cursor = asked
+            .take("cursor")
+            .filter(|text| text.len() <= 15)
+            .and_then(|text| text.parse().ok());
         let last = resume::last_event_id(&asked.headers, query);
         let place = match last {
             Some(last) => Some(Place::At(last_offset(&last, id)?)),
             None => place,
         };
         if live.is_some() && place.is_none() {
-            return Err(Failure::invalid("offset", "a live read says where it begins: `offset` is missing"));
+            return Err(Failure::invalid(
+                "offset",
+                "a live read says where it begins: `offset` is missing",
+            ));
         }
-        Ok(Self { place, live, cursor })
+        Ok(Self {
+            place,
+            live,
+            cursor,
+        })
     }
 }
 
@@ -107,7 +126,12 @@ fn last_offset(last: &str, id: &StreamId) -> Result<Offset, Failure> {
         Some((of, offset)) => (of == *id).then_some(offset),
         None => last.parse().ok(),
     };
-    offset.ok_or_else(|| Failure::invalid("last-event-id", "`last-event-id` is no id of an event of this stream"))
+    offset.ok_or_else(|| {
+        Failure::invalid(
+            "last-event-id",
+            "`last-event-id` is no id of an event of this stream",
+        )
+    })
 }
 
 /// `GET`: one page; or, with `live`, what comes.
@@ -119,14 +143,24 @@ pub(super) async fn get(
 ) -> Result<Response, Refused> {
     let id = stream_id(path)?;
     let owner = caller::owner(&asked.headers);
-    let head = shared.streams.status(&id, owner.as_ref()).await.map_err(refused)?;
+    let head = shared
+        .streams
+        .status(&id, owner.as_ref())
+        .await
+        .map_err(refused)?;
     let events = wants_events(&asked.headers);
     if events && head.dialect.is_some() && !asked.pairs.iter().any(|(name, _)| name == "live") {
         // A generation's frames, as they were said.
         return resume::get(State(shared), Path(id.to_string()), asked, request).await;
     }
     let query = Query::read(&mut asked, &id, request.uri().query())?;
-    let read = Read { shared: &shared, id: &id, owner: owner.as_ref(), asked: &asked, head };
+    let read = Read {
+        shared: &shared,
+        id: &id,
+        owner: owner.as_ref(),
+        asked: &asked,
+        head,
+    };
     match (query.live, events) {
         (None, false) => read.page(query.place.unwrap_or(Place::Start)).await,
         (None, true) => read.feed(query.place.unwrap_or(Place::Start)).await,
@@ -146,7 +180,11 @@ struct Read<'a> {
 
 impl Read<'_> {
     async fn batch(&self, from: Offset, most: usize) -> Result<Batch, Refused> {
-        let batch = self.shared.streams.read(self.id, self.owner, from, most).await;
+        let batch = self
+            .shared
+            .streams
+            .read(self.id, self.owner, from, most)
+            .await;
         let batch = batch.map_err(|error| refused(error.into()))?;
         if most > 0 {
             self.shared.streams.paged(self.id, self.owner, from);
@@ -160,14 +198,21 @@ impl Read<'_> {
         if place == Place::Tail {
             // It is a read, though of nothing: an idle lifetime begins anew.
             let Batch { head, .. } = self.batch(from, 0).await?;
-            let batch = Batch { runs: Vec::new(), next: head.tail(), head };
+            let batch = Batch {
+                runs: Vec::new(),
+                next: head.tail(),
+                head,
+            };
             let mut response = self.answer(StatusCode::OK, batch);
             response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
             return Ok(response);
         }
         let batch = self.batch(from, PAGE).await?;
         let end = if batch.is_end() { ":c" } else { "" };
-        let tag = format!("\"{}:{:x}:{:x}:{:x}{end}\"", self.id, batch.head.made, from.position, batch.next.position);
+        let tag = format!(
+            "\"{}:{:x}:{:x}:{:x}{end}\"",
+            self.id, batch.head.made, from.position, batch.next.position
+        );
         let caching = caching(&batch);
         let mut response = if is_known(&self.asked.headers, &tag) {
             StatusCode::NOT_MODIFIED.into_response()
@@ -175,7 +220,9 @@ impl Read<'_> {
             self.answer(StatusCode::OK, batch)
         };
         insert(response.headers_mut(), ETAG, &tag);
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(caching));
+        response
+            .headers_mut()
+            .insert(CACHE_CONTROL, HeaderValue::from_static(caching));
         Ok(response)
     }
 
@@ -184,7 +231,11 @@ impl Read<'_> {
         let from = query.place.unwrap_or(Place::Start).of(&self.head);
         let mut batch = self.batch(from, PAGE).await?;
         if batch.runs.is_empty() && !batch.is_end() {
-            let attached = self.shared.streams.attach(self.id, self.owner, Some(from)).await;
+            let attached = self
+                .shared
+                .streams
+                .attach(self.id, self.owner, Some(from))
+                .await;
             let mut reader = attached.map_err(|error| refused(error.into()))?;
             tokio::select! {
                 _next = std::future::poll_fn(|cx| reader.poll_next(cx)) => {}
@@ -195,7 +246,11 @@ impl Read<'_> {
             batch = self.batch(from, PAGE).await?;
         }
         let is_end = batch.is_end();
-        let status = if batch.runs.is_empty() { StatusCode::NO_CONTENT } else { StatusCode::OK };
+        let status = if batch.runs.is_empty() {
+            StatusCode::NO_CONTENT
+        } else {
+            StatusCode::OK
+        };
         let mut response = self.answer(status, batch);
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, NO_STORE);
@@ -208,7 +263,10 @@ impl Read<'_> {
     /// What there is and what comes, as Durable Streams tells it.
     async fn sse(&self, query: &Query) -> Result<Response, Refused> {
         let form = Form::of(&self.head.content_type);
-        let telling = Telling::Durable { form, cursor: cursor(query.cursor) };
+        let telling = Telling::Durable {
+            form,
+            cursor: cursor(query.cursor),
+        };
         let from = query.place.unwrap_or(Place::Start).of(&self.head);
         let mut response = self.live(from, telling, Some(LIVE_FOR)).await?;
         let headers = response.headers_mut();
@@ -234,11 +292,28 @@ impl Read<'_> {
             // How an EventSource is told not to come again.
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
-        self.live(from, Telling::Feed { id: self.id.clone(), form }, None).await
+        self.live(
+            from,
+            Telling::Feed {
+                id: self.id.clone(),
+                form,
+            },
+            None,
+        )
+        .await
     }
 
-    async fn live(&self, from: Offset, telling: Telling, most: Option<Duration>) -> Result<Response, Refused> {
-        let attached = self.shared.streams.attach(self.id, self.owner, Some(from)).await;
+    async fn live(
+        &self,
+        from: Offset,
+        telling: Telling,
+        most: Option<Duration>,
+    ) -> Result<Response, Refused> {
+        let attached = self
+            .shared
+            .streams
+            .attach(self.id, self.owner, Some(from))
+            .await;
         let reader = attached.map_err(|error| refused(error.into()))?;
         let draining = self.shared.draining.begun();
         let until = async move {
@@ -248,7 +323,9 @@ impl Read<'_> {
             }
         };
         let heartbeat = self.asked.manner.heartbeat(self.shared.heartbeat);
-        let mut response = Response::new(Body::new(LogBody::new(reader, from, telling, until, heartbeat)));
+        let mut response = Response::new(Body::new(LogBody::new(
+            reader, from, telling, until, heartbeat,
+        )));
         sse::head(response.headers_mut());
         Ok(response)
     }
@@ -284,22 +361,33 @@ fn caching(batch: &Batch) -> &'static str {
 
 fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let is_it = |known: &str| matches!(known.trim().trim_start_matches("W/"), known if known == tag || known == "*");
-    let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let values = headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(is_it)
 }
 
 /// The cursor that follows a client's: at or past ours, it is one strictly above its own, by chance, so that clients which
 /// were given the same one part.
 fn cursor(clients: Option<u64>) -> Cursor {
-    let least = clients.filter(|theirs| *theirs >= interval()).map_or(0, |theirs| {
-        let [chance, ..] = random_bits();
-        theirs + 1 + u64::from(chance) % 180
-    });
-    Cursor { least, now: interval }
+    let least = clients
+        .filter(|theirs| *theirs >= interval())
+        .map_or(0, |theirs| {
+            let [chance, ..] = random_bits();
+            theirs + 1 + u64::from(chance) % 180
+        });
+    Cursor {
+        least,
+        now: interval,
+    }
 }
 
 /// The number of now: intervals of 20 seconds since 2024-10-09.
 fn interval() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
     since.saturating_sub(1_728_432_000) / 20
 }

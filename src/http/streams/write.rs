@@ -11,8 +11,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::{
-    PREFIX, PRODUCER_EPOCH, PRODUCER_SEQ, STREAM_CLOSED, STREAM_NEXT_OFFSET, TRUE, describe, insert, number, refused,
-    stream_id,
+    PREFIX, PRODUCER_EPOCH, PRODUCER_SEQ, STREAM_CLOSED, STREAM_NEXT_OFFSET, TRUE, describe,
+    insert, number, refused, stream_id,
 };
 use crate::failure::Failure;
 use crate::http::error::Refused;
@@ -52,12 +52,22 @@ pub(super) async fn put(
     };
     create.body = body::read(body, &shared).await?;
     let owner = caller::owner(headers);
-    let created = create.create(&shared.streams, &id, owner.as_ref()).await.map_err(|refusal| match refusal {
-        // The name is taken, and that is all that matters here.
-        Refusal::Deleted => Refused::from(Failure::Conflict { message: refusal.to_string() }),
-        refusal => refused(refusal),
-    })?;
-    let mut response = if created.new { StatusCode::CREATED } else { StatusCode::OK }.into_response();
+    let created = create
+        .create(&shared.streams, &id, owner.as_ref())
+        .await
+        .map_err(|refusal| match refusal {
+            // The name is taken, and that is all that matters here.
+            Refusal::Deleted => Refused::from(Failure::Conflict {
+                message: refusal.to_string(),
+            }),
+            refusal => refused(refusal),
+        })?;
+    let mut response = if created.new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    }
+    .into_response();
     describe(response.headers_mut(), &created.head, created.head.tail());
     if created.head.end.is_some() {
         response.headers_mut().insert(STREAM_CLOSED, TRUE);
@@ -90,7 +100,10 @@ pub(super) async fn post(
     append.seq = seq;
     append.claim = claim;
     let owner = caller::owner(headers);
-    let done = shared.streams.update(&id, owner.as_ref(), |head| append.apply(head)).await;
+    let done = shared
+        .streams
+        .update(&id, owner.as_ref(), |head| append.apply(head))
+        .await;
     let done = match done {
         // Whether it has forks still is not the append's to know.
         Err(Refusal::Deleted) => match shared.streams.status(&id, owner.as_ref()).await {
@@ -100,7 +113,11 @@ pub(super) async fn post(
         done => done.map_err(refused)?,
     };
     let appended = done.fresh && append.records.is_some();
-    let status = if appended && append.claim.is_some() { StatusCode::OK } else { StatusCode::NO_CONTENT };
+    let status = if appended && append.claim.is_some() {
+        StatusCode::OK
+    } else {
+        StatusCode::NO_CONTENT
+    };
     let mut response = status.into_response();
     let headers = response.headers_mut();
     insert(headers, STREAM_NEXT_OFFSET, &done.tail.to_string());
@@ -116,10 +133,17 @@ pub(super) async fn post(
 
 /// A header's text; an empty one is none.
 fn text(headers: &HeaderMap, name: &str) -> Result<Option<String>, Failure> {
-    let Some(value) = headers.get(name) else { return Ok(None) };
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
     match value.to_str() {
-        Ok(text) if text.len() <= LONGEST => Ok(Some(text.to_owned()).filter(|text| !text.is_empty())),
-        _ => Err(Failure::invalid(name, format!("`{name}` should be at most {LONGEST} characters of ASCII"))),
+        Ok(text) if text.len() <= LONGEST => {
+            Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+        }
+        _ => Err(Failure::invalid(
+            name,
+            format!("`{name}` should be at most {LONGEST} characters of ASCII"),
+        )),
     }
 }
 
@@ -127,8 +151,16 @@ fn text(headers: &HeaderMap, name: &str) -> Result<Option<String>, Failure> {
 fn content_type(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     let name = CONTENT_TYPE.as_str();
     match text(headers, name)? {
-        Some(text) if !text.split(';').next().is_some_and(|media_type| media_type.contains('/')) => {
-            Err(Failure::invalid(name, "`content-type` should be a media type such as `application/json`"))
+        Some(text)
+            if !text
+                .split(';')
+                .next()
+                .is_some_and(|media_type| media_type.contains('/')) =>
+        {
+            Err(Failure::invalid(
+                name,
+                "`content-type` should be a media type such as `application/json`",
+            ))
         }
         found => Ok(found),
     }
@@ -136,7 +168,9 @@ fn content_type(headers: &HeaderMap) -> Result<Option<String>, Failure> {
 
 /// Only `true` says so; anything else is as good as nothing.
 fn is_closed(headers: &HeaderMap) -> bool {
-    headers.get(STREAM_CLOSED).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+    headers
+        .get(STREAM_CLOSED)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
 
 /// A whole number as one writes it by hand: digits, and no nought in front.
@@ -144,18 +178,27 @@ fn whole(name: &str, text: &str, most: u64) -> Result<u64, Failure> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let plain = digits && (text == "0" || !text.starts_with('0'));
     let number = text.parse().ok().filter(|number| plain && *number <= most);
-    number.ok_or_else(|| Failure::invalid(name, format!("`{name}` should be a whole number from 0 to {most}")))
+    number.ok_or_else(|| {
+        Failure::invalid(
+            name,
+            format!("`{name}` should be a whole number from 0 to {most}"),
+        )
+    })
 }
 
 fn claim(headers: &HeaderMap) -> Result<Option<Claim>, Failure> {
     let (epoch, seq) = ("producer-epoch", "producer-seq");
-    if ![PRODUCER_ID, epoch, seq].iter().any(|name| headers.contains_key(*name)) {
+    if ![PRODUCER_ID, epoch, seq]
+        .iter()
+        .any(|name| headers.contains_key(*name))
+    {
         return Ok(None);
     }
     let value = |name: &str| {
         let missing = || {
-            let message =
-                format!("`{name}` is missing: `producer-id`, `producer-epoch` and `producer-seq` come together");
+            let message = format!(
+                "`{name}` is missing: `producer-id`, `producer-epoch` and `producer-seq` come together"
+            );
             Failure::invalid(name, message)
         };
         text(headers, name)?.ok_or_else(missing)
@@ -170,7 +213,10 @@ fn claim(headers: &HeaderMap) -> Result<Option<Claim>, Failure> {
 fn lifetime(headers: &HeaderMap) -> Result<Option<Lifetime>, Failure> {
     let (ttl, expires_at) = ("stream-ttl", "stream-expires-at");
     match (headers.get(ttl), text(headers, expires_at)?) {
-        (Some(_), Some(_)) => Err(Failure::invalid(ttl, "`stream-ttl` and `stream-expires-at`: it can be only one")),
+        (Some(_), Some(_)) => Err(Failure::invalid(
+            ttl,
+            "`stream-ttl` and `stream-expires-at`: it can be only one",
+        )),
         (Some(value), None) => {
             let seconds = whole(ttl, &String::from_utf8_lossy(value.as_bytes()), LONGEST_TTL)?;
             Ok(Some(Lifetime::Idle(Duration::from_secs(seconds))))
@@ -200,7 +246,9 @@ fn any_zone(text: &str) -> Option<SystemTime> {
     let (hours, minutes) = zone.get(1..)?.split_once(':')?;
     let pair = |text: &str, most: u64| {
         let fine = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse::<u64>().ok().filter(|number| fine && *number <= most)
+        text.parse::<u64>()
+            .ok()
+            .filter(|number| fine && *number <= most)
     };
     let ahead = Duration::from_secs(60 * (60 * pair(hours, 23)? + pair(minutes, 59)?));
     let time = humantime::parse_rfc3339(&format!("{time}Z")).ok()?;
@@ -213,15 +261,25 @@ fn any_zone(text: &str) -> Option<SystemTime> {
 
 fn fork(headers: &HeaderMap) -> Result<Option<ForkOf>, Failure> {
     let Some(source) = text(headers, STREAM_FORKED_FROM)? else {
-        return match [STREAM_FORK_OFFSET, STREAM_FORK_SUB_OFFSET].iter().find(|name| headers.contains_key(**name)) {
-            Some(name) => Err(Failure::invalid(name, format!("`{name}` needs `stream-forked-from`"))),
+        return match [STREAM_FORK_OFFSET, STREAM_FORK_SUB_OFFSET]
+            .iter()
+            .find(|name| headers.contains_key(**name))
+        {
+            Some(name) => Err(Failure::invalid(
+                name,
+                format!("`{name}` needs `stream-forked-from`"),
+            )),
             None => Ok(None),
         };
     };
-    let source = source.strip_prefix(PREFIX).and_then(StreamId::from_client).ok_or_else(|| {
-        let message = format!("`{STREAM_FORKED_FROM}` should be the path of a stream: {PREFIX}…");
-        Failure::invalid(STREAM_FORKED_FROM, message)
-    })?;
+    let source = source
+        .strip_prefix(PREFIX)
+        .and_then(StreamId::from_client)
+        .ok_or_else(|| {
+            let message =
+                format!("`{STREAM_FORKED_FROM}` should be the path of a stream: {PREFIX}…");
+            Failure::invalid(STREAM_FORKED_FROM, message)
+        })?;
     let at = match text(headers, STREAM_FORK_OFFSET)?.as_deref() {
         None => ForkAt::Tail,
         // The start of any stream, for who has not read it.
@@ -230,7 +288,11 @@ fn fork(headers: &HeaderMap) -> Result<Option<ForkOf>, Failure> {
         Some(offset) => ForkAt::Offset(offset.parse().map_err(|_| refusal_of_offset())?),
     };
     let sub = match headers.get(STREAM_FORK_SUB_OFFSET) {
-        Some(value) => whole(STREAM_FORK_SUB_OFFSET, &String::from_utf8_lossy(value.as_bytes()), MOST)?,
+        Some(value) => whole(
+            STREAM_FORK_SUB_OFFSET,
+            &String::from_utf8_lossy(value.as_bytes()),
+            MOST,
+        )?,
         None => 0,
     };
     Ok(Some(ForkOf { source, at, sub }))
@@ -244,8 +306,15 @@ fn refusal_of_offset() -> Failure {
 fn location(parts: &Parts, id: &StreamId) -> String {
     let path = format!("{PREFIX}{id}");
     let host = parts.uri.authority().map(|authority| authority.as_str());
-    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
-    let Some(host) = host.or_else(|| header(HOST.as_str())) else { return path };
+    let header = |name: &str| {
+        parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    let Some(host) = host.or_else(|| header(HOST.as_str())) else {
+        return path;
+    };
     let scheme = match header("x-forwarded-proto").or_else(|| parts.uri.scheme_str()) {
         Some("https") => "https",
         _ => "http",
@@ -281,7 +350,17 @@ mod tests {
     fn a_number_is_spelled_in_one_way() {
         assert_eq!(whole("n", "0", 9).ok(), Some(0));
         assert_eq!(whole("n", "9", 9).ok(), Some(9));
-        for wrong in ["", "10", "09", "+1", "-1", "1.0", "1e0", " 1", "99999999999999999999999"] {
+        for wrong in [
+            "",
+            "10",
+            "09",
+            "+1",
+            "-1",
+            "1.0",
+            "1e0",
+            " 1",
+            "99999999999999999999999",
+        ] {
             assert!(whole("n", wrong, 9).is_err(), "{wrong}");
         }
     }

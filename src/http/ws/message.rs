@@ -40,8 +40,16 @@ pub(super) fn read(text: &str) -> Result<Message<'_>, Failure> {
 impl Message<'_> {
     /// The id that it must have.
     pub(super) fn id(&mut self) -> Result<String, Failure> {
-        let id = self.id.take().filter(|id| (1..=LONGEST).contains(&id.len()));
-        id.ok_or_else(|| Failure::invalid("id", format!("`id` should be a text of 1 to {LONGEST} bytes")))
+        let id = self
+            .id
+            .take()
+            .filter(|id| (1..=LONGEST).contains(&id.len()));
+        id.ok_or_else(|| {
+            Failure::invalid(
+                "id",
+                format!("`id` should be a text of 1 to {LONGEST} bytes"),
+            )
+        })
     }
 }
 
@@ -55,7 +63,12 @@ pub(super) fn needed<T>(name: &str, value: Option<T>) -> Result<T, Failure> {
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(super) enum Told<'a> {
     /// It runs; what comes of it follows.
-    Started { id: &'a str, stream: Option<&'a str>, dialect: &'a str, request_id: &'a str },
+    Started {
+        id: &'a str,
+        stream: Option<&'a str>,
+        dialect: &'a str,
+        request_id: &'a str,
+    },
     /// A frame.
     Event {
         id: &'a str,
@@ -84,10 +97,19 @@ impl Told<'_> {
 }
 
 /// What was refused, in the form that HTTP has for it in the plain dialect, with the status that it would have there.
-pub(super) fn refused(id: Option<&str>, refused: Refused, dialect: &Dialect, request_id: &RequestId) -> String {
-    let (failure, status) = refused.told(dialect, request_id, &axum::http::Method::GET, super::ROUTE);
-    let body = plain::DIALECT.client.error_body(&failure, status.as_u16(), request_id.as_str());
-    let mut error = serde_json::from_slice::<Value>(&body).map_or(Value::Null, |mut body| body["error"].take());
+pub(super) fn refused(
+    id: Option<&str>,
+    refused: Refused,
+    dialect: &Dialect,
+    request_id: &RequestId,
+) -> String {
+    let (failure, status) =
+        refused.told(dialect, request_id, &axum::http::Method::GET, super::ROUTE);
+    let body = plain::DIALECT
+        .client
+        .error_body(&failure, status.as_u16(), request_id.as_str());
+    let mut error =
+        serde_json::from_slice::<Value>(&body).map_or(Value::Null, |mut body| body["error"].take());
     error["status"] = status.as_u16().into();
     Told::Error { id, error }.write()
 }

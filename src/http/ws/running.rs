@@ -66,18 +66,32 @@ pub(super) enum Says {
 
 impl Running {
     /// Asks for an answer.
-    pub(super) fn start(id: String, message: Message<'_>, host: &Host<'_>) -> Result<Self, Failure> {
+    pub(super) fn start(
+        id: String,
+        message: Message<'_>,
+        host: &Host<'_>,
+    ) -> Result<Self, Failure> {
         let path: PathAndQuery = needed("path", message.path)?.parse().map_err(|_| {
-            Failure::invalid("path", "`path` should be that of an endpoint, such as \"/stream\" or \"/prompts/NAME\"")
+            Failure::invalid(
+                "path",
+                "`path` should be that of an endpoint, such as \"/stream\" or \"/prompts/NAME\"",
+            )
         })?;
         let body = Bytes::from(needed("body", message.body)?.get().to_owned());
         if body.len() > host.shared.max_body {
-            return Err(Failure::BodyTooLarge { limit: host.shared.max_body });
+            return Err(Failure::BodyTooLarge {
+                limit: host.shared.max_body,
+            });
         }
         let linger = message.linger.as_ref().map(linger::of_json).transpose()?;
         let key = message.idempotency_key.map(|key| {
             let value = HeaderValue::try_from(key);
-            value.map_err(|_| Failure::invalid("idempotency_key", "`idempotency_key` should fit into a header"))
+            value.map_err(|_| {
+                Failure::invalid(
+                    "idempotency_key",
+                    "`idempotency_key` should fit into a header",
+                )
+            })
         });
         let mut asked = asked(Some(path.clone()), host)?;
         if let Some(key) = key.transpose()? {
@@ -97,28 +111,61 @@ impl Running {
     }
 
     /// Reads a stream, from its start or from after an event.
-    pub(super) fn attach(id: String, message: Message<'_>, host: &Host<'_>) -> Result<Self, Failure> {
+    pub(super) fn attach(
+        id: String,
+        message: Message<'_>,
+        host: &Host<'_>,
+    ) -> Result<Self, Failure> {
         let stream = resume::stream_id(&needed("stream", message.stream)?)?;
-        let after = message.after.map(|after| place(&stream, &after)).transpose()?;
+        let after = message
+            .after
+            .map(|after| place(&stream, &after))
+            .transpose()?;
         let shared = host.shared.clone();
-        Ok(Self::new(id, &plain::DIALECT, asked(None, host)?, move |asked| async move {
-            let owner = caller::owner(&asked.headers);
-            let head = shared.streams.head(&stream, owner.as_ref()).await.map_err(resume::failure)?;
-            Ok(resume::attach(&shared, &stream, &head, after, &asked).await?)
-        }))
+        Ok(Self::new(
+            id,
+            &plain::DIALECT,
+            asked(None, host)?,
+            move |asked| async move {
+                let owner = caller::owner(&asked.headers);
+                let head = shared
+                    .streams
+                    .head(&stream, owner.as_ref())
+                    .await
+                    .map_err(resume::failure)?;
+                Ok(resume::attach(&shared, &stream, &head, after, &asked).await?)
+            },
+        ))
     }
 
-    fn new<F>(id: String, dialect: &'static Dialect, asked: Asked, begin: impl FnOnce(Asked) -> F) -> Self
+    fn new<F>(
+        id: String,
+        dialect: &'static Dialect,
+        asked: Asked,
+        begin: impl FnOnce(Asked) -> F,
+    ) -> Self
     where
         F: Future<Output = Result<Source, Refused>> + Send + 'static,
     {
-        let (request_id, left, headers) = (asked.id.clone(), asked.left.clone(), asked.headers.clone());
+        let (request_id, left, headers) =
+            (asked.id.clone(), asked.left.clone(), asked.headers.clone());
         // A panic ends what it happened in, and no other on the socket.
         let beginning = AssertUnwindSafe(begin(asked)).catch_unwind();
-        let beginning =
-            Box::pin(beginning.map(|begun| begun.unwrap_or_else(|_| Err(Failure::Internal("a panic".into()).into()))));
+        let beginning = Box::pin(beginning.map(|begun| {
+            begun.unwrap_or_else(|_| Err(Failure::Internal("a panic".into()).into()))
+        }));
         let phase = Phase::Beginning(beginning);
-        Self { id, request_id, left, headers, dialect, phase, rest: Bytes::new(), cancelling: None, cancelled: false }
+        Self {
+            id,
+            request_id,
+            left,
+            headers,
+            dialect,
+            phase,
+            rest: Bytes::new(),
+            cancelling: None,
+            cancelled: false,
+        }
     }
 
     /// What it says next.
@@ -134,7 +181,12 @@ impl Running {
                     Ok(source) => {
                         let stream = source.stream.as_ref().map(StreamId::as_str);
                         let request_id = self.request_id.as_str();
-                        let told = Told::Started { id: &self.id, stream, dialect: source.dialect.name, request_id };
+                        let told = Told::Started {
+                            id: &self.id,
+                            stream,
+                            dialect: source.dialect.name,
+                            request_id,
+                        };
                         let told = told.write();
                         self.phase = Phase::Open(Box::new(source));
                         return Poll::Ready(Says::More(told));
@@ -149,8 +201,18 @@ impl Running {
                     match ready!(source.frames.poll(cx)) {
                         Some(frames) => self.rest = frames,
                         None => {
-                            let end = if self.cancelled { End::Cancelled } else { source.frames.end() };
-                            return Poll::Ready(Says::Last(Told::End { id: &self.id, status: end.as_str() }.write()));
+                            let end = if self.cancelled {
+                                End::Cancelled
+                            } else {
+                                source.frames.end()
+                            };
+                            return Poll::Ready(Says::Last(
+                                Told::End {
+                                    id: &self.id,
+                                    status: end.as_str(),
+                                }
+                                .write(),
+                            ));
                         }
                     }
                 }
@@ -162,7 +224,15 @@ impl Running {
     pub(super) fn cancel(&mut self, shared: &Arc<Shared>) -> Option<String> {
         self.left.cancelled();
         let source = match &mut self.phase {
-            Phase::Beginning(_) => return Some(Told::End { id: &self.id, status: End::Cancelled.as_str() }.write()),
+            Phase::Beginning(_) => {
+                return Some(
+                    Told::End {
+                        id: &self.id,
+                        status: End::Cancelled.as_str(),
+                    }
+                    .write(),
+                );
+            }
             Phase::Open(source) => source,
         };
         match (&mut source.frames, &source.stream) {
@@ -175,7 +245,8 @@ impl Running {
                 }
             }
             (Frames::Stream(_), Some(id)) => {
-                let (shared, id, owner) = (shared.clone(), id.clone(), caller::owner(&self.headers));
+                let (shared, id, owner) =
+                    (shared.clone(), id.clone(), caller::owner(&self.headers));
                 self.cancelling = Some(Box::pin(async move {
                     // A stream that can't be found is gone, which its reader says.
                     let _ = shared.streams.cancel(&id, owner.as_ref()).await;
@@ -195,11 +266,25 @@ impl Running {
 fn next(id: &str, rest: &mut Bytes, numbered: bool) -> Option<String> {
     while !rest.is_empty() {
         let frame = sse::frames(rest).next()?;
-        let (end, data) = (frame.range.end, frame.data.as_deref().map(String::from_utf8_lossy));
+        let (end, data) = (
+            frame.range.end,
+            frame.data.as_deref().map(String::from_utf8_lossy),
+        );
         let told = data.map(|data| {
-            let event_id = frame.id.filter(|_| numbered).and_then(|id| std::str::from_utf8(id).ok());
-            let event = frame.event.and_then(|event| std::str::from_utf8(event).ok());
-            Told::Event { id, event_id, event, data: &data }.write()
+            let event_id = frame
+                .id
+                .filter(|_| numbered)
+                .and_then(|id| std::str::from_utf8(id).ok());
+            let event = frame
+                .event
+                .and_then(|event| std::str::from_utf8(event).ok());
+            Told::Event {
+                id,
+                event_id,
+                event,
+                data: &data,
+            }
+            .write()
         });
         let _told = rest.split_to(end);
         if told.is_some() {
@@ -225,7 +310,12 @@ fn asked(path: Option<PathAndQuery>, host: &Host<'_>) -> Result<Asked, Failure> 
 }
 
 /// Reads a request as its endpoint does.
-async fn order(shared: &Arc<Shared>, path: &str, body: Bytes, asked: &mut Asked) -> Result<Order, Failure> {
+async fn order(
+    shared: &Arc<Shared>,
+    path: &str,
+    body: Bytes,
+    asked: &mut Asked,
+) -> Result<Order, Failure> {
     if path == stream::ROUTE {
         return stream::read(body, asked);
     }
@@ -235,15 +325,24 @@ async fn order(shared: &Arc<Shared>, path: &str, body: Bytes, asked: &mut Asked)
         asked.no_more_pairs()?;
         return prompts::read(shared, &name, &body, model, asked).await;
     }
-    let endpoints =
-        DIALECTS.iter().flat_map(|dialect| dialect.client.endpoints().iter().map(move |at| (*dialect, *at)));
-    let found = endpoints.into_iter().find(|(_, endpoint)| match endpoint.split_once('{') {
-        Some((prefix, _)) => path.starts_with(prefix),
-        None => path == *endpoint,
+    let endpoints = DIALECTS.iter().flat_map(|dialect| {
+        dialect
+            .client
+            .endpoints()
+            .iter()
+            .map(move |at| (*dialect, *at))
     });
+    let found = endpoints
+        .into_iter()
+        .find(|(_, endpoint)| match endpoint.split_once('{') {
+            Some((prefix, _)) => path.starts_with(prefix),
+            None => path == *endpoint,
+        });
     let Some((dialect, route)) = found else {
         let path: String = path.chars().take(80).collect();
-        return Err(Failure::NotFound { message: format!("nothing that could be started is at {path}") });
+        return Err(Failure::NotFound {
+            message: format!("nothing that could be started is at {path}"),
+        });
     };
     api::read(dialect, route, path, body, asked)
 }
@@ -255,6 +354,9 @@ fn place(stream: &StreamId, after: &str) -> Result<Offset, Failure> {
     }
     match StreamId::of_event(after) {
         Some((of, offset)) if of == *stream => Ok(offset),
-        _ => Err(Failure::invalid("after", format!("`after` should be the id of an event of `{stream}`"))),
+        _ => Err(Failure::invalid(
+            "after",
+            format!("`after` should be the id of an event of `{stream}`"),
+        )),
     }
 }

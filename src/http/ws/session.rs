@@ -26,7 +26,13 @@ use crate::transport::websocket::{Over, Socket};
 /// So many rounds, then other connections have their turn.
 const AT_ONCE: usize = 16;
 /// Headers of the handshake that are about the socket, not about what is asked for on it.
-const OF_THE_SOCKET: &[&str] = &["idempotency-key", "last-event-id", "content-type", "content-encoding", "x-heartbeat"];
+const OF_THE_SOCKET: &[&str] = &[
+    "idempotency-key",
+    "last-event-id",
+    "content-type",
+    "content-encoding",
+    "x-heartbeat",
+];
 
 /// An open socket, and all that runs on it.
 pub(super) struct Session<S> {
@@ -45,13 +51,32 @@ pub(super) struct Session<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    pub(super) fn new(shared: Arc<Shared>, socket: Socket<S>, mut headers: HeaderMap, left: Left) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        socket: Socket<S>,
+        mut headers: HeaderMap,
+        left: Left,
+    ) -> Self {
         for name in OF_THE_SOCKET {
             headers.remove(*name);
         }
-        let (idle, draining) = (Idle::new(shared.websocket.idle), Box::pin(shared.draining.begun()));
+        let (idle, draining) = (
+            Idle::new(shared.websocket.idle),
+            Box::pin(shared.draining.begun()),
+        );
         let running = Vec::new();
-        Self { shared, socket, headers, left, running, turn: 0, heard: false, idle, draining, is_draining: false }
+        Self {
+            shared,
+            socket,
+            headers,
+            left,
+            running,
+            turn: 0,
+            heard: false,
+            idle,
+            draining,
+            is_draining: false,
+        }
     }
 
     /// To its end.
@@ -139,19 +164,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn hear(&mut self, text: &str) -> Result<(), Over> {
         self.idle.touch();
         let first = !std::mem::replace(&mut self.heard, true);
-        let said = message::read(text).map_err(|failure| (None, failure)).and_then(|message| self.obey(message, first));
+        let said = message::read(text)
+            .map_err(|failure| (None, failure))
+            .and_then(|message| self.obey(message, first));
         match said {
             Ok(None) => Ok(()),
             Ok(Some(text)) => self.socket.say(text),
             Err((id, failure)) => {
                 let request_id = RequestId::random();
-                self.socket.say(message::refused(id.as_deref(), failure.into(), &plain::DIALECT, &request_id))
+                self.socket.say(message::refused(
+                    id.as_deref(),
+                    failure.into(),
+                    &plain::DIALECT,
+                    &request_id,
+                ))
             }
         }
     }
 
     /// Does what a message says; an error that has an id is that id's last message.
-    fn obey(&mut self, mut message: Message<'_>, first: bool) -> Result<Option<String>, (Option<String>, Failure)> {
+    fn obey(
+        &mut self,
+        mut message: Message<'_>,
+        first: bool,
+    ) -> Result<Option<String>, (Option<String>, Failure)> {
         let nobody = |failure| (None, failure);
         if message.kind == "auth" {
             return self.auth(message, first).map_err(nobody);
@@ -165,7 +201,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             ("start" | "attach", None) => {
                 let begun = self.begin(id.clone(), message);
-                begun.map(|running| self.running.push(running)).map_err(|failure| (Some(id), failure))?;
+                begun
+                    .map(|running| self.running.push(running))
+                    .map_err(|failure| (Some(id), failure))?;
                 Ok(None)
             }
             ("cancel", Some(at)) => {
@@ -177,7 +215,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             ("leave", Some(at)) => {
                 self.running.remove(at);
-                Ok(Some(Told::End { id: &id, status: "left" }.write()))
+                Ok(Some(
+                    Told::End {
+                        id: &id,
+                        status: "left",
+                    }
+                    .write(),
+                ))
             }
             ("cancel" | "leave", None) => {
                 let message = "nothing runs under this id; it may just have ended".to_owned();
@@ -195,19 +239,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.running.len() >= most {
             return Err(Failure::TooManyRunning { most });
         }
-        let host = Host { shared: &self.shared, headers: &self.headers, left: &self.left };
-        if message.kind == "start" { Running::start(id, message, &host) } else { Running::attach(id, message, &host) }
+        let host = Host {
+            shared: &self.shared,
+            headers: &self.headers,
+            left: &self.left,
+        };
+        if message.kind == "start" {
+            Running::start(id, message, &host)
+        } else {
+            Running::attach(id, message, &host)
+        }
     }
 
     /// Says who the client is, for one that can send no headers: a browser. It holds for all that follows, so it comes
     /// before it.
     fn auth(&mut self, message: Message<'_>, first: bool) -> Result<Option<String>, Failure> {
         if !first {
-            return Err(Failure::invalid("type", "`auth` should be the first message"));
+            return Err(Failure::invalid(
+                "type",
+                "`auth` should be the first message",
+            ));
         }
         let value = HeaderValue::try_from(needed("authorization", message.authorization)?);
-        let mut value =
-            value.map_err(|_| Failure::invalid("authorization", "`authorization` should fit into a header"))?;
+        let mut value = value.map_err(|_| {
+            Failure::invalid("authorization", "`authorization` should fit into a header")
+        })?;
         value.set_sensitive(true);
         self.headers.insert(AUTHORIZATION, value);
         Ok(None)
@@ -223,7 +279,11 @@ struct Idle {
 
 impl Idle {
     fn new(after: Duration) -> Self {
-        Self { after, since: Instant::now(), timer: Box::pin(tokio::time::sleep(after)) }
+        Self {
+            after,
+            since: Instant::now(),
+            timer: Box::pin(tokio::time::sleep(after)),
+        }
     }
 
     fn touch(&mut self) {

@@ -21,10 +21,18 @@ fn own_pages_listed_ones_and_who_is_no_page_may() {
     for allowed in [&Cors::None, &listed, &Cors::Any] {
         assert!(may(&[], Some("a.example"), allowed), "no browser");
         assert!(may(&["https://a.example"], Some("a.example"), allowed));
-        assert!(may(&["http://A.example:8080"], Some("a.example:8080"), allowed));
+        assert!(may(
+            &["http://A.example:8080"],
+            Some("a.example:8080"),
+            allowed
+        ));
     }
     assert!(may(&["https://app.example"], Some("a.example"), &listed));
-    assert!(may(&["https://anyone.example"], Some("a.example"), &Cors::Any));
+    assert!(may(
+        &["https://anyone.example"],
+        Some("a.example"),
+        &Cors::Any
+    ));
     assert!(may(&["null"], Some("a.example"), &Cors::Any));
 }
 
@@ -46,7 +54,14 @@ fn nobody_else_may() {
         ] {
             assert!(!may(&[foreign], Some("a.example"), allowed), "{foreign}");
         }
-        assert!(!may(&["https://a.example", "https://evil.example"], Some("a.example"), allowed), "two");
+        assert!(
+            !may(
+                &["https://a.example", "https://evil.example"],
+                Some("a.example"),
+                allowed
+            ),
+            "two"
+        );
         assert!(!may(&["https://a.example"], None, allowed), "no host");
     }
 }

@@ -78,7 +78,9 @@ impl Client {
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(15)));
         tcp.set_recv_buffer_size(Some(RECEIVE_BUFFER));
-        let connector = ServiceBuilder::new().timeout(options.connect).service(https(tcp, options.http2)?);
+        let connector = ServiceBuilder::new()
+            .timeout(options.connect)
+            .service(https(tcp, options.http2)?);
         let transport = if options.http2 {
             let client = legacy::Client::builder(TokioExecutor::new())
                 .timer(TokioTimer::new())
@@ -90,9 +92,15 @@ impl Client {
             Transport::Http2(Box::new(client))
         } else {
             // What is large of a connection is put aside at once, not carried through every future on the way.
-            Transport::Http1(BoxCloneSyncService::new(connector.map_response(Wire::from)), Pool::default())
+            Transport::Http1(
+                BoxCloneSyncService::new(connector.map_response(Wire::from)),
+                Pool::default(),
+            )
         };
-        Ok(Self { transport, options: Arc::new(options) })
+        Ok(Self {
+            transport,
+            options: Arc::new(options),
+        })
     }
 
     /// Sends a request, once.
@@ -123,18 +131,28 @@ impl Client {
     ) -> Result<Response<Answer>, Failure> {
         let uri = request.uri().clone();
         let Some(host) = uri.authority().map(|authority| authority.as_str()) else {
-            return Err(Failure::Internal("an upstream's address has no host".into()));
+            return Err(Failure::Internal(
+                "an upstream's address has no host".into(),
+            ));
         };
         let request = match pool.send_on_idle(Outgoing::new(host, request)).await {
             Ok(response) => return Ok(response),
             Err(Unsent::Back(request)) => request,
             Err(Unsent::Lost(broken)) => return Err(Failure::UpstreamReset(broken.into())),
         };
-        let wire = connector.clone().oneshot(uri).await.map_err(|error| self.not_connected(error, provider))?;
-        pool.send_on(wire, request).await.map_err(|unsent| match unsent {
-            Unsent::Back(_) => Failure::UpstreamReset("the connection was closed at once".into()),
-            Unsent::Lost(broken) => Failure::UpstreamReset(broken.into()),
-        })
+        let wire = connector
+            .clone()
+            .oneshot(uri)
+            .await
+            .map_err(|error| self.not_connected(error, provider))?;
+        pool.send_on(wire, request)
+            .await
+            .map_err(|unsent| match unsent {
+                Unsent::Back(_) => {
+                    Failure::UpstreamReset("the connection was closed at once".into())
+                }
+                Unsent::Lost(broken) => Failure::UpstreamReset(broken.into()),
+            })
     }
 
     /// The answer as runs of whole events.
@@ -144,7 +162,8 @@ impl Client {
         let incoming = match body {
             UpstreamBody::Http1(answer) => Incoming::Http1(answer),
             UpstreamBody::Http2(body) => {
-                let response = reqwest::Response::from(Response::from_parts(head, reqwest::Body::wrap(body)));
+                let response =
+                    reqwest::Response::from(Response::from_parts(head, reqwest::Body::wrap(body)));
                 Incoming::Http2(Box::pin(drain::drain(response.bytes_stream(), tasks)))
             }
         };
@@ -154,7 +173,10 @@ impl Client {
     fn not_connected(&self, source: BoxError, provider: &str) -> Failure {
         let provider = provider.to_owned();
         if find::<tower::timeout::error::Elapsed>(&*source) {
-            Failure::ConnectTimeout { provider, after: self.options.connect }
+            Failure::ConnectTimeout {
+                provider,
+                after: self.options.connect,
+            }
         } else if find::<rustls::Error>(&*source) {
             Failure::TlsFailed { provider, source }
         } else if in_chain(&*source, &|cause| cause.to_string() == "dns error") {
@@ -176,7 +198,10 @@ impl Body for UpstreamBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             UpstreamBody::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             UpstreamBody::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
@@ -193,15 +218,26 @@ impl Body for UpstreamBody {
 
 fn https(tcp: HttpConnector, http2: bool) -> io::Result<HttpsConnector<HttpConnector>> {
     let tls = rustls::crypto::aws_lc_rs::default_provider();
-    let builder = HttpsConnectorBuilder::new().with_provider_and_native_roots(tls)?.https_or_http();
-    Ok(if http2 { builder.enable_http2().wrap_connector(tcp) } else { builder.enable_http1().wrap_connector(tcp) })
+    let builder = HttpsConnectorBuilder::new()
+        .with_provider_and_native_roots(tls)?
+        .https_or_http();
+    Ok(if http2 {
+        builder.enable_http2().wrap_connector(tcp)
+    } else {
+        builder.enable_http1().wrap_connector(tcp)
+    })
 }
 
-fn in_chain(error: &(dyn StdError + 'static), is: &dyn Fn(&(dyn StdError + 'static)) -> bool) -> bool {
+fn in_chain(
+    error: &(dyn StdError + 'static),
+    is: &dyn Fn(&(dyn StdError + 'static)) -> bool,
+) -> bool {
     let mut next = Some(error);
     while let Some(cause) = next {
         // An io::Error shows the source of what it wraps, not what it wraps.
-        let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let wrapped = cause
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
         if is(cause) || wrapped.is_some_and(|inner| in_chain(inner, is)) {
             return true;
         }

@@ -13,7 +13,10 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 const BUFFER: usize = 64 * 1024;
 
 /// The same bytes, read ahead by a task that ends with the returned stream.
-pub(super) fn drain<S>(upstream: S, tasks: &TaskTracker) -> impl Stream<Item = S::Item> + Send + use<S>
+pub(super) fn drain<S>(
+    upstream: S,
+    tasks: &TaskTracker,
+) -> impl Stream<Item = S::Item> + Send + use<S>
 where
     S: Stream<Item = reqwest::Result<Bytes>> + Send + 'static,
 {

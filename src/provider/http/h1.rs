@@ -83,7 +83,10 @@ impl std::fmt::Debug for Pool {
 
 impl Pool {
     /// Sends a request on an idle connection, if there is one: otherwise it comes back.
-    pub(super) async fn send_on_idle(&self, mut request: Outgoing) -> Result<Response<Answer>, Unsent> {
+    pub(super) async fn send_on_idle(
+        &self,
+        mut request: Outgoing,
+    ) -> Result<Response<Answer>, Unsent> {
         while let Some(wire) = self.take() {
             match self.send_on(wire, request).await {
                 // It had just been closed, and nothing was written: that is no second sending.
@@ -95,7 +98,11 @@ impl Pool {
     }
 
     /// Sends a request on that connection, which becomes one of the pool's.
-    pub(super) async fn send_on(&self, wire: Wire, request: Outgoing) -> Result<Response<Answer>, Unsent> {
+    pub(super) async fn send_on(
+        &self,
+        wire: Wire,
+        request: Outgoing,
+    ) -> Result<Response<Answer>, Unsent> {
         let mut exchange = Exchange::new(wire, request);
         match poll_fn(|cx| exchange.poll_head(cx)).await {
             Ok(head) => exchange.answer(head, self.clone()).map_err(Unsent::Lost),
@@ -105,7 +112,12 @@ impl Pool {
 
     fn take(&self) -> Option<Wire> {
         loop {
-            let (since, mut wire) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).wires.pop()?;
+            let (since, mut wire) = self
+                .idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .wires
+                .pop()?;
             if since.elapsed() < IDLE && wire.is_usable() {
                 return Some(wire);
             }
@@ -118,14 +130,19 @@ impl Pool {
         }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.wires.push((Instant::now(), wire));
-        if idle.keeper.as_ref().is_none_or(AbortOnDropHandle::is_finished) {
+        if idle
+            .keeper
+            .as_ref()
+            .is_none_or(AbortOnDropHandle::is_finished)
+        {
             let pool = Arc::downgrade(&self.idle);
             idle.keeper = Some(AbortOnDropHandle::new(tokio::spawn(async move {
                 loop {
                     tokio::time::sleep(LOOK).await;
                     let Some(pool) = pool.upgrade() else { return };
                     let mut idle = pool.lock().unwrap_or_else(PoisonError::into_inner);
-                    idle.wires.retain_mut(|(since, wire)| since.elapsed() < IDLE && wire.is_usable());
+                    idle.wires
+                        .retain_mut(|(since, wire)| since.elapsed() < IDLE && wire.is_usable());
                     if idle.wires.is_empty() {
                         return;
                     }

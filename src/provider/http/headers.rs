@@ -4,10 +4,20 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER
 
 /// From a client to any upstream, besides those of their common dialect. Everything else stays here: keys, cookies,
 /// hosts, hop-by-hop.
-const FORWARDED: &[&str] = &["idempotency-key", "x-client-request-id", "traceparent", "tracestate"];
+const FORWARDED: &[&str] = &[
+    "idempotency-key",
+    "x-client-request-id",
+    "traceparent",
+    "tracestate",
+];
 
 /// From an upstream to a client, as they are; besides those that begin as one of [`RATE_LIMITS`].
-const SHOWN: &[&str] = &["retry-after-ms", "x-should-retry", "openai-processing-ms", "openai-version"];
+const SHOWN: &[&str] = &[
+    "retry-after-ms",
+    "x-should-retry",
+    "openai-processing-ms",
+    "openai-version",
+];
 
 const RATE_LIMITS: &[&str] = &["x-ratelimit-", "anthropic-ratelimit-"];
 
@@ -32,7 +42,11 @@ pub(super) fn forward(from: &HeaderMap, dialect: &'static [&'static str], to: &m
 pub(super) fn show(from: &HeaderMap) -> HeaderMap {
     let mut to = HeaderMap::new();
     for (name, value) in from {
-        if SHOWN.contains(&name.as_str()) || RATE_LIMITS.iter().any(|start| name.as_str().starts_with(start)) {
+        if SHOWN.contains(&name.as_str())
+            || RATE_LIMITS
+                .iter()
+                .any(|start| name.as_str().starts_with(start))
+        {
             to.append(name, value.clone());
         }
     }
@@ -44,14 +58,25 @@ pub(super) fn show(from: &HeaderMap) -> HeaderMap {
 
 /// A header's text, where it is text.
 pub(super) fn text(headers: &HeaderMap, name: impl http::header::AsHeaderName) -> Option<String> {
-    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned)
 }
 
 /// The media type of an answer, without its parameters, in lower case.
 pub(super) fn media_type(headers: &HeaderMap) -> String {
-    let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let value = headers
+        .get(CONTENT_TYPE)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
     let value = String::from_utf8_lossy(value).to_ascii_lowercase();
-    value.split(';').next().unwrap_or_default().trim().to_owned()
+    value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 /// `retry-after`, as it came.

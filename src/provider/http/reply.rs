@@ -56,13 +56,21 @@ pub struct Frames {
 
 impl fmt::Debug for Frames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Frames").field("reader", &self.reader).finish_non_exhaustive()
+        f.debug_struct("Frames")
+            .field("reader", &self.reader)
+            .finish_non_exhaustive()
     }
 }
 
 impl Frames {
     pub(super) fn new(incoming: Incoming, max_event: usize, tasks: TaskTracker) -> Self {
-        Self { incoming, reader: sse::Reader::new(max_event), max_event, ended: false, tasks }
+        Self {
+            incoming,
+            reader: sse::Reader::new(max_event),
+            max_event,
+            ended: false,
+            tasks,
+        }
     }
 
     /// The next run of whole events; `None` when the upstream's answer ended cleanly.
@@ -72,7 +80,9 @@ impl Frames {
                 Some(Ok(chunk)) => match self.reader.push(chunk) {
                     Ok(run) => run,
                     Err(error) => {
-                        return Poll::Ready(Some(Err(Failure::EventTooLarge { limit: error.limit })));
+                        return Poll::Ready(Some(Err(Failure::EventTooLarge {
+                            limit: error.limit,
+                        })));
                     }
                 },
                 Some(Err(error)) => {
@@ -83,8 +93,12 @@ impl Frames {
                     self.reader.finish()
                 }
             };
-            if run.len() > self.max_event && sse::frames(&run).any(|frame| frame.range.len() > self.max_event) {
-                return Poll::Ready(Some(Err(Failure::EventTooLarge { limit: self.max_event })));
+            if run.len() > self.max_event
+                && sse::frames(&run).any(|frame| frame.range.len() > self.max_event)
+            {
+                return Poll::Ready(Some(Err(Failure::EventTooLarge {
+                    limit: self.max_event,
+                })));
             }
             if !run.is_empty() {
                 return Poll::Ready(Some(Ok(run)));
@@ -102,7 +116,12 @@ impl Frames {
     /// Ends the answer after its `[DONE]`. An upstream that ends its body too, at once or within a moment, has its
     /// connection kept for the next request; one that says more has it closed.
     pub fn close(mut self) {
-        if self.ended || self.incoming.poll_next(&mut Context::from_waker(Waker::noop())).is_ready() {
+        if self.ended
+            || self
+                .incoming
+                .poll_next(&mut Context::from_waker(Waker::noop()))
+                .is_ready()
+        {
             return;
         }
         self.tasks.spawn(async move {
@@ -133,7 +152,12 @@ pub(super) async fn unexpected(
 ) -> Failure {
     let body = without_keys(excerpt_of(response).await, &options.headers);
     let excerpt = String::from_utf8_lossy(&body[..body.len().min(EXCERPT)]).into_owned();
-    Failure::NotAStream { provider: options.name.clone(), found, expected, excerpt }
+    Failure::NotAStream {
+        provider: options.name.clone(),
+        found,
+        expected,
+        excerpt,
+    }
 }
 
 /// The failure for an answer that is no 200.
@@ -141,7 +165,13 @@ pub(super) async fn refusal(response: Response<UpstreamBody>, options: &HttpOpti
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         // A redirect is never followed: it would carry the key along.
-        return unexpected(response, options, format!("status {}", status.as_u16()), "200").await;
+        return unexpected(
+            response,
+            options,
+            format!("status {}", status.as_u16()),
+            "200",
+        )
+        .await;
     }
     let retry_after = headers::retry_after(response.headers());
     let headers = headers::show(response.headers());
@@ -160,7 +190,10 @@ pub(super) async fn refusal(response: Response<UpstreamBody>, options: &HttpOpti
 }
 
 /// A whole body, at most `limit` bytes of it.
-pub(super) async fn whole(response: Response<UpstreamBody>, limit: usize) -> Result<Bytes, Failure> {
+pub(super) async fn whole(
+    response: Response<UpstreamBody>,
+    limit: usize,
+) -> Result<Bytes, Failure> {
     let mut body = response.into_body();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {

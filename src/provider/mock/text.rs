@@ -15,14 +15,21 @@ pub(super) fn answer(request: &Request) -> String {
         Some(Format::Json) => return json!({ "answer": ANSWER }).to_string(),
         Some(Format::Schema { schema, .. }) => return example(schema, schema, 0).to_string(),
     }
-    let prompt: String = request.last_user_text().split_whitespace().take(6).collect::<Vec<_>>().join(" ");
+    let prompt: String = request
+        .last_user_text()
+        .split_whitespace()
+        .take(6)
+        .collect::<Vec<_>>()
+        .join(" ");
     let prompt: String = prompt.chars().take(60).collect();
     format!("You said “{prompt}”. {ANSWER}")
 }
 
 pub(super) fn reasoning(request: &Request) -> String {
     let words = request.last_user_text().split_whitespace().count();
-    format!("The prompt has {words} words. It asks for a stream, so I will answer with one, a word at a time.")
+    format!(
+        "The prompt has {words} words. It asks for a stream, so I will answer with one, a word at a time."
+    )
 }
 
 pub(super) struct ToolCall {
@@ -45,7 +52,12 @@ pub(super) fn half(request: &Request) -> String {
 
 /// The text up to the first stop sequence in it, and whether there is one.
 pub(super) fn until<'a>(text: &'a str, stop: &[String]) -> (&'a str, bool) {
-    match stop.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| text.find(stop.as_str())).min() {
+    match stop
+        .iter()
+        .filter(|stop| !stop.is_empty())
+        .filter_map(|stop| text.find(stop.as_str()))
+        .min()
+    {
         Some(end) => (&text[..end], true),
         None => (text, false),
     }
@@ -53,7 +65,11 @@ pub(super) fn until<'a>(text: &'a str, stop: &[String]) -> (&'a str, bool) {
 
 /// Calls of the first tools offered, with arguments that fit their schemas. None without tools, or once results came.
 pub(super) fn tool_calls(request: &Request, most: usize) -> Vec<ToolCall> {
-    if request.messages.last().is_some_and(|m| m.role == crate::request::Role::Tool) {
+    if request
+        .messages
+        .last()
+        .is_some_and(|m| m.role == crate::request::Role::Tool)
+    {
         return Vec::new();
     }
     let call = |tool: &Tool| ToolCall {
@@ -71,16 +87,29 @@ fn object(schema: &Value, root: &Value, depth: usize) -> Value {
     let Some(properties) = schema["properties"].as_object().filter(|_| depth < DEEPEST) else {
         return json!({});
     };
-    let property = |(name, schema): (&String, &Value)| (name.clone(), example(schema, root, depth + 1));
-    properties.iter().map(property).collect::<serde_json::Map<_, _>>().into()
+    let property =
+        |(name, schema): (&String, &Value)| (name.clone(), example(schema, root, depth + 1));
+    properties
+        .iter()
+        .map(property)
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 /// A value that fits a schema; `$ref`s are looked up in `root`.
 fn example(schema: &Value, root: &Value, depth: usize) -> Value {
-    if let Some(place) = schema["$ref"].as_str().and_then(|path| path.strip_prefix('#')).filter(|_| depth < DEEPEST) {
+    if let Some(place) = schema["$ref"]
+        .as_str()
+        .and_then(|path| path.strip_prefix('#'))
+        .filter(|_| depth < DEEPEST)
+    {
         return example(root.pointer(place).unwrap_or(&Value::Null), root, depth + 1);
     }
-    if let Some(first) = schema["anyOf"].as_array().and_then(|any| any.first()).filter(|_| depth < DEEPEST) {
+    if let Some(first) = schema["anyOf"]
+        .as_array()
+        .and_then(|any| any.first())
+        .filter(|_| depth < DEEPEST)
+    {
         return example(first, root, depth + 1);
     }
     if let Some(first) = schema["enum"].as_array().and_then(|values| values.first()) {

@@ -34,7 +34,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
             (link.number(), left)
         };
         let length = left.map(|left| left.saturating_add(first.len() as u64));
-        Self { link, number, length, first, ended: false }
+        Self {
+            link,
+            number,
+            length,
+            first,
+            ended: false,
+        }
     }
 }
 
@@ -42,7 +48,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> http_body::Body for Incoming<S> {
     type Data = Bytes;
     type Error = Broken;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = &mut *self;
         let next = match this.first.is_empty() {
             false => Some(Ok(std::mem::take(&mut this.first))),
@@ -54,7 +63,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> http_body::Body for Incoming<S> {
         };
         match &next {
             Some(Ok(bytes)) => {
-                this.length = this.length.map(|length| length.saturating_sub(bytes.len() as u64));
+                this.length = this
+                    .length
+                    .map(|length| length.saturating_sub(bytes.len() as u64));
                 this.ended = this.length == Some(0);
             }
             Some(Err(_)) | None => this.ended = true,
@@ -67,6 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> http_body::Body for Incoming<S> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.length
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

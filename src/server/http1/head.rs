@@ -34,15 +34,30 @@ pub(super) struct Unreadable {
 
 impl Unreadable {
     fn new(bytes: &[u8], failure: Failure) -> Self {
-        let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+        let line = bytes
+            .split(|byte| matches!(byte, b'\r' | b'\n'))
+            .next()
+            .unwrap_or_default();
         let target = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-        let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
-        Self { failure, path: String::from_utf8_lossy(&path[..path.len().min(200)]).into_owned() }
+        let path = target
+            .split(|byte| *byte == b'?')
+            .next()
+            .unwrap_or_default();
+        Self {
+            failure,
+            path: String::from_utf8_lossy(&path[..path.len().min(200)]).into_owned(),
+        }
     }
 
     fn malformed(bytes: &[u8], why: &str) -> Self {
         let message = format!("the request's head can't be read: {why}");
-        Self::new(bytes, Failure::InvalidRequest { message, param: None })
+        Self::new(
+            bytes,
+            Failure::InvalidRequest {
+                message,
+                param: None,
+            },
+        )
     }
 
     pub(super) fn too_long(bytes: &[u8]) -> Self {
@@ -70,15 +85,23 @@ pub(super) fn read(bytes: &[u8]) -> Result<Head, Unreadable> {
 fn of(parsed: &httparse::Request<'_, '_>) -> Result<Head, &'static str> {
     let mut request = Request::new(());
     let method = parsed.method.unwrap_or_default();
-    *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| "its method is none")?;
-    *request.uri_mut() = Uri::try_from(parsed.path.unwrap_or_default()).map_err(|_| "its target is no URI")?;
+    *request.method_mut() =
+        Method::from_bytes(method.as_bytes()).map_err(|_| "its method is none")?;
+    *request.uri_mut() =
+        Uri::try_from(parsed.path.unwrap_or_default()).map_err(|_| "its target is no URI")?;
     let current = parsed.version == Some(1);
-    *request.version_mut() = if current { Version::HTTP_11 } else { Version::HTTP_10 };
+    *request.version_mut() = if current {
+        Version::HTTP_11
+    } else {
+        Version::HTTP_10
+    };
     let headers = request.headers_mut();
     headers.reserve(parsed.headers.len());
     for header in &*parsed.headers {
-        let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| "a header's name is none")?;
-        let value = HeaderValue::from_bytes(header.value).map_err(|_| "a header's value is none")?;
+        let name = HeaderName::from_bytes(header.name.as_bytes())
+            .map_err(|_| "a header's name is none")?;
+        let value =
+            HeaderValue::from_bytes(header.value).map_err(|_| "a header's value is none")?;
         headers.append(name, value);
     }
     // RFC 9112, 3.2: which of two hosts was meant, somebody between might see otherwise.
@@ -88,17 +111,27 @@ fn of(parsed: &httparse::Request<'_, '_>) -> Result<Head, &'static str> {
         0 => return Err("it names no host"),
         _ => return Err("it names more than one host"),
     }
-    let framing = framed(headers, current).map_err(|Malformed(why)| why)?.unwrap_or(Framing::Length(0));
+    let framing = framed(headers, current)
+        .map_err(|Malformed(why)| why)?
+        .unwrap_or(Framing::Length(0));
     let keep = match current {
         true => !has(headers, &CONNECTION, b"close"),
         false => has(headers, &CONNECTION, b"keep-alive"),
     };
-    let expects =
-        current && headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let expects = current
+        && headers
+            .get(EXPECT)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     // What is left of a body would be taken for the other protocol's.
     let upgrades = current
         && framing == Framing::Length(0)
         && headers.contains_key(UPGRADE)
         && has(headers, &CONNECTION, b"upgrade");
-    Ok(Head { framing, keep, expects, upgrades, request })
+    Ok(Head {
+        framing,
+        keep,
+        expects,
+        upgrades,
+        request,
+    })
 }

@@ -55,11 +55,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     pub(super) fn new(socket: S) -> Self {
         let framing = Framing::Length(0);
         let (came, unsent) = (BytesMut::new(), BytesMut::new());
-        Self { socket, came, seen: 0, unsent, framing, expects: false, number: 0 }
+        Self {
+            socket,
+            came,
+            seen: 0,
+            unsent,
+            framing,
+            expects: false,
+            number: 0,
+        }
     }
 
     /// The next request's head; none if the client closes before it.
-    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Result<Head, Unreadable>>>> {
+    pub(super) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<Result<Head, Unreadable>>>> {
         loop {
             // Empty lines before a request are somebody's mistake, RFC 9112, 2.2.
             while self.seen == 0 && matches!(self.came.first(), Some(b'\r' | b'\n')) {
@@ -99,7 +110,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     /// The next bytes of that request's body, none after the last.
-    pub(super) fn poll_body(&mut self, number: u64, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+    pub(super) fn poll_body(
+        &mut self,
+        number: u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Broken>>> {
         if number != self.number {
             return Poll::Ready(Some(Err(Broken::Late)));
         }
@@ -134,7 +149,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     /// So much of what came. All of it is given away whole, or the buffer would be kept for nothing.
     fn take(&mut self, length: usize) -> BytesMut {
-        if length == self.came.len() { std::mem::take(&mut self.came) } else { self.came.split_to(length) }
+        if length == self.came.len() {
+            std::mem::take(&mut self.came)
+        } else {
+            self.came.split_to(length)
+        }
     }
 
     /// How the body ends, as far as it is still to come.
@@ -210,8 +229,17 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(READ);
         let mut link = Link::new(server);
         for _ in 0..2 {
-            client.write_all(b"POST / HTTP/1.1\r\nhost: t\r\ncontent-length: 5\r\n\r\nhello").await.unwrap();
-            assert!(poll_fn(|cx| link.poll_head(cx)).await.unwrap().unwrap().is_ok());
+            client
+                .write_all(b"POST / HTTP/1.1\r\nhost: t\r\ncontent-length: 5\r\n\r\nhello")
+                .await
+                .unwrap();
+            assert!(
+                poll_fn(|cx| link.poll_head(cx))
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .is_ok()
+            );
             let body = link.take_body().unwrap();
             assert_eq!(body, "hello");
             assert!(body.is_unique());

@@ -65,7 +65,8 @@ impl Outgoing {
     pub(super) fn new(response: Response<Body>, asked: Asked) -> Self {
         let (parts, body) = response.into_parts();
         let status = parts.status;
-        let bare = status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let bare = status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let until = match body.size_hint().exact() {
             _ if bare => Until::Length(0),
             Some(length) => Until::Length(length),
@@ -73,9 +74,21 @@ impl Outgoing {
             None => Until::Close,
         };
         let keep = asked.keep && until != Until::Close;
-        let head = head(status, &parts.headers, (!bare).then_some(until), Asked { keep, ..asked });
+        let head = head(
+            status,
+            &parts.headers,
+            (!bare).then_some(until),
+            Asked { keep, ..asked },
+        );
         let body = (!bare && !asked.head && until != Until::Length(0)).then_some(body);
-        Self { head, body, broken: None, rest: Bytes::new(), until, keep }
+        Self {
+            head,
+            body,
+            broken: None,
+            rest: Bytes::new(),
+            until,
+            keep,
+        }
     }
 
     /// Whether another request may follow.
@@ -128,7 +141,9 @@ impl Outgoing {
                             Until::Chunks => out.extend_from_slice(LAST_CHUNK),
                             // The close says it.
                             Until::Close => {}
-                            Until::Length(_) => self.broken = Some(io::ErrorKind::UnexpectedEof.into()),
+                            Until::Length(_) => {
+                                self.broken = Some(io::ErrorKind::UnexpectedEof.into())
+                            }
                         }
                         self.body = None;
                         break;
@@ -163,7 +178,11 @@ impl Outgoing {
 
     /// Whether the body is known to have nothing more.
     fn is_over(&self) -> bool {
-        self.until == Until::Length(0) || self.body.as_ref().is_none_or(http_body::Body::is_end_stream)
+        self.until == Until::Length(0)
+            || self
+                .body
+                .as_ref()
+                .is_none_or(http_body::Body::is_end_stream)
     }
 }
 
@@ -186,19 +205,32 @@ fn write_chunk(out: &mut Vec<u8>, data: &[u8]) {
 fn head(status: StatusCode, headers: &HeaderMap, until: Option<Until>, asked: Asked) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     let switches = status == StatusCode::SWITCHING_PROTOCOLS;
-    for part in ["HTTP/1.1 ", status.as_str(), " ", status.canonical_reason().unwrap_or_default(), "\r\n"] {
+    for part in [
+        "HTTP/1.1 ",
+        status.as_str(),
+        " ",
+        status.canonical_reason().unwrap_or_default(),
+        "\r\n",
+    ] {
         out.extend_from_slice(part.as_bytes());
     }
     let said = headers.get(CONTENT_LENGTH).filter(|_| asked.head);
     for (name, value) in headers {
-        if *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING || *name == CONNECTION && !switches {
+        if *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING || *name == CONNECTION && !switches
+        {
             continue;
         }
         write_header(&mut out, name.as_str(), value.as_bytes());
     }
     match until {
-        _ if said.is_some() => write_header(&mut out, "content-length", said.map_or(b"", HeaderValue::as_bytes)),
-        Some(Until::Length(length)) => write_header(&mut out, "content-length", length.to_string().as_bytes()),
+        _ if said.is_some() => write_header(
+            &mut out,
+            "content-length",
+            said.map_or(b"", HeaderValue::as_bytes),
+        ),
+        Some(Until::Length(length)) => {
+            write_header(&mut out, "content-length", length.to_string().as_bytes())
+        }
         Some(Until::Chunks) => write_header(&mut out, "transfer-encoding", b"chunked"),
         Some(Until::Close) | None => {}
     }
@@ -209,7 +241,11 @@ fn head(status: StatusCode, headers: &HeaderMap, until: Option<Until>, asked: As
         _ => {}
     }
     if !headers.contains_key(DATE) {
-        write_header(&mut out, "date", httpdate::fmt_http_date(SystemTime::now()).as_bytes());
+        write_header(
+            &mut out,
+            "date",
+            httpdate::fmt_http_date(SystemTime::now()).as_bytes(),
+        );
     }
     out.extend_from_slice(b"\r\n");
     out
@@ -234,16 +270,31 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_breaks_has_no_end_however_slowly_it_is_taken() {
         for room in [1, 100, 64 * 1024] {
-            let pieces = [Ok(Bytes::from(vec![b'x'; 1000])), Err(io::Error::other("broken"))];
+            let pieces = [
+                Ok(Bytes::from(vec![b'x'; 1000])),
+                Err(io::Error::other("broken")),
+            ];
             let body = Body::from_stream(futures_util::stream::iter(pieces));
             let (mut client, server) = tokio::io::duplex(room);
             let link = Mutex::new(Link::new(server));
-            let mut outgoing = Outgoing::new(Response::new(body), Asked { head: false, current: true, keep: true });
-            let sending = tokio::spawn(async move { poll_fn(|cx| outgoing.poll(&link, cx)).await.is_err() });
+            let mut outgoing = Outgoing::new(
+                Response::new(body),
+                Asked {
+                    head: false,
+                    current: true,
+                    keep: true,
+                },
+            );
+            let sending =
+                tokio::spawn(async move { poll_fn(|cx| outgoing.poll(&link, cx)).await.is_err() });
             let mut all = Vec::new();
             client.read_to_end(&mut all).await.unwrap();
             assert!(sending.await.unwrap(), "{room}");
-            assert!(all.ends_with(b"x\r\n"), "{room}: {}", String::from_utf8_lossy(&all));
+            assert!(
+                all.ends_with(b"x\r\n"),
+                "{room}: {}",
+                String::from_utf8_lossy(&all)
+            );
         }
     }
 }

@@ -42,7 +42,10 @@ struct Source {
 
 impl Source {
     fn new(text: &'static str) -> Self {
-        Self { text, digest: Script::new(text).get_hash().to_owned() }
+        Self {
+            text,
+            digest: Script::new(text).get_hash().to_owned(),
+        }
     }
 }
 
@@ -88,7 +91,11 @@ pub(super) struct Keys {
 impl Keys {
     pub(super) fn new(prefix: &str, id: &StreamId) -> Self {
         let key = |what: &str| format!("{prefix}{{{id}}}:{what}");
-        Self { head: key("head"), log: key("log"), wake: key("wake") }
+        Self {
+            head: key("head"),
+            log: key("log"),
+            wake: key("wake"),
+        }
     }
 }
 
@@ -161,12 +168,21 @@ impl Link {
             question.arg(script).arg(keys.len()).arg(keys).arg(args);
             question
         };
-        let answer = match self.ask_unless(&question("EVALSHA", &script.digest), "NOSCRIPT", within).await? {
+        let answer = match self
+            .ask_unless(&question("EVALSHA", &script.digest), "NOSCRIPT", within)
+            .await?
+        {
             Some(answer) => answer,
             None => self.ask(&question("EVAL", script.text), within).await?,
         };
-        let Value::Array(answer) = answer else { return Err(unreadable("no list")) };
-        match answer.first().and_then(|status| String::from_redis_value_ref(status).ok()).as_deref() {
+        let Value::Array(answer) = answer else {
+            return Err(unreadable("no list"));
+        };
+        match answer
+            .first()
+            .and_then(|status| String::from_redis_value_ref(status).ok())
+            .as_deref()
+        {
             Some("ok") => Ok(answer),
             Some("missing") => Err(Trouble::Missing),
             Some("deleted") => Err(Trouble::Deleted),
@@ -178,31 +194,69 @@ impl Link {
     }
 
     /// Changes a stream.
-    pub(super) async fn commit(&self, keys: &Keys, commit: &Commit<'_>, within: Duration) -> Result<Standing, Trouble> {
-        let Commit { version, name, nonce, head, writer, first, bytes, records } = commit;
+    pub(super) async fn commit(
+        &self,
+        keys: &Keys,
+        commit: &Commit<'_>,
+        within: Duration,
+    ) -> Result<Standing, Trouble> {
+        let Commit {
+            version,
+            name,
+            nonce,
+            head,
+            writer,
+            first,
+            bytes,
+            records,
+        } = commit;
         let json = serde_json::to_string(head).map_err(|_| unreadable("a head that is no JSON"))?;
         let running = is_running(head);
         let (lifetime, millis) = match head.lifetime {
             Lifetime::Unlimited => ("unlimited", 0),
-            Lifetime::Idle(idle) => ("idle", (idle + if running { RUNNING } else { Duration::ZERO }).as_millis()),
+            Lifetime::Idle(idle) => (
+                "idle",
+                (idle + if running { RUNNING } else { Duration::ZERO }).as_millis(),
+            ),
             Lifetime::Until(time) => ("until", unix_millis(time)),
         };
-        let keep = if head.dialect.is_some() { GRAVE.as_millis() } else { 0 };
+        let keep = if head.dialect.is_some() {
+            GRAVE.as_millis()
+        } else {
+            0
+        };
         let lease = if running { LEASE.as_millis() } else { 0 };
-        let numbers = [u128::from(*version), millis, keep, u128::from(*first), *bytes as u128, lease];
+        let numbers = [
+            u128::from(*version),
+            millis,
+            keep,
+            u128::from(*first),
+            *bytes as u128,
+            lease,
+        ];
         let [version, millis, keep, first, bytes, lease] = numbers.map(|number| number.to_string());
-        let mut args: Vec<&[u8]> =
-            [&version, *name, &json, *nonce, *writer, lifetime, &millis, &keep, &first, &bytes, &lease]
-                .map(str::as_bytes)
-                .to_vec();
+        let mut args: Vec<&[u8]> = [
+            &version, *name, &json, *nonce, *writer, lifetime, &millis, &keep, &first, &bytes,
+            &lease,
+        ]
+        .map(str::as_bytes)
+        .to_vec();
         let texts: Vec<(String, String, Vec<u8>)> = records
             .iter()
-            .map(|(first, run)| ((first + run.count()).to_string(), first.to_string(), entry::ends(run)))
+            .map(|(first, run)| {
+                (
+                    (first + run.count()).to_string(),
+                    first.to_string(),
+                    entry::ends(run),
+                )
+            })
             .collect();
         for ((id, first, ends), (_, run)) in texts.iter().zip(*records) {
             args.extend([id.as_bytes(), first.as_bytes(), ends, run.bytes()]);
         }
-        let answer = self.run(&COMMIT, &[&keys.head, &keys.log, &keys.wake], &args, within).await?;
+        let answer = self
+            .run(&COMMIT, &[&keys.head, &keys.log, &keys.wake], &args, within)
+            .await?;
         standing(&answer)
     }
 
@@ -216,30 +270,58 @@ impl Link {
     ) -> Result<Standing, Trouble> {
         let (version, lease) = (version.to_string(), LEASE.as_millis().to_string());
         let args = [version.as_bytes(), nonce.as_bytes(), lease.as_bytes()];
-        standing(&self.run(&KEEP, &[&keys.head, &keys.log], &args, within).await?)
+        standing(
+            &self
+                .run(&KEEP, &[&keys.head, &keys.log], &args, within)
+                .await?,
+        )
     }
 
     /// Looks at a stream.
-    pub(super) async fn look(&self, keys: &Keys, looking: Looking, within: Duration) -> Result<Look, Trouble> {
+    pub(super) async fn look(
+        &self,
+        keys: &Keys,
+        looking: Looking,
+        within: Duration,
+    ) -> Result<Look, Trouble> {
         let (from, most) = looking.records.unwrap_or((0, 0));
         let args = [
             looking.known.to_string(),
             from.to_string(),
             most.to_string(),
             u8::from(looking.touch).to_string(),
-            looking.furthest.map(|place| place.to_string()).unwrap_or_default(),
+            looking
+                .furthest
+                .map(|place| place.to_string())
+                .unwrap_or_default(),
             SEEN.as_millis().to_string(),
             DOUBT.as_millis().to_string(),
             APART.as_millis().to_string(),
         ];
         let args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();
-        let answer = self.run(&LOOK, &[&keys.head, &keys.log], &args, within).await?;
-        let answer: [Value; 9] = answer.try_into().map_err(|_| unreadable("another length"))?;
-        let [_status, version, head, nonce, first, bytes, writer, lost, entries] = answer;
+        let answer = self
+            .run(&LOOK, &[&keys.head, &keys.log], &args, within)
+            .await?;
+        let answer: [Value; 9] = answer
+            .try_into()
+            .map_err(|_| unreadable("another length"))?;
+        let [
+            _status,
+            version,
+            head,
+            nonce,
+            first,
+            bytes,
+            writer,
+            lost,
+            entries,
+        ] = answer;
         let nonce: String = read(nonce)?;
         let head = match read::<String>(head)?.as_str() {
             "" => None,
-            json => Some(serde_json::from_str(json).map_err(|_| unreadable("a head that is no head"))?),
+            json => {
+                Some(serde_json::from_str(json).map_err(|_| unreadable("a head that is no head"))?)
+            }
         };
         let records = read::<Vec<Value>>(entries)?
             .into_iter()
@@ -262,14 +344,30 @@ impl Link {
     }
 
     /// Forgets a stream. The answer is where its writer listens.
-    pub(super) async fn delete(&self, keys: &Keys, nonce: &str, within: Duration) -> Result<String, Trouble> {
+    pub(super) async fn delete(
+        &self,
+        keys: &Keys,
+        nonce: &str,
+        within: Duration,
+    ) -> Result<String, Trouble> {
         let keys = [&*keys.head, &keys.log, &keys.wake];
-        second(self.run(&DELETE, &keys, &[nonce.as_bytes()], within).await?)
+        second(
+            self.run(&DELETE, &keys, &[nonce.as_bytes()], within)
+                .await?,
+        )
     }
 
     /// Leaves word for the writer of a generation to end it. The answer is where it listens; empty if there is none.
-    pub(super) async fn cancel(&self, keys: &Keys, nonce: &str, within: Duration) -> Result<String, Trouble> {
-        second(self.run(&CANCEL, &[&keys.head], &[nonce.as_bytes()], within).await?)
+    pub(super) async fn cancel(
+        &self,
+        keys: &Keys,
+        nonce: &str,
+        within: Duration,
+    ) -> Result<String, Trouble> {
+        second(
+            self.run(&CANCEL, &[&keys.head], &[nonce.as_bytes()], within)
+                .await?,
+        )
     }
 
     /// Tells the process that listens there to look at that stream.
@@ -290,14 +388,25 @@ impl Link {
     ) -> Result<Option<String>, Trouble> {
         let mut set = redis::cmd("SET");
         // The answer is what was there before.
-        set.arg(key).arg(what).arg("NX").arg("GET").arg("PX").arg(millis(keep));
+        set.arg(key)
+            .arg(what)
+            .arg("NX")
+            .arg("GET")
+            .arg("PX")
+            .arg(millis(keep));
         let before: Option<String> = read(self.ask(&set, within).await?)?;
         // A first answer may have been lost.
         Ok(before.filter(|before| before != what))
     }
 
     /// Puts something under a name, whoever has it.
-    pub(super) async fn put(&self, key: &str, what: &str, keep: Duration, within: Duration) -> Result<(), Trouble> {
+    pub(super) async fn put(
+        &self,
+        key: &str,
+        what: &str,
+        keep: Duration,
+        within: Duration,
+    ) -> Result<(), Trouble> {
         let mut set = redis::cmd("SET");
         set.arg(key).arg(what).arg("PX").arg(millis(keep));
         self.ask(&set, within).await?;
@@ -312,7 +421,12 @@ impl Link {
     }
 
     /// How long that name is to be kept from now on; not at all if that is nothing.
-    pub(super) async fn keep_name(&self, key: &str, keep: Duration, within: Duration) -> Result<(), Trouble> {
+    pub(super) async fn keep_name(
+        &self,
+        key: &str,
+        keep: Duration,
+        within: Duration,
+    ) -> Result<(), Trouble> {
         let mut expire = redis::cmd("PEXPIRE");
         expire.arg(key).arg(millis(keep));
         self.ask(&expire, within).await?;
@@ -330,12 +444,17 @@ fn millis(duration: Duration) -> u64 {
 }
 
 fn unix_millis(time: SystemTime) -> u128 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis()
 }
 
 fn standing(answer: &[Value]) -> Result<Standing, Trouble> {
-    let [_status, version, cancelled, seen, furthest] = answer else { return Err(unreadable("another length")) };
-    let number = |value: &Value| u64::from_redis_value_ref(value).map_err(|_| unreadable("no number"));
+    let [_status, version, cancelled, seen, furthest] = answer else {
+        return Err(unreadable("another length"));
+    };
+    let number =
+        |value: &Value| u64::from_redis_value_ref(value).map_err(|_| unreadable("no number"));
     let seen = Some(Duration::from_millis(number(seen)?)).filter(|seen| !seen.is_zero());
     let furthest = number(furthest)?;
     Ok(Standing {

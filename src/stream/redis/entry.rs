@@ -45,8 +45,11 @@ pub(super) fn ends(run: &Run) -> Vec<u8> {
 /// Reads an entry of the stream of that nonce.
 pub(super) fn read(entry: Value, nonce: &str) -> Result<Placed, Damaged> {
     let wrong = |_| Damaged("it is no entry of ours");
-    let (id, fields): (String, Vec<Vec<u8>>) = FromRedisValue::from_redis_value(entry).map_err(wrong)?;
-    let fields: [Vec<u8>; 8] = fields.try_into().map_err(|_| Damaged("it has other fields"))?;
+    let (id, fields): (String, Vec<Vec<u8>>) =
+        FromRedisValue::from_redis_value(entry).map_err(wrong)?;
+    let fields: [Vec<u8>; 8] = fields
+        .try_into()
+        .map_err(|_| Damaged("it has other fields"))?;
     let [n, its, f, first, e, ends, b, bytes] = fields;
     if [&n[..], &f, &e, &b] != [&b"n"[..], b"f", b"e", b"b"] {
         return Err(Damaged("it has other fields"));
@@ -54,7 +57,10 @@ pub(super) fn read(entry: Value, nonce: &str) -> Result<Placed, Damaged> {
     if its != nonce.as_bytes() {
         return Err(Damaged("it is another stream's"));
     }
-    let number = |text: &str| text.parse::<u64>().map_err(|_| Damaged("its place is no number"));
+    let number = |text: &str| {
+        text.parse::<u64>()
+            .map_err(|_| Damaged("its place is no number"))
+    };
     let next = number(id.strip_suffix("-0").unwrap_or_default())?;
     let first = number(std::str::from_utf8(&first).unwrap_or_default())?;
     let (ends, rest) = ends.as_chunks::<4>();

@@ -60,10 +60,20 @@ impl Redis {
         position: u64,
     ) -> Result<Reader, StreamError> {
         let (nonce, records) = (look.nonce.clone(), std::mem::take(&mut look.records));
-        let there = Look { head: Some(head.clone()), nonce, records, writer: String::new(), ..look };
+        let there = Look {
+            head: Some(head.clone()),
+            nonce,
+            records,
+            writer: String::new(),
+            ..look
+        };
         let fetched = super::batch(there, head.at(position))?.runs;
         let fetch = {
-            let (redis, id, nonce) = (self.clone(), id.clone(), Arc::<str>::from(look.nonce.as_str()));
+            let (redis, id, nonce) = (
+                self.clone(),
+                id.clone(),
+                Arc::<str>::from(look.nonce.as_str()),
+            );
             move |from: Offset| -> Fetching {
                 let (redis, id, nonce) = (redis.clone(), id.clone(), nonce.clone());
                 Box::pin(async move { redis.fetch(&id, &nonce, from).await })
@@ -75,17 +85,28 @@ impl Redis {
         }
         let mut logs = self.followed().lock();
         // Under the lock: a copy whose last reader has just left is given up under it, too.
-        let known = logs.get(id).filter(|copied| *copied.nonce == *look.nonce && !copied.log.is_over());
+        let known = logs
+            .get(id)
+            .filter(|copied| *copied.nonce == *look.nonce && !copied.log.is_over());
         if let Some(copied) = known {
             return Reader::attach_copy(copied.log.clone(), position, fetched, fetch);
         }
         let log = self.memory().copy(id, head.clone())?;
         let reader = Reader::attach_copy(log.clone(), position, fetched, fetch)?;
-        let copied = Copied { log, nonce: look.nonce.as_str().into() };
+        let copied = Copied {
+            log,
+            nonce: look.nonce.as_str().into(),
+        };
         logs.insert(id.clone(), copied.clone());
         drop(logs);
-        let follower =
-            Follower { redis: self.clone(), keys: self.keys(id), known: look.version, head, copied, id: id.clone() };
+        let follower = Follower {
+            redis: self.clone(),
+            keys: self.keys(id),
+            known: look.version,
+            head,
+            copied,
+            id: id.clone(),
+        };
         self.start(follower.run());
         Ok(reader)
     }
@@ -93,7 +114,11 @@ impl Redis {
     /// Records for a reader that is behind the copy; it waits for as long as Redis is away.
     async fn fetch(&self, id: &StreamId, nonce: &str, from: Offset) -> Result<Batch, StreamError> {
         loop {
-            let looking = Looking { records: Some((from.position, BATCH)), touch: true, ..Looking::default() };
+            let looking = Looking {
+                records: Some((from.position, BATCH)),
+                touch: true,
+                ..Looking::default()
+            };
             match self.link().look(&self.keys(id), looking, CALL).await {
                 Ok(look) if look.nonce != nonce => return Err(StreamError::Unknown),
                 Ok(look) => return super::batch(look, from),
@@ -134,10 +159,19 @@ impl Follower {
                 _ => LOOK,
             };
             let due = said.is_none_or(|said: Instant| said.elapsed() >= pause);
-            let furthest = self.copied.log.furthest_reader().filter(|_| due && self.head.dialect.is_some());
+            let furthest = self
+                .copied
+                .log
+                .furthest_reader()
+                .filter(|_| due && self.head.dialect.is_some());
             let from = self.copied.log.head().next;
             let records = Some((from, BATCH));
-            let looking = Looking { known: self.known, records, touch: due, furthest };
+            let looking = Looking {
+                known: self.known,
+                records,
+                touch: due,
+                furthest,
+            };
             match self.redis.link().look(&self.keys, looking, WITHIN).await {
                 Ok(look) => {
                     missing = None;
@@ -170,7 +204,11 @@ impl Follower {
     fn is_over(&self) -> bool {
         let mut logs = self.redis.followed().lock();
         let over = self.copied.log.is_over() || self.copied.log.readers() == 0;
-        if over && logs.get(&self.id).is_some_and(|copied| Arc::ptr_eq(&copied.log, &self.copied.log)) {
+        if over
+            && logs
+                .get(&self.id)
+                .is_some_and(|copied| Arc::ptr_eq(&copied.log, &self.copied.log))
+        {
             logs.remove(&self.id);
         }
         over
@@ -188,16 +226,25 @@ impl Follower {
         }
         self.known = look.version;
         let before = log.head().next;
-        let reached = look.records.last().map_or(before, |(first, run)| first + run.count()).max(before);
+        let reached = look
+            .records
+            .last()
+            .map_or(before, |(first, run)| first + run.count())
+            .max(before);
         // All that was there is trimmed, or nothing was.
-        let reached = if look.records.is_empty() { reached.max(look.first) } else { reached };
+        let reached = if look.records.is_empty() {
+            reached.max(look.first)
+        } else {
+            reached
+        };
         let end = self.head.end.filter(|_| reached >= self.head.next);
         log.receive(look.records, end, WINDOW);
         if end.is_some() {
             return true;
         }
         if look.lost {
-            self.bury(&look.nonce, look.first, look.bytes, &look.writer).await;
+            self.bury(&look.nonce, look.first, look.bytes, &look.writer)
+                .await;
             return true;
         }
         reached < self.head.next && reached > before
@@ -205,10 +252,27 @@ impl Follower {
 
     /// Ends a stream whose writer is lost, so that everyone sees the same end, the writer too should it come back.
     async fn bury(&self, nonce: &str, first: u64, bytes: usize, writer: &str) {
-        let head = Head { end: Some(End::Lost), ..self.head.clone() };
-        let commit =
-            Commit { version: self.known, name: &random_hex(), nonce, head: &head, writer, first, bytes, records: &[] };
-        if self.redis.link().commit(&self.keys, &commit, WITHIN).await.is_ok() {
+        let head = Head {
+            end: Some(End::Lost),
+            ..self.head.clone()
+        };
+        let commit = Commit {
+            version: self.known,
+            name: &random_hex(),
+            nonce,
+            head: &head,
+            writer,
+            first,
+            bytes,
+            records: &[],
+        };
+        if self
+            .redis
+            .link()
+            .commit(&self.keys, &commit, WITHIN)
+            .await
+            .is_ok()
+        {
             tracing::warn!(stream = %self.id, "the writer of this stream is lost: it is ended");
         }
     }

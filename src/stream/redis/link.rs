@@ -14,8 +14,8 @@ use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo,
-    RedisConnectionInfo, RedisError, RedisResult, TlsMode, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo,
+    ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, RedisResult, TlsMode, Value,
 };
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
@@ -62,14 +62,24 @@ impl Connection {
 
     async fn subscribe(&mut self, channel: &str) -> RedisResult<()> {
         match self {
-            Connection::One(connection) => redis::cmd("SSUBSCRIBE").arg(channel).query_async(connection).await,
+            Connection::One(connection) => {
+                redis::cmd("SSUBSCRIBE")
+                    .arg(channel)
+                    .query_async(connection)
+                    .await
+            }
             Connection::Cluster(connection) => connection.ssubscribe(channel).await,
         }
     }
 
     async fn unsubscribe(&mut self, channel: &str) -> RedisResult<()> {
         match self {
-            Connection::One(connection) => redis::cmd("SUNSUBSCRIBE").arg(channel).query_async(connection).await,
+            Connection::One(connection) => {
+                redis::cmd("SUNSUBSCRIBE")
+                    .arg(channel)
+                    .query_async(connection)
+                    .await
+            }
             Connection::Cluster(connection) => connection.sunsubscribe(channel).await,
         }
     }
@@ -90,7 +100,9 @@ pub(super) struct Link {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("address", &self.address.to_string()).finish_non_exhaustive()
+        f.debug_struct("Link")
+            .field("address", &self.address.to_string())
+            .finish_non_exhaustive()
     }
 }
 
@@ -98,12 +110,22 @@ impl Link {
     pub(super) fn new(address: config::Redis, wakes: Arc<Wakes>) -> Arc<Self> {
         let connection = watch::Sender::new(None);
         let (doubt, broken, why) = (Notify::new(), AtomicBool::new(false), Mutex::new(None));
-        Arc::new(Self { address, connection, doubt, broken, wakes, why })
+        Arc::new(Self {
+            address,
+            connection,
+            doubt,
+            broken,
+            wakes,
+            why,
+        })
     }
 
     /// Asks, and waits so long for the answer.
     pub(super) async fn ask(&self, question: &Cmd, within: Duration) -> Result<Value, Fault> {
-        self.answer(within, async |mut connection| connection.ask(question).await).await
+        self.answer(within, async |mut connection| {
+            connection.ask(question).await
+        })
+        .await
     }
 
     /// Asks; none if that is refused with this code.
@@ -123,12 +145,20 @@ impl Link {
 
     /// Asks to be told of that channel's messages. If that fails, looking now and then has to do.
     pub(super) async fn subscribe(&self, channel: &str) {
-        let _ = self.answer(LIFE, async |mut connection| connection.subscribe(channel).await).await;
+        let _ = self
+            .answer(LIFE, async |mut connection| {
+                connection.subscribe(channel).await
+            })
+            .await;
     }
 
     /// No more of them.
     pub(super) async fn unsubscribe(&self, channel: &str) {
-        let _ = self.answer(LIFE, async |mut connection| connection.unsubscribe(channel).await).await;
+        let _ = self
+            .answer(LIFE, async |mut connection| {
+                connection.unsubscribe(channel).await
+            })
+            .await;
     }
 
     async fn answer<T>(
@@ -152,8 +182,14 @@ impl Link {
             Some("OOM") => return Fault::Full,
             // Another is the master now.
             Some("READONLY") => self.broken.store(true, Ordering::Relaxed),
-            _ if matches!(error.kind(), ErrorKind::Io | ErrorKind::ClusterConnectionNotFound) => {}
-            Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "MISCONF" | "NOREPLICAS" | "BUSY") => {}
+            _ if matches!(
+                error.kind(),
+                ErrorKind::Io | ErrorKind::ClusterConnectionNotFound
+            ) => {}
+            Some(
+                "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "MISCONF" | "NOREPLICAS"
+                | "BUSY",
+            ) => {}
             // Nothing that is asked here should be refused.
             _ => tracing::error!(%error, "redis refuses"),
         }
@@ -177,7 +213,11 @@ impl Link {
 
     /// Why it is not.
     pub(super) fn why(&self) -> String {
-        let why = self.why.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let why = self
+            .why
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         why.unwrap_or_else(|| format!("no answer within {CONNECT:?}"))
     }
 
@@ -259,8 +299,9 @@ impl Link {
         };
         let address = &self.address;
         let login = || {
-            let mut login =
-                RedisConnectionInfo::default().set_db(address.database).set_protocol(ProtocolVersion::RESP3);
+            let mut login = RedisConnectionInfo::default()
+                .set_db(address.database)
+                .set_protocol(ProtocolVersion::RESP3);
             if let Some(username) = &address.username {
                 login = login.set_username(username);
             }
@@ -270,7 +311,12 @@ impl Link {
             login
         };
         let node = |(host, port): &(String, u16)| match address.tls {
-            true => ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None },
+            true => ConnectionAddr::TcpTls {
+                host: host.clone(),
+                port: *port,
+                insecure: false,
+                tls_params: None,
+            },
             false => ConnectionAddr::Tcp(host.clone(), *port),
         };
         let config = AsyncConnectionConfig::new()
@@ -281,15 +327,21 @@ impl Link {
         match &address.topology {
             config::Topology::One => {
                 let first = address.nodes.first().ok_or(config_error())?;
-                let info = node(first).into_connection_info()?.set_redis_settings(login());
+                let info = node(first)
+                    .into_connection_info()?
+                    .set_redis_settings(login());
                 let config = config.set_push_sender(push);
                 one(Client::open(info)?.get_multiplexed_async_connection_with_config(&config)).await
             }
             config::Topology::Sentinel { service } => {
                 let sentinels = address.nodes.iter().map(node);
-                let mut builder = SentinelClientBuilder::new(sentinels, service.clone(), SentinelServerType::Master)?
-                    .set_client_to_redis_db(address.database)
-                    .set_client_to_redis_protocol(ProtocolVersion::RESP3);
+                let mut builder = SentinelClientBuilder::new(
+                    sentinels,
+                    service.clone(),
+                    SentinelServerType::Master,
+                )?
+                .set_client_to_redis_db(address.database)
+                .set_client_to_redis_protocol(ProtocolVersion::RESP3);
                 if address.tls {
                     builder = builder
                         .set_client_to_redis_tls_mode(TlsMode::Secure)
@@ -323,13 +375,17 @@ impl Link {
                 if let Some(password) = &address.password {
                     builder = builder.password(password.expose());
                 }
-                Ok(Connection::Cluster(builder.build()?.get_async_connection().await?))
+                Ok(Connection::Cluster(
+                    builder.build()?.get_async_connection().await?,
+                ))
             }
         }
     }
 }
 
-async fn one(connecting: impl Future<Output = RedisResult<MultiplexedConnection>>) -> RedisResult<Connection> {
+async fn one(
+    connecting: impl Future<Output = RedisResult<MultiplexedConnection>>,
+) -> RedisResult<Connection> {
     connecting.await.map(Connection::One)
 }
 

@@ -66,8 +66,18 @@ impl Change {
     fn new(held: Held, from: u64) -> Self {
         let next = held.next(from).max(held.first);
         let end = held.head.end.filter(|_| next >= held.head.next);
-        let head = Head { next, end, ..held.head };
-        Self { name: random_hex(), head, first: held.first, bytes: held.weight, records: joined(held.records) }
+        let head = Head {
+            next,
+            end,
+            ..held.head
+        };
+        Self {
+            name: random_hex(),
+            head,
+            first: held.first,
+            bytes: held.weight,
+            records: joined(held.records),
+        }
     }
 }
 
@@ -152,7 +162,11 @@ impl Mirror {
         let news = held.next(self.copied) > self.copied || held.head.end.is_some();
         let (tail, gone) = (held.head.next, held.gone);
         let news = news || self.version == 0 || self.unanswered.is_some();
-        let done = if news { self.commit(held).await } else { self.keep().await };
+        let done = if news {
+            self.commit(held).await
+        } else {
+            self.keep().await
+        };
         match done {
             Ok(()) if self.ended => {
                 self.keep_name(NAME).await;
@@ -181,9 +195,19 @@ impl Mirror {
 
     /// It stands otherwise there than we left it.
     async fn other(&mut self) -> Then {
-        match self.redis.link().look(&self.keys, Looking::default(), WITHIN).await {
+        match self
+            .redis
+            .link()
+            .look(&self.keys, Looking::default(), WITHIN)
+            .await
+        {
             // A server that took over didn't have our last copies yet.
-            Ok(Look { nonce, version, head: Some(head), .. }) if nonce == self.nonce && head.end.is_none() => {
+            Ok(Look {
+                nonce,
+                version,
+                head: Some(head),
+                ..
+            }) if nonce == self.nonce && head.end.is_none() => {
                 (self.version, self.copied, self.unanswered) = (version, head.next, None);
                 Then::More
             }
@@ -231,7 +255,11 @@ impl Mirror {
     }
 
     async fn keep(&mut self) -> Result<(), Trouble> {
-        let standing = self.redis.link().keep_lease(&self.keys, self.version, &self.nonce, WITHIN).await?;
+        let standing = self
+            .redis
+            .link()
+            .keep_lease(&self.keys, self.version, &self.nonce, WITHIN)
+            .await?;
         self.heed(standing);
         Ok(())
     }
@@ -251,7 +279,12 @@ impl Mirror {
         if self.version == 0 && self.unanswered.is_none() {
             return Then::Done;
         }
-        match self.redis.link().delete(&self.keys, &self.nonce, WITHIN).await {
+        match self
+            .redis
+            .link()
+            .delete(&self.keys, &self.nonce, WITHIN)
+            .await
+        {
             Err(Trouble::Away) => Then::Again,
             _ => Then::Done,
         }

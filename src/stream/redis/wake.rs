@@ -27,18 +27,28 @@ struct Waiting {
 
 impl Wakes {
     pub(super) fn new(inbox: String) -> Self {
-        Self { inbox, waiting: Mutex::default() }
+        Self {
+            inbox,
+            waiting: Mutex::default(),
+        }
     }
 
     /// All channels that there are to subscribe to.
     pub(super) fn channels(&self) -> Vec<String> {
         let waiting = self.lock();
-        std::iter::once(&self.inbox).chain(waiting.followers.keys()).cloned().collect()
+        std::iter::once(&self.inbox)
+            .chain(waiting.followers.keys())
+            .cloned()
+            .collect()
     }
 
     /// The follower of that channel.
     pub(super) fn follower(&self, channel: &str) -> Arc<Notify> {
-        self.lock().followers.entry(channel.to_owned()).or_default().clone()
+        self.lock()
+            .followers
+            .entry(channel.to_owned())
+            .or_default()
+            .clone()
     }
 
     /// Whether nobody follows that channel any more.
@@ -46,7 +56,10 @@ impl Wakes {
         let mut waiting = self.lock();
         drop(ours);
         // The one in here is the last.
-        let last = waiting.followers.get(channel).is_some_and(|left| Arc::strong_count(left) == 1);
+        let last = waiting
+            .followers
+            .get(channel)
+            .is_some_and(|left| Arc::strong_count(left) == 1);
         if last {
             waiting.followers.remove(channel);
         }
@@ -70,7 +83,11 @@ impl Wakes {
     /// Wakes everyone: messages may have been missed.
     pub(super) fn all(&self) {
         let waiting = self.lock();
-        waiting.followers.values().chain(waiting.mirrors.values()).for_each(|waiting| waiting.notify_one());
+        waiting
+            .followers
+            .values()
+            .chain(waiting.mirrors.values())
+            .for_each(|waiting| waiting.notify_one());
     }
 
     /// Takes a message; it comes on the connection's own task, which must not be kept.
@@ -80,8 +97,13 @@ impl Wakes {
             PushKind::Disconnection => return link.doubt(),
             _ => return,
         }
-        let mut texts = info.data.iter().filter_map(|value| String::from_redis_value_ref(value).ok());
-        let (Some(channel), Some(message)) = (texts.next(), texts.next()) else { return };
+        let mut texts = info
+            .data
+            .iter()
+            .filter_map(|value| String::from_redis_value_ref(value).ok());
+        let (Some(channel), Some(message)) = (texts.next(), texts.next()) else {
+            return;
+        };
         let waiting = self.lock();
         let woken = if channel == self.inbox {
             StreamId::from_client(&message).and_then(|id| waiting.mirrors.get(&id))

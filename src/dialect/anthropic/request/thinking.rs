@@ -12,8 +12,13 @@ const LEAST_BUDGET: u32 = 1024;
 
 /// A model's version, as its name has it: `claude-opus-4-7` is 4.7, `claude-3-5-sonnet-20241022` 3.5. None are before all.
 pub(super) fn version(model: &str) -> (u32, u32) {
-    let mut words = model.split(|c: char| !c.is_ascii_alphanumeric()).skip_while(|word| *word != "claude").peekable();
-    let number = |word: &&str| word.len() <= 2 && word.bytes().all(|byte| byte.is_ascii_digit()) && !word.is_empty();
+    let mut words = model
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .skip_while(|word| *word != "claude")
+        .peekable();
+    let number = |word: &&str| {
+        word.len() <= 2 && word.bytes().all(|byte| byte.is_ascii_digit()) && !word.is_empty()
+    };
     let major = words.by_ref().find(|word| number(word));
     let minor = words.peek().copied().filter(|word| number(word));
     let parse = |word: Option<&str>| word.and_then(|word| word.parse().ok()).unwrap_or(0);
@@ -28,7 +33,10 @@ pub(super) const UNSAMPLED: (u32, u32) = (4, 7);
 /// How a model is to think.
 pub(super) enum Thinking {
     Budget(u32),
-    Adaptive { effort: &'static str, display: Option<&'static str> },
+    Adaptive {
+        effort: &'static str,
+        display: Option<&'static str>,
+    },
 }
 
 impl Thinking {
@@ -42,21 +50,36 @@ impl Thinking {
 }
 
 /// How the model may think, if it may.
-pub(super) fn thinking(request: &Request, version: (u32, u32), dropped: &mut Vec<String>) -> Option<Thinking> {
-    let reasoning = request.reasoning.filter(|reasoning| reasoning.effort != Effort::None)?;
+pub(super) fn thinking(
+    request: &Request,
+    version: (u32, u32),
+    dropped: &mut Vec<String>,
+) -> Option<Thinking> {
+    let reasoning = request
+        .reasoning
+        .filter(|reasoning| reasoning.effort != Effort::None)?;
     let mut refuse = |why: &str| {
         dropped.push(format!("reasoning ({why})"));
         None
     };
-    if matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_))) {
+    if matches!(
+        request.tool_choice,
+        Some(ToolChoice::Required | ToolChoice::Named(_))
+    ) {
         return refuse("a tool is demanded, and these models don't think then");
     }
     // A turn that began without thinking can't take it up in the middle.
     let turn = request.turn();
     let unsealed = |message: &Message| {
         message.role == Role::Assistant
-            && message.parts.iter().any(|part| matches!(part, Part::ToolCall { .. }))
-            && !message.parts.iter().any(|part| thought_json(part).is_some())
+            && message
+                .parts
+                .iter()
+                .any(|part| matches!(part, Part::ToolCall { .. }))
+            && !message
+                .parts
+                .iter()
+                .any(|part| thought_json(part).is_some())
     };
     if request.messages[turn..].iter().any(unsealed) {
         return refuse("this turn's tool calls came back without the thinking that led to them");
@@ -68,12 +91,18 @@ pub(super) fn thinking(request: &Request, version: (u32, u32), dropped: &mut Vec
             Effort::High => "high",
             Effort::Highest => "max",
         };
-        let display = (version >= UNSAMPLED && reasoning.shown != Some(false)).then_some("summarized");
+        let display =
+            (version >= UNSAMPLED && reasoning.shown != Some(false)).then_some("summarized");
         return Some(Thinking::Adaptive { effort, display });
     }
-    let budget = reasoning.budget.unwrap_or_else(|| reasoning.effort.budget()).max(LEAST_BUDGET);
+    let budget = reasoning
+        .budget
+        .unwrap_or_else(|| reasoning.effort.budget())
+        .max(LEAST_BUDGET);
     let budget = match request.max_tokens {
-        Some(limit) if limit <= LEAST_BUDGET => return refuse("the limit on tokens leaves no room for it"),
+        Some(limit) if limit <= LEAST_BUDGET => {
+            return refuse("the limit on tokens leaves no room for it");
+        }
         Some(limit) => budget.min(limit - 1).max(LEAST_BUDGET),
         None => budget.min(MAX_TOKENS - ANSWER_TOKENS),
     };

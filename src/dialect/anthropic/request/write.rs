@@ -12,7 +12,10 @@ use crate::request::{Format, Image, Part, Request, Role, Tool, ToolChoice, texts
 pub(super) const MAX_TOKENS: u32 = 32_000;
 
 /// Writes a request.
-pub(in crate::dialect::anthropic) fn write(request: &Request, model: &str) -> Result<Written, Failure> {
+pub(in crate::dialect::anthropic) fn write(
+    request: &Request,
+    model: &str,
+) -> Result<Written, Failure> {
     let mut dropped = Vec::new();
     let (system, alone) = request.system();
     let mut messages = messages_json(request);
@@ -57,7 +60,9 @@ pub(in crate::dialect::anthropic) fn write(request: &Request, model: &str) -> Re
     set("temperature", temperature.map(Value::from));
     match sampling.top_p {
         Some(_) if version >= UNSAMPLED => dropped.push("top_p".to_owned()),
-        Some(p) if thinks && p < 0.95 => dropped.push(format!("top_p {p} (with thinking it is 0.95 to 1)")),
+        Some(p) if thinks && p < 0.95 => {
+            dropped.push(format!("top_p {p} (with thinking it is 0.95 to 1)"))
+        }
         Some(_) if temperature.is_some() => dropped.push("top_p (beside a temperature)".to_owned()),
         p => set("top_p", p.map(Value::from)),
     }
@@ -68,22 +73,40 @@ pub(in crate::dialect::anthropic) fn write(request: &Request, model: &str) -> Re
     }
     for (name, there) in [
         ("seed", sampling.seed.is_some()),
-        ("presence_penalty", sampling.presence_penalty.is_some_and(|penalty| penalty != 0.0)),
-        ("frequency_penalty", sampling.frequency_penalty.is_some_and(|penalty| penalty != 0.0)),
+        (
+            "presence_penalty",
+            sampling
+                .presence_penalty
+                .is_some_and(|penalty| penalty != 0.0),
+        ),
+        (
+            "frequency_penalty",
+            sampling
+                .frequency_penalty
+                .is_some_and(|penalty| penalty != 0.0),
+        ),
     ] {
         if there {
             dropped.push(name.to_owned());
         }
     }
-    let (stop, blank): (Vec<&String>, Vec<&String>) = request.stop.iter().partition(|stop| !stop.trim().is_empty());
+    let (stop, blank): (Vec<&String>, Vec<&String>) = request
+        .stop
+        .iter()
+        .partition(|stop| !stop.trim().is_empty());
     set("stop_sequences", (!stop.is_empty()).then(|| json!(stop)));
     if !blank.is_empty() {
         dropped.push("stop (of nothing but white space)".to_owned());
     }
     match &request.user {
         // It must be nobody's address.
-        Some(user) if user.contains('@') || user.starts_with('+') => dropped.push("user (an address)".to_owned()),
-        user => set("metadata", user.as_ref().map(|user| json!({ "user_id": user }))),
+        Some(user) if user.contains('@') || user.starts_with('+') => {
+            dropped.push("user (an address)".to_owned())
+        }
+        user => set(
+            "metadata",
+            user.as_ref().map(|user| json!({ "user_id": user })),
+        ),
     }
     if !request.tools.is_empty() {
         set("tools", Some(request.tools.iter().map(tool_json).collect()));
@@ -92,7 +115,8 @@ pub(in crate::dialect::anthropic) fn write(request: &Request, model: &str) -> Re
     match &request.format {
         None => {}
         Some(Format::Json) => {
-            let message = "a `json_object` answer can't be asked of an Anthropic model; give a `json_schema`";
+            let message =
+                "a `json_object` answer can't be asked of an Anthropic model; give a `json_schema`";
             return Err(Failure::invalid("response_format", message));
         }
         Some(Format::Schema { schema, .. }) => {
@@ -104,11 +128,17 @@ pub(in crate::dialect::anthropic) fn write(request: &Request, model: &str) -> Re
                 left_out.dedup();
                 dropped.push(format!("of the schema: {}", left_out.join(", ")));
             }
-            output.insert("format".to_owned(), json!({ "type": "json_schema", "schema": schema }));
+            output.insert(
+                "format".to_owned(),
+                json!({ "type": "json_schema", "schema": schema }),
+            );
         }
     }
     set("output_config", (!output.is_empty()).then(|| output.into()));
-    Ok(Written { body: body.to_string().into(), dropped })
+    Ok(Written {
+        body: body.to_string().into(),
+        dropped,
+    })
 }
 
 /// What these models' schemas don't know.
@@ -139,15 +169,21 @@ fn strict(schema: &mut Value, left_out: &mut Vec<&'static str>) {
                 }
             }
             if fields.contains_key("properties") {
-                fields.entry("additionalProperties").or_insert(Value::Bool(false));
+                fields
+                    .entry("additionalProperties")
+                    .or_insert(Value::Bool(false));
             }
             for (name, value) in fields {
                 match (name.as_str(), value) {
                     // Names of the client's own, each with a schema.
                     ("properties" | "$defs" | "definitions", Value::Object(named)) => {
-                        named.values_mut().for_each(|schema| strict(schema, left_out));
+                        named
+                            .values_mut()
+                            .for_each(|schema| strict(schema, left_out));
                     }
-                    ("items" | "anyOf" | "allOf" | "oneOf" | "prefixItems", value) => strict(value, left_out),
+                    ("items" | "anyOf" | "allOf" | "oneOf" | "prefixItems", value) => {
+                        strict(value, left_out)
+                    }
                     _ => {}
                 }
             }
@@ -157,10 +193,20 @@ fn strict(schema: &mut Value, left_out: &mut Vec<&'static str>) {
 }
 
 pub(super) fn thought_json(part: &Part) -> Option<Value> {
-    let Part::Reasoning { text, state: Some(state) } = part else { return None };
+    let Part::Reasoning {
+        text,
+        state: Some(state),
+    } = part
+    else {
+        return None;
+    };
     match state.origin {
-        Origin::Anthropic => Some(json!({ "type": "thinking", "thinking": text, "signature": state.value })),
-        Origin::AnthropicRedacted => Some(json!({ "type": "redacted_thinking", "data": state.value })),
+        Origin::Anthropic => {
+            Some(json!({ "type": "thinking", "thinking": text, "signature": state.value }))
+        }
+        Origin::AnthropicRedacted => {
+            Some(json!({ "type": "redacted_thinking", "data": state.value }))
+        }
         // What another kind of upstream thought is nothing to this one.
         _ => None,
     }
@@ -204,12 +250,18 @@ fn block_json(part: &Part) -> Option<Value> {
     Some(match part {
         Part::Text(text) | Part::Refusal(text) if text.trim().is_empty() => return None,
         Part::Text(text) | Part::Refusal(text) => json!({ "type": "text", "text": text }),
-        Part::Image(Image::Url(url)) => json!({ "type": "image", "source": { "type": "url", "url": url } }),
+        Part::Image(Image::Url(url)) => {
+            json!({ "type": "image", "source": { "type": "url", "url": url } })
+        }
         Part::Image(Image::Data { media_type, base64 }) => json!({
             "type": "image", "source": { "type": "base64", "media_type": media_type, "data": base64 },
         }),
         Part::Reasoning { .. } => return thought_json(part),
-        Part::ToolCall { id, name, arguments } => json!({
+        Part::ToolCall {
+            id,
+            name,
+            arguments,
+        } => json!({
             "type": "tool_use", "id": tools::fit_id(id, 64), "name": name, "input": tools::object(arguments),
         }),
         Part::ToolResult { id, content, error } => {

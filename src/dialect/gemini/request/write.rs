@@ -10,14 +10,19 @@ use crate::failure::Failure;
 use crate::request::{Format, Image, Part, Request, Role, Tool, ToolChoice, texts_of};
 
 /// Writes a request.
-pub(in crate::dialect::gemini) fn write(request: &Request, model: &str) -> Result<Written, Failure> {
+pub(in crate::dialect::gemini) fn write(
+    request: &Request,
+    model: &str,
+) -> Result<Written, Failure> {
     let mut dropped = Vec::new();
     super::super::check_model(model)?;
     let (system, alone) = request.system();
     let mut body = json!({ "contents": contents_json(request, model) });
     match system {
         // There must be a content: then it is that.
-        Some(system) if alone => body["contents"] = json!([{ "role": "user", "parts": [{ "text": system }] }]),
+        Some(system) if alone => {
+            body["contents"] = json!([{ "role": "user", "parts": [{ "text": system }] }])
+        }
         Some(system) => body["systemInstruction"] = json!({ "parts": [{ "text": system }] }),
         None => {}
     }
@@ -44,7 +49,10 @@ pub(in crate::dialect::gemini) fn write(request: &Request, model: &str) -> Resul
     if !config.is_empty() {
         body["generationConfig"] = config.into();
     }
-    Ok(Written { body: body.to_string().into(), dropped })
+    Ok(Written {
+        body: body.to_string().into(),
+        dropped,
+    })
 }
 
 /// The most that every model may think with.
@@ -56,10 +64,14 @@ fn config_json(request: &Request, dropped: &mut Vec<String>) -> Map<String, Valu
     if seed != sampling.seed {
         dropped.push("seed (of more than 32 bits)".to_owned());
     }
-    if let Some(budget) =
-        request.reasoning.and_then(|reasoning| reasoning.budget).filter(|tokens| *tokens > MOST_THINKING)
+    if let Some(budget) = request
+        .reasoning
+        .and_then(|reasoning| reasoning.budget)
+        .filter(|tokens| *tokens > MOST_THINKING)
     {
-        dropped.push(format!("the thinking budget {budget} (sent as {MOST_THINKING})"));
+        dropped.push(format!(
+            "the thinking budget {budget} (sent as {MOST_THINKING})"
+        ));
     }
     let mut config = Map::new();
     for (name, value) in [
@@ -122,7 +134,9 @@ fn contents_json(request: &Request, model: &str) -> Vec<Value> {
         }
     }
     let turns = turns.into_iter().filter(|(_, parts)| !parts.is_empty());
-    turns.map(|(role, parts)| json!({ "role": role, "parts": parts })).collect()
+    turns
+        .map(|(role, parts)| json!({ "role": role, "parts": parts }))
+        .collect()
 }
 
 fn parts_json(parts: &[Part], names: &HashMap<&str, &str>, needs_seal: bool) -> Vec<Value> {
@@ -137,15 +151,27 @@ fn parts_json(parts: &[Part], names: &HashMap<&str, &str>, needs_seal: bool) -> 
             Part::Image(Image::Data { media_type, base64 }) => {
                 json!({ "inlineData": { "mimeType": media_type, "data": base64 } })
             }
-            Part::Image(Image::Url(url)) => json!({ "fileData": { "fileUri": url, "mimeType": media_type(url) } }),
-            Part::Reasoning { state: Some(State { origin: Origin::Gemini, value }), .. } => {
+            Part::Image(Image::Url(url)) => {
+                json!({ "fileData": { "fileUri": url, "mimeType": media_type(url) } })
+            }
+            Part::Reasoning {
+                state:
+                    Some(State {
+                        origin: Origin::Gemini,
+                        value,
+                    }),
+                ..
+            } => {
                 seal = Some(value);
                 continue;
             }
             // What it thought is nothing that it wants back in words.
             Part::Reasoning { .. } => continue,
-            Part::ToolCall { name, arguments, .. } => {
-                let mut call = json!({ "functionCall": { "name": name, "args": tools::object(arguments) } });
+            Part::ToolCall {
+                name, arguments, ..
+            } => {
+                let mut call =
+                    json!({ "functionCall": { "name": name, "args": tools::object(arguments) } });
                 if !std::mem::replace(&mut sealed, true) && seal.is_none() {
                     call["thoughtSignature"] = NO_SEAL.into();
                 }
@@ -155,7 +181,10 @@ fn parts_json(parts: &[Part], names: &HashMap<&str, &str>, needs_seal: bool) -> 
                 let key = if *error { "error" } else { "output" };
                 let response = json!({ key: texts_of(content, "\n") });
                 out.push(json!({ "functionResponse": { "name": names.get(id.as_str()).copied().unwrap_or(id), "response": response } }));
-                let images = content.iter().filter(|part| matches!(part, Part::Image(_))).cloned();
+                let images = content
+                    .iter()
+                    .filter(|part| matches!(part, Part::Image(_)))
+                    .cloned();
                 out.extend(parts_json(&images.collect::<Vec<_>>(), names, false));
                 continue;
             }
@@ -172,7 +201,11 @@ fn parts_json(parts: &[Part], names: &HashMap<&str, &str>, needs_seal: bool) -> 
 }
 
 fn media_type(url: &str) -> &'static str {
-    let path = url.split(['?', '#']).next().unwrap_or(url).to_ascii_lowercase();
+    let path = url
+        .split(['?', '#'])
+        .next()
+        .unwrap_or(url)
+        .to_ascii_lowercase();
     match path.rsplit('.').next() {
         Some("png") => "image/png",
         Some("gif") => "image/gif",

@@ -37,7 +37,10 @@ mod tests {
             (r#""a""#, r#""a""#),
             (r#""abc\ud83d""#, r#""abc\ufffd""#),
             (r#""\ude00é\\ud83d""#, r#""\ufffdé\\ud83d""#),
-            (r#""\ud83d\ude00\n\ud83d\ud83d\uDE00""#, r#""\ud83d\ude00\n\ufffd\ud83d\uDE00""#),
+            (
+                r#""\ud83d\ude00\n\ud83d\ud83d\uDE00""#,
+                r#""\ud83d\ude00\n\ufffd\ud83d\uDE00""#,
+            ),
             (r#""\ud83d\u0041\"""#, r#""\ufffd\u0041\"""#),
         ] {
             assert_eq!(replaced(json), same);

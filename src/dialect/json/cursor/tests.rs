@@ -15,7 +15,10 @@ fn value(cursor: &mut Cursor<'_>) -> Walked<Value> {
         b'{' => {
             let mut fields = Map::new();
             cursor.object(|name, cursor| {
-                fields.insert(std::str::from_utf8(name).unwrap().to_owned(), value(cursor)?);
+                fields.insert(
+                    std::str::from_utf8(name).unwrap().to_owned(),
+                    value(cursor)?,
+                );
                 Ok(())
             })?;
             Ok(fields.into())
@@ -39,12 +42,23 @@ fn value(cursor: &mut Cursor<'_>) -> Walked<Value> {
 fn agree(data: &[u8]) {
     let shown = String::from_utf8_lossy(data);
     let skipped = walk(data, Cursor::skip);
-    assert_eq!(skipped.is_ok(), serde_json::from_slice::<IgnoredAny>(data).is_ok(), "skipped: {shown:?}");
+    assert_eq!(
+        skipped.is_ok(),
+        serde_json::from_slice::<IgnoredAny>(data).is_ok(),
+        "skipped: {shown:?}"
+    );
     let raw = walk(data, Cursor::raw).ok().map(Raw::get);
-    assert_eq!(raw, serde_json::from_slice::<&RawValue>(data).ok().map(RawValue::get), "as it stands: {shown:?}");
+    assert_eq!(
+        raw,
+        serde_json::from_slice::<&RawValue>(data)
+            .ok()
+            .map(RawValue::get),
+        "as it stands: {shown:?}"
+    );
     let built = serde_json::from_slice::<Value>(data).ok();
     assert_eq!(walk(data, value).ok(), built, "as a value: {shown:?}");
-    if walk(data, |cursor| cursor.skip().map(|()| cursor.is_certain())).is_ok_and(|certain| certain) {
+    if walk(data, |cursor| cursor.skip().map(|()| cursor.is_certain())).is_ok_and(|certain| certain)
+    {
         assert!(built.is_some(), "nothing to doubt: {shown:?}");
     }
 }
@@ -166,8 +180,14 @@ fn a_special_byte_is_found_wherever_it_stands() {
             for around in [b'!', b'#', b'[', b']', 0x20, 0x7f, 0xa2, 0xdc] {
                 let mut text = [around; 20];
                 text[at] = byte;
-                let want = text.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
-                assert_eq!(plain(&text), want.unwrap_or(20), "{byte:#x} at {at} in {around:#x}");
+                let want = text
+                    .iter()
+                    .position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+                assert_eq!(
+                    plain(&text),
+                    want.unwrap_or(20),
+                    "{byte:#x} at {at} in {around:#x}"
+                );
             }
         }
     }
@@ -179,12 +199,27 @@ fn nesting_has_no_end_where_nothing_is_built() {
         for (open, close) in [("[", "]"), ("{\"a\":[", "]}"), ("[{\"a\":", "}]")] {
             let inner = if open.ends_with(':') { "1" } else { "" };
             let whole = format!("{}{inner}{}", open.repeat(depth), close.repeat(depth));
-            assert!(walk(whole.as_bytes(), Cursor::skip).is_ok(), "{depth} of {open}");
+            assert!(
+                walk(whole.as_bytes(), Cursor::skip).is_ok(),
+                "{depth} of {open}"
+            );
             let (cut, swapped) = (&whole[..whole.len() - 1], whole.replacen("]", "}", 1));
-            assert!(walk(cut.as_bytes(), Cursor::skip).is_err(), "{depth} of {open}, cut");
-            assert!(walk(swapped.as_bytes(), Cursor::skip).is_err(), "{depth} of {open}, swapped");
-            let certain = walk(whole.as_bytes(), |cursor| cursor.skip().map(|()| cursor.is_certain())).unwrap();
-            assert!(!certain || serde_json::from_str::<Value>(&whole).is_ok(), "{depth} of {open}");
+            assert!(
+                walk(cut.as_bytes(), Cursor::skip).is_err(),
+                "{depth} of {open}, cut"
+            );
+            assert!(
+                walk(swapped.as_bytes(), Cursor::skip).is_err(),
+                "{depth} of {open}, swapped"
+            );
+            let certain = walk(whole.as_bytes(), |cursor| {
+                cursor.skip().map(|()| cursor.is_certain())
+            })
+            .unwrap();
+            assert!(
+                !certain || serde_json::from_str::<Value>(&whole).is_ok(),
+                "{depth} of {open}"
+            );
         }
     }
 }
@@ -193,10 +228,17 @@ fn nesting_has_no_end_where_nothing_is_built() {
 fn an_error_says_what_and_where() {
     for (text, says) in [
         ("{\"a\" 1}", "a `:` should stand here (byte 5)"),
-        ("[1", "a `,` or the end of what it stands in should stand here (byte 2)"),
+        (
+            "[1",
+            "a `,` or the end of what it stands in should stand here (byte 2)",
+        ),
         ("{}}", "the text should end here (byte 2)"),
     ] {
-        assert_eq!(walk(text.as_bytes(), Cursor::skip).unwrap_err().to_string(), says, "{text}");
+        assert_eq!(
+            walk(text.as_bytes(), Cursor::skip).unwrap_err().to_string(),
+            says,
+            "{text}"
+        );
     }
 }
 
@@ -221,7 +263,8 @@ fn any_value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(5, 40, 6, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            prop::collection::vec((text(), inner), 0..6).prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            prop::collection::vec((text(), inner), 0..6)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
         ]
     })
 }

@@ -25,13 +25,22 @@ pub(super) struct Exchange {
 
 impl Exchange {
     pub(super) fn new(wire: Wire, outgoing: Outgoing) -> Self {
-        Self { wire, heads: Heads::default(), outgoing: Some(outgoing), refused: None }
+        Self {
+            wire,
+            heads: Heads::default(),
+            outgoing: Some(outgoing),
+            refused: None,
+        }
     }
 
     /// Sends and waits for the head.
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, Broken>> {
         if let Err(error) = send(&mut self.outgoing, &mut self.wire, cx) {
-            if self.outgoing.as_ref().is_some_and(|outgoing| !outgoing.is_started()) {
+            if self
+                .outgoing
+                .as_ref()
+                .is_some_and(|outgoing| !outgoing.is_started())
+            {
                 return Poll::Ready(Err(Broken::Io(error)));
             }
             self.refused = Some(error);
@@ -41,7 +50,12 @@ impl Exchange {
         loop {
             let head = with_scratch(|scratch| {
                 let came = match ready!(wire.poll_read(cx, scratch)) {
-                    Ok(0) => return Poll::Ready(Err(self.refused.take().map_or(Broken::Closed, Broken::Io))),
+                    Ok(0) => {
+                        return Poll::Ready(Err(self
+                            .refused
+                            .take()
+                            .map_or(Broken::Closed, Broken::Io)));
+                    }
                     Ok(came) => came,
                     Err(error) => return Poll::Ready(Err(Broken::Io(error))),
                 };
@@ -63,14 +77,27 @@ impl Exchange {
 
     /// The answer, whose body begins with what came after the head.
     pub(super) fn answer(mut self, head: Head, pool: Pool) -> Result<Response<Answer>, Broken> {
-        let Head { response, mut framing, mut keep } = head;
+        let Head {
+            response,
+            mut framing,
+            mut keep,
+        } = head;
         let rest = self.heads.rest();
         let decoded = framing.decode(rest)?;
         keep &= decoded.used == rest.len() && self.refused.is_none();
         let first = Bytes::copy_from_slice(&rest[decoded.body]);
-        let mut answer = Answer { link: None, first, pool };
+        let mut answer = Answer {
+            link: None,
+            first,
+            pool,
+        };
         let outgoing = self.outgoing.map(Box::new);
-        answer.went_on(Link { wire: self.wire, framing, outgoing, keep });
+        answer.went_on(Link {
+            wire: self.wire,
+            framing,
+            outgoing,
+            keep,
+        });
         Ok(response.map(|()| answer))
     }
 }
@@ -112,7 +139,11 @@ impl Link {
         with_scratch(|scratch| {
             let came = ready!(self.wire.poll_read(cx, scratch)).map_err(Broken::Io)?;
             if came == 0 {
-                return Poll::Ready(if self.framing.may_close() { Ok(None) } else { Err(Broken::Cut) });
+                return Poll::Ready(if self.framing.may_close() {
+                    Ok(None)
+                } else {
+                    Err(Broken::Cut)
+                });
             }
             let decoded = self.framing.decode(&mut scratch[..came])?;
             self.keep &= decoded.used == came;
@@ -176,8 +207,12 @@ impl Body for Answer {
     type Data = Bytes;
     type Error = Broken;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        self.poll_bytes(cx).map(|bytes| bytes.map(|bytes| bytes.map(Frame::data)))
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.poll_bytes(cx)
+            .map(|bytes| bytes.map(|bytes| bytes.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -41,7 +41,11 @@ impl Heads {
             }
             let Some(end) = end_of_head(&self.came, self.seen.max(self.start)) else {
                 self.seen = self.came.len().saturating_sub(2);
-                return if self.came.len() > LONGEST { Err(Broken::HeadTooLarge) } else { Ok(None) };
+                return if self.came.len() > LONGEST {
+                    Err(Broken::HeadTooLarge)
+                } else {
+                    Ok(None)
+                };
             };
             if end > LONGEST {
                 return Err(Broken::HeadTooLarge);
@@ -50,7 +54,9 @@ impl Heads {
             self.start = end;
             match head.response.status() {
                 // Nobody asked for another protocol.
-                StatusCode::SWITCHING_PROTOCOLS => return Err(Malformed("it switches protocols").into()),
+                StatusCode::SWITCHING_PROTOCOLS => {
+                    return Err(Malformed("it switches protocols").into());
+                }
                 status if status.is_informational() => {}
                 _ => return Ok(Some(head)),
             }
@@ -69,11 +75,18 @@ fn read(bytes: &[u8]) -> Result<Head, Broken> {
     if parsed.parse(bytes).map_err(Broken::Head)?.is_partial() {
         return Err(Broken::NotHttp);
     }
-    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Broken::NotHttp)?;
+    let status = parsed
+        .code
+        .and_then(|code| StatusCode::from_u16(code).ok())
+        .ok_or(Broken::NotHttp)?;
     let mut response = Response::new(());
     *response.status_mut() = status;
     let current = parsed.version == Some(1);
-    *response.version_mut() = if current { Version::HTTP_11 } else { Version::HTTP_10 };
+    *response.version_mut() = if current {
+        Version::HTTP_11
+    } else {
+        Version::HTTP_10
+    };
     let map = response.headers_mut();
     map.reserve(parsed.headers.len());
     for header in &*parsed.headers {
@@ -88,5 +101,9 @@ fn read(bytes: &[u8]) -> Result<Head, Broken> {
         _ => framed.unwrap_or(Framing::Close),
     };
     let keep = current && framing != Framing::Close && !has(map, &CONNECTION, b"close");
-    Ok(Head { response, framing, keep })
+    Ok(Head {
+        response,
+        framing,
+        keep,
+    })
 }

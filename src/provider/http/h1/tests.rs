@@ -1,6 +1,11 @@
 //! Answers as upstreams send them, and as none should: in pieces, cut, and made to be read in two ways.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
 
 mod connections;
 mod heads;

@@ -48,7 +48,11 @@ impl From<Io> for Wire {
 impl Wire {
     /// Reads what is there, once; 0 is the end. After a read that didn't fill the buffer tokio doesn't ask the kernel again
     /// before it says that there is more.
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         match self {
             Wire::Plain(tcp) => {
                 let mut buffer = ReadBuf::new(buffer);
@@ -66,7 +70,10 @@ impl Wire {
     /// Whether another request can be sent: an upstream that closed it, or said something unasked, has made it unusable.
     /// Nobody is woken by it from then on.
     pub(super) fn is_usable(&mut self) -> bool {
-        if self.poll_read(&mut Context::from_waker(Waker::noop()), &mut [0]).is_ready() {
+        if self
+            .poll_read(&mut Context::from_waker(Waker::noop()), &mut [0])
+            .is_ready()
+        {
             return false;
         }
         // A task that has done much is told to wait whatever there is to read.
@@ -78,7 +85,11 @@ impl Wire {
         }
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         match self {
             Wire::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bytes),
             Wire::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bytes),
@@ -108,14 +119,25 @@ impl Outgoing {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let mut head = Vec::with_capacity(1024);
-        for part in [parts.method.as_str(), " ", path, " HTTP/1.1\r\nhost: ", host, "\r\ncontent-length: "] {
+        for part in [
+            parts.method.as_str(),
+            " ",
+            path,
+            " HTTP/1.1\r\nhost: ",
+            host,
+            "\r\ncontent-length: ",
+        ] {
             head.extend_from_slice(part.as_bytes());
         }
         head.extend_from_slice(body.len().to_string().as_bytes());
         head.extend_from_slice(b"\r\n");
         write_headers(&parts.headers, &mut head);
         head.extend_from_slice(b"\r\n");
-        Self { head: head.into(), body, started: false }
+        Self {
+            head: head.into(),
+            body,
+            started: false,
+        }
     }
 
     /// Whether a byte of it may have been sent.
@@ -124,10 +146,18 @@ impl Outgoing {
     }
 
     /// Writes as much as is taken; ready when all of it was.
-    pub(super) fn poll_send(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_send(
+        &mut self,
+        wire: &mut Wire,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         while self.head.has_remaining() || self.body.has_remaining() {
             let pieces = [IoSlice::new(&self.head), IoSlice::new(&self.body)];
-            let pieces = if self.head.is_empty() { &pieces[1..] } else { &pieces[..] };
+            let pieces = if self.head.is_empty() {
+                &pieces[1..]
+            } else {
+                &pieces[..]
+            };
             // TLS may have written some of what it then says it couldn't.
             self.started |= matches!(wire, Wire::Tls(_));
             let written = ready!(wire.poll_write(cx, pieces))?;

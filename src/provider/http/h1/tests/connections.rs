@@ -22,16 +22,25 @@ async fn serve<T: Send + 'static>(
     script: impl FnOnce(std::net::TcpStream) -> T + Send + 'static,
 ) -> (Wire, JoinHandle<T>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
     let (server, _) = listener.accept().unwrap();
     server.set_read_timeout(Some(PATIENCE)).unwrap();
     server.set_nodelay(true).unwrap();
-    (Wire::Plain(stream), std::thread::spawn(move || script(server)))
+    (
+        Wire::Plain(stream),
+        std::thread::spawn(move || script(server)),
+    )
 }
 
 fn request(body: impl Into<Bytes>) -> Outgoing {
-    let request = Request::post("http://ignored/path?q=1").header("x-a", "1").header("host", "other");
-    let request = request.header("transfer-encoding", "chunked").header("Content-Length", "77");
+    let request = Request::post("http://ignored/path?q=1")
+        .header("x-a", "1")
+        .header("host", "other");
+    let request = request
+        .header("transfer-encoding", "chunked")
+        .header("Content-Length", "77");
     Outgoing::new("up:80", request.body(body.into()).unwrap())
 }
 
@@ -40,7 +49,12 @@ fn read_request(stream: &mut std::net::TcpStream, body: usize) -> Vec<u8> {
     let mut came = Vec::new();
     let mut byte = [0];
     while !came.ends_with(b"\r\n\r\n") {
-        assert_eq!(stream.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&came));
+        assert_eq!(
+            stream.read(&mut byte).unwrap(),
+            1,
+            "{}",
+            String::from_utf8_lossy(&came)
+        );
         came.push(byte[0]);
     }
     let head = came.len();
@@ -50,7 +64,9 @@ fn read_request(stream: &mut std::net::TcpStream, body: usize) -> Vec<u8> {
 }
 
 async fn sent(pool: &Pool, wire: Wire, request: Outgoing) -> Response<Answer> {
-    let sent = tokio::time::timeout(PATIENCE, pool.send_on(wire, request)).await.expect("an answer in time");
+    let sent = tokio::time::timeout(PATIENCE, pool.send_on(wire, request))
+        .await
+        .expect("an answer in time");
     sent.unwrap_or_else(|unsent| panic!("{:?}", lost(unsent)))
 }
 
@@ -62,7 +78,9 @@ fn lost(unsent: Unsent) -> Option<Broken> {
 }
 
 async fn body(response: Response<Answer>) -> Result<Bytes, Broken> {
-    let body = tokio::time::timeout(PATIENCE, response.into_body().collect()).await.expect("a body in time");
+    let body = tokio::time::timeout(PATIENCE, response.into_body().collect())
+        .await
+        .expect("a body in time");
     body.map(http_body_util::Collected::to_bytes)
 }
 
@@ -70,14 +88,19 @@ async fn body(response: Response<Answer>) -> Result<Bytes, Broken> {
 async fn a_request_as_it_is_sent() {
     let (wire, server) = serve(|mut stream| {
         let came = read_request(&mut stream, 4);
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            .unwrap();
         came
     })
     .await;
     let response = sent(&Pool::default(), wire, request("body")).await;
     assert_eq!(body(response).await.unwrap(), "ok");
     let came = String::from_utf8(server.join().unwrap()).unwrap();
-    assert_eq!(came, "POST /path?q=1 HTTP/1.1\r\nhost: up:80\r\ncontent-length: 4\r\nx-a: 1\r\n\r\nbody");
+    assert_eq!(
+        came,
+        "POST /path?q=1 HTTP/1.1\r\nhost: up:80\r\ncontent-length: 4\r\nx-a: 1\r\n\r\nbody"
+    );
 }
 
 #[tokio::test]
@@ -93,12 +116,20 @@ async fn a_byte_at_a_time_and_all_at_once() {
             }
             // On the same connection.
             read_request(&mut stream, 1);
-            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+            stream
+                .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+                .unwrap();
             stream
         })
         .await;
-        assert_eq!(body(sent(&pool, wire, request("1")).await).await.unwrap(), "abcde");
-        let again = pool.send_on_idle(request("2")).await.expect("the connection was kept");
+        assert_eq!(
+            body(sent(&pool, wire, request("1")).await).await.unwrap(),
+            "abcde"
+        );
+        let again = pool
+            .send_on_idle(request("2"))
+            .await
+            .expect("the connection was kept");
         assert_eq!(again.status(), 204);
         assert_eq!(body(again).await.unwrap(), "");
         drop(server.join().unwrap());
@@ -121,8 +152,15 @@ async fn connections_that_are_not_kept() {
             stream.read(&mut [0]).map_or(0, |n| n)
         })
         .await;
-        assert_eq!(body(sent(&pool, wire, request("")).await).await.unwrap(), "ok", "{answer}");
-        assert!(matches!(pool.send_on_idle(request("")).await, Err(Unsent::Back(_))), "{answer}");
+        assert_eq!(
+            body(sent(&pool, wire, request("")).await).await.unwrap(),
+            "ok",
+            "{answer}"
+        );
+        assert!(
+            matches!(pool.send_on_idle(request("")).await, Err(Unsent::Back(_))),
+            "{answer}"
+        );
         assert_eq!(server.join().unwrap(), 0, "it is closed at once");
     }
 }
@@ -132,14 +170,22 @@ async fn a_kept_connection_that_was_closed_meanwhile_is_not_used() {
     let pool = Pool::default();
     let (wire, server) = serve(|mut stream| {
         read_request(&mut stream, 0);
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            .unwrap();
     })
     .await;
-    assert_eq!(body(sent(&pool, wire, request("")).await).await.unwrap(), "ok");
+    assert_eq!(
+        body(sent(&pool, wire, request("")).await).await.unwrap(),
+        "ok"
+    );
     server.join().unwrap();
     // The runtime hears of it when it next looks.
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(matches!(pool.send_on_idle(request("")).await, Err(Unsent::Back(_))));
+    assert!(matches!(
+        pool.send_on_idle(request("")).await,
+        Err(Unsent::Back(_))
+    ));
 }
 
 #[tokio::test]
@@ -152,8 +198,14 @@ async fn a_body_that_ends_with_its_connection() {
     })
     .await;
     let pool = Pool::default();
-    assert_eq!(body(sent(&pool, wire, request("")).await).await.unwrap(), "to the end");
-    assert!(matches!(pool.send_on_idle(request("")).await, Err(Unsent::Back(_))));
+    assert_eq!(
+        body(sent(&pool, wire, request("")).await).await.unwrap(),
+        "to the end"
+    );
+    assert!(matches!(
+        pool.send_on_idle(request("")).await,
+        Err(Unsent::Back(_))
+    ));
     server.join().unwrap();
 }
 
@@ -170,8 +222,21 @@ async fn a_cut_answer_is_told_from_a_whole_one() {
         })
         .await;
         let mut response = sent(&Pool::default(), wire, request("")).await;
-        assert_eq!(response.frame().await.unwrap().unwrap().into_data().unwrap(), "ok", "what came is given out");
-        assert!(matches!(response.frame().await, Some(Err(Broken::Cut))), "{answer}");
+        assert_eq!(
+            response
+                .frame()
+                .await
+                .unwrap()
+                .unwrap()
+                .into_data()
+                .unwrap(),
+            "ok",
+            "what came is given out"
+        );
+        assert!(
+            matches!(response.frame().await, Some(Err(Broken::Cut))),
+            "{answer}"
+        );
         assert!(response.frame().await.is_none());
         server.join().unwrap();
     }
@@ -179,14 +244,25 @@ async fn a_cut_answer_is_told_from_a_whole_one() {
 
 #[tokio::test]
 async fn a_request_that_got_no_answer_is_lost() {
-    for answer in ["", "HTTP/1.1 20", "HTTP/1.1 100 Continue\r\n\r\n", "SSH-2.0\r\n"] {
+    for answer in [
+        "",
+        "HTTP/1.1 20",
+        "HTTP/1.1 100 Continue\r\n\r\n",
+        "SSH-2.0\r\n",
+    ] {
         let (wire, server) = serve(move |mut stream| {
             read_request(&mut stream, 0);
             stream.write_all(answer.as_bytes()).unwrap();
         })
         .await;
-        let unsent = Pool::default().send_on(wire, request("")).await.unwrap_err();
-        assert!(matches!(lost(unsent), Some(Broken::Closed | Broken::NotHttp)), "{answer}");
+        let unsent = Pool::default()
+            .send_on(wire, request(""))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(lost(unsent), Some(Broken::Closed | Broken::NotHttp)),
+            "{answer}"
+        );
         server.join().unwrap();
     }
 }
@@ -194,16 +270,25 @@ async fn a_request_that_got_no_answer_is_lost() {
 #[tokio::test]
 async fn a_request_that_could_not_be_sent_comes_back() {
     let (wire, server) = serve(|stream| {
-        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        socket2::SockRef::from(&stream)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
     })
     .await;
     server.join().unwrap();
     tokio::time::sleep(Duration::from_millis(20)).await;
-    let back = Pool::default().send_on(wire, request("whole")).await.unwrap_err();
-    let Unsent::Back(back) = back else { panic!("nothing was written") };
+    let back = Pool::default()
+        .send_on(wire, request("whole"))
+        .await
+        .unwrap_err();
+    let Unsent::Back(back) = back else {
+        panic!("nothing was written")
+    };
     let (wire, server) = serve(|mut stream| {
         let came = read_request(&mut stream, 5);
-        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+        stream
+            .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+            .unwrap();
         came
     })
     .await;
@@ -218,19 +303,26 @@ async fn an_answer_before_the_request_was_read() {
     // Refused after its head; no byte of its body is read.
     let (wire, server) = serve(|mut stream| {
         read_request(&mut stream, 0);
-        stream.write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\n\r\nbig").unwrap();
+        stream
+            .write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\n\r\nbig")
+            .unwrap();
         stream
     })
     .await;
     let response = sent(&pool, wire, request(vec![b'x'; LARGE])).await;
     assert_eq!(response.status(), 413);
     assert_eq!(body(response).await.unwrap(), "big");
-    assert!(matches!(pool.send_on_idle(request("")).await, Err(Unsent::Back(_))), "half a request was sent on it");
+    assert!(
+        matches!(pool.send_on_idle(request("")).await, Err(Unsent::Back(_))),
+        "half a request was sent on it"
+    );
     drop(server.join().unwrap());
     // Answered early, and read to its end while the answer goes on.
     let (wire, server) = serve(|mut stream| {
         read_request(&mut stream, 0);
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nfir").unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nfir")
+            .unwrap();
         let mut rest = vec![0; LARGE];
         stream.read_exact(&mut rest).unwrap();
         stream.write_all(b"st!").unwrap();
@@ -247,7 +339,9 @@ async fn an_answer_before_the_request_was_read() {
 async fn dropping_an_answer_closes_its_connection() {
     let (wire, server) = serve(|mut stream| {
         read_request(&mut stream, 0);
-        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+            .unwrap();
         stream.read(&mut [0]).unwrap()
     })
     .await;
@@ -259,7 +353,9 @@ async fn dropping_an_answer_closes_its_connection() {
 async fn what_nobody_takes_is_not_read() {
     let (wire, server) = serve(|mut stream| {
         read_request(&mut stream, 0);
-        stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+        stream
+            .set_write_timeout(Some(Duration::from_millis(300)))
+            .unwrap();
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
         let mut sent = 0;
         while let Ok(n) = stream.write(&[b'x'; 65536]) {
@@ -269,7 +365,9 @@ async fn what_nobody_takes_is_not_read() {
     })
     .await;
     let response = sent(&Pool::default(), wire, request("")).await;
-    let wrote = tokio::task::spawn_blocking(|| server.join().unwrap()).await.unwrap();
+    let wrote = tokio::task::spawn_blocking(|| server.join().unwrap())
+        .await
+        .unwrap();
     // What the kernels hold.
     assert!(wrote < 16 << 20, "{wrote}");
     assert_eq!(body(response).await.unwrap().len(), wrote);
@@ -280,12 +378,22 @@ async fn chunks_that_come_together_are_one_run() {
     let (wire, server) = serve(|mut stream| {
         read_request(&mut stream, 0);
         let chunks = "5\r\nhello\r\n".repeat(100);
-        stream.write_all(format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}").as_bytes()).unwrap();
+        stream
+            .write_all(
+                format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}").as_bytes(),
+            )
+            .unwrap();
         stream
     })
     .await;
     let mut response = sent(&Pool::default(), wire, request("")).await;
-    let run = response.frame().await.unwrap().unwrap().into_data().unwrap();
+    let run = response
+        .frame()
+        .await
+        .unwrap()
+        .unwrap()
+        .into_data()
+        .unwrap();
     assert_eq!(run, "hello".repeat(100));
     let mut next = pin!(response.frame());
     assert!(poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx).is_pending())).await);

@@ -32,33 +32,81 @@ fn heads_in_pieces_of_any_length() {
         assert_eq!(head.response.status(), 200);
         let values: Vec<_> = head.response.headers().get_all("x-a").iter().collect();
         assert_eq!(values, ["1", "2"], "{piece}");
-        assert_eq!((head.framing, head.keep, rest.as_slice()), (Framing::Length(3), true, &b"abc\r\n\r\n"[..]));
+        assert_eq!(
+            (head.framing, head.keep, rest.as_slice()),
+            (Framing::Length(3), true, &b"abc\r\n\r\n"[..])
+        );
     }
 }
 
 #[test]
 fn a_head_of_bare_line_feeds_ends_too() {
-    let (head, rest) = read(b"HTTP/1.1 200 OK\ncontent-length: 1\n\nx", 1).unwrap().expect("a whole head");
-    assert_eq!((head.framing, rest.as_slice()), (Framing::Length(1), &b"x"[..]));
+    let (head, rest) = read(b"HTTP/1.1 200 OK\ncontent-length: 1\n\nx", 1)
+        .unwrap()
+        .expect("a whole head");
+    assert_eq!(
+        (head.framing, rest.as_slice()),
+        (Framing::Length(1), &b"x"[..])
+    );
 }
 
 #[test]
 fn how_bodies_end() {
     let chunked = Framing::Chunked(Chunked::default());
     for (lines, framing, keep) in [
-        ("HTTP/1.1 200 OK\ncontent-length: 5", Framing::Length(5), true),
-        ("HTTP/1.1 200 OK\ncontent-length: 5, 5\ncontent-length: 05", Framing::Length(5), true),
-        ("HTTP/1.1 200 OK\nContent-Length: 18446744073709551615", Framing::Length(u64::MAX), true),
-        ("HTTP/1.1 200 OK\ntransfer-encoding: Chunked", chunked.clone(), true),
-        ("HTTP/1.1 200 OK\ntransfer-encoding: chunked\nconnection: keep-alive", chunked.clone(), true),
-        ("HTTP/1.1 200 OK\ntransfer-encoding: chunked\nconnection: x, Close", chunked.clone(), false),
-        ("HTTP/1.1 200 OK\ntransfer-encoding: chunked\nconnection: x\nconnection: close", chunked, false),
+        (
+            "HTTP/1.1 200 OK\ncontent-length: 5",
+            Framing::Length(5),
+            true,
+        ),
+        (
+            "HTTP/1.1 200 OK\ncontent-length: 5, 5\ncontent-length: 05",
+            Framing::Length(5),
+            true,
+        ),
+        (
+            "HTTP/1.1 200 OK\nContent-Length: 18446744073709551615",
+            Framing::Length(u64::MAX),
+            true,
+        ),
+        (
+            "HTTP/1.1 200 OK\ntransfer-encoding: Chunked",
+            chunked.clone(),
+            true,
+        ),
+        (
+            "HTTP/1.1 200 OK\ntransfer-encoding: chunked\nconnection: keep-alive",
+            chunked.clone(),
+            true,
+        ),
+        (
+            "HTTP/1.1 200 OK\ntransfer-encoding: chunked\nconnection: x, Close",
+            chunked.clone(),
+            false,
+        ),
+        (
+            "HTTP/1.1 200 OK\ntransfer-encoding: chunked\nconnection: x\nconnection: close",
+            chunked,
+            false,
+        ),
         ("HTTP/1.1 200 OK", Framing::Close, false),
         ("HTTP/1.0 200 OK", Framing::Close, false),
-        ("HTTP/1.0 200 OK\ncontent-length: 5", Framing::Length(5), false),
+        (
+            "HTTP/1.0 200 OK\ncontent-length: 5",
+            Framing::Length(5),
+            false,
+        ),
         ("HTTP/1.1 204 No Content", Framing::Length(0), true),
-        ("HTTP/1.1 204 No Content\ncontent-length: 5", Framing::Length(0), true),
-        ("HTTP/1.1 304 Not Modified\ncontent-length: 5", Framing::Length(0), true),
+        (
+            "HTTP/1.1 204 No Content\ncontent-length: 5",
+            Framing::Length(0),
+            true,
+        ),
+        (
+            "HTTP/1.1 304 Not Modified\ncontent-length: 5",
+            Framing::Length(0),
+            true,
+        ),
         ("HTTP/1.1 413", Framing::Close, false),
     ] {
         let head = of(lines).unwrap();
