@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokenrill::dialect::{Answering, DIALECTS, Dialect, FinishRule, plain};
-use tokenrill::event::Event;
-use tokenrill::request::Request;
-use tokenrill::sse;
+use dialect::{Answering, DIALECTS, Dialect, FinishRule, plain};
+use dialect::event::Event;
+use dialect::request::Request;
+use dialect::sse;
 
 /// The payloads of a stream, one a line: read with and without a sink, which must agree; what is read is written in every
 /// dialect, and every one that upstreams speak is read again.
@@ -117,7 +117,7 @@ pub fn request(data: &[u8]) {
         };
         for other in DIALECTS {
             let Some(side) = other.upstream else { continue };
-            if let Ok(written) = tokenrill::dialect::translate(other, side, &request, "model") {
+            if let Ok(written) = dialect::translate(other, side, &request, "model") {
                 other
                     .client
                     .read(written.body, path)

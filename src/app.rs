@@ -10,7 +10,6 @@ use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Config, FinishReasonRule, ProviderName};
-use crate::dialect::{Dialect, FinishRule};
 use crate::generation::{Cutoff, Draining, Model, Routes, Timeouts};
 use crate::http::{Shared, Streaming, Websocket, cors, router};
 use crate::prompts::{Library, PromptError};
@@ -19,7 +18,8 @@ use crate::provider::http::{Client, ClientOptions, HttpOptions, HttpProvider};
 use crate::provider::mock::{MODELS, Mock};
 use crate::server::tls::{self, TlsError};
 use crate::server::{Limits, Server, Shutdown};
-use crate::stream::{self, Streams};
+use dialect::{Dialect, FinishRule};
+use stream::{self, Streams};
 
 /// The name under which targets name the embedded mock.
 const MOCK: &str = "mock";

@@ -16,9 +16,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
 use crate::config::{Config, LogFormat};
-use crate::dialect::Dialect;
 use crate::server::{self, Shutdown};
 use crate::telemetry;
+use dialect::Dialect;
 
 /// The file that is read when none is named and it exists.
 const DEFAULT_FILE: &str = "tokenrill.toml";

@@ -19,6 +19,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ::store::redis::RedisAddress;
 use http::{HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -216,62 +217,7 @@ pub enum Store {
     /// In this process alone.
     Memory,
     /// Where all replicas find them.
-    Redis(Redis),
-}
-
-/// Where Redis is.
-#[derive(Debug, Clone)]
-pub struct Redis {
-    /// Over TLS.
-    pub tls: bool,
-    /// How its servers stand to each other.
-    pub topology: Topology,
-    /// Hosts and ports.
-    pub nodes: Vec<(String, u16)>,
-    /// Which of its databases.
-    pub database: i64,
-    /// Who we are there.
-    pub username: Option<String>,
-    /// What opens it.
-    pub password: Option<Secret>,
-    /// What all our keys begin with.
-    pub key_prefix: String,
-}
-
-/// How servers stand to each other.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Topology {
-    /// There is one.
-    One,
-    /// Sentinels know which is the master.
-    Sentinel {
-        /// By which name.
-        service: String,
-    },
-    /// Each has a part of the keys.
-    Cluster,
-}
-
-impl fmt::Display for Redis {
-    /// Its address, without what opens it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, path) = match &self.topology {
-            Topology::One => ("", String::new()),
-            Topology::Sentinel { service } => ("+sentinel", format!("/{service}")),
-            Topology::Cluster => ("+cluster", String::new()),
-        };
-        let node = |(host, port): &(String, u16)| match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
-        };
-        let nodes: Vec<String> = self.nodes.iter().map(node).collect();
-        write!(
-            f,
-            "redis{}{kind}://{}{path}",
-            if self.tls { "s" } else { "" },
-            nodes.join(",")
-        )
-    }
+    Redis(RedisAddress),
 }
 
 /// An upstream.

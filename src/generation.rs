@@ -25,10 +25,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::HeaderMap;
 
-use crate::dialect::{Answer, Answering, Dialect, UpstreamSide};
-use crate::failure::Failure;
 use crate::provider::{Call, Opened, Opening, Upstream, poll_event};
-use crate::request::{Request, Task};
+use dialect::failure::Failure;
+use dialect::request::{Request, Task};
+use dialect::{Answer, Answering, Dialect, UpstreamSide};
 use relay::{End, Relay};
 
 /// What a generation needs besides its request.

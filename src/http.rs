@@ -32,12 +32,12 @@ use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::config::Cors;
-use crate::dialect::DIALECTS;
-use crate::failure::Failure;
 use crate::generation::{Cutoff, Draining, Routes, Timeouts};
 use crate::prompts::Library;
-use crate::stream::Streams;
+use dialect::DIALECTS;
+use dialect::failure::Failure;
 use error::Refused;
+use stream::Streams;
 
 /// What handlers share.
 #[derive(Debug)]

@@ -14,12 +14,12 @@
 //! | composition | `main` → [`cli`] → [`app`], [`server`]: configuration to running service; sockets, connections, shutdown |
 //! | 4 edge | [`http`]: routes, handlers, failure to status; [`transport`]: frames to bytes on the wire |
 //! | 3 decisions | [`generation`]: drives one request: route, relay, timeouts, cancellation, its line in the log |
-//! | 2 siblings | [`provider`]: opens an upstream: the embedded mock, or HTTP; [`stream`]: logs, here or in Redis, their readers, offsets and ends |
-//! | 1 tools | [`dialect`]: codecs; [`sse`]: frames; [`http1`]: where messages end; [`prompts`], [`config`], [`telemetry`] |
-//! | 0 vocabulary | [`request`], [`event`], [`failure`], [`id`], [`nearest`], [`bell`]: no tokio, no axum, no wire formats |
+//! | 2 siblings | [`provider`]: opens an upstream: the embedded mock, or HTTP; [`::stream`]: logs, here or in Redis, their readers, offsets and ends |
+//! | 1 tools | [`::dialect`]: codecs, and the vocabulary in which they meet; [`http1`]: where messages end; [`prompts`], [`config`], [`telemetry`] |
+//! | 0 | [`base`]: random ids, wakers, suggestions |
 //!
 //! What holds, always:
-//! 1. Dialects meet only in [`request`] and [`event`]: N readers and M writers, not N × M translators.
+//! 1. Dialects meet only in [`dialect::request`] and [`dialect::event`]: N readers and M writers, not N × M translators.
 //! 2. Every generation ends with exactly one terminal event and one line in the log. `[DONE]` means complete: an upstream
 //!    that ends without its own end mark is truncated, and said to be.
 //! 3. No request is sent upstream twice.
@@ -34,22 +34,12 @@
 //! 7. Timers and counts live in the body, not in a middleware's future, which ends when the head is sent.
 
 pub mod app;
-pub mod bell;
 pub mod cli;
 pub mod config;
-pub mod dialect;
-pub mod event;
-pub mod failure;
 pub mod generation;
 pub mod http;
-pub mod http1;
-pub mod id;
-pub mod nearest;
 pub mod prompts;
 pub mod provider;
-pub mod request;
 pub mod server;
-pub mod sse;
-pub mod stream;
 pub mod telemetry;
 pub mod transport;

@@ -19,10 +19,10 @@ use ::http::HeaderMap;
 use bytes::Bytes;
 use futures_util::Stream;
 
-use crate::dialect::{Dialect, EventReader};
-use crate::event::Event;
-use crate::failure::Failure;
-use crate::request::Request;
+use dialect::event::Event;
+use dialect::failure::Failure;
+use dialect::request::Request;
+use dialect::{Dialect, EventReader};
 
 /// One request, ready to be sent upstream.
 #[derive(Debug, Clone)]

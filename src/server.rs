@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::generation::{Cutoff, Draining};
-use crate::stream::Streams;
+use stream::Streams;
 
 pub use connection::Limits;
 use connection::Terms;

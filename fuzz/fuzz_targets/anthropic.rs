@@ -2,6 +2,6 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| tokenrill_fuzz::stream(
-    &tokenrill::dialect::anthropic::DIALECT,
+    &dialect::anthropic::DIALECT,
     data
 ));

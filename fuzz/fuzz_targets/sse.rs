@@ -2,7 +2,7 @@
 #![no_main]
 
 use bytes::Bytes;
-use tokenrill::sse;
+use dialect::sse;
 
 fn events(pieces: &[&[u8]]) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
     let mut reader = sse::Reader::new(1 << 16);

@@ -15,7 +15,7 @@ use reqwest::{Client, StatusCode};
 use reqwest_eventsource::retry::Never;
 use reqwest_eventsource::{Error, Event, EventSource};
 
-use crate::id::random_hex;
+use base::id::random_hex;
 
 /// Until a stream says otherwise by `retry:`, as it is with browsers.
 const RETRY: Duration = Duration::from_secs(1);

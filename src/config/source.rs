@@ -7,7 +7,7 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
-use crate::nearest::nearest;
+use base::suggest::did_you_mean;
 
 /// What is wrong with a configuration, on one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -238,9 +238,10 @@ impl Source {
                         .iter()
                         .copied()
                         .find(|key| key.rsplit('.').next() == Some(name));
-                    return Err(
-                        self.error(name, unknown(leaf.or_else(|| nearest(name, &top)), &top))
-                    );
+                    return Err(self.error(
+                        name,
+                        unknown(leaf.or_else(|| did_you_mean(name, &top)), &top),
+                    ));
                 }
             }
         }
@@ -253,7 +254,7 @@ impl Source {
                 &format!("{at}.{key}"),
                 "a key doesn't stand here; name the variable that holds it by api_key_env, or the file by api_key_file",
             )),
-            Some(key) => Err(self.error(&format!("{at}.{key}"), unknown(nearest(key, keys), keys))),
+            Some(key) => Err(self.error(&format!("{at}.{key}"), unknown(did_you_mean(key, keys), keys))),
             None => Ok(()),
         }
     }
@@ -312,7 +313,7 @@ impl Source {
                 }
                 let known: Vec<String> = keys.iter().map(|(key, _)| variable_of(key)).collect();
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
-                let hint = nearest(variable, &known)
+                let hint = did_you_mean(variable, &known)
                     .map_or(String::new(), |name| format!("; did you mean {name}?"));
                 return Err(ConfigError::at(
                     variable,

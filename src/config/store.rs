@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::Store;
 use super::source::{ConfigError, Source};
 use super::values::{Keys, choice, secret, text};
-use super::{Redis, Store, Topology};
+use ::store::redis::{RedisAddress, Topology};
 
 const WANT: &str = "should be \"memory\", or an address such as \"redis://host:6379\", \"rediss://host\", \
                     \"redis+sentinel://host:26379,host:26379/service\" or \"redis+cluster://host:6379,host:6379\"";
@@ -87,13 +88,13 @@ pub(super) fn store(source: &Source, env: &BTreeMap<String, String>) -> Result<S
             "names several hosts; that is redis+sentinel:// or redis+cluster://",
         ));
     }
-    Ok(Store::Redis(Redis {
+    Ok(Store::Redis(RedisAddress {
         tls,
         topology,
         nodes,
         database,
         username: user.filter(|user| !user.is_empty()).map(str::to_owned),
-        password,
+        password: password.map(|secret| secret.0),
         key_prefix: prefix.unwrap_or("tokenrill:").to_owned(),
     }))
 }

@@ -4,6 +4,9 @@
 
 use std::io::Write as _;
 
+use ::store::redis::Topology;
+use secrecy::ExposeSecret;
+
 use super::*;
 
 fn load(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
@@ -604,7 +607,7 @@ fn a_redis_is_named_in_one_line_and_its_password_never_shown() {
             (redis.to_string().as_str(), &redis.topology),
             (shown, &topology)
         );
-        assert_eq!(redis.password.as_ref().unwrap().expose(), "hunter2");
+        assert_eq!(redis.password.as_ref().unwrap().expose_secret(), "hunter2");
         assert!(!format!("{config:?}").contains("hunter2"));
     }
 }

@@ -20,7 +20,7 @@ use super::{
     BaseUrl, Config, FinishReasonRule, Log, LogFormat, MOCK, Mock, Model, PromptsDir, Provider,
     ProviderName, Secret, Sse, Target, Timeouts,
 };
-use crate::nearest::nearest;
+use base::suggest::did_you_mean;
 
 /// Longer than any request: whoever writes more meant another unit.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -140,7 +140,7 @@ fn default_model(source: &Source, models: &[Model]) -> Result<Option<String>, Co
 /// `; did you mean …? (there are: …)`
 fn among(name: &str, known: &[&str]) -> String {
     let hint =
-        nearest(name, known).map_or(String::new(), |name| format!("; did you mean `{name}`?"));
+        did_you_mean(name, known).map_or(String::new(), |name| format!("; did you mean `{name}`?"));
     format!("{hint} (there are: {})", known.join(", "))
 }
 
@@ -294,7 +294,7 @@ pub(super) fn choice<T: Copy>(
         .find(|(name, _)| found.is_none_or(|found| found == *name));
     chosen.map(|(_, value)| *value).ok_or_else(|| {
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        let hint = nearest(found.unwrap_or_default(), &names)
+        let hint = did_you_mean(found.unwrap_or_default(), &names)
             .map_or(String::new(), |n| format!("; did you mean `{n}`?"));
         source.error(
             key,

@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::bell::Bell;
-use crate::failure::Failure;
+use base::wake_flag::WakeFlag;
+use dialect::failure::Failure;
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]
@@ -79,7 +79,7 @@ pub struct Clock {
     cut: Arc<AtomicBool>,
     wake: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Rung by the alarm and by the cutoff: neither is polled for each token.
-    bell: Bell,
+    wake_flag: WakeFlag,
 }
 
 impl Clock {
@@ -96,7 +96,7 @@ impl Clock {
             alarm: Box::pin(tokio::time::sleep_until(started)),
             cut: cutoff.cut,
             wake: Box::pin(cutoff.wake.cancelled_owned()),
-            bell: Bell::new(),
+            wake_flag: WakeFlag::new(),
         };
         let (deadline, _) = clock.deadline(false);
         clock.alarm.as_mut().reset(deadline);
@@ -117,7 +117,7 @@ impl Clock {
         }
         let total = self.timeouts.total;
         // The alarm is never later than that.
-        (self.bell.has_rung() && self.started.elapsed() >= total)
+        (self.wake_flag.is_set() && self.started.elapsed() >= total)
             .then_some(Failure::TotalTimeout { after: total })
     }
 
@@ -137,10 +137,10 @@ impl Clock {
         if self.cut.load(Ordering::Acquire) {
             return Poll::Ready(Failure::Draining);
         }
-        let Some(rope) = self.bell.rung(cx) else {
+        let Some(waker) = self.wake_flag.take_waker(cx) else {
             return Poll::Pending;
         };
-        let mut cx = Context::from_waker(&rope);
+        let mut cx = Context::from_waker(&waker);
         if self.wake.as_mut().poll(&mut cx).is_ready() {
             return Poll::Ready(Failure::Draining);
         }

@@ -14,9 +14,9 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, Sleep};
 
 use super::{Draining, Generation};
-use crate::failure::Failure;
-use crate::sse;
-use crate::stream::{End, Head, Offset, Run, Streams, Writer};
+use dialect::failure::Failure;
+use dialect::sse;
+use stream::{End, Head, Offset, Run, Streams, Writer};
 
 /// How long a full stream waits for a reader that may be coming back, where no linger says it.
 const RETURN: Duration = Duration::from_secs(5);
@@ -234,7 +234,7 @@ struct Numbering {
 }
 
 impl Numbering {
-    fn new(id: &crate::stream::StreamId, head: &Head) -> Self {
+    fn new(id: &stream::StreamId, head: &Head) -> Self {
         let id = format!("{id}.");
         Self {
             prefix: id.len(),

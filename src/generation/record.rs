@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::event::{Event, Usage};
-use crate::failure::Failure;
-use crate::id::RequestId;
+use base::id::RequestId;
+use dialect::event::{Event, Usage};
+use dialect::failure::Failure;
 
 use super::Target;
 

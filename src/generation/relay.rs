@@ -8,11 +8,11 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::dialect::{Answering, Dialect, EventReader, EventWriter, Seen};
-use crate::event::Event;
-use crate::failure::Failure;
 use crate::provider::{Events, Upstream, poll_event};
-use crate::sse;
+use dialect::event::Event;
+use dialect::failure::Failure;
+use dialect::sse;
+use dialect::{Answering, Dialect, EventReader, EventWriter, Seen};
 
 use super::Record;
 

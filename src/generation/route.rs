@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::failure::Failure;
 use crate::provider::Provider;
+use dialect::failure::Failure;
 
 /// A model that clients may ask for.
 #[derive(Debug, Clone)]

@@ -17,8 +17,8 @@ use super::body::{self, Format};
 use super::error::Refused;
 use super::respond::respond;
 use super::{linger, responses};
-use crate::dialect::Dialect;
-use crate::failure::Failure;
+use dialect::Dialect;
+use dialect::failure::Failure;
 
 type Answered = Pin<Box<dyn Future<Output = Result<Response, Refused>> + Send>>;
 

@@ -8,10 +8,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 
 use super::error::Refused;
-use crate::dialect::plain::Encoding;
-use crate::failure::Failure;
 use crate::generation::{Left, Linger, NotALinger};
-use crate::id::RequestId;
+use base::id::RequestId;
+use dialect::failure::Failure;
+use dialect::plain::Encoding;
 
 /// How a client wants to be answered.
 #[derive(Debug, Clone, Copy)]

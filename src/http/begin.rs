@@ -10,14 +10,14 @@ use super::Shared;
 use super::asked::Asked;
 use super::error::Refused;
 use super::{caller, linger, resume};
-use crate::dialect::{Answering, Dialect};
-use crate::failure::Failure;
 use crate::generation::{Generation, Linger, Lingering, Record, Start, Target};
-use crate::id::random_hex;
-use crate::request::Request;
-use crate::stream::{Head, Lifetime, Once, OnceKey, Owner, Reader, StreamId, Writer};
 use crate::transport::frames::Frames;
 use crate::transport::sse;
+use base::id::random_hex;
+use dialect::failure::Failure;
+use dialect::request::Request;
+use dialect::{Answering, Dialect};
+use stream::{Head, Lifetime, Once, OnceKey, Owner, Reader, StreamId, Writer};
 
 /// Under which a client may send a request again without asking again, per
 /// [the IETF's draft](https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/).

@@ -8,7 +8,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use super::Shared;
-use crate::failure::Failure;
+use dialect::failure::Failure;
 
 /// The formats that bodies come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use axum::http::HeaderMap;
 use sha2::{Digest, Sha256};
 
-use crate::stream::Owner;
+use stream::Owner;
 
 /// Where clients of every API put their keys.
 const CREDENTIALS: &[&str] = &["authorization", "x-api-key", "x-goog-api-key", "api-key"];

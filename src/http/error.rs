@@ -12,11 +12,11 @@ use axum::response::{IntoResponse, Response};
 
 use super::asked::wants_events;
 use super::streams;
-use crate::dialect::Dialect;
-use crate::failure::Failure;
 use crate::generation::Generation;
-use crate::id::RequestId;
 use crate::transport::sse;
+use base::id::RequestId;
+use dialect::Dialect;
+use dialect::failure::Failure;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::Shared;
 use super::asked::Asked;
-use crate::dialect::json::{self, InOrder};
-use crate::failure::Failure;
 use crate::generation::{Linger, NotALinger};
+use dialect::failure::Failure;
+use dialect::json::{self, InOrder};
 
 const FIELD: &str = "linger";
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::error::Refused;
-use crate::failure::Failure;
+use dialect::failure::Failure;
 
 /// Every model that has a name.
 pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Response {

@@ -6,7 +6,7 @@ use axum::extract::State;
 
 use super::Shared;
 use super::error::Refused;
-use crate::failure::Failure;
+use dialect::failure::Failure;
 
 /// The process runs.
 pub(super) async fn healthz() -> &'static str {

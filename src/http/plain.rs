@@ -14,9 +14,9 @@ use super::body::{self, Format};
 use super::error::Refused;
 use super::linger;
 use super::respond::respond;
-use crate::dialect::plain::{self, request};
-use crate::failure::Failure;
-use crate::request::Request;
+use dialect::failure::Failure;
+use dialect::plain::{self, request};
+use dialect::request::Request;
 
 pub(super) const ROUTE: &str = "/stream";
 

@@ -16,10 +16,10 @@ use super::error::Refused;
 use super::linger;
 use super::models::json;
 use super::respond::respond;
-use crate::dialect::{json as json_body, plain};
-use crate::failure::Failure;
 use crate::prompts::{Set, Template};
-use crate::request::Request;
+use dialect::failure::Failure;
+use dialect::request::Request;
+use dialect::{json as json_body, plain};
 
 /// All templates.
 pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Response, Refused> {

@@ -9,8 +9,8 @@ use super::asked::Asked;
 use super::begin::{Order, Prepared, Queued, Source, begin, queue};
 use super::error::Refused;
 use super::{responses, resume};
-use crate::stream::StreamId;
 use crate::transport::sse::{self, SseBody};
+use stream::StreamId;
 
 /// Answers a request, as a stream or whole, as it asks.
 pub(super) async fn respond(

@@ -17,12 +17,10 @@ use super::asked::Asked;
 use super::error::Refused;
 use super::models::json;
 use super::{Shared, caller, respond, resume};
-use crate::dialect::openai_responses::{
-    self, Cut, DIALECT, Known, Stored, answering_id, sequence_number,
-};
-use crate::failure::Failure;
-use crate::sse;
-use crate::stream::{Batch, End, Head, Offset, Owner, Run, StreamError, StreamId};
+use dialect::failure::Failure;
+use dialect::openai_responses::{self, Cut, DIALECT, Known, Stored, answering_id, sequence_number};
+use dialect::sse;
+use stream::{Batch, End, Head, Offset, Owner, Run, StreamError, StreamId};
 
 /// How much of a log is read at once.
 const CHUNK: usize = 256 * 1024;

@@ -15,10 +15,10 @@ use super::begin::Source;
 use super::error::Refused;
 use super::models::json;
 use super::{caller, respond};
-use crate::dialect::Dialect;
-use crate::failure::Failure;
-use crate::stream::{End, Head, Offset, Owner, Reader, StreamError, StreamId};
 use crate::transport::frames::{Following, Frames};
+use dialect::Dialect;
+use dialect::failure::Failure;
+use stream::{End, Head, Offset, Owner, Reader, StreamError, StreamId};
 
 pub(super) const STREAM_ID: HeaderName = HeaderName::from_static("x-stream-id");
 const LAST_EVENT_ID: &str = "last-event-id";

@@ -19,8 +19,8 @@ use axum::routing::{MethodRouter, get};
 
 use super::error::Refused;
 use super::{Shared, caller, resume};
-use crate::failure::Failure;
-use crate::stream::{Head, Lifetime, Offset, Refusal, StreamError, StreamId};
+use dialect::failure::Failure;
+use stream::{Head, Lifetime, Offset, Refusal, StreamError, StreamId};
 
 const PREFIX: &str = "/v1/stream/";
 

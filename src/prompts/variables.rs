@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::nearest::nearest;
+use base::suggest::did_you_mean;
 
 /// The type of a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -229,7 +229,7 @@ fn find<'a>(variables: &'a [Variable], name: &str) -> Result<&'a Variable, Rende
                 .collect();
             RenderError::Unknown {
                 name: name.chars().take(60).collect(),
-                nearest: nearest(name, &known).map(str::to_owned),
+                nearest: did_you_mean(name, &known).map(str::to_owned),
                 known: if known.is_empty() {
                     "none".to_owned()
                 } else {

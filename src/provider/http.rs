@@ -18,9 +18,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 
 use super::{Call, Opened, Opening, Provider, Upstream};
-use crate::dialect::{self, Dialect, FinishRule, UpstreamSide};
-use crate::failure::Failure;
-use crate::request::Task;
+use dialect::failure::Failure;
+use dialect::request::Task;
+use dialect::{self, Dialect, FinishRule, UpstreamSide};
 
 /// What a provider needs to know of its upstream.
 #[derive(Debug)]

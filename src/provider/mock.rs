@@ -11,9 +11,9 @@ use async_stream::try_stream;
 use http::HeaderMap;
 
 use super::{Call, Events, Opened, Opening, Provider, Upstream};
-use crate::event::{Event, FinishReason, Origin, State, Usage};
-use crate::failure::{Failure, Refusal};
-use crate::request::{Part, Request, Task};
+use dialect::event::{Event, FinishReason, Origin, State, Usage};
+use dialect::failure::{Failure, Refusal};
+use dialect::request::{Part, Request, Task};
 
 /// Every name that the mock answers to, and what it does.
 pub const MODELS: &[(&str, &str)] = &[

@@ -21,9 +21,9 @@ use tokio::time::Instant;
 
 use super::connection::{IDLE, Visit, answer, hung_up};
 use super::unread;
-use crate::bell::Bell;
 use crate::http;
 use crate::transport::upgrade::{OnUpgrade, Upgraded, Upgrading};
+use base::wake_flag::WakeFlag;
 use body::Incoming;
 use head::{Head, Unreadable};
 use link::Link;
@@ -44,7 +44,7 @@ where
     let link = Arc::new(Mutex::new(Link::new(socket)));
     let mut gone = Gone {
         hung_up: pin!(hung_up(stream)),
-        bell: Bell::new(),
+        wake_flag: WakeFlag::new(),
     };
     loop {
         let head = tokio::select! {
@@ -107,7 +107,7 @@ where
 /// The client's leaving, which ends whatever is done for it.
 struct Gone<F> {
     hung_up: F,
-    bell: Bell,
+    wake_flag: WakeFlag,
 }
 
 impl<F: Future<Output = ()> + Unpin> Gone<F> {
@@ -117,9 +117,9 @@ impl<F: Future<Output = ()> + Unpin> Gone<F> {
             if let Poll::Ready(done) = Pin::new(&mut work).poll(cx) {
                 return Poll::Ready(Some(done));
             }
-            match self.bell.rung(cx) {
-                Some(rope) => Pin::new(&mut self.hung_up)
-                    .poll(&mut Context::from_waker(&rope))
+            match self.wake_flag.take_waker(cx) {
+                Some(waker) => Pin::new(&mut self.hung_up)
+                    .poll(&mut Context::from_waker(&waker))
                     .map(|()| None),
                 None => Poll::Pending,
             }

@@ -16,7 +16,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::net::TcpStream;
 
-use crate::http1::Scratch;
+use http1::Scratch;
 
 /// More than any of the APIs takes as one request (32 to 50 MB), so that whoever might have sent it to one of them is
 /// told what was wrong. It costs time only: nothing of it is kept.

@@ -7,12 +7,12 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use crate::dialect::{Answering, Dialect};
-use crate::failure::Failure;
 use crate::generation::Generation;
-use crate::id::RequestId;
-use crate::sse;
-use crate::stream::{End, Next, Reader};
+use base::id::RequestId;
+use dialect::failure::Failure;
+use dialect::sse;
+use dialect::{Answering, Dialect};
+use stream::{End, Next, Reader};
 
 /// Where frames come from.
 #[derive(Debug)]

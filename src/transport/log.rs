@@ -15,8 +15,8 @@ use http_body::{Body, Frame};
 use serde_json::json;
 
 use super::sse::Heartbeat;
-use crate::sse::{self, Data};
-use crate::stream::{Form, Next, Offset, Reader, Run, StreamId};
+use dialect::sse::{self, Data};
+use stream::{Form, Next, Offset, Reader, Run, StreamId};
 
 /// How much is gathered for one piece.
 const PIECE: usize = 8 * 1024;

@@ -16,7 +16,7 @@ use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep};
 
 use super::frames::Frames;
-use crate::bell::Bell;
+use base::wake_flag::WakeFlag;
 
 /// The media type of frames.
 pub const MEDIA_TYPE: &str = "text/event-stream; charset=utf-8";
@@ -36,7 +36,7 @@ pub fn head(headers: &mut HeaderMap) {
 /// A response that says nothing but when to come again, for clients that would not after an error.
 #[must_use]
 pub fn come_again() -> Response<axum::body::Body> {
-    let mut response = Response::new(axum::body::Body::from(crate::sse::come_again()));
+    let mut response = Response::new(axum::body::Body::from(dialect::sse::come_again()));
     head(response.headers_mut());
     response
 }
@@ -100,7 +100,7 @@ pub(super) struct Heartbeat {
     every: Duration,
     last: Instant,
     timer: Pin<Box<Sleep>>,
-    bell: Bell,
+    wake_flag: WakeFlag,
 }
 
 impl Heartbeat {
@@ -109,7 +109,7 @@ impl Heartbeat {
             every,
             last: Instant::now(),
             timer: Box::pin(tokio::time::sleep(every)),
-            bell: Bell::new(),
+            wake_flag: WakeFlag::new(),
         }
     }
 
@@ -118,17 +118,17 @@ impl Heartbeat {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(rope) = self.bell.rung(cx) else {
+        let Some(waker) = self.wake_flag.take_waker(cx) else {
             return Poll::Pending;
         };
-        let mut cx = Context::from_waker(&rope);
+        let mut cx = Context::from_waker(&waker);
         while self.timer.as_mut().poll(&mut cx).is_ready() {
             let due = self.last + self.every;
             let now = Instant::now();
             if due <= now {
                 // The next is to be waited for as well.
                 self.timer.as_mut().reset(now + self.every);
-                self.bell.ring();
+                self.wake_flag.wake();
                 return Poll::Ready(());
             }
             self.timer.as_mut().reset(due);

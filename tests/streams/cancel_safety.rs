@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokenrill::stream::{StreamError, StreamId};
+use stream::{StreamError, StreamId};
 
 use crate::support::*;
 
@@ -36,9 +36,8 @@ async fn answers_reach_those_who_asked_though_thousands_give_up() {
                     let batch = streams.read(&id, None, start, 1 << 20).await.unwrap();
                     assert_eq!(batch.runs[0].clone().into_bytes(), id.as_str());
                     if n == 0 {
-                        let append = |_: &mut tokenrill::stream::Head| {
-                            Ok::<_, StreamError>((Some(one("+")), ()))
-                        };
+                        let append =
+                            |_: &mut stream::Head| Ok::<_, StreamError>((Some(one("+")), ()));
                         streams.update(&id, None, append).await.unwrap();
                     }
                 };

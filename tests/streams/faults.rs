@@ -4,7 +4,7 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use tokenrill::stream::{End, Reader, StreamError, StreamId, Streams};
+use stream::{End, Reader, StreamError, StreamId, Streams};
 
 use crate::support::*;
 

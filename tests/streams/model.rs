@@ -9,9 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use tokenrill::stream::{
-    End, Head, Lifetime, Offset, Reader, StreamError, StreamId, Streams, Writer,
-};
+use stream::{End, Head, Lifetime, Offset, Reader, StreamError, StreamId, Streams, Writer};
 
 use crate::support::*;
 
@@ -428,14 +426,14 @@ fn is_missing(error: &StreamError) -> bool {
     matches!(error, StreamError::Unknown | StreamError::Gone(_))
 }
 
-fn many(texts: &[String]) -> tokenrill::stream::Run {
+fn many(texts: &[String]) -> stream::Run {
     let mut end = 0;
     let ends = texts.iter().map(|text| {
         end += text.len() as u32;
         end
     });
     let ends = ends.collect();
-    tokenrill::stream::Run::many(texts.concat().into(), ends)
+    stream::Run::many(texts.concat().into(), ends)
 }
 
 fn check(cases: u32, store: impl AsyncFn() -> (Streams, Streams)) {

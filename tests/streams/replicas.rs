@@ -5,9 +5,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use tokenrill::stream::{
-    End, Lifetime, Offset, Once, OnceKey, Owner, Run, StreamError, StreamId, Writer,
-};
+use stream::{End, Lifetime, Offset, Once, OnceKey, Owner, Run, StreamError, StreamId, Writer};
 
 use crate::support::*;
 
@@ -168,9 +166,8 @@ async fn appends_of_all_replicas_are_all_kept_each_once() {
             let (replica, id) = (replica.clone(), id.clone());
             appending.spawn(async move {
                 let run = one(&format!("{number}-{n}"));
-                let append = |head: &mut tokenrill::stream::Head| {
-                    Ok::<_, StreamError>((Some(run.clone()), head.next))
-                };
+                let append =
+                    |head: &mut stream::Head| Ok::<_, StreamError>((Some(run.clone()), head.next));
                 replica.update(&id, None, append).await.unwrap()
             });
         }
@@ -180,7 +177,7 @@ async fn appends_of_all_replicas_are_all_kept_each_once() {
     let mut reader = replicas[2].attach(&id, None, None).await.unwrap();
     let heard: BTreeSet<String> = hear(&mut reader, 61).await.records.into_iter().collect();
     assert_eq!(heard.len(), 61);
-    let close = |head: &mut tokenrill::stream::Head| {
+    let close = |head: &mut stream::Head| {
         head.end = Some(End::Closed);
         Ok::<_, StreamError>((None, ()))
     };

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use store::redis::{RedisAddress, Topology};
+use stream::{End, Head, Lifetime, Next, Options, Reader, Run, StreamId, Streams};
 use tempfile::TempDir;
-use tokenrill::config::{self, Topology};
-use tokenrill::stream::{End, Head, Lifetime, Next, Options, Reader, Run, StreamId, Streams};
 
 /// How long anything may take before a test fails loudly. Nothing waits this long when all is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -154,8 +154,8 @@ impl Redis {
     }
 }
 
-pub(crate) fn address(port: u16) -> config::Redis {
-    config::Redis {
+pub(crate) fn address(port: u16) -> RedisAddress {
+    RedisAddress {
         tls: false,
         topology: Topology::One,
         nodes: vec![("127.0.0.1".to_owned(), port)],
@@ -172,7 +172,7 @@ pub(crate) const OPTIONS: Options = Options {
     max_readers: 100,
 };
 
-pub(crate) async fn streams_at(address: config::Redis) -> Streams {
+pub(crate) async fn streams_at(address: RedisAddress) -> Streams {
     let streams = Streams::shared(OPTIONS, address);
     streams.connect().await.expect("redis is there");
     streams

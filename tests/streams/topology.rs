@@ -4,17 +4,17 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use tokenrill::config::{self, Topology};
-use tokenrill::stream::{End, Head, StreamError, StreamId, Streams};
+use store::redis::{RedisAddress, Topology};
+use stream::{End, Head, StreamError, StreamId, Streams};
 
 use crate::support::*;
 
-fn several(topology: Topology, ports: &[u16]) -> config::Redis {
+fn several(topology: Topology, ports: &[u16]) -> RedisAddress {
     let nodes = ports
         .iter()
         .map(|port| ("127.0.0.1".to_owned(), *port))
         .collect();
-    config::Redis {
+    RedisAddress {
         topology,
         nodes,
         ..address(0)

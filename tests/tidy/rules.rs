@@ -7,12 +7,8 @@ const COMPOSITION: &[&str] = &["main", "lib", "app", "server", "cli"];
 const FLOORS: &[(u8, &[&str])] = &[
     (4, &["http", "transport"]),
     (3, &["generation"]),
-    (2, &["provider", "stream"]),
-    (
-        1,
-        &["dialect", "sse", "http1", "prompts", "config", "telemetry"],
-    ),
-    (0, &["request", "event", "id", "failure", "nearest", "bell"]),
+    (2, &["provider"]),
+    (1, &["prompts", "config", "telemetry"]),
 ];
 
 /// On these floors siblings don't know each other.
@@ -22,7 +18,6 @@ const STRANGERS: &[u8] = &[1, 2];
 const CRATES: &[(&str, &[&str])] = &[
     ("axum", &["http", "transport", "app", "server"]),
     ("reqwest", &["provider", "app", "cli"]),
-    ("redis", &["stream"]),
     ("hyper_util::client", &["provider", "app", "cli"]),
 ];
 
@@ -58,10 +53,6 @@ const SPAWNS: &[(&str, &str)] = &[
     (
         "provider/http/h1.rs",
         "owned by its pool, and aborted with it: closes connections that are idle for long",
-    ),
-    (
-        "stream/redis.rs",
-        "on a tracker of its own, on the server's runtime: the connection and the copies; ended by its close",
     ),
     (
         "provider/http/reply.rs",

@@ -1,10 +1,10 @@
 //! Every dialect in front of every dialect, over HTTP: one server whose providers are the four dialects of another, which
 //! has but its mock.
 
+use dialect::event::{Event, FinishReason};
+use dialect::sse;
+use dialect::{DIALECTS, Dialect, FinishRule};
 use serde_json::{Value, json};
-use tokenrill::dialect::{DIALECTS, Dialect, FinishRule};
-use tokenrill::event::{Event, FinishReason};
-use tokenrill::sse;
 
 use crate::support::*;
 

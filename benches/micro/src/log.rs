@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use tokenrill::stream::{Head, Lifetime, Memory, Next, Options, Reader, Run, StreamId, Writer};
+use stream::{Head, Lifetime, Memory, Next, Options, Reader, Run, StreamId, Writer};
 
 /// So many tokens are written before a new stream begins: a log is no queue, and keeps what was read.
 const TOKENS: usize = 1000;

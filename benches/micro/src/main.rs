@@ -7,12 +7,12 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
-use tokenrill::dialect::{
+use dialect::{
     Answering, DIALECTS, Dialect, EventReader, EventWriter, FinishRule, plain,
 };
-use tokenrill::event::Event;
-use tokenrill::request::Request;
-use tokenrill::sse;
+use dialect::event::Event;
+use dialect::request::Request;
+use dialect::sse;
 
 #[global_allocator]
 static ALLOC: AllocProfiler = AllocProfiler::system();

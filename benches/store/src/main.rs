@@ -9,8 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokenrill::config::{self, Topology};
-use tokenrill::stream::{
+use store::redis::{RedisAddress, Topology};
+use stream::{
     End, Head, Lifetime, Next, Options, Reader, Run, StreamError, StreamId, Streams,
 };
 use tokio::task::JoinSet;
@@ -88,7 +88,7 @@ async fn replica() -> Streams {
         max_total_bytes: 1 << 30,
         max_readers: 10_000,
     };
-    let address = config::Redis {
+    let address = RedisAddress {
         tls: false,
         topology: Topology::One,
         nodes: vec![("127.0.0.1".to_owned(), PORT)],

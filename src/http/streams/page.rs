@@ -9,7 +9,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::stream::{Form, Run};
+use stream::{Form, Run};
 
 /// Pieces that lie where the stream has them: a thousand readers of a page share its memory.
 struct Pieces(VecDeque<Bytes>);

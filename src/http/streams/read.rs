@@ -14,14 +14,14 @@ use super::{
     NO_STORE, STREAM_CLOSED, STREAM_CURSOR, STREAM_UP_TO_DATE, TRUE, describe, insert, number,
     page, refused, stream_id,
 };
-use crate::failure::Failure;
 use crate::http::asked::{Asked, wants_events};
 use crate::http::error::Refused;
 use crate::http::{Shared, caller, resume};
-use crate::id::random_bits;
-use crate::stream::{Batch, Form, Head, Offset, Owner, StreamId};
 use crate::transport::log::{Cursor, LogBody, Telling};
 use crate::transport::sse;
+use base::id::random_bits;
+use dialect::failure::Failure;
+use stream::{Batch, Form, Head, Offset, Owner, StreamId};
 
 /// About how much one page holds. It ends behind an append, however large that was.
 const PAGE: usize = 1024 * 1024;

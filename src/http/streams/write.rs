@@ -14,10 +14,10 @@ use super::{
     PREFIX, PRODUCER_EPOCH, PRODUCER_SEQ, STREAM_CLOSED, STREAM_NEXT_OFFSET, TRUE, describe,
     insert, number, refused, stream_id,
 };
-use crate::failure::Failure;
 use crate::http::error::Refused;
 use crate::http::{Shared, body, caller};
-use crate::stream::{Append, Claim, Create, ForkAt, ForkOf, Lifetime, Refusal, StreamId};
+use dialect::failure::Failure;
+use stream::{Append, Claim, Create, ForkAt, ForkOf, Lifetime, Refusal, StreamId};
 
 const PRODUCER_ID: &str = "producer-id";
 const STREAM_SEQ: &str = "stream-seq";

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::dialect::{Dialect, plain};
-use crate::failure::Failure;
 use crate::http::error::Refused;
-use crate::id::RequestId;
+use base::id::RequestId;
+use dialect::failure::Failure;
+use dialect::{Dialect, plain};
 
 /// The longest id that a client may give a generation, in bytes.
 const LONGEST: usize = 64;

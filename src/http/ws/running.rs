@@ -13,17 +13,17 @@ use futures_util::FutureExt;
 use percent_encoding::percent_decode_str;
 
 use super::message::{self, Message, Told, needed};
-use crate::dialect::{DIALECTS, Dialect, plain};
-use crate::failure::Failure;
 use crate::generation::Left;
 use crate::http::asked::{self, Asked};
 use crate::http::begin::{Order, Source, begin};
 use crate::http::error::Refused;
 use crate::http::{Shared, api, caller, linger, plain as stream, prompts, resume};
-use crate::id::RequestId;
-use crate::sse;
-use crate::stream::{End, Offset, StreamId};
 use crate::transport::frames::Frames;
+use ::stream::{End, Offset, StreamId};
+use base::id::RequestId;
+use dialect::failure::Failure;
+use dialect::sse;
+use dialect::{DIALECTS, Dialect, plain};
 
 /// What every one on a socket is begun with.
 pub(super) struct Host<'a> {

@@ -16,12 +16,12 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::message::{self, Message, Told, needed};
 use super::running::{Host, Running, Says};
-use crate::dialect::plain;
-use crate::failure::Failure;
 use crate::generation::Left;
 use crate::http::Shared;
-use crate::id::RequestId;
 use crate::transport::websocket::{Over, Socket};
+use base::id::RequestId;
+use dialect::failure::Failure;
+use dialect::plain;
 
 /// So many rounds, then other connections have their turn.
 const AT_ONCE: usize = 16;

@@ -29,7 +29,7 @@ use tower::{BoxError, ServiceBuilder, ServiceExt};
 use super::drain;
 use super::h1::{Answer, Outgoing, Pool, Unsent, Wire};
 use super::reply::{Frames, Incoming};
-use crate::failure::Failure;
+use dialect::failure::Failure;
 
 /// The kernel's receive buffer of one connection. The kernel doubles it.
 const RECEIVE_BUFFER: usize = 64 * 1024;

@@ -26,7 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use answer::Exchange;
 
-use crate::http1::Malformed;
+use http1::Malformed;
 
 /// Idle connections are closed before a typical upstream's own 60 s, so that we seldom send on one that is being closed.
 const IDLE: Duration = Duration::from_secs(50);

@@ -16,8 +16,8 @@ use tower::BoxError;
 use super::client::UpstreamBody;
 use super::h1::Answer;
 use super::{HttpOptions, headers};
-use crate::failure::{Failure, Refusal};
-use crate::sse;
+use dialect::failure::{Failure, Refusal};
+use dialect::sse;
 
 /// The most that is read of an error's body.
 const ERROR_BODY: usize = 64 * 1024;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::request::{Format, Request, Tool};
+use dialect::request::{Format, Request, Tool};
 
 const ANSWER: &str = "A rill is a small stream. This one carries words: each token leaves the model, crosses the wire \
 and reaches you before the next one is born. Nothing is kept back, nothing is made up.\nPünktlich, naïve, 你好, こんにちは \
@@ -68,7 +68,7 @@ pub(super) fn tool_calls(request: &Request, most: usize) -> Vec<ToolCall> {
     if request
         .messages
         .last()
-        .is_some_and(|m| m.role == crate::request::Role::Tool)
+        .is_some_and(|m| m.role == dialect::request::Role::Tool)
     {
         return Vec::new();
     }

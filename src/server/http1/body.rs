@@ -9,7 +9,7 @@ use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::link::{Broken, Link};
-use crate::http1::Framing;
+use http1::Framing;
 
 /// A body that has not come whole with its head.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 use axum::http::header::{CONNECTION, EXPECT, HOST, UPGRADE};
 use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
 
-use crate::failure::Failure;
-use crate::http1::{Framing, Malformed, framed, has};
+use dialect::failure::Failure;
+use http1::{Framing, Malformed, framed, has};
 
 /// The longest head.
 pub(super) const LONGEST: usize = 40 * 1024;

@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::head::{self, Head, Unreadable};
-use crate::http1::{Framing, Malformed, Scratch, end_of_head};
+use http1::{Framing, Malformed, Scratch, end_of_head};
 
 /// The most that is read at once.
 const READ: usize = 16 * 1024;

@@ -16,7 +16,7 @@ use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::link::Link;
-use crate::http1::Scratch;
+use http1::Scratch;
 
 /// The most that is gathered for one write, but for the framing around it.
 const RUN: usize = 16 * 1024;

@@ -11,7 +11,7 @@ use http_body::{Body, Frame};
 use super::head::{Head, Heads};
 use super::wire::{Outgoing, Wire, with_scratch};
 use super::{Broken, Pool, Unsent};
-use crate::http1::Framing;
+use http1::Framing;
 
 /// A request that is being sent, until its answer's head is there.
 pub(super) struct Exchange {

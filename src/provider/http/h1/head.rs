@@ -4,7 +4,7 @@ use http::header::CONNECTION;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 
 use super::Broken;
-use crate::http1::{Framing, Malformed, end_of_head, framed, has};
+use http1::{Framing, Malformed, end_of_head, framed, has};
 
 /// The longest head, those of interim answers before it included.
 pub(super) const LONGEST: usize = 32 * 1024;

@@ -12,8 +12,8 @@ use hyper_rustls::MaybeHttpsStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::http1::Scratch;
 use crate::provider::http::client::Io;
+use http1::Scratch;
 
 /// The most that is read at once: some hundred tokens.
 const READ: usize = 16 * 1024;

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use crate::http1::{Chunked, Framing};
 use crate::provider::http::h1::head::{Head, Heads, LONGEST};
+use http1::{Chunked, Framing};
 
 /// The head of these bytes in pieces of that length, and what came after it.
 fn read(bytes: &[u8], piece: usize) -> Result<Option<(Head, Vec<u8>)>, String> {

@@ -1,0 +1,141 @@
+//! A whole answer, for clients that did not ask for a stream.
+
+use serde_json::{Value, json};
+
+use super::{
+    Counts, citation, citation_json, finish_reason, signature, stop_reason, unsealed, usage_json,
+};
+use crate::event::{Event, FinishReason, Origin, State};
+use crate::failure::Failure;
+use crate::request::Part;
+use crate::{Answer, Seen, Sink, emit, openai_chat, tools};
+
+/// Reads an upstream's answer: what it cost, that it is no error, and, with a sink, what it says.
+pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
+    let body: Value = serde_json::from_slice(body).map_err(|e| Failure::BadPayload {
+        expected: "a Messages answer",
+        source: e.into(),
+    })?;
+    if let Some(failure) = openai_chat::error_value(&body["error"].to_string()) {
+        return Err(failure);
+    }
+    if body["usage"].is_null() {
+        let source = "it has no `usage`".into();
+        return Err(Failure::BadPayload {
+            expected: "a Messages answer",
+            source,
+        });
+    }
+    let mut counts = Counts::default();
+    counts.read(&body["usage"]);
+    let usage = counts.usage();
+    let mut calls = 0;
+    for block in body["content"].as_array().into_iter().flatten() {
+        let text = |name: &str| block[name].as_str().unwrap_or_default();
+        match block["type"].as_str() {
+            Some("text") => {
+                emit(&mut sink, Event::Text(text("text").into()));
+                for cited in block["citations"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(citation)
+                {
+                    emit(&mut sink, Event::Citation(cited));
+                }
+            }
+            Some("thinking") => {
+                emit(&mut sink, Event::Reasoning(text("thinking").into()));
+                if !text("signature").is_empty() {
+                    emit(
+                        &mut sink,
+                        Event::State(State::unpack(text("signature"), Origin::Anthropic)),
+                    );
+                }
+            }
+            Some("redacted_thinking") => {
+                emit(
+                    &mut sink,
+                    Event::State(State {
+                        origin: Origin::AnthropicRedacted,
+                        value: text("data").into(),
+                    }),
+                );
+            }
+            Some("tool_use") => {
+                let index = calls;
+                calls += 1;
+                emit(
+                    &mut sink,
+                    Event::ToolCall {
+                        index,
+                        id: text("id").into(),
+                        name: text("name").into(),
+                    },
+                );
+                let fragment = block["input"].to_string().into();
+                emit(&mut sink, Event::ToolArguments { index, fragment });
+                emit(&mut sink, Event::ToolEnd { index });
+            }
+            _ => {}
+        }
+    }
+    emit(&mut sink, Event::Usage(usage));
+    let reason = body["stop_reason"].as_str().unwrap_or("end_turn");
+    emit(&mut sink, Event::Finish(finish_reason(reason, calls > 0)));
+    Ok(Seen {
+        done: true,
+        usage: Some(usage),
+        ..Seen::default()
+    })
+}
+
+/// Writes an answer.
+pub(super) fn write(answer: &Answer, id: &str, model: &str) -> Value {
+    let mut refused = false;
+    let mut content: Vec<Value> = Vec::new();
+    for part in &answer.parts {
+        content.push(match part {
+            Part::Text(text) => json!({ "type": "text", "text": text, "citations": null }),
+            Part::Refusal(text) => {
+                refused = true;
+                json!({ "type": "text", "text": text, "citations": null })
+            }
+            Part::Reasoning { state: Some(State { origin: Origin::AnthropicRedacted, value }), text }
+                if text.is_empty() =>
+            {
+                json!({ "type": "redacted_thinking", "data": value })
+            }
+            Part::Reasoning { text, state } => {
+                let seal = state.as_ref().map_or_else(unsealed, signature);
+                json!({ "type": "thinking", "thinking": text, "signature": seal })
+            }
+            // Cut off for length, it is no call that anyone should run.
+            Part::ToolCall { arguments, .. }
+                if answer.finish() == FinishReason::Length && tools::whole_object(arguments).is_none() =>
+            {
+                continue;
+            }
+            Part::ToolCall { id, name, arguments } => json!({
+                "type": "tool_use", "id": tools::fit_id(id, 64), "name": name, "input": tools::object(arguments),
+            }),
+            Part::Image(_) | Part::ToolResult { .. } => continue,
+        });
+    }
+    if !answer.citations.is_empty()
+        && let Some(text) = content
+            .iter_mut()
+            .rev()
+            .find(|block| block["type"] == "text")
+    {
+        text["citations"] = answer.citations.iter().map(citation_json).collect();
+    }
+    let reason = match answer.finish() {
+        FinishReason::Stop if refused => FinishReason::ContentFilter,
+        reason => reason,
+    };
+    json!({
+        "id": id, "type": "message", "role": "assistant", "model": model, "content": content,
+        "stop_reason": stop_reason(reason), "stop_sequence": null, "usage": usage_json(answer.usage),
+    })
+}

@@ -1,0 +1,303 @@
+//! A request of another dialect, in this one.
+
+use serde_json::{Value, json};
+
+use super::thinking::{Thinking, UNSAMPLED, thinking, version};
+use crate::event::Origin;
+use crate::failure::Failure;
+use crate::request::{Format, Image, Part, Request, Role, Tool, ToolChoice, texts_of};
+use crate::{Written, tools};
+
+/// What is asked for when the client sets no limit: this dialect must have one.
+pub(super) const MAX_TOKENS: u32 = 32_000;
+
+/// Writes a request.
+pub(in crate::anthropic) fn write(request: &Request, model: &str) -> Result<Written, Failure> {
+    let mut dropped = Vec::new();
+    let (system, alone) = request.system();
+    let mut messages = messages_json(request);
+    if alone {
+        // There must be a message: then they are it.
+        messages.push(json!({ "role": "user", "content": system }));
+    }
+    let version = version(model);
+    let thinking = thinking(request, version, &mut dropped);
+    let limit = request.max_tokens.unwrap_or(MAX_TOKENS);
+    let mut body = json!({
+        "model": model, "max_tokens": limit, "messages": messages, "stream": request.stream,
+    });
+    let mut set = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            body[name] = value;
+        }
+    };
+    set("system", system.filter(|_| !alone).map(Value::from));
+    set("thinking", thinking.as_ref().map(Thinking::json));
+    let mut output = serde_json::Map::new();
+    if let Some(Thinking::Adaptive { effort, .. }) = thinking {
+        output.insert("effort".to_owned(), effort.into());
+    }
+    let sampling = &request.sampling;
+    let thinks = thinking.is_some();
+    let temperature = match sampling.temperature {
+        Some(_) if version >= UNSAMPLED => {
+            dropped.push("temperature".to_owned());
+            None
+        }
+        Some(t) if thinks && t < 1.0 => {
+            dropped.push(format!("temperature {t} (with thinking it is 1)"));
+            None
+        }
+        Some(t) if t > 1.0 => {
+            dropped.push(format!("temperature {t} (sent as 1, the most there is)"));
+            Some(1.0)
+        }
+        t => t,
+    };
+    set("temperature", temperature.map(Value::from));
+    match sampling.top_p {
+        Some(_) if version >= UNSAMPLED => dropped.push("top_p".to_owned()),
+        Some(p) if thinks && p < 0.95 => {
+            dropped.push(format!("top_p {p} (with thinking it is 0.95 to 1)"))
+        }
+        Some(_) if temperature.is_some() => dropped.push("top_p (beside a temperature)".to_owned()),
+        p => set("top_p", p.map(Value::from)),
+    }
+    if sampling.top_k.is_some() && (thinks || version >= UNSAMPLED) {
+        dropped.push("top_k".to_owned());
+    } else {
+        set("top_k", sampling.top_k.map(Value::from));
+    }
+    for (name, there) in [
+        ("seed", sampling.seed.is_some()),
+        (
+            "presence_penalty",
+            sampling
+                .presence_penalty
+                .is_some_and(|penalty| penalty != 0.0),
+        ),
+        (
+            "frequency_penalty",
+            sampling
+                .frequency_penalty
+                .is_some_and(|penalty| penalty != 0.0),
+        ),
+    ] {
+        if there {
+            dropped.push(name.to_owned());
+        }
+    }
+    let (stop, blank): (Vec<&String>, Vec<&String>) = request
+        .stop
+        .iter()
+        .partition(|stop| !stop.trim().is_empty());
+    set("stop_sequences", (!stop.is_empty()).then(|| json!(stop)));
+    if !blank.is_empty() {
+        dropped.push("stop (of nothing but white space)".to_owned());
+    }
+    match &request.user {
+        // It must be nobody's address.
+        Some(user) if user.contains('@') || user.starts_with('+') => {
+            dropped.push("user (an address)".to_owned())
+        }
+        user => set(
+            "metadata",
+            user.as_ref().map(|user| json!({ "user_id": user })),
+        ),
+    }
+    if !request.tools.is_empty() {
+        set("tools", Some(request.tools.iter().map(tool_json).collect()));
+        set("tool_choice", tool_choice(request));
+    }
+    match &request.format {
+        None => {}
+        Some(Format::Json) => {
+            let message =
+                "a `json_object` answer can't be asked of an Anthropic model; give a `json_schema`";
+            return Err(Failure::invalid("response_format", message));
+        }
+        Some(Format::Schema { schema, .. }) => {
+            let mut schema = schema.clone();
+            let mut left_out = Vec::new();
+            strict(&mut schema, &mut left_out);
+            if !left_out.is_empty() {
+                left_out.sort_unstable();
+                left_out.dedup();
+                dropped.push(format!("of the schema: {}", left_out.join(", ")));
+            }
+            output.insert(
+                "format".to_owned(),
+                json!({ "type": "json_schema", "schema": schema }),
+            );
+        }
+    }
+    set("output_config", (!output.is_empty()).then(|| output.into()));
+    Ok(Written {
+        body: body.to_string().into(),
+        dropped,
+    })
+}
+
+/// What these models' schemas don't know.
+const NOT_IN_SCHEMAS: &[&str] = &[
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "minProperties",
+    "maxProperties",
+    "nullable",
+];
+
+/// A schema as these models want one for their answers: no object may have more than it says.
+fn strict(schema: &mut Value, left_out: &mut Vec<&'static str>) {
+    match schema {
+        Value::Array(list) => list.iter_mut().for_each(|schema| strict(schema, left_out)),
+        Value::Object(fields) => {
+            for name in NOT_IN_SCHEMAS {
+                if fields.remove(*name).is_some() {
+                    left_out.push(name);
+                }
+            }
+            if fields.contains_key("properties") {
+                fields
+                    .entry("additionalProperties")
+                    .or_insert(Value::Bool(false));
+            }
+            for (name, value) in fields {
+                match (name.as_str(), value) {
+                    // Names of the client's own, each with a schema.
+                    ("properties" | "$defs" | "definitions", Value::Object(named)) => {
+                        named
+                            .values_mut()
+                            .for_each(|schema| strict(schema, left_out));
+                    }
+                    ("items" | "anyOf" | "allOf" | "oneOf" | "prefixItems", value) => {
+                        strict(value, left_out)
+                    }
+                    _ => {}
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+pub(super) fn thought_json(part: &Part) -> Option<Value> {
+    let Part::Reasoning {
+        text,
+        state: Some(state),
+    } = part
+    else {
+        return None;
+    };
+    match state.origin {
+        Origin::Anthropic => {
+            Some(json!({ "type": "thinking", "thinking": text, "signature": state.value }))
+        }
+        Origin::AnthropicRedacted => {
+            Some(json!({ "type": "redacted_thinking", "data": state.value }))
+        }
+        // What another kind of upstream thought is nothing to this one.
+        _ => None,
+    }
+}
+
+/// Turns: what several messages of one side say stands in one.
+fn messages_json(request: &Request) -> Vec<Value> {
+    // Of each: whose it is, the results in it, which stand before everything else, and what else is in it.
+    let mut turns: Vec<(&str, Vec<Value>, Vec<Value>)> = Vec::new();
+    for message in &request.messages {
+        let role = match message.role {
+            Role::System => continue,
+            Role::User | Role::Tool => "user",
+            Role::Assistant => "assistant",
+        };
+        if turns.last().is_none_or(|(last, ..)| *last != role) {
+            turns.push((role, Vec::new(), Vec::new()));
+        }
+        let content = message.parts.iter().filter_map(block_json);
+        match turns.last_mut() {
+            Some((_, results, _)) if message.role == Role::Tool => results.extend(content),
+            Some((.., others)) => others.extend(content),
+            None => {}
+        }
+    }
+    turns
+        .into_iter()
+        .map(|(role, mut results, others)| {
+            results.extend(others);
+            (role, results)
+        })
+        .filter(|(_, content)| !content.is_empty())
+        .map(|(role, content)| match &content[..] {
+            [only] if only["type"] == "text" => json!({ "role": role, "content": only["text"] }),
+            _ => json!({ "role": role, "content": content }),
+        })
+        .collect()
+}
+
+fn block_json(part: &Part) -> Option<Value> {
+    Some(match part {
+        Part::Text(text) | Part::Refusal(text) if text.trim().is_empty() => return None,
+        Part::Text(text) | Part::Refusal(text) => json!({ "type": "text", "text": text }),
+        Part::Image(Image::Url(url)) => {
+            json!({ "type": "image", "source": { "type": "url", "url": url } })
+        }
+        Part::Image(Image::Data { media_type, base64 }) => json!({
+            "type": "image", "source": { "type": "base64", "media_type": media_type, "data": base64 },
+        }),
+        Part::Reasoning { .. } => return thought_json(part),
+        Part::ToolCall {
+            id,
+            name,
+            arguments,
+        } => json!({
+            "type": "tool_use", "id": tools::fit_id(id, 64), "name": name, "input": tools::object(arguments),
+        }),
+        Part::ToolResult { id, content, error } => {
+            let said: Value = if content.iter().all(|part| matches!(part, Part::Text(_))) {
+                texts_of(content, "\n").into()
+            } else {
+                content.iter().filter_map(block_json).collect()
+            };
+            let mut result = json!({ "type": "tool_result", "tool_use_id": tools::fit_id(id, 64), "content": said });
+            if *error {
+                result["is_error"] = true.into();
+            }
+            result
+        }
+    })
+}
+
+fn tool_json(tool: &Tool) -> Value {
+    let mut value = json!({ "name": tool.name, "input_schema": tools::schema(&tool.parameters) });
+    if let Some(description) = &tool.description {
+        value["description"] = description.as_str().into();
+    }
+    if tool.strict == Some(true) {
+        value["strict"] = true.into();
+    }
+    value
+}
+
+fn tool_choice(request: &Request) -> Option<Value> {
+    let one_by_one = request.parallel_tool_calls == Some(false);
+    let mut choice = match &request.tool_choice {
+        None if !one_by_one => return None,
+        None | Some(ToolChoice::Auto) => json!({ "type": "auto" }),
+        Some(ToolChoice::None) => return Some(json!({ "type": "none" })),
+        Some(ToolChoice::Required) => json!({ "type": "any" }),
+        Some(ToolChoice::Named(name)) => json!({ "type": "tool", "name": name }),
+    };
+    if one_by_one {
+        choice["disable_parallel_tool_use"] = true.into();
+    }
+    Some(choice)
+}

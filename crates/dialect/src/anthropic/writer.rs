@@ -1,0 +1,278 @@
+//! Writes a client's Messages stream.
+//!
+//! One block is open at a time. What is said while a call's arguments are not whole waits for them: its upstream speaks of
+//! both at once, and this dialect can't.
+
+use std::io::Write as _;
+
+use serde_json::{Value, json};
+
+use super::{citation_json, error_type, signature, stop_reason, unsealed, usage_json};
+use crate::event::{Event, FinishReason, Origin, Usage};
+use crate::failure::Failure;
+use crate::json::quote;
+use crate::{HELD, Out, tools};
+
+/// The state of one client's stream.
+#[derive(Debug)]
+pub(super) struct EventWriter {
+    id: String,
+    model: String,
+    begun: bool,
+    open: Option<Open>,
+    /// The number of the next block.
+    next: u32,
+    /// What waits for a call's arguments to be whole.
+    waiting: Vec<Event<'static>>,
+    /// How much of that there is, in bytes.
+    held: usize,
+    refused: bool,
+    usage: Option<Usage>,
+    finish: Option<FinishReason>,
+    line: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Open {
+    Text,
+    Thinking,
+    Tool(u32),
+}
+
+/// The most events that wait.
+const MOST_WAITING: usize = 20_000;
+
+impl EventWriter {
+    pub(super) fn new(id: String, model: String) -> Self {
+        Self {
+            id,
+            model,
+            begun: false,
+            open: None,
+            next: 0,
+            waiting: Vec::new(),
+            held: 0,
+            refused: false,
+            usage: None,
+            finish: None,
+            line: Vec::new(),
+        }
+    }
+
+    fn begin(&mut self, out: Out<'_>) {
+        if std::mem::replace(&mut self.begun, true) {
+            return;
+        }
+        let message = json!({
+            "id": self.id, "type": "message", "role": "assistant", "model": self.model, "content": [],
+            "stop_reason": null, "stop_sequence": null, "usage": usage_json(self.usage),
+        });
+        frame(
+            "message_start",
+            &json!({ "type": "message_start", "message": message }),
+            out,
+        );
+    }
+
+    /// Opens a block, unless one of that kind is open.
+    fn open(&mut self, kind: Open, block: impl FnOnce() -> Value, out: Out<'_>) {
+        if self.open == Some(kind) {
+            return;
+        }
+        self.close(out);
+        self.open = Some(kind);
+        let block =
+            json!({ "type": "content_block_start", "index": self.next, "content_block": block() });
+        frame("content_block_start", &block, out);
+    }
+
+    fn close(&mut self, out: Out<'_>) {
+        match self.open.take() {
+            None => return,
+            // Clients wait for a seal.
+            Some(Open::Thinking) => self.seal(&unsealed(), out),
+            Some(_) => {}
+        }
+        self.closed(out);
+    }
+
+    fn seal(&mut self, seal: &str, out: Out<'_>) {
+        let delta = json!({ "type": "signature_delta", "signature": seal });
+        let delta = json!({ "type": "content_block_delta", "index": self.next, "delta": delta });
+        frame("content_block_delta", &delta, out);
+    }
+
+    fn closed(&mut self, out: Out<'_>) {
+        self.open = None;
+        frame(
+            "content_block_stop",
+            &json!({ "type": "content_block_stop", "index": self.next }),
+            out,
+        );
+        self.next += 1;
+    }
+
+    /// A delta of one string: what nearly every frame is.
+    fn delta(&mut self, block: u32, kind: &str, field: &str, text: &str, out: Out<'_>) {
+        self.line.clear();
+        // Writing to a Vec can't fail.
+        let _ = write!(
+            self.line,
+            r#"{{"type":"content_block_delta","index":{block},"delta":{{"type":"{kind}","{field}":"#
+        );
+        quote(&mut self.line, text);
+        self.line.extend_from_slice(b"}}");
+        out(Some("content_block_delta"), &self.line);
+    }
+
+    fn text(&mut self, text: &str, out: Out<'_>) {
+        if !text.is_empty() {
+            self.open(Open::Text, || json!({ "type": "text", "text": "" }), out);
+            self.delta(self.next, "text_delta", "text", text, out);
+        }
+    }
+
+    /// Whether what is no part of the open call must wait for it, or for what waits already.
+    fn must_wait(&self, event: &Event<'_>) -> bool {
+        match event {
+            Event::ToolArguments { index, .. } | Event::ToolEnd { index } => self.waits(*index),
+            Event::Usage(_) | Event::Finish(_) => false,
+            _ => matches!(self.open, Some(Open::Tool(_))) || !self.waiting.is_empty(),
+        }
+    }
+
+    fn wait(&mut self, event: &Event<'_>) -> Result<(), Failure> {
+        self.held += match event {
+            Event::ToolArguments { fragment, .. } => fragment.len(),
+            Event::Text(text) | Event::Reasoning(text) | Event::Refusal(text) => text.len(),
+            Event::State(state) => state.value.len(),
+            Event::ToolCall { id, name, .. } => id.len() + name.len(),
+            _ => 0,
+        } + size_of::<Event<'_>>();
+        if self.held > HELD || self.waiting.len() == MOST_WAITING {
+            return Err(Failure::ResponseTooLarge { limit: HELD });
+        }
+        self.waiting.push(event.clone().into_owned());
+        Ok(())
+    }
+
+    /// What comes after a call's arguments were whole is white space: its block is closed.
+    fn arguments(&mut self, index: u32, fragment: &str, out: Out<'_>) {
+        if self.open == Some(Open::Tool(index)) && !fragment.is_empty() {
+            self.delta(self.next, "input_json_delta", "partial_json", fragment, out);
+        }
+    }
+
+    /// Lets those speak that waited, each until the next has to.
+    fn resume(&mut self, out: Out<'_>) -> Result<(), Failure> {
+        self.held = 0;
+        for event in std::mem::take(&mut self.waiting) {
+            use crate::EventWriter as _;
+            self.write(&event, out)?;
+        }
+        Ok(())
+    }
+}
+
+impl crate::EventWriter for EventWriter {
+    fn write(&mut self, event: &Event<'_>, out: Out<'_>) -> Result<(), Failure> {
+        if let Event::Usage(usage) = event {
+            self.usage = Some(*usage);
+        }
+        self.begin(out);
+        if self.must_wait(event) {
+            return self.wait(event);
+        }
+        match event {
+            Event::Text(text) => self.text(text, out),
+            Event::Refusal(text) => {
+                self.refused = true;
+                self.text(text, out);
+            }
+            Event::Reasoning(text) if text.is_empty() => {}
+            Event::Reasoning(text) => {
+                let block = || json!({ "type": "thinking", "thinking": "", "signature": "" });
+                self.open(Open::Thinking, block, out);
+                self.delta(self.next, "thinking_delta", "thinking", text, out);
+            }
+            Event::State(state) if state.origin == Origin::AnthropicRedacted => {
+                self.close(out);
+                let block = json!({ "type": "redacted_thinking", "data": state.value });
+                let block = json!({ "type": "content_block_start", "index": self.next, "content_block": block });
+                frame("content_block_start", &block, out);
+                self.closed(out);
+            }
+            Event::State(state) => {
+                let block = || json!({ "type": "thinking", "thinking": "", "signature": "" });
+                self.open(Open::Thinking, block, out);
+                self.seal(&signature(state), out);
+                self.closed(out);
+            }
+            Event::Citation(citation) => {
+                if self.open == Some(Open::Text) {
+                    let delta =
+                        json!({ "type": "citations_delta", "citation": citation_json(citation) });
+                    let delta = json!({ "type": "content_block_delta", "index": self.next, "delta": delta });
+                    frame("content_block_delta", &delta, out);
+                }
+            }
+            Event::ToolCall { index, id, name } => {
+                let id = tools::fit_id(id, 64);
+                let block = || json!({ "type": "tool_use", "id": id, "name": name, "input": {} });
+                self.open(Open::Tool(*index), block, out);
+                self.delta(self.next, "input_json_delta", "partial_json", "", out);
+            }
+            Event::ToolArguments { index, fragment } => self.arguments(*index, fragment, out),
+            Event::ToolEnd { index } => {
+                if self.open == Some(Open::Tool(*index)) {
+                    self.close(out);
+                    self.resume(out)?;
+                }
+            }
+            Event::Usage(_) => {}
+            Event::Finish(reason) => self.finish = Some(*reason),
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, out: Out<'_>) {
+        self.begin(out);
+        self.close(out);
+        while !self.waiting.is_empty() {
+            // Nothing is taken in anew, so nothing outgrows a cap.
+            let _ = self.resume(out);
+            self.close(out);
+        }
+        let reason = match self.finish.unwrap_or(FinishReason::Stop) {
+            FinishReason::Stop if self.refused => FinishReason::ContentFilter,
+            reason => reason,
+        };
+        let delta = json!({ "stop_reason": stop_reason(reason), "stop_sequence": null });
+        let delta =
+            json!({ "type": "message_delta", "delta": delta, "usage": usage_json(self.usage) });
+        frame("message_delta", &delta, out);
+        frame("message_stop", &json!({ "type": "message_stop" }), out);
+    }
+
+    fn error(&mut self, failure: &Failure, request_id: &str, out: Out<'_>) {
+        let error = json!({ "type": error_type(failure), "message": failure.to_string() });
+        frame(
+            "error",
+            &json!({ "type": "error", "error": error, "request_id": request_id }),
+            out,
+        );
+    }
+}
+
+impl EventWriter {
+    /// Whether that call has not begun because it waits.
+    fn waits(&self, index: u32) -> bool {
+        self.waiting
+            .iter()
+            .any(|event| matches!(event, Event::ToolCall { index: call, .. } if *call == index))
+    }
+}
+
+fn frame(name: &'static str, payload: &Value, out: Out<'_>) {
+    out(Some(name), payload.to_string().as_bytes());
+}

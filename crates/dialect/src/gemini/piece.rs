@@ -1,0 +1,130 @@
+//! A payload that is one piece of text, as nearly all are: read without building a tree of it.
+
+use std::borrow::Cow;
+
+use crate::event::Usage;
+use crate::json::{Cursor, Raw, Walked, Wrong, walk, walk_raw};
+
+/// What such a payload says.
+#[derive(Debug)]
+pub(super) struct Piece<'a> {
+    pub(super) text: Cow<'a, str>,
+    pub(super) is_thought: bool,
+    pub(super) usage: Option<Usage>,
+}
+
+/// Reads one; none is what has anything else to say, or may be no JSON to whoever looks closer.
+pub(super) fn piece(data: &[u8]) -> Option<Piece<'_>> {
+    let mut fields = Fields::default();
+    walk(data, |cursor| {
+        fields.payload(cursor)?;
+        if cursor.is_certain() {
+            Ok(())
+        } else {
+            Err(Wrong::Unlike)
+        }
+    })
+    .ok()?;
+    let usage = match fields.usage {
+        Some(raw) => walk_raw(raw, usage).ok()?,
+        None => None,
+    };
+    let is_thought = fields.thought.is_some_and(|raw| raw.get() == "true");
+    Some(Piece {
+        text: fields.text?.text()?,
+        is_thought,
+        usage,
+    })
+}
+
+/// The fields that are looked for, each as it stands.
+#[derive(Default)]
+struct Fields<'a> {
+    candidates: bool,
+    content: bool,
+    parts: bool,
+    text: Option<Raw<'a>>,
+    thought: Option<Raw<'a>>,
+    usage: Option<Raw<'a>>,
+}
+
+impl<'a> Fields<'a> {
+    fn payload(&mut self, cursor: &mut Cursor<'a>) -> Walked<()> {
+        cursor.object(|name, cursor| match name {
+            b"candidates" => {
+                first(&mut self.candidates)?;
+                let mut one = false;
+                cursor.list(|cursor| {
+                    first(&mut one)?;
+                    self.candidate(cursor)
+                })
+            }
+            b"usageMetadata" => cursor.once(&mut self.usage),
+            b"error" | b"promptFeedback" => Err(Wrong::Unlike),
+            _ => cursor.skip(),
+        })
+    }
+
+    fn candidate(&mut self, cursor: &mut Cursor<'a>) -> Walked<()> {
+        cursor.object(|name, cursor| match name {
+            b"content" => {
+                first(&mut self.content)?;
+                self.content(cursor)
+            }
+            b"finishReason" | b"groundingMetadata" | b"citationMetadata" => Err(Wrong::Unlike),
+            _ => cursor.skip(),
+        })
+    }
+
+    fn content(&mut self, cursor: &mut Cursor<'a>) -> Walked<()> {
+        cursor.object(|name, cursor| match name {
+            b"parts" => {
+                first(&mut self.parts)?;
+                let mut one = false;
+                cursor.list(|cursor| {
+                    first(&mut one)?;
+                    self.part(cursor)
+                })
+            }
+            _ => cursor.skip(),
+        })
+    }
+
+    fn part(&mut self, cursor: &mut Cursor<'a>) -> Walked<()> {
+        cursor.object(|name, cursor| match name {
+            b"text" => cursor.once(&mut self.text),
+            b"thought" => cursor.once(&mut self.thought),
+            b"functionCall" | b"thoughtSignature" => Err(Wrong::Unlike),
+            _ => cursor.skip(),
+        })
+    }
+}
+
+/// A second one is more than a piece.
+fn first(seen: &mut bool) -> Walked<()> {
+    if std::mem::replace(seen, true) {
+        Err(Wrong::Twice)
+    } else {
+        Ok(())
+    }
+}
+
+fn usage(cursor: &mut Cursor<'_>) -> Walked<Option<Usage>> {
+    let (mut prompt, mut tools, mut answer, mut thoughts, mut cached) = Default::default();
+    cursor.object(|name, cursor| match name {
+        b"promptTokenCount" => cursor.once(&mut prompt),
+        b"toolUsePromptTokenCount" => cursor.once(&mut tools),
+        b"candidatesTokenCount" => cursor.once(&mut answer),
+        b"thoughtsTokenCount" => cursor.once(&mut thoughts),
+        b"cachedContentTokenCount" => cursor.once(&mut cached),
+        _ => cursor.skip(),
+    })?;
+    let count = |raw: Option<Raw<'_>>| raw?.get().parse().ok();
+    Ok(super::reader::usage_of(
+        count(prompt),
+        count(tools),
+        count(answer),
+        count(thoughts),
+        count(cached),
+    ))
+}

@@ -1,0 +1,337 @@
+//! Reads an upstream's stream, or its whole answer: they are made of the same.
+
+use serde_json::{Value, json};
+
+use super::piece::piece;
+use super::{arguments, unseal};
+use crate::event::{Citation, Event, FinishReason, Usage};
+use crate::failure::Failure;
+use crate::{HELD, Seen, Sink, emit, openai_chat};
+
+/// More sources than any answer has; those beyond may be told twice.
+const MOST_CITATIONS: usize = 1000;
+
+/// The state of one stream.
+#[derive(Debug, Default)]
+pub(super) struct EventReader {
+    calls: u32,
+    /// A call whose arguments come leaf by leaf.
+    partial: Option<Value>,
+    /// About how many bytes of those there are.
+    held: usize,
+    /// Sources told already: each payload has all so far.
+    cited: Vec<Citation>,
+    finished: bool,
+}
+
+/// Reads a whole answer.
+pub(super) fn answer(body: &[u8], sink: Sink<'_>) -> Result<Seen, Failure> {
+    use crate::EventReader as _;
+    let mut reader = EventReader::default();
+    let mut sink = sink;
+    if sink.is_none() {
+        // A client of the same dialect reads for itself how it ended; only an error is no answer.
+        let payload: Value = serde_json::from_slice(body).map_err(|e| Failure::BadPayload {
+            expected: "a Gemini response",
+            source: e.into(),
+        })?;
+        return match error(&payload["error"]) {
+            Some(failure) => Err(failure),
+            None => Ok(Seen {
+                done: true,
+                usage: usage(&payload["usageMetadata"]),
+                ..Seen::default()
+            }),
+        };
+    }
+    let seen = match &mut sink {
+        Some(sink) => reader.read(body, Some(&mut **sink))?,
+        None => reader.read(body, None)?,
+    };
+    if let Some(failure) = seen.error {
+        return Err(failure);
+    }
+    if sink.is_some() {
+        reader.end(sink)?;
+    }
+    Ok(Seen { done: true, ..seen })
+}
+
+impl crate::EventReader for EventReader {
+    fn read(&mut self, data: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
+        let mut seen = Seen::default();
+        if let Some(piece) = piece(data) {
+            if !piece.text.is_empty() {
+                seen.said = true;
+                emit(
+                    &mut sink,
+                    if piece.is_thought {
+                        Event::Reasoning(piece.text)
+                    } else {
+                        Event::Text(piece.text)
+                    },
+                );
+            }
+            if let Some(usage) = piece.usage {
+                seen.usage = Some(usage);
+                emit(&mut sink, Event::Usage(usage));
+            }
+            return Ok(seen);
+        }
+        let payload: Value = serde_json::from_slice(data).map_err(|e| Failure::BadPayload {
+            expected: "a Gemini response",
+            source: e.into(),
+        })?;
+        if !payload.is_object() {
+            let source = "it is no JSON object".into();
+            return Err(Failure::BadPayload {
+                expected: "a Gemini response",
+                source,
+            });
+        }
+        if !payload["error"].is_null() {
+            seen.error = error(&payload["error"]);
+            seen.told = true;
+            return Ok(seen);
+        }
+        let candidate = &payload["candidates"][0];
+        for part in candidate["content"]["parts"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            self.part(part, &mut seen, &mut sink);
+        }
+        self.cite(candidate, &mut sink);
+        if let Some(usage) = usage(&payload["usageMetadata"]) {
+            seen.usage = Some(usage);
+            emit(&mut sink, Event::Usage(usage));
+        }
+        if payload["promptFeedback"]["blockReason"].is_string() {
+            self.finished = true;
+            emit(&mut sink, Event::Finish(FinishReason::ContentFilter));
+        }
+        if let Some(reason) = candidate["finishReason"].as_str() {
+            self.finish(reason, &candidate["finishMessage"], &mut seen, &mut sink);
+        }
+        Ok(seen)
+    }
+
+    fn error(&self, data: &[u8]) -> Option<Failure> {
+        // In the middle of a stream an error may come as bare JSON, or as a list of one.
+        let value: Value = serde_json::from_slice(data).ok()?;
+        let value = if value.is_array() { &value[0] } else { &value };
+        error(&value["error"])
+    }
+
+    fn end(&mut self, mut sink: Sink<'_>) -> Result<(), Failure> {
+        if !self.finished {
+            return Err(Failure::UpstreamTruncated {
+                missing: "it has no finishReason",
+            });
+        }
+        self.flush(&mut sink);
+        Ok(())
+    }
+}
+
+impl EventReader {
+    fn part(&mut self, part: &Value, seen: &mut Seen, sink: &mut Sink<'_>) {
+        let text = part["text"].as_str().filter(|text| !text.is_empty());
+        let state = part["thoughtSignature"]
+            .as_str()
+            .filter(|seal| !seal.is_empty());
+        let state = state.map(|seal| Event::State(unseal(seal)));
+        if part["thought"] == true {
+            if let Some(text) = text {
+                seen.said = true;
+                emit(sink, Event::Reasoning(text.into()));
+            }
+            if let Some(state) = state {
+                emit(sink, state);
+            }
+            return;
+        }
+        // It belongs to the part that it stands in.
+        if let Some(state) = state {
+            emit(sink, state);
+        }
+        if let Some(text) = text {
+            seen.said = true;
+            emit(sink, Event::Text(text.into()));
+        }
+        let call = &part["functionCall"];
+        if call.is_object() {
+            seen.said = true;
+            self.call(call, seen, sink);
+        }
+    }
+
+    fn call(&mut self, call: &Value, seen: &mut Seen, sink: &mut Sink<'_>) {
+        if let Some(name) = call["name"].as_str() {
+            self.flush(sink);
+            let id = call["id"]
+                .as_str()
+                .filter(|id| !id.is_empty())
+                .map(str::to_owned);
+            let id = id.unwrap_or_else(|| format!("call_{}", base::id::random_hex()));
+            let index = self.calls;
+            self.calls += 1;
+            emit(
+                sink,
+                Event::ToolCall {
+                    index,
+                    id: id.into(),
+                    name: name.into(),
+                },
+            );
+            let arguments = if call["args"].is_object() {
+                call["args"].clone()
+            } else {
+                json!({})
+            };
+            self.partial = Some(arguments);
+        }
+        let Some(arguments) = &mut self.partial else {
+            return;
+        };
+        for leaf in call["partialArgs"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|_| sink.is_some())
+        {
+            self.held += leaf["stringValue"].as_str().map_or(0, str::len)
+                + leaf["jsonPath"].as_str().map_or(0, str::len);
+            self.held += size_of::<Value>();
+            if self.held > HELD {
+                seen.error = Some(Failure::ResponseTooLarge { limit: HELD });
+                return;
+            }
+            arguments::put(arguments, leaf);
+        }
+        if call["willContinue"] != true {
+            self.flush(sink);
+        }
+    }
+
+    /// Says the arguments of the call that is being put together, if there is one.
+    fn flush(&mut self, sink: &mut Sink<'_>) {
+        if let Some(arguments) = self.partial.take() {
+            let index = self.calls.saturating_sub(1);
+            emit(
+                sink,
+                Event::ToolArguments {
+                    index,
+                    fragment: arguments.to_string().into(),
+                },
+            );
+            emit(sink, Event::ToolEnd { index });
+        }
+    }
+
+    fn cite(&mut self, candidate: &Value, sink: &mut Sink<'_>) {
+        let chunks = candidate["groundingMetadata"]["groundingChunks"].as_array();
+        let chunks = chunks
+            .into_iter()
+            .flatten()
+            .map(|chunk| (&chunk["web"], None));
+        let sources = candidate["citationMetadata"]["citationSources"].as_array();
+        let sources = sources.into_iter().flatten().map(|source| {
+            (
+                source,
+                source["endIndex"]
+                    .as_u64()
+                    .map(|end| (source["startIndex"].as_u64().unwrap_or(0), end)),
+            )
+        });
+        for (source, span) in chunks.chain(sources) {
+            let Some(url) = source["uri"].as_str() else {
+                continue;
+            };
+            let title = source["title"].as_str().unwrap_or_default().to_owned();
+            let citation = Citation {
+                url: url.to_owned(),
+                title,
+                quote: String::new(),
+                span,
+            };
+            if sink.is_some() && !self.cited.contains(&citation) {
+                if self.cited.len() < MOST_CITATIONS {
+                    self.cited.push(citation.clone());
+                }
+                emit(sink, Event::Citation(citation));
+            }
+        }
+    }
+
+    fn finish(&mut self, reason: &str, message: &Value, seen: &mut Seen, sink: &mut Sink<'_>) {
+        let reason = match reason {
+            "FINISH_REASON_UNSPECIFIED" | "" => return,
+            "STOP" if self.calls > 0 => FinishReason::ToolCalls,
+            "STOP" => FinishReason::Stop,
+            "MAX_TOKENS" => FinishReason::Length,
+            "SAFETY" | "RECITATION" | "LANGUAGE" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII"
+            | "MODEL_ARMOR" => FinishReason::ContentFilter,
+            image if image.starts_with("IMAGE_") => FinishReason::ContentFilter,
+            // The model's fault, or one that we have never heard of: no end that could be called one.
+            other => {
+                let why = message
+                    .as_str()
+                    .map_or(String::new(), |why| format!(": {why}"));
+                seen.error = Some(Failure::UpstreamError {
+                    message: format!("the upstream gave up (finishReason `{other}`){why}"),
+                    kind: None,
+                    code: None,
+                });
+                seen.told = true;
+                return;
+            }
+        };
+        self.flush(sink);
+        self.finished = true;
+        emit(sink, Event::Finish(reason));
+    }
+}
+
+fn error(value: &Value) -> Option<Failure> {
+    match openai_chat::error_value(&value.to_string())? {
+        Failure::UpstreamError { message, code, .. } => {
+            let kind = value["status"].as_str().map(str::to_owned);
+            Some(Failure::UpstreamError {
+                message,
+                kind,
+                code,
+            })
+        }
+        other => Some(other),
+    }
+}
+
+fn usage(value: &Value) -> Option<Usage> {
+    let count = |name: &str| value[name].as_u64();
+    usage_of(
+        count("promptTokenCount"),
+        count("toolUsePromptTokenCount"),
+        count("candidatesTokenCount"),
+        count("thoughtsTokenCount"),
+        count("cachedContentTokenCount"),
+    )
+}
+
+/// Thoughts are counted apart from the answer, cached tokens with the prompt.
+pub(super) fn usage_of(
+    prompt: Option<u64>,
+    tools: Option<u64>,
+    answer: Option<u64>,
+    thoughts: Option<u64>,
+    cached: Option<u64>,
+) -> Option<Usage> {
+    Some(Usage {
+        input: prompt?.saturating_add(tools.unwrap_or(0)),
+        output: answer.unwrap_or(0).saturating_add(thoughts.unwrap_or(0)),
+        cached,
+        cache_written: None,
+        reasoning: thoughts,
+    })
+}

@@ -1,0 +1,249 @@
+//! Writes a client's stream, and its whole answer.
+//!
+//! A call has its arguments as an object here, so it is said when they are whole.
+
+use serde_json::{Value, json};
+
+use super::{error_json, finish_reason, seal, usage_json};
+use crate::event::{Citation, Event, FinishReason, Usage};
+use crate::failure::Failure;
+use crate::request::Part;
+use crate::{Answer, Answering, HELD, Out, tools};
+
+/// The state of one client's stream.
+#[derive(Debug)]
+pub(super) struct EventWriter {
+    id: String,
+    model: String,
+    /// The seal for the part that comes next.
+    state: Option<String>,
+    /// Calls whose arguments are not whole: index, id, name, arguments, and their seal.
+    calls: Vec<Call>,
+    /// The bytes of those arguments.
+    held: usize,
+    refused: bool,
+    /// A call's arguments were no object.
+    malformed: bool,
+    usage: Option<Usage>,
+    finish: Option<FinishReason>,
+}
+
+#[derive(Debug)]
+struct Call {
+    index: u32,
+    id: String,
+    name: String,
+    arguments: String,
+    state: Option<String>,
+    whole: bool,
+}
+
+impl EventWriter {
+    pub(super) fn new(id: &str, model: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            model: model.to_owned(),
+            state: None,
+            calls: Vec::new(),
+            held: 0,
+            refused: false,
+            malformed: false,
+            usage: None,
+            finish: None,
+        }
+    }
+
+    fn payload(&self, candidate: Value) -> Value {
+        json!({ "candidates": [candidate], "modelVersion": self.model, "responseId": self.id })
+    }
+
+    fn part(&mut self, mut part: Value, out: Out<'_>) {
+        if part["thought"] != true
+            && let Some(state) = self.state.take()
+        {
+            part["thoughtSignature"] = state.into();
+        }
+        let payload =
+            self.payload(json!({ "content": { "parts": [part], "role": "model" }, "index": 0 }));
+        out(None, payload.to_string().as_bytes());
+    }
+
+    /// Says the calls that are whole, in their order: one that is not keeps those after it.
+    fn say_calls(&mut self, out: Out<'_>) {
+        while self.calls.first().is_some_and(|call| call.whole) {
+            let call = self.calls.remove(0);
+            self.say_call(call, out);
+        }
+    }
+
+    fn say_call(&mut self, call: Call, out: Out<'_>) {
+        self.held = self.held.saturating_sub(call.arguments.len());
+        let Some(arguments) = tools::whole_object(&call.arguments) else {
+            self.malformed = true;
+            return;
+        };
+        let mut part =
+            json!({ "functionCall": { "id": call.id, "name": call.name, "args": arguments } });
+        if let Some(state) = call.state {
+            part["thoughtSignature"] = state.into();
+        }
+        self.part(part, out);
+    }
+}
+
+impl crate::EventWriter for EventWriter {
+    fn write(&mut self, event: &Event<'_>, out: Out<'_>) -> Result<(), Failure> {
+        match event {
+            Event::Text(text) | Event::Reasoning(text) | Event::Refusal(text)
+                if text.is_empty() => {}
+            Event::Text(text) => self.part(json!({ "text": text }), out),
+            Event::Reasoning(text) => self.part(json!({ "text": text, "thought": true }), out),
+            Event::Refusal(text) => {
+                self.refused = true;
+                self.part(json!({ "text": text }), out);
+            }
+            Event::State(state) => {
+                if self.state.is_some() {
+                    self.part(json!({ "text": "" }), out);
+                }
+                self.state = Some(seal(state));
+            }
+            Event::Citation(citation) => {
+                let payload =
+                    self.payload(json!({ "index": 0, "groundingMetadata": grounding([citation]) }));
+                out(None, payload.to_string().as_bytes());
+            }
+            Event::ToolCall { index, id, name } => {
+                self.held += id.len() + name.len() + size_of::<Call>();
+                self.calls.push(Call {
+                    index: *index,
+                    id: id.to_string(),
+                    name: name.to_string(),
+                    arguments: String::new(),
+                    state: self.state.take(),
+                    whole: false,
+                });
+            }
+            Event::ToolArguments { index, fragment } => {
+                if let Some(call) = self.calls.iter_mut().find(|call| call.index == *index) {
+                    call.arguments.push_str(fragment);
+                    self.held += fragment.len();
+                }
+            }
+            Event::ToolEnd { index } => {
+                if let Some(call) = self.calls.iter_mut().find(|call| call.index == *index) {
+                    call.whole = true;
+                }
+                self.say_calls(out);
+            }
+            Event::Usage(usage) => self.usage = Some(*usage),
+            Event::Finish(reason) => self.finish = Some(*reason),
+        }
+        if self.held > HELD {
+            Err(Failure::ResponseTooLarge { limit: HELD })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn done(&mut self, out: Out<'_>) {
+        for call in std::mem::take(&mut self.calls) {
+            self.say_call(call, out);
+        }
+        let mut part = json!({ "text": "" });
+        if let Some(state) = self.state.take() {
+            part["thoughtSignature"] = state.into();
+        }
+        let mut payload = self.payload(json!({
+            "content": { "parts": [part], "role": "model" },
+            "finishReason": reason(self.finish, self.refused, self.malformed), "index": 0,
+        }));
+        if let Some(usage) = &self.usage {
+            payload["usageMetadata"] = usage_json(usage);
+        }
+        out(None, payload.to_string().as_bytes());
+    }
+
+    fn error(&mut self, failure: &Failure, _request_id: &str, out: Out<'_>) {
+        out(None, error_json(failure, None).to_string().as_bytes());
+    }
+}
+
+/// A refusal has no place of its own here, nor has a call that is none: the reason says it.
+fn reason(finish: Option<FinishReason>, refused: bool, malformed: bool) -> &'static str {
+    match finish.unwrap_or(FinishReason::Stop) {
+        FinishReason::Stop if refused => finish_reason(FinishReason::ContentFilter),
+        FinishReason::Stop | FinishReason::ToolCalls if malformed => "MALFORMED_FUNCTION_CALL",
+        reason => finish_reason(reason),
+    }
+}
+
+fn grounding<'a>(citations: impl IntoIterator<Item = &'a Citation>) -> Value {
+    let chunk =
+        |citation: &Citation| json!({ "web": { "uri": citation.url, "title": citation.title } });
+    json!({ "groundingChunks": citations.into_iter().map(chunk).collect::<Vec<_>>() })
+}
+
+/// Writes a whole answer.
+pub(super) fn answer(answer: &Answer, answering: &Answering) -> Value {
+    let mut parts = Vec::new();
+    let (mut refused, mut malformed) = (false, false);
+    let mut state: Option<String> = None;
+    for part in &answer.parts {
+        let mut value = match part {
+            Part::Text(text) => json!({ "text": text }),
+            Part::Refusal(text) => {
+                refused = true;
+                json!({ "text": text })
+            }
+            Part::ToolCall {
+                id,
+                name,
+                arguments,
+            } => match tools::whole_object(arguments) {
+                Some(arguments) => {
+                    json!({ "functionCall": { "id": id, "name": name, "args": arguments } })
+                }
+                None => {
+                    malformed = true;
+                    continue;
+                }
+            },
+            Part::Reasoning {
+                text,
+                state: sealed,
+            } => {
+                if !text.is_empty() {
+                    parts.push(json!({ "text": text, "thought": true }));
+                }
+                if let Some(unclaimed) = sealed
+                    .as_ref()
+                    .and_then(|sealed| state.replace(seal(sealed)))
+                {
+                    parts.push(json!({ "text": "", "thoughtSignature": unclaimed }));
+                }
+                continue;
+            }
+            Part::Image(_) | Part::ToolResult { .. } => continue,
+        };
+        if let Some(state) = state.take() {
+            value["thoughtSignature"] = state.into();
+        }
+        parts.push(value);
+    }
+    if let Some(state) = state {
+        parts.push(json!({ "text": "", "thoughtSignature": state }));
+    }
+    let mut candidate = json!({
+        "content": { "parts": parts, "role": "model" },
+        "finishReason": reason(answer.finish, refused, malformed), "index": 0,
+    });
+    if !answer.citations.is_empty() {
+        candidate["groundingMetadata"] = grounding(&answer.citations);
+    }
+    let mut body = json!({ "candidates": [candidate], "modelVersion": answering.model, "responseId": answering.id });
+    if let Some(usage) = &answer.usage {
+        body["usageMetadata"] = usage_json(usage);
+    }
+    body
+}

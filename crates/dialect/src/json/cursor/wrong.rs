@@ -1,0 +1,42 @@
+//! What a walk stops at.
+
+/// Why a text can't be walked, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} (byte {at})")]
+pub(crate) struct Malformed {
+    pub(super) what: Wrong,
+    pub(super) at: usize,
+}
+
+/// What a walk stops at: small, as every step of it returns one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Wrong {
+    #[error("a value should stand here")]
+    Value,
+    #[error("an object should stand here")]
+    Object,
+    #[error("a list should stand here")]
+    List,
+    #[error("a text should have stood here")]
+    Text,
+    #[error("a field's name should stand here")]
+    Name,
+    #[error("a `:` should stand here")]
+    Colon,
+    #[error("a `,` or the end of what it stands in should stand here")]
+    Comma,
+    #[error("this text has no end, or a control character in it")]
+    Unended,
+    #[error("this is no escape")]
+    Escape,
+    #[error("this is no number")]
+    Number,
+    #[error("this is not UTF-8, or half of a character")]
+    Characters,
+    #[error("this field is there twice")]
+    Twice,
+    #[error("the text should end here")]
+    Trailing,
+    #[error("this is not what was looked for")]
+    Unlike,
+}

@@ -1,0 +1,160 @@
+//! Payloads that differ from one before in a few texts alone, as nearly all of an answer's do.
+//!
+//! What is the same as in a payload that was walked through needn't be walked through again: it is only compared, which
+//! takes a fraction of the time.
+
+use super::cursor::{Cursor, Raw};
+
+/// Longer ones are rare, and would have to be kept.
+const LONGEST: usize = 2048;
+
+/// A payload that was read, and the places of two of its texts where others may stand; the second is often empty.
+#[derive(Debug, Default)]
+pub(crate) struct Mould {
+    payload: Vec<u8>,
+    /// Where those texts begin and end, with their quotes. The first is the one that is asked for.
+    texts: [(usize, usize); 2],
+}
+
+impl Mould {
+    /// Keeps a payload that is well-formed, and where in it these texts are. They are slices of it.
+    pub(crate) fn cast(&mut self, payload: &[u8], text: Raw<'_>, other: Option<Raw<'_>>) {
+        self.payload.clear();
+        // What is no UTF-8 would have to be looked at in all of its parts again.
+        if payload.len() > LONGEST || !text.is_text() || std::str::from_utf8(payload).is_err() {
+            return;
+        }
+        let place = |raw: Raw<'_>| {
+            let start = (raw.get().as_ptr() as usize).saturating_sub(payload.as_ptr() as usize);
+            (start, start + raw.get().len())
+        };
+        self.payload.extend_from_slice(payload);
+        let nowhere = (payload.len(), payload.len());
+        self.texts = [
+            place(text),
+            other.filter(|raw| raw.is_text()).map_or(nowhere, place),
+        ];
+    }
+
+    /// The first of the texts as another payload has it, if that one differs in nothing else.
+    pub(crate) fn fit<'a>(&self, payload: &'a [u8]) -> Option<Raw<'a>> {
+        if self.payload.is_empty() {
+            return None;
+        }
+        let mut cursor = Cursor::over_parts(payload);
+        let (mut from, mut wanted) = (0, None);
+        let [first, other] = self.texts;
+        for (start, end) in if first < other {
+            [first, other]
+        } else {
+            [other, first]
+        } {
+            cursor.same(self.payload.get(from..start)?)?;
+            if start < end {
+                let is_wanted = (start, end) == first;
+                let text = cursor.text(is_wanted).ok()?;
+                if is_wanted {
+                    wanted = text;
+                }
+            }
+            from = end;
+        }
+        cursor.same(self.payload.get(from..)?)?;
+        wanted.filter(|_| cursor.is_at_end())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::json::walk;
+
+    /// A mould of `{"a": …, "b": {"c": …}, "d": 1}`, in which the texts of `c` and `a` may differ.
+    fn mould(payload: &str) -> Mould {
+        let (mut a, mut c) = (None, None);
+        walk(payload.as_bytes(), |cursor| {
+            cursor.object(|name, cursor| match name {
+                b"a" => cursor.once(&mut a),
+                b"b" => cursor.object(|_, cursor| cursor.once(&mut c)),
+                _ => cursor.skip(),
+            })
+        })
+        .unwrap();
+        let mut mould = Mould::default();
+        mould.cast(payload.as_bytes(), c.unwrap(), a);
+        mould
+    }
+
+    #[test]
+    fn only_what_differs_in_those_texts_fits() {
+        for (a, c) in [
+            ("", ""),
+            ("x", "some text"),
+            ("é\u{1f30a}", "\\\"\\u00e9\\n"),
+            ("\\ud83c", "é"),
+        ] {
+            let cast = r#"{"a":"one","b":{"c":"two"},"d":1}"#;
+            let whole = format!(r#"{{"a":"{a}","b":{{"c":"{c}"}},"d":1}}"#);
+            assert_eq!(
+                mould(cast).fit(whole.as_bytes()).unwrap().get(),
+                format!("\"{c}\"")
+            );
+            let turned = format!(r#"{{"b":{{"c":"{c}"}},"a":"{a}","d":1}}"#);
+            assert!(mould(cast).fit(turned.as_bytes()).is_none());
+            assert_eq!(
+                mould(&turned).fit(turned.as_bytes()).unwrap().get(),
+                format!("\"{c}\"")
+            );
+            for end in 0..whole.len() {
+                assert!(mould(cast).fit(&whole.as_bytes()[..end]).is_none(), "cut");
+            }
+            for more in [" ", "}", "x"] {
+                assert!(
+                    mould(cast)
+                        .fit(format!("{whole}{more}").as_bytes())
+                        .is_none(),
+                    "and more"
+                );
+            }
+        }
+        let mould = mould(r#"{"a":"one","b":{"c":"two"},"d":1}"#);
+        for other in [
+            &br#"{"a":"one","b":{"c":"two"},"d":2}"#[..],
+            br#"{"a":1,"b":{"c":"two"},"d":1}"#,
+            br#"{"a":"one","b":{"c":null},"d":1}"#,
+            br#"{"a":"one","b":{"c":"tw"o"},"d":1}"#,
+            br#"{"a":"one","b":{"c":"tw\"},"d":1}"#,
+            b"{\"a\":\"one\",\"b\":{\"c\":\"a\tb\"},\"d\":1}",
+            b"{\"a\":\"\xff\",\"b\":{\"c\":\"two\"},\"d\":1}",
+            b"{\"a\":\"one\",\"b\":{\"c\":\"\xc3\"},\"d\":1}",
+            br#"{"a":"one","b":{"c":"two","x":"y"},"d":1}"#,
+            b"",
+            b"[DONE]",
+        ] {
+            assert!(
+                mould.fit(other).is_none(),
+                "{}",
+                String::from_utf8_lossy(other)
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_or_no_utf_8_or_long_is_no_mould() {
+        for payload in [
+            r#"{"b":{"c":5}}"#.to_owned(),
+            format!(r#"{{"a":"{}","b":{{"c":"t"}}}}"#, "x".repeat(LONGEST)),
+        ] {
+            assert!(mould(&payload).fit(payload.as_bytes()).is_none());
+        }
+        let odd = r#"{"a":5,"b":{"c":"two"}}"#;
+        assert_eq!(mould(odd).fit(odd.as_bytes()).unwrap().get(), "\"two\"");
+        assert!(
+            mould(odd).fit(br#"{"a":6,"b":{"c":"two"}}"#).is_none(),
+            "what is no text stays"
+        );
+        assert!(Mould::default().fit(b"").is_none());
+    }
+}

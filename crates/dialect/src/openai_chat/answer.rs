@@ -1,0 +1,158 @@
+//! A whole answer, for clients that did not ask for a stream.
+
+use serde_json::{Value, json};
+
+use super::chunk::Message;
+use super::error::error_value;
+use super::reader::Reading;
+use super::usage::{usage, usage_json};
+use super::{citation_json, finish_reason};
+use crate::event::Event;
+use crate::failure::Failure;
+use crate::json::{Cursor, Raw, Walked, Wrong, walk};
+use crate::request::{Part, text_of};
+use crate::{Answer, Seen, Sink, emit, tools};
+
+#[derive(Default)]
+struct Body<'a> {
+    first: Option<Choice<'a>>,
+    usage: Option<Raw<'a>>,
+    error: Option<Raw<'a>>,
+}
+
+#[derive(Default)]
+struct Choice<'a> {
+    message: Option<Message<'a>>,
+    finish_reason: Option<Raw<'a>>,
+}
+
+impl<'a> Body<'a> {
+    fn read(cursor: &mut Cursor<'a>) -> Walked<Self> {
+        let (mut body, mut chosen) = (Self::default(), false);
+        cursor.object(|name, cursor| match name {
+            b"choices" if std::mem::replace(&mut chosen, true) => Err(Wrong::Twice),
+            b"choices" if cursor.null()? => Ok(()),
+            b"choices" => cursor.list(|cursor| {
+                let choice = Choice::read(cursor)?;
+                body.first.get_or_insert(choice);
+                Ok(())
+            }),
+            b"usage" => cursor.once(&mut body.usage),
+            b"error" => cursor.once(&mut body.error),
+            _ => cursor.skip(),
+        })?;
+        Ok(body)
+    }
+}
+
+impl<'a> Choice<'a> {
+    fn read(cursor: &mut Cursor<'a>) -> Walked<Self> {
+        let (mut choice, mut told) = (Self::default(), false);
+        cursor.object(|name, cursor| match name {
+            b"message" if std::mem::replace(&mut told, true) => Err(Wrong::Twice),
+            b"message" if cursor.null()? => Ok(()),
+            b"message" => choice.message.insert(Message::default()).read(cursor),
+            b"finish_reason" => cursor.once(&mut choice.finish_reason),
+            _ => cursor.skip(),
+        })?;
+        Ok(choice)
+    }
+}
+
+/// Reads an upstream's answer: what it cost, that it is no error, and, with a sink, what it says.
+pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
+    let body = walk(body, Body::read).map_err(|e| Failure::BadPayload {
+        expected: "a Chat Completions answer",
+        source: e.into(),
+    })?;
+    if let Some(failure) = body.error.and_then(|raw| error_value(raw.get())) {
+        return Err(failure);
+    }
+    let mut seen = Seen {
+        done: true,
+        usage: body.usage.and_then(|raw| usage(raw.get())),
+        ..Seen::default()
+    };
+    if sink.is_some() {
+        let Some(choice) = body.first else {
+            return Err(Failure::UpstreamTruncated {
+                missing: "it has no choices",
+            });
+        };
+        let mut reading = Reading::default();
+        if let Some(message) = &choice.message {
+            reading.message(message, &mut seen, &mut sink);
+        }
+        let reason = choice.finish_reason.and_then(Raw::text);
+        reading.finish(reason.as_deref().unwrap_or("stop"), &mut seen, &mut sink);
+        if let Some(failure) = seen.error.take() {
+            return Err(failure);
+        }
+        if let Some(usage) = seen.usage {
+            emit(&mut sink, Event::Usage(usage));
+        }
+    }
+    Ok(seen)
+}
+
+/// Writes an answer.
+#[must_use]
+pub(super) fn write(answer: &Answer, id: &str, created: u64, model: &str) -> Value {
+    let mut calls = Vec::new();
+    let (mut reasoning, mut refusal) = (String::new(), String::new());
+    let mut details = Vec::new();
+    for part in &answer.parts {
+        match part {
+            Part::ToolCall { id, name, arguments } => calls.push(json!({
+                "id": id, "type": "function", "function": { "name": name, "arguments": tools::text(arguments) },
+            })),
+            Part::Reasoning { text, state } => {
+                reasoning.push_str(text);
+                let index = details.len();
+                if !text.is_empty() {
+                    details.push(json!({ "type": "reasoning.text", "index": index, "text": text }));
+                }
+                match (state, text.is_empty()) {
+                    (None, _) => {}
+                    (Some(state), false) => details[index]["signature"] = state.packed().into(),
+                    (Some(state), true) => {
+                        details.push(json!({ "type": "reasoning.encrypted", "index": index, "data": state.packed() }));
+                    }
+                }
+            }
+            Part::Refusal(text) => refusal.push_str(text),
+            _ => {}
+        }
+    }
+    let text = text_of(&answer.parts);
+    let text = (!text.is_empty() || (calls.is_empty() && refusal.is_empty())).then_some(text);
+    let mut message = json!({ "role": "assistant", "content": text, "refusal": null });
+    if !refusal.is_empty() {
+        message["refusal"] = refusal.into();
+    }
+    if !reasoning.is_empty() {
+        message["reasoning_content"] = reasoning.into();
+    }
+    if !details.is_empty() {
+        message["reasoning_details"] = details.into();
+    }
+    if !calls.is_empty() {
+        message["tool_calls"] = calls.into();
+    }
+    if !answer.citations.is_empty() {
+        message["annotations"] = (0..)
+            .zip(&answer.citations)
+            .map(|(at, cited)| citation_json(at, cited))
+            .collect();
+    }
+    let mut body = json!({
+        "id": id, "object": "chat.completion", "created": created, "model": model,
+        "choices": [{
+            "index": 0, "message": message, "logprobs": null, "finish_reason": finish_reason(answer.finish()),
+        }],
+    });
+    if let Some(usage) = &answer.usage {
+        body["usage"] = usage_json(usage);
+    }
+    body
+}

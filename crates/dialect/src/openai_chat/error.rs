@@ -1,0 +1,81 @@
+//! Errors: read as thirty providers spell them, written as OpenAI does.
+
+use serde_json::{Value, json};
+
+use crate::failure::{Failure, Kind};
+
+/// The error body: `{"error": {"message", "type", "param", "code"}}`.
+pub(crate) fn error_body(failure: &Failure) -> Vec<u8> {
+    let body = json!({ "error": {
+        "message": failure.to_string(),
+        "type": error_type(failure),
+        "param": failure.param(),
+        "code": failure.code(),
+    }});
+    body.to_string().into_bytes()
+}
+
+/// OpenAI's `type` of an error.
+pub(crate) fn error_type(failure: &Failure) -> &'static str {
+    match failure.kind() {
+        Kind::InvalidRequest | Kind::NotFound | Kind::TooLarge | Kind::Authentication => {
+            "invalid_request_error"
+        }
+        Kind::RateLimit => "rate_limit_exceeded",
+        Kind::Billing => "insufficient_quota",
+        Kind::Permission => "permission_error",
+        Kind::Overloaded | Kind::Timeout | Kind::Server => "server_error",
+    }
+}
+
+/// The message in an error body: `{"error": …}`, `{"message"}`, `{"detail"}`, or an error that is but a string.
+pub(crate) fn error_message(body: &[u8]) -> Option<String> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    // Gemini wraps its own in a list.
+    let value = if value.is_array() { &value[0] } else { &value };
+    let error = [&value["error"], &value["detail"]]
+        .into_iter()
+        .find(|v| !v.is_null())
+        .unwrap_or(value);
+    [&error["message"], error, &value["message"]]
+        .into_iter()
+        .find_map(|v| v.as_str())
+        .map(str::to_owned)
+}
+
+/// Reads an error that came outside of a payload.
+pub(crate) fn read_error(data: &[u8]) -> Option<Failure> {
+    error_value(&String::from_utf8_lossy(data))
+}
+
+/// Reads an error, which providers spell as an object, a string, or worse. `null`, `{}`, `""` and `false` are none.
+pub(crate) fn error_value(json: &str) -> Option<Failure> {
+    let value: Value =
+        serde_json::from_str(json).unwrap_or_else(|_| Value::String(json.to_owned()));
+    let text = |value: &Value| match value {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let none = match &value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Object(fields) => fields.is_empty(),
+        Value::String(text) => text.is_empty(),
+        _ => false,
+    };
+    if none {
+        return None;
+    }
+    let inner = if value["error"].is_object() {
+        &value["error"]
+    } else {
+        &value
+    };
+    Some(Failure::UpstreamError {
+        message: text(&inner["message"])
+            .or_else(|| text(inner))
+            .unwrap_or_else(|| "the upstream reported an error".to_owned()),
+        kind: text(&inner["type"]).filter(|kind| kind != "error"),
+        code: text(&inner["code"]),
+    })
+}

@@ -1,0 +1,450 @@
+//! Reads an upstream's Chat Completions stream.
+//!
+//! A payload that differs from the last one in its text alone is only compared with it. Any other is walked through once,
+//! borrowed, and leniently: thirty providers disagree on nearly every field, so a field of an unexpected type says nothing
+//! rather than breaking the stream. Only what is no JSON object at all is an error.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::chunk::{Choice, Chunk, Field, Function, Message, ToolCall, says};
+use super::error::error_value;
+use crate::event::{Event, FinishReason, Origin, State};
+use crate::failure::Failure;
+use crate::json::{self, Mould, Raw, walk, walk_raw};
+use crate::tools::Arguments;
+use crate::{DONE, FinishRule, MOST_CALLS, Seen, Sink, emit, too_many};
+
+/// The state of one stream: which answers (`n` of them) began and which have ended.
+#[derive(Debug, Default)]
+pub struct EventReader {
+    rule: FinishRule,
+    begun: u128,
+    finished: u128,
+    done: bool,
+    /// The usage came by itself, as it does at the end only; some count along with every token.
+    counted: bool,
+    reading: Reading,
+    /// The last payload that was but a piece of the first answer, and the field which that was in.
+    last: Mould,
+    piece: Option<Field>,
+}
+
+/// What of the first answer has been read: the only one that another dialect has a place for.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    calls: Vec<Call>,
+    /// The field that the thought comes in which is not over: there its upstream will want it back.
+    thought: Option<&'static str>,
+}
+
+/// A tool call that was announced.
+#[derive(Debug)]
+struct Call {
+    /// What the upstream numbers it by: not unique everywhere.
+    number: u32,
+    id: String,
+    arguments: Arguments,
+    ended: bool,
+}
+
+impl EventReader {
+    /// A reader for an upstream that keeps that rule.
+    #[must_use]
+    pub fn new(rule: FinishRule) -> Self {
+        Self {
+            rule,
+            ..Self::default()
+        }
+    }
+
+    /// Payloads that lack the blank line between them: vLLM ends a refused request with an error and `[DONE]` so. No
+    /// client could read them as they are.
+    fn read_lines(&mut self, data: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
+        use crate::EventReader as _;
+        let mut seen = Seen::default();
+        for line in data
+            .split(|&byte| byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
+            let line = match &mut sink {
+                Some(sink) => self.read(line, Some(&mut **sink))?,
+                None => self.read(line, None)?,
+            };
+            seen.said |= line.said;
+            seen.done |= line.done;
+            seen.usage = line.usage.or(seen.usage);
+            seen.error = seen.error.or(line.error);
+        }
+        Ok(seen)
+    }
+
+    fn choice(&mut self, choice: &Choice<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
+        let index = choice.number();
+        let bit = 1_u128.checked_shl(index).unwrap_or(0);
+        // Another answer than the first is nothing that an event could say.
+        let mut nowhere = None;
+        let sink = if index == 0 { sink } else { &mut nowhere };
+        if let Some(delta) = &choice.delta {
+            self.begun |= bit;
+            self.reading.message(delta, seen, sink);
+        }
+        let reason = choice.finish_reason.and_then(Raw::text);
+        if let Some(reason) = reason.filter(|r| !r.is_empty()) {
+            self.begun |= bit;
+            self.finished |= bit;
+            self.reading.finish(&reason, seen, sink);
+        }
+    }
+}
+
+impl crate::EventReader for EventReader {
+    fn read(&mut self, data: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
+        let mut seen = Seen::default();
+        if data.trim_ascii() == DONE {
+            self.done = true;
+            seen.done = true;
+            return Ok(seen);
+        }
+        if let Some((field, raw)) = self
+            .piece
+            .and_then(|field| Some((field, self.last.fit(data)?)))
+        {
+            // The answer has begun with the last one.
+            self.reading
+                .message(&Message::of(raw, field), &mut seen, &mut sink);
+            return Ok(seen);
+        }
+        let mut chunk = Chunk::default();
+        if let Err(error) = walk(data, |cursor| chunk.read(cursor)) {
+            if data.contains(&b'\n') {
+                return self.read_lines(data, sink);
+            }
+            return match json::last_counts(data) {
+                Some(once) if once != data => self.read(&once, sink),
+                _ => Err(Failure::BadPayload {
+                    expected: "a Chat Completions chunk",
+                    source: error.into(),
+                }),
+            };
+        }
+        if let Some((raw, field)) = chunk.piece() {
+            self.piece = Some(field);
+            self.last.cast(data, raw, chunk.obfuscation);
+        }
+        for choice in chunk.choices.first.iter().chain(&chunk.choices.others) {
+            self.choice(choice, &mut seen, &mut sink);
+        }
+        if let Some(usage) = chunk.usage() {
+            seen.usage = Some(usage);
+            self.counted |= !seen.said;
+            emit(&mut sink, Event::Usage(usage));
+        }
+        if let Some(failure) = chunk.error.and_then(|raw| error_value(raw.get())) {
+            seen.error = Some(failure);
+            seen.told = true;
+        }
+        Ok(seen)
+    }
+
+    fn end(&mut self, mut sink: Sink<'_>) -> Result<(), Failure> {
+        let finished = self.begun != 0 && self.begun == self.finished;
+        if !finished && self.done && self.begun != 0 {
+            // It never says why it ends; whether it called tools says it.
+            self.reading.finish("stop", &mut Seen::default(), &mut sink);
+        }
+        if finished || (self.done && (self.counted || self.rule == FinishRule::Optional)) {
+            return Ok(());
+        }
+        let missing = if self.done {
+            "it says [DONE] but has no finish_reason (if this provider never sends one, set its \
+             `finish_reason = \"optional\"`)"
+        } else {
+            "it has no finish_reason and no [DONE]"
+        };
+        Err(Failure::UpstreamTruncated { missing })
+    }
+}
+
+impl Reading {
+    /// Reads a delta, or a whole message: they have the same fields.
+    pub(super) fn message(&mut self, message: &Message<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
+        // One source of reasoning: some send the same text in several fields. Details come first, as they are the ones
+        // that tell one thought, and what goes back with it, from the next.
+        let details: Vec<Value> = match message.reasoning_details {
+            Some(raw) if sink.is_some() && says(raw) => {
+                serde_json::from_str(raw.get()).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        };
+        let detailed = details.iter().any(|detail| thought(detail).is_some());
+        let fields = [
+            ("reasoning_content", message.reasoning_content),
+            ("reasoning", message.reasoning),
+        ];
+        for (name, raw) in fields
+            .into_iter()
+            .filter_map(|(name, raw)| Some((name, raw.filter(|raw| says(*raw))?)))
+            .take(1)
+        {
+            if !detailed {
+                self.thought = Some(name);
+                field(raw, Event::Reasoning, seen, sink);
+            }
+        }
+        for detail in details {
+            if self::detail(detail, seen, sink) {
+                self.thought = None;
+            }
+        }
+        if [message.content, message.refusal, message.tool_calls]
+            .into_iter()
+            .flatten()
+            .any(says)
+        {
+            self.seal(sink);
+        }
+        if let Some(raw) = message.content.filter(|raw| says(*raw)) {
+            field(raw, Event::Text, seen, sink);
+        }
+        if let Some(raw) = message.refusal.filter(|raw| says(*raw)) {
+            field(raw, Event::Refusal, seen, sink);
+        }
+        if let Some(raw) = message.tool_calls.filter(|raw| says(*raw)) {
+            seen.said = true;
+            if sink.is_some() {
+                self.tool_calls(raw, seen, sink);
+            }
+        }
+        if sink.is_none() {
+            return;
+        }
+        if message.function_call.is_some_and(says) {
+            // What tool calls were called before there could be several.
+            self.tool_call(
+                0,
+                ToolCall {
+                    index: None,
+                    id: None,
+                    function: message.function_call,
+                },
+                seen,
+                sink,
+            );
+        }
+        if let Some(raw) = message.annotations.filter(|raw| says(*raw)) {
+            let list: Vec<Value> = serde_json::from_str(raw.get()).unwrap_or_default();
+            list.iter()
+                .filter_map(super::citation)
+                .for_each(|citation| emit(sink, Event::Citation(citation)));
+        }
+    }
+
+    /// Reads why an answer ended.
+    pub(super) fn finish(&mut self, reason: &str, seen: &mut Seen, sink: &mut Sink<'_>) {
+        let reason = match reason {
+            // OpenRouter's `error` and vLLM's `abort` are no ends but breaks.
+            "error" | "abort" => {
+                seen.error = Some(Failure::UpstreamError {
+                    message: format!("the upstream gave up (finish_reason `{reason}`)"),
+                    kind: None,
+                    code: None,
+                });
+                return;
+            }
+            "length" | "max_tokens" => FinishReason::Length,
+            "content_filter" => FinishReason::ContentFilter,
+            "tool_calls" | "function_call" => FinishReason::ToolCalls,
+            // `stop` after a tool call: OpenAI says so when `tool_choice` named the tool.
+            _ if !self.calls.is_empty() => FinishReason::ToolCalls,
+            _ => FinishReason::Stop,
+        };
+        self.seal(sink);
+        for (index, call) in (0..).zip(&mut self.calls) {
+            if !std::mem::replace(&mut call.ended, true) {
+                emit(sink, Event::ToolEnd { index });
+            }
+        }
+        emit(sink, Event::Finish(reason));
+    }
+
+    /// The thought is over.
+    fn seal(&mut self, sink: &mut Sink<'_>) {
+        if let Some(field) = self.thought.take() {
+            emit(
+                sink,
+                Event::State(State {
+                    origin: Origin::OpenAiChat,
+                    value: field.into(),
+                }),
+            );
+        }
+    }
+
+    fn tool_calls(&mut self, raw: Raw<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
+        let mut at = 0;
+        // What is no list says nothing.
+        let _ = walk_raw(raw, |cursor| {
+            cursor.list(|cursor| {
+                match walk_raw(cursor.raw()?, ToolCall::read) {
+                    Ok(call) => self.tool_call(at, call, seen, sink),
+                    // Without it the answer would look whole, and not be.
+                    Err(error) => {
+                        let message =
+                            format!("the upstream sent a tool call that can't be read: {error}");
+                        seen.error = Some(Failure::UpstreamError {
+                            message,
+                            kind: None,
+                            code: None,
+                        });
+                    }
+                }
+                at += 1;
+                Ok(())
+            })
+        });
+    }
+
+    fn tool_call(&mut self, at: u32, call: ToolCall<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
+        let number = call
+            .index
+            .and_then(|raw| raw.get().trim_matches('"').parse().ok())
+            .unwrap_or(at);
+        let function = call
+            .function
+            .and_then(|raw| walk_raw(raw, Function::read).ok())
+            .unwrap_or_default();
+        let name = function
+            .name
+            .and_then(Raw::text)
+            .filter(|name| !name.is_empty());
+        let id = call
+            .id
+            .filter(|raw| raw.get() != "null")
+            .map(|raw| raw.text().unwrap_or(raw.get().into()));
+        let id = id.filter(|id| !id.is_empty());
+        let known = self.calls.iter().rposition(|known| known.number == number);
+        // Some number all their calls 0: then a name and an id of its own tell a call from the one before.
+        let known = known.filter(|&at| match (&name, &id) {
+            (Some(_), Some(id)) => self.calls[at].id == **id,
+            _ => true,
+        });
+        let at = match (known, name) {
+            (Some(at), _) => at,
+            // A fragment of a call that was never announced belongs nowhere.
+            (None, None) => return,
+            (None, Some(_)) if self.calls.len() == MOST_CALLS => {
+                seen.error = Some(too_many("tool calls"));
+                return;
+            }
+            (None, Some(name)) => {
+                let id = id.map_or_else(
+                    || format!("call_{}", base::id::random_hex()),
+                    Cow::into_owned,
+                );
+                let index = u32::try_from(self.calls.len()).unwrap_or(u32::MAX);
+                emit(
+                    sink,
+                    Event::ToolCall {
+                        index,
+                        id: id.as_str().into(),
+                        name,
+                    },
+                );
+                self.calls.push(Call {
+                    number,
+                    id,
+                    arguments: Arguments::default(),
+                    ended: false,
+                });
+                self.calls.len() - 1
+            }
+        };
+        // Groq says `"null"` for none; some send the object itself instead of its text.
+        let fragment = function
+            .arguments
+            .map(|raw| raw.text().unwrap_or(raw.get().into()));
+        let Some(fragment) = fragment.filter(|text| !matches!(&**text, "" | "null")) else {
+            return;
+        };
+        let index = u32::try_from(at).unwrap_or(u32::MAX);
+        let whole = self.calls[at].arguments.push(&fragment);
+        emit(sink, Event::ToolArguments { index, fragment });
+        if whole && !std::mem::replace(&mut self.calls[at].ended, true) {
+            emit(sink, Event::ToolEnd { index });
+        }
+    }
+}
+
+/// Mistral's content: a list of text and thinking parts.
+fn parts(raw: Raw<'_>, sink: &mut Sink<'_>) {
+    let Ok(parts) = serde_json::from_str::<Vec<Value>>(raw.get()) else {
+        return;
+    };
+    for part in &parts {
+        if let Some(text) = part["text"].as_str() {
+            emit(sink, Event::Text(text.into()));
+        }
+        for thought in part["thinking"].as_array().into_iter().flatten() {
+            if let Some(text) = thought["text"].as_str() {
+                emit(sink, Event::Reasoning(text.into()));
+            }
+        }
+    }
+}
+
+/// A field of text, or of Mistral's parts.
+fn field<'a>(
+    raw: Raw<'a>,
+    kind: fn(Cow<'a, str>) -> Event<'a>,
+    seen: &mut Seen,
+    sink: &mut Sink<'_>,
+) {
+    seen.said = true;
+    if sink.is_some() {
+        match raw.text() {
+            Some(text) => emit(sink, kind(text)),
+            None => parts(raw, sink),
+        }
+    }
+}
+
+fn thought(detail: &Value) -> Option<&str> {
+    detail["text"]
+        .as_str()
+        .or(detail["summary"].as_str())
+        .filter(|text| !text.is_empty())
+}
+
+/// One of OpenRouter's details: a thought, and what goes back with it.
+/// Whether it was sealed.
+fn detail(mut detail: Value, seen: &mut Seen, sink: &mut Sink<'_>) -> bool {
+    if let Some(text) = thought(&detail) {
+        seen.said = true;
+        emit(sink, Event::Reasoning(text.into()));
+    }
+    let seal = [&detail["signature"], &detail["data"]]
+        .into_iter()
+        .find_map(Value::as_str);
+    let Some(seal) = seal.filter(|seal| !seal.is_empty()) else {
+        return false;
+    };
+    let state = State::unpack(seal, Origin::OpenAiChat);
+    if state.origin != Origin::OpenAiChat {
+        // A server like this one, in front of another dialect.
+        emit(sink, Event::State(state));
+        return true;
+    }
+    if let Some(fields) = detail.as_object_mut() {
+        fields.remove("text");
+    }
+    emit(
+        sink,
+        Event::State(State {
+            origin: Origin::OpenAiChat,
+            value: detail.to_string().into(),
+        }),
+    );
+    true
+}

@@ -1,0 +1,576 @@
+//! A Chat Completions request, read from a client and written to an upstream.
+//!
+//! To an upstream of the same dialect the client's own bytes go on: only the model's name is cut out and replaced. What
+//! is read here is what routing, the mock and another dialect must know; what a body holds beyond that is noted.
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::event::{Origin, State};
+use crate::failure::Failure;
+use crate::request::{
+    Effort, Format, Image, Message, Part, Reasoning, Request, Role, Sampling, Tool, ToolChoice,
+    text_of, texts_of,
+};
+use crate::{Written, json, tools};
+
+/// More answers at once than OpenAI itself allows.
+const MOST_ANSWERS: u32 = 128;
+/// What another answer would come of without it.
+const MATTERS: &[&str] = &[
+    "functions",
+    "function_call",
+    "audio",
+    "web_search_options",
+    "logprobs",
+    "top_logprobs",
+];
+/// What says nothing that another dialect would have to know.
+const IGNORED: &[&str] = &["stream_options", "store"];
+
+/// Reads a client's request.
+///
+/// # Errors
+///
+/// A 400 that names the field.
+pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
+    let mut body = json::Fields::read(&bytes)?;
+    let n = body
+        .take::<u32>("n", "a whole number from 1 to 128")?
+        .unwrap_or(1);
+    if !(1..=MOST_ANSWERS).contains(&n) {
+        return Err(Failure::invalid(
+            "n",
+            format!("`n` should be a whole number from 1 to 128, not {n}"),
+        ));
+    }
+    let limit = json::max_tokens("max_completion_tokens", body.raw("max_completion_tokens"))?;
+    let older_limit = json::max_tokens("max_tokens", body.raw("max_tokens"))?;
+    let options: Option<serde_json::Map<String, Value>> =
+        body.take("stream_options", "an object")?;
+    let mut request = Request {
+        model: body.model()?,
+        stream: body.take("stream", "true or false")?.unwrap_or(false),
+        include_usage: options
+            .as_ref()
+            .is_some_and(|o| o.get("include_usage") == Some(&Value::Bool(true))),
+        parallel_tool_calls: body.value("parallel_tool_calls").as_bool(),
+        max_tokens: limit.or(older_limit),
+        sampling: Sampling {
+            temperature: json::temperature(body.raw("temperature"))?,
+            top_p: body.value("top_p").as_f64(),
+            top_k: body.value("top_k").as_u64(),
+            seed: body.value("seed").as_i64(),
+            presence_penalty: body.value("presence_penalty").as_f64(),
+            frequency_penalty: body.value("frequency_penalty").as_f64(),
+        },
+        stop: json::strings(&body.value("stop")),
+        n,
+        ..Request::default()
+    };
+    messages(&mut request, body.raw("messages"))?;
+    tools(&mut request, body.raw("tools"))?;
+    let user = [body.value("user"), body.value("safety_identifier")];
+    request.user = user.iter().find_map(Value::as_str).map(str::to_owned);
+    let choice = body.value("tool_choice");
+    request.tool_choice = tool_choice(&choice);
+    if request.tool_choice.is_none() && !choice.is_null() {
+        request.needs("tool_choice");
+    }
+    format(&mut request, &body.value("response_format"));
+    let effort = [
+        &body.value("reasoning_effort"),
+        &body.value("reasoning")["effort"],
+    ]
+    .into_iter()
+    .find_map(|value| {
+        let effort = Effort::from_word(value.as_str()?)?;
+        Some(Reasoning {
+            effort,
+            budget: None,
+            shown: None,
+        })
+    });
+    request.reasoning = effort;
+    if body
+        .value("modalities")
+        .as_array()
+        .is_some_and(|list| list.iter().any(|mode| mode != "text"))
+    {
+        request.needs("modalities");
+    }
+    body.rest(&mut request, IGNORED, MATTERS);
+    request.body = bytes;
+    Ok(request)
+}
+
+fn messages(request: &mut Request, raw: Option<&RawValue>) -> Result<(), Failure> {
+    const WANT: &str = "a list of messages, as in [{\"role\": \"user\", \"content\": \"Hello\"}]";
+    let list: Vec<Value> = json::field("messages", raw, WANT)?.unwrap_or_default();
+    if list.is_empty() {
+        return Err(Failure::invalid(
+            "messages",
+            format!("`messages` is missing or empty; it should be {WANT}"),
+        ));
+    }
+    for (at, message) in list.iter().enumerate() {
+        let name = format!("messages[{at}]");
+        let Some(role) = message["role"].as_str() else {
+            let name = format!("{name}.role");
+            return Err(Failure::invalid(
+                &name,
+                format!("`{name}` should be a string such as \"user\""),
+            ));
+        };
+        let mut parts = Vec::new();
+        let role = match role {
+            "system" | "developer" => Role::System,
+            "assistant" => {
+                reasoning(message, &mut parts);
+                Role::Assistant
+            }
+            "tool" => Role::Tool,
+            "function" => {
+                request.needs(format!("{name}.role"));
+                Role::Tool
+            }
+            _ => Role::User,
+        };
+        content(request, &name, &message["content"], &mut parts);
+        if let Some(text) = message["refusal"].as_str() {
+            parts.push(Part::Refusal(text.to_owned()));
+        }
+        for (at, call) in message["tool_calls"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .enumerate()
+        {
+            match (call["id"].as_str(), call["function"]["name"].as_str()) {
+                (Some(id), Some(function)) => parts.push(Part::ToolCall {
+                    id: id.to_owned(),
+                    name: function.to_owned(),
+                    arguments: call["function"]["arguments"]
+                        .as_str()
+                        .unwrap_or_default()
+                        .to_owned(),
+                }),
+                _ => request.needs(format!("{name}.tool_calls[{at}]")),
+            }
+        }
+        if ["function_call", "audio"]
+            .iter()
+            .any(|field| !message[*field].is_null())
+        {
+            request.needs(name);
+        }
+        if role == Role::Tool {
+            let id = message["tool_call_id"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+            parts = vec![Part::ToolResult {
+                id,
+                content: parts,
+                error: false,
+            }];
+        }
+        request.messages.push(Message { role, parts });
+    }
+    Ok(())
+}
+
+fn content(request: &mut Request, name: &str, content: &Value, parts: &mut Vec<Part>) {
+    match content {
+        Value::Null => {}
+        Value::String(text) => parts.push(Part::Text(text.clone())),
+        Value::Array(list) => {
+            for (at, part) in list.iter().enumerate() {
+                match (
+                    part["type"].as_str(),
+                    part["text"].as_str(),
+                    part["image_url"]["url"].as_str(),
+                ) {
+                    (Some("image_url"), _, Some(url)) => {
+                        parts.push(Part::Image(Image::from_url(url)))
+                    }
+                    (Some("refusal"), ..) => {
+                        parts.push(Part::Refusal(
+                            part["refusal"].as_str().unwrap_or_default().to_owned(),
+                        ));
+                    }
+                    (_, Some(text), _) => parts.push(Part::Text(text.to_owned())),
+                    _ => request.needs(format!("{name}.content[{at}]")),
+                }
+            }
+        }
+        _ => request.needs(format!("{name}.content")),
+    }
+}
+
+/// What an assistant message thought: as details, one by one, or as one text.
+fn reasoning(message: &Value, parts: &mut Vec<Part>) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    for detail in message["reasoning_details"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
+        let seal = [&detail["signature"], &detail["data"]]
+            .into_iter()
+            .find_map(Value::as_str);
+        let state = seal.filter(|seal| !seal.is_empty()).map(|seal| {
+            let state = State::unpack(seal, Origin::OpenAiChat);
+            let value = if state.origin == Origin::OpenAiChat
+                && !state.value.starts_with('{')
+                && !state.value.is_empty()
+            {
+                let mut detail = detail.clone();
+                if let Some(fields) = detail.as_object_mut() {
+                    fields.remove("text");
+                }
+                detail.to_string()
+            } else {
+                state.value.into_owned()
+            };
+            State {
+                origin: state.origin,
+                value: value.into(),
+            }
+        });
+        parts.push(Part::Reasoning {
+            text: text(&detail["text"]),
+            state,
+        });
+    }
+    if parts.is_empty() {
+        let shown = [&message["reasoning_content"], &message["reasoning"]]
+            .into_iter()
+            .find_map(Value::as_str);
+        if let Some(shown) = shown.filter(|text| !text.is_empty()) {
+            parts.push(Part::Reasoning {
+                text: shown.to_owned(),
+                state: None,
+            });
+        }
+    }
+}
+
+fn tools(request: &mut Request, raw: Option<&RawValue>) -> Result<(), Failure> {
+    let list: Vec<Value> = json::field("tools", raw, "a list of tools")?.unwrap_or_default();
+    for (at, tool) in list.iter().enumerate() {
+        let function = &tool["function"];
+        match function["name"].as_str() {
+            Some(name) => request.tools.push(Tool {
+                name: name.to_owned(),
+                description: function["description"].as_str().map(str::to_owned),
+                parameters: function["parameters"].clone(),
+                strict: function["strict"].as_bool(),
+            }),
+            None => request.needs(format!("tools[{at}]")),
+        }
+    }
+    Ok(())
+}
+
+fn tool_choice(value: &Value) -> Option<ToolChoice> {
+    match value.as_str() {
+        Some("auto") => Some(ToolChoice::Auto),
+        Some("none") => Some(ToolChoice::None),
+        Some("required" | "any") => Some(ToolChoice::Required),
+        _ => value["function"]["name"]
+            .as_str()
+            .map(|name| ToolChoice::Named(name.to_owned())),
+    }
+}
+
+fn format(request: &mut Request, value: &Value) {
+    match value["type"].as_str() {
+        None | Some("text") => {}
+        Some("json_object") => request.format = Some(Format::Json),
+        Some("json_schema") => {
+            let inner = &value["json_schema"];
+            request.format = Some(Format::Schema {
+                name: inner["name"].as_str().unwrap_or("answer").to_owned(),
+                schema: inner["schema"].clone(),
+                strict: inner["strict"].as_bool(),
+            });
+        }
+        Some(_) => request.needs("response_format"),
+    }
+}
+
+/// A request of another dialect, in this one. We wrote it, so we ask for the usage too.
+pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> {
+    let mut dropped = Vec::new();
+    let mut messages = Vec::new();
+    // Only in the turn that is going on does an upstream want its reasoning back.
+    let turn = request.turn();
+    let mut images = Vec::new();
+    for (at, message) in request.messages.iter().enumerate() {
+        if message.role != Role::Tool {
+            results_images(&mut images, &mut messages);
+        }
+        match message.role {
+            Role::System => messages
+                .push(json!({ "role": "system", "content": texts_of(&message.parts, "\n\n") })),
+            Role::User => {
+                messages.push(json!({ "role": "user", "content": content_json(&message.parts) }))
+            }
+            Role::Assistant => messages.extend(assistant(&message.parts, at > turn)),
+            Role::Tool => tool_results(&message.parts, &mut messages, &mut images, &mut dropped),
+        }
+    }
+    results_images(&mut images, &mut messages);
+    let mut body = json!({ "model": model, "messages": messages, "stream": request.stream });
+    let mut set = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            body[name] = value;
+        }
+    };
+    set(
+        "stream_options",
+        request.stream.then(|| json!({ "include_usage": true })),
+    );
+    let limit = if is_newer(model) {
+        "max_completion_tokens"
+    } else {
+        "max_tokens"
+    };
+    set(limit, request.max_tokens.map(Value::from));
+    let sampling = &request.sampling;
+    set("seed", sampling.seed.map(Value::from));
+    let stop = (!request.stop.is_empty())
+        .then(|| json!(&request.stop[..request.stop.len().min(MOST_STOPS)]));
+    if request.stop.len() > MOST_STOPS {
+        dropped.push(format!("stop (more than {MOST_STOPS})"));
+    }
+    for (name, value) in [
+        ("temperature", sampling.temperature.map(Value::from)),
+        ("top_p", sampling.top_p.map(Value::from)),
+        (
+            "presence_penalty",
+            sampling.presence_penalty.map(Value::from),
+        ),
+        (
+            "frequency_penalty",
+            sampling.frequency_penalty.map(Value::from),
+        ),
+        ("stop", stop),
+    ] {
+        match value {
+            // These models refuse them.
+            Some(_) if is_newer(model) => dropped.push(name.to_owned()),
+            value => set(name, value),
+        }
+    }
+    set("user", request.user.as_deref().map(Value::from));
+    set("n", (request.n > 1).then(|| request.n.into()));
+    if sampling.top_k.is_some() {
+        dropped.push("top_k".to_owned());
+    }
+    // None at all is a word that few models know: only who said it himself is taken at it.
+    let unthinking = request
+        .reasoning
+        .is_some_and(|reasoning| reasoning.budget == Some(0));
+    if unthinking {
+        dropped.push("the thinking budget of 0".to_owned());
+    }
+    set(
+        "reasoning_effort",
+        request
+            .reasoning
+            .filter(|_| !unthinking)
+            .map(|reasoning| reasoning.effort.word().into()),
+    );
+    if request
+        .reasoning
+        .is_some_and(|reasoning| reasoning.budget.is_some_and(|tokens| tokens > 0))
+    {
+        dropped.push("the thinking budget (sent as reasoning_effort)".to_owned());
+    }
+    if !request.tools.is_empty() {
+        set("tools", Some(request.tools.iter().map(tool_json).collect()));
+        set(
+            "parallel_tool_calls",
+            request.parallel_tool_calls.map(Value::from),
+        );
+        set(
+            "tool_choice",
+            request.tool_choice.as_ref().map(|choice| match choice {
+                ToolChoice::Auto => "auto".into(),
+                ToolChoice::None => "none".into(),
+                ToolChoice::Required => "required".into(),
+                ToolChoice::Named(name) => {
+                    json!({ "type": "function", "function": { "name": name } })
+                }
+            }),
+        );
+    }
+    set(
+        "response_format",
+        request.format.as_ref().map(|format| match format {
+            Format::Json => json!({ "type": "json_object" }),
+            Format::Schema {
+                name,
+                schema,
+                strict,
+            } => {
+                let mut inner = json!({ "name": name, "schema": schema });
+                if let Some(strict) = strict {
+                    inner["strict"] = (*strict).into();
+                }
+                json!({ "type": "json_schema", "json_schema": inner })
+            }
+        }),
+    );
+    Ok(Written {
+        body: body.to_string().into(),
+        dropped,
+    })
+}
+
+/// OpenAI takes no more.
+const MOST_STOPS: usize = 4;
+
+/// OpenAI's newer models refuse `max_tokens`, which is all that others know, and have no sampling.
+fn is_newer(model: &str) -> bool {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    let digit =
+        |rest: &str, from: char| rest.starts_with(|c: char| c.is_ascii_digit() && c >= from);
+    name.strip_prefix('o').is_some_and(|rest| digit(rest, '1'))
+        || name
+            .strip_prefix("gpt-")
+            .is_some_and(|rest| digit(rest, '5'))
+}
+
+fn content_json(parts: &[Part]) -> Value {
+    if let [Part::Text(text)] = parts {
+        return text.as_str().into();
+    }
+    let part = |part: &Part| match part {
+        Part::Text(text) => Some(json!({ "type": "text", "text": text })),
+        Part::Image(image) => {
+            Some(json!({ "type": "image_url", "image_url": { "url": image.to_url() } }))
+        }
+        _ => None,
+    };
+    parts.iter().filter_map(part).collect()
+}
+
+/// An assistant's message; none if all that it says is nothing to this upstream.
+fn assistant(parts: &[Part], current: bool) -> Option<Value> {
+    let text = text_of(parts);
+    let mut message = json!({ "role": "assistant", "content": text });
+    let mut calls = Vec::new();
+    let mut details = Vec::new();
+    for part in parts {
+        match part {
+            Part::ToolCall {
+                id,
+                name,
+                arguments,
+            } => calls.push(json!({
+                "id": tools::fit_id(id, 40), "type": "function",
+                "function": { "name": name, "arguments": tools::text(arguments) },
+            })),
+            Part::Refusal(text) => message["refusal"] = text.as_str().into(),
+            // What another kind of upstream thought is nothing to this one.
+            Part::Reasoning {
+                text,
+                state:
+                    Some(State {
+                        origin: Origin::OpenAiChat,
+                        value,
+                    }),
+            } if current => {
+                match (&**value, serde_json::from_str::<Value>(value)) {
+                    // Where it came from, and there alone: others refuse a field that they don't know.
+                    (field @ ("reasoning_content" | "reasoning"), _) => {
+                        let before = message[field].as_str().unwrap_or_default();
+                        message[field] = format!("{before}{text}").into();
+                    }
+                    (_, Ok(mut detail)) if detail.is_object() => {
+                        if detail["type"] == "reasoning.text" {
+                            detail["text"] = text.as_str().into();
+                        }
+                        details.push(detail);
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+    if !calls.is_empty() {
+        if text.is_empty() {
+            message["content"] = Value::Null;
+        }
+        message["tool_calls"] = calls.into();
+    }
+    if !details.is_empty() {
+        message["reasoning_details"] = details.into();
+    }
+    let says = |name: &str| message.get(name).is_some();
+    let empty = text.is_empty()
+        && ![
+            "tool_calls",
+            "refusal",
+            "reasoning_details",
+            "reasoning_content",
+            "reasoning",
+        ]
+        .into_iter()
+        .any(says);
+    (!empty).then_some(message)
+}
+
+/// A message for each result. Their images, which no tool message can hold, are kept for after the last of them.
+fn tool_results(
+    parts: &[Part],
+    messages: &mut Vec<Value>,
+    images: &mut Vec<Part>,
+    dropped: &mut Vec<String>,
+) {
+    for part in parts {
+        let Part::ToolResult { id, content, error } = part else {
+            continue;
+        };
+        if *error {
+            dropped.push("is_error of a tool result".to_owned());
+        }
+        let id = tools::fit_id(id, 40);
+        messages.push(
+            json!({ "role": "tool", "tool_call_id": id, "content": texts_of(content, "\n") }),
+        );
+        images.extend(
+            content
+                .iter()
+                .filter(|part| matches!(part, Part::Image(_)))
+                .cloned(),
+        );
+    }
+}
+
+/// The images of the results before, as a user's message.
+fn results_images(images: &mut Vec<Part>, messages: &mut Vec<Value>) {
+    if !images.is_empty() {
+        messages.push(json!({ "role": "user", "content": content_json(images) }));
+        images.clear();
+    }
+}
+
+fn tool_json(tool: &Tool) -> Value {
+    let mut function = json!({ "name": tool.name });
+    if let Some(description) = &tool.description {
+        function["description"] = description.as_str().into();
+    }
+    if !tool.parameters.is_null() {
+        function["parameters"] = tools::schema(&tool.parameters);
+    }
+    if let Some(strict) = tool.strict {
+        function["strict"] = strict.into();
+    }
+    json!({ "type": "function", "function": function })
+}

@@ -1,0 +1,252 @@
+//! A whole answer, for clients that did not ask for a stream.
+
+use serde_json::{Value, json};
+
+use super::{citation, citation_json, finish_reason, object, response_id, status, usage};
+use crate::event::{Event, FinishReason, Origin, State};
+use crate::failure::Failure;
+use crate::request::Part;
+use crate::{Answer, Answering, Seen, Sink, emit, openai_chat, tools};
+
+/// Reads an upstream's answer: what it cost, that it is no error, and, with a sink, what it says.
+pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
+    let body: Value = serde_json::from_slice(body).map_err(|e| Failure::BadPayload {
+        expected: "a Responses answer",
+        source: e.into(),
+    })?;
+    if sink.is_none() && body["status"].is_string() {
+        // A client of the same dialect reads for itself how it ended.
+        return Ok(Seen {
+            done: true,
+            usage: usage(&body["usage"]),
+            ..Seen::default()
+        });
+    }
+    if let Some(failure) = openai_chat::error_value(&body["error"].to_string()) {
+        return Err(failure);
+    }
+    match body["status"].as_str() {
+        // Some leave it out.
+        Some("completed" | "incomplete") | None if body["output"].is_array() => {}
+        _ if sink.is_none() => {}
+        status => {
+            let status = status.unwrap_or("nothing").to_owned();
+            let message = format!("the upstream's answer is not whole: its status is {status}");
+            return Err(Failure::UpstreamError {
+                message,
+                kind: None,
+                code: None,
+            });
+        }
+    }
+    let mut calls = 0;
+    for item in body["output"].as_array().into_iter().flatten() {
+        item_events(item, &mut calls, &mut sink);
+    }
+    let usage = usage(&body["usage"]);
+    if let Some(usage) = usage {
+        emit(&mut sink, Event::Usage(usage));
+    }
+    emit(&mut sink, Event::Finish(finish_reason(&body, calls > 0)));
+    Ok(Seen {
+        done: true,
+        usage,
+        ..Seen::default()
+    })
+}
+
+/// The events that a whole item would have been.
+pub(super) fn item_events(item: &Value, calls: &mut u32, sink: &mut Sink<'_>) {
+    match item["type"].as_str() {
+        Some("message") => {
+            for part in item["content"].as_array().into_iter().flatten() {
+                if let Some(text) = part["text"].as_str() {
+                    emit(sink, Event::Text(text.into()));
+                }
+                if let Some(text) = part["refusal"].as_str() {
+                    emit(sink, Event::Refusal(text.into()));
+                }
+                for cited in part["annotations"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(citation)
+                {
+                    emit(sink, Event::Citation(cited));
+                }
+            }
+        }
+        Some("reasoning") => {
+            emit(sink, Event::Reasoning(reasoning_text(item).into()));
+            if let Some(state) = state(item) {
+                emit(sink, Event::State(state));
+            }
+        }
+        Some("function_call" | "custom_tool_call") => {
+            let index = *calls;
+            *calls += 1;
+            let text = |name: &str| item[name].as_str().unwrap_or_default();
+            emit(
+                sink,
+                Event::ToolCall {
+                    index,
+                    id: text("call_id").into(),
+                    name: text("name").into(),
+                },
+            );
+            emit(
+                sink,
+                Event::ToolArguments {
+                    index,
+                    fragment: arguments(item).into(),
+                },
+            );
+            emit(sink, Event::ToolEnd { index });
+        }
+        // What the upstream's own tools did is no part of the answer.
+        _ => {}
+    }
+}
+
+/// A call's arguments; the free text of a custom tool becomes an object's.
+pub(super) fn arguments(item: &Value) -> String {
+    match item["input"].as_str() {
+        Some(input) => json!({ "input": input }).to_string(),
+        None => item["arguments"].as_str().unwrap_or_default().to_owned(),
+    }
+}
+
+/// What a reasoning item shows: its summary, or, where there is none, the thought itself.
+fn reasoning_text(item: &Value) -> String {
+    let texts = |list: &Value| -> Vec<String> {
+        list.as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|part| part["text"].as_str())
+            .map(str::to_owned)
+            .collect()
+    };
+    let summary = texts(&item["summary"]);
+    if summary.is_empty() {
+        texts(&item["content"])
+    } else {
+        summary
+    }
+    .join("\n\n")
+}
+
+/// What goes back of a reasoning item on the next turn.
+pub(super) fn state(item: &Value) -> Option<State<'static>> {
+    let sealed = item["encrypted_content"]
+        .as_str()
+        .filter(|sealed| !sealed.is_empty())?;
+    let State { origin, value } = State::unpack(sealed, Origin::OpenAiResponses);
+    Some(match origin {
+        // As it came from OpenAI, without an origin in front.
+        Origin::OpenAiResponses if value == sealed => {
+            let value = format!("{} {sealed}", item["id"].as_str().unwrap_or_default());
+            State {
+                origin,
+                value: value.into(),
+            }
+        }
+        _ => State {
+            origin,
+            value: value.into_owned().into(),
+        },
+    })
+}
+
+/// Reads the text and the seal of a reasoning item that a client sends back.
+pub(super) fn reasoning(item: &Value) -> Part {
+    Part::Reasoning {
+        text: reasoning_text(item),
+        state: state(item),
+    }
+}
+
+/// Writes an answer.
+pub(super) fn write(answer: &Answer, answering: &Answering) -> Value {
+    let mut output = Vec::new();
+    let mut citations: Vec<Value> = answer.citations.iter().map(citation_json).collect();
+    for (at, part) in answer.parts.iter().enumerate() {
+        let id = |prefix: &str| format!("{prefix}_{}_{at}", answering.id);
+        output.push(match part {
+            Part::Text(text) => {
+                message_json(&id("msg"), text_part(text, std::mem::take(&mut citations)))
+            }
+            Part::Refusal(text) => {
+                message_json(&id("msg"), json!({ "type": "refusal", "refusal": text }))
+            }
+            Part::Reasoning { text, state } => reasoning_json(
+                &id("rs"),
+                text,
+                state.as_ref().map_or_else(unsealed, State::packed),
+            ),
+            Part::ToolCall {
+                id: call,
+                name,
+                arguments,
+            } => {
+                let cut = answer.finish() == FinishReason::Length
+                    && tools::whole_object(arguments).is_none();
+                call_json(
+                    &id("fc"),
+                    call,
+                    name,
+                    arguments,
+                    if cut { "incomplete" } else { "completed" },
+                )
+            }
+            Part::Image(_) | Part::ToolResult { .. } => continue,
+        });
+    }
+    let (status, details) = status(answer.finish());
+    let mut body = object(
+        answering,
+        &response_id(answering),
+        status,
+        output,
+        answer.usage,
+    );
+    body["incomplete_details"] = details;
+    body
+}
+
+/// The seal of reasoning that its upstream did not seal: who thought it is all that it says.
+pub(super) fn unsealed() -> String {
+    State {
+        origin: Origin::OpenAiChat,
+        value: "".into(),
+    }
+    .packed()
+}
+
+pub(super) fn text_part(text: &str, annotations: Vec<Value>) -> Value {
+    json!({ "type": "output_text", "text": text, "annotations": annotations, "logprobs": [] })
+}
+
+fn message_json(id: &str, part: Value) -> Value {
+    json!({ "id": id, "type": "message", "status": "completed", "role": "assistant", "content": [part] })
+}
+
+pub(super) fn reasoning_json(id: &str, text: &str, sealed: String) -> Value {
+    let summary = if text.is_empty() {
+        json!([])
+    } else {
+        json!([{ "type": "summary_text", "text": text }])
+    };
+    json!({ "id": id, "type": "reasoning", "summary": summary, "encrypted_content": sealed })
+}
+
+pub(super) fn call_json(id: &str, call: &str, name: &str, arguments: &str, status: &str) -> Value {
+    let call = tools::fit_id(call, 64);
+    let arguments = if status == "completed" {
+        tools::text(arguments)
+    } else {
+        arguments
+    };
+    json!({
+        "id": id, "type": "function_call", "status": status, "call_id": call, "name": name, "arguments": arguments,
+    })
+}

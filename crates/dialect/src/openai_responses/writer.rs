@@ -1,0 +1,485 @@
+//! Writes a client's Responses stream: every item is announced, said in pieces, said once more whole, and closed; the last
+//! event has them all. So what was said is kept until then, up to a cap.
+
+use std::io::Write as _;
+
+use serde_json::{Value, json};
+
+use super::answer::{call_json, reasoning_json, text_part, unsealed};
+use super::{citation_json, object, response_id, status};
+use crate::event::{Event, FinishReason, Usage};
+use crate::failure::{Failure, Kind};
+use crate::json::quote;
+use crate::{Answering, HELD, Out, Position};
+
+/// The state of one client's stream.
+#[derive(Debug)]
+pub(super) struct EventWriter {
+    answering: Answering,
+    /// The answer's id: ours, or, where an upstream's frames were passed on, its own.
+    id: String,
+    begun: bool,
+    /// The number of the next event.
+    next: u64,
+    /// The items of the answer, by their place; null while one is not whole.
+    output: Vec<Value>,
+    open: Option<Open>,
+    calls: Vec<Call>,
+    /// The bytes of all that is kept.
+    held: usize,
+    usage: Option<Usage>,
+    finish: Option<FinishReason>,
+    line: Vec<u8>,
+}
+
+/// The item that text goes to.
+#[derive(Debug)]
+enum Open {
+    Message {
+        place: usize,
+        parts: Vec<Value>,
+        part: Option<Part>,
+    },
+    Reasoning {
+        place: usize,
+        text: String,
+    },
+}
+
+/// The part of a message that is being said.
+#[derive(Debug)]
+struct Part {
+    kind: Said,
+    text: String,
+    annotations: Vec<Value>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Text,
+    Refusal,
+}
+
+/// A call whose arguments are not whole. There may be several: items can overlap here.
+#[derive(Debug)]
+struct Call {
+    index: u32,
+    place: usize,
+    id: String,
+    name: String,
+    arguments: String,
+}
+
+impl EventWriter {
+    pub(super) fn new(answering: Answering) -> Self {
+        Self {
+            id: response_id(&answering),
+            answering,
+            begun: false,
+            next: 0,
+            output: Vec::new(),
+            open: None,
+            calls: Vec::new(),
+            held: 0,
+            usage: None,
+            finish: None,
+            line: Vec::new(),
+        }
+    }
+
+    fn begin(&mut self, out: Out<'_>) {
+        if std::mem::replace(&mut self.begun, true) {
+            return;
+        }
+        let response = object(&self.answering, &self.id, "in_progress", Vec::new(), None);
+        self.event("response.created", json!({ "response": response }), out);
+        self.event("response.in_progress", json!({ "response": response }), out);
+    }
+
+    fn event(&mut self, kind: &'static str, fields: Value, out: Out<'_>) {
+        let mut payload = json!({ "type": kind, "sequence_number": self.next });
+        self.next = self.next.saturating_add(1);
+        if let (Some(payload), Value::Object(fields)) = (payload.as_object_mut(), fields) {
+            payload.extend(fields);
+        }
+        out(Some(kind), payload.to_string().as_bytes());
+    }
+
+    /// A delta of one string: what nearly every event is.
+    fn delta(
+        &mut self,
+        kind: &'static str,
+        id: &str,
+        place: usize,
+        rest: &str,
+        delta: &str,
+        out: Out<'_>,
+    ) {
+        self.line.clear();
+        // Writing to a Vec can't fail.
+        let _ = write!(
+            self.line,
+            r#"{{"type":"{kind}","sequence_number":{},"item_id":"{id}","output_index":{place},{rest}"delta":"#,
+            self.next
+        );
+        self.next = self.next.saturating_add(1);
+        quote(&mut self.line, delta);
+        self.line.push(b'}');
+        out(Some(kind), &self.line);
+    }
+
+    fn item_id(&self, prefix: &str, place: usize) -> String {
+        format!("{prefix}_{}_{place}", self.answering.id)
+    }
+
+    /// Announces an item and gives it its place.
+    fn add(&mut self, item: impl FnOnce(&Self, usize) -> Value, out: Out<'_>) -> usize {
+        let place = self.output.len();
+        self.output.push(Value::Null);
+        let item = item(self, place);
+        self.event(
+            "response.output_item.added",
+            json!({ "output_index": place, "item": item }),
+            out,
+        );
+        place
+    }
+
+    fn end(&mut self, place: usize, item: Value, out: Out<'_>) {
+        self.event(
+            "response.output_item.done",
+            json!({ "output_index": place, "item": item }),
+            out,
+        );
+        self.output[place] = item;
+    }
+
+    fn say(&mut self, kind: Said, text: &str, out: Out<'_>) {
+        if !matches!(self.open, Some(Open::Message { .. })) {
+            self.close("completed", out);
+            let item = |writer: &Self, place| {
+                let id = writer.item_id("msg", place);
+                json!({ "id": id, "type": "message", "status": "in_progress", "role": "assistant", "content": [] })
+            };
+            let place = self.add(item, out);
+            self.open = Some(Open::Message {
+                place,
+                parts: Vec::new(),
+                part: None,
+            });
+        }
+        if !matches!(&self.open, Some(Open::Message { part: Some(part), .. }) if part.kind == kind)
+        {
+            self.close_part(out);
+            self.open_part(kind, out);
+        }
+        let Some(Open::Message {
+            place,
+            parts,
+            part: Some(part),
+        }) = &mut self.open
+        else {
+            return;
+        };
+        part.text.push_str(text);
+        let (place, at) = (*place, parts.len());
+        let id = self.item_id("msg", place);
+        match kind {
+            Said::Text => {
+                let rest = format!(r#""content_index":{at},"logprobs":[],"#);
+                self.delta("response.output_text.delta", &id, place, &rest, text, out);
+            }
+            Said::Refusal => {
+                self.delta(
+                    "response.refusal.delta",
+                    &id,
+                    place,
+                    &format!(r#""content_index":{at},"#),
+                    text,
+                    out,
+                );
+            }
+        }
+    }
+
+    fn open_part(&mut self, kind: Said, out: Out<'_>) {
+        let Some(Open::Message { place, parts, part }) = &mut self.open else {
+            return;
+        };
+        *part = Some(Part {
+            kind,
+            text: String::new(),
+            annotations: Vec::new(),
+        });
+        let (place, at) = (*place, parts.len());
+        let empty = match kind {
+            Said::Text => text_part("", Vec::new()),
+            Said::Refusal => json!({ "type": "refusal", "refusal": "" }),
+        };
+        let id = self.item_id("msg", place);
+        let fields =
+            json!({ "item_id": id, "output_index": place, "content_index": at, "part": empty });
+        self.event("response.content_part.added", fields, out);
+    }
+
+    fn close_part(&mut self, out: Out<'_>) {
+        let Some(Open::Message { place, parts, part }) = &mut self.open else {
+            return;
+        };
+        let Some(Part {
+            kind,
+            text,
+            annotations,
+        }) = part.take()
+        else {
+            return;
+        };
+        let (place, at) = (*place, parts.len());
+        let whole = match kind {
+            Said::Text => text_part(&text, annotations),
+            Said::Refusal => json!({ "type": "refusal", "refusal": text }),
+        };
+        parts.push(whole.clone());
+        let id = self.item_id("msg", place);
+        let mut fields = json!({ "item_id": id, "output_index": place, "content_index": at });
+        let kind = match kind {
+            Said::Text => {
+                fields["text"] = text.into();
+                fields["logprobs"] = json!([]);
+                "response.output_text.done"
+            }
+            Said::Refusal => {
+                fields["refusal"] = text.into();
+                "response.refusal.done"
+            }
+        };
+        self.event(kind, fields, out);
+        let fields =
+            json!({ "item_id": id, "output_index": place, "content_index": at, "part": whole });
+        self.event("response.content_part.done", fields, out);
+    }
+
+    fn think(&mut self, text: &str, out: Out<'_>) {
+        if !matches!(self.open, Some(Open::Reasoning { .. })) {
+            self.open_reasoning(out);
+        }
+        let Some(Open::Reasoning { place, text: said }) = &mut self.open else {
+            return;
+        };
+        if text.is_empty() {
+            return;
+        }
+        let (place, first) = (*place, said.is_empty());
+        said.push_str(text);
+        let id = self.item_id("rs", place);
+        if first {
+            let part = json!({ "type": "summary_text", "text": "" });
+            let fields =
+                json!({ "item_id": id, "output_index": place, "summary_index": 0, "part": part });
+            self.event("response.reasoning_summary_part.added", fields, out);
+        }
+        let rest = r#""summary_index":0,"#;
+        self.delta(
+            "response.reasoning_summary_text.delta",
+            &id,
+            place,
+            rest,
+            text,
+            out,
+        );
+    }
+
+    fn open_reasoning(&mut self, out: Out<'_>) {
+        self.close("completed", out);
+        let item = |writer: &Self, place| json!({ "id": writer.item_id("rs", place), "type": "reasoning", "summary": [] });
+        let place = self.add(item, out);
+        self.open = Some(Open::Reasoning {
+            place,
+            text: String::new(),
+        });
+    }
+
+    fn close_reasoning(&mut self, sealed: String, out: Out<'_>) {
+        let Some(Open::Reasoning { place, text }) = self.open.take() else {
+            return;
+        };
+        let id = self.item_id("rs", place);
+        if !text.is_empty() {
+            let fields =
+                json!({ "item_id": id, "output_index": place, "summary_index": 0, "text": text });
+            self.event("response.reasoning_summary_text.done", fields, out);
+            let part = json!({ "type": "summary_text", "text": text });
+            let fields =
+                json!({ "item_id": id, "output_index": place, "summary_index": 0, "part": part });
+            self.event("response.reasoning_summary_part.done", fields, out);
+        }
+        self.end(place, reasoning_json(&id, &text, sealed), out);
+    }
+
+    /// Closes the item that text goes to, if there is one.
+    fn close(&mut self, status: &str, out: Out<'_>) {
+        match &self.open {
+            None => {}
+            Some(Open::Reasoning { .. }) => self.close_reasoning(unsealed(), out),
+            Some(Open::Message { .. }) => {
+                self.close_part(out);
+                let Some(Open::Message { place, parts, .. }) = self.open.take() else {
+                    return;
+                };
+                let id = self.item_id("msg", place);
+                let item = json!({
+                    "id": id, "type": "message", "status": status, "role": "assistant", "content": parts,
+                });
+                self.end(place, item, out);
+            }
+        }
+    }
+
+    fn end_call(&mut self, at: usize, status: &str, out: Out<'_>) {
+        let call = self.calls.remove(at);
+        let id = self.item_id("fc", call.place);
+        let item = call_json(&id, &call.id, &call.name, &call.arguments, status);
+        let fields = json!({
+            "item_id": id, "output_index": call.place, "name": call.name, "arguments": item["arguments"],
+        });
+        self.event("response.function_call_arguments.done", fields, out);
+        self.end(call.place, item, out);
+    }
+
+    fn cite(&mut self, citation: Value, out: Out<'_>) {
+        let Some(Open::Message {
+            place,
+            parts,
+            part: Some(part),
+        }) = &mut self.open
+        else {
+            return;
+        };
+        let (place, at, number) = (*place, parts.len(), part.annotations.len());
+        part.annotations.push(citation.clone());
+        let id = self.item_id("msg", place);
+        let fields = json!({
+            "item_id": id, "output_index": place, "content_index": at, "annotation_index": number,
+            "annotation": citation,
+        });
+        self.event("response.output_text.annotation.added", fields, out);
+    }
+}
+
+impl crate::EventWriter for EventWriter {
+    fn write(&mut self, event: &Event<'_>, out: Out<'_>) -> Result<(), Failure> {
+        self.begin(out);
+        self.held += match event {
+            Event::Text(text) | Event::Refusal(text) | Event::Reasoning(text) => text.len(),
+            Event::ToolArguments { fragment, .. } => fragment.len(),
+            Event::State(state) => state.value.len(),
+            Event::ToolCall { id, name, .. } => id.len() + name.len() + size_of::<Call>(),
+            Event::Citation(cited) => cited.url.len() + cited.title.len() + size_of::<Value>(),
+            Event::ToolEnd { .. } | Event::Usage(_) | Event::Finish(_) => 0,
+        };
+        if self.held > HELD {
+            return Err(Failure::ResponseTooLarge { limit: HELD });
+        }
+        match event {
+            Event::Text(text) if !text.is_empty() => self.say(Said::Text, text, out),
+            Event::Refusal(text) if !text.is_empty() => self.say(Said::Refusal, text, out),
+            Event::Reasoning(text) if !text.is_empty() => self.think(text, out),
+            Event::Text(_) | Event::Refusal(_) | Event::Reasoning(_) => {}
+            Event::State(state) => {
+                if !matches!(self.open, Some(Open::Reasoning { .. })) {
+                    self.open_reasoning(out);
+                }
+                self.close_reasoning(state.packed(), out);
+            }
+            Event::Citation(citation) => self.cite(citation_json(citation), out),
+            Event::ToolCall { index, id, name } => {
+                self.close("completed", out);
+                let item = |writer: &Self, place| {
+                    call_json(&writer.item_id("fc", place), id, name, "", "in_progress")
+                };
+                let place = self.add(item, out);
+                let (id, name) = (id.to_string(), name.to_string());
+                self.calls.push(Call {
+                    index: *index,
+                    place,
+                    id,
+                    name,
+                    arguments: String::new(),
+                });
+            }
+            Event::ToolArguments { index, fragment } => {
+                if let Some(call) = self.calls.iter_mut().find(|call| call.index == *index) {
+                    call.arguments.push_str(fragment);
+                    let place = call.place;
+                    let id = self.item_id("fc", place);
+                    self.delta(
+                        "response.function_call_arguments.delta",
+                        &id,
+                        place,
+                        "",
+                        fragment,
+                        out,
+                    );
+                }
+            }
+            Event::ToolEnd { index } => {
+                if let Some(at) = self.calls.iter().position(|call| call.index == *index) {
+                    self.end_call(at, "completed", out);
+                }
+            }
+            Event::Usage(usage) => self.usage = Some(*usage),
+            Event::Finish(reason) => self.finish = Some(*reason),
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, out: Out<'_>) {
+        self.begin(out);
+        let (status, details) = status(self.finish.unwrap_or(FinishReason::Stop));
+        self.close(status, out);
+        while !self.calls.is_empty() {
+            self.end_call(0, status, out);
+        }
+        let mut response = object(
+            &self.answering,
+            &self.id,
+            status,
+            std::mem::take(&mut self.output),
+            self.usage,
+        );
+        response["incomplete_details"] = details;
+        let kind = if status == "completed" {
+            "response.completed"
+        } else {
+            "response.incomplete"
+        };
+        self.event(kind, json!({ "response": response }), out);
+    }
+
+    fn error(&mut self, failure: &Failure, _request_id: &str, out: Out<'_>) {
+        self.begin(out);
+        let code = match failure.kind() {
+            Kind::RateLimit => "rate_limit_exceeded",
+            Kind::InvalidRequest => "invalid_prompt",
+            _ => "server_error",
+        };
+        let fields = json!({ "code": failure.code(), "message": failure.to_string(), "param": failure.param() });
+        self.event("error", fields, out);
+        // What is whole of the answer is in it.
+        let output = std::mem::take(&mut self.output)
+            .into_iter()
+            .filter(|item| !item.is_null())
+            .collect();
+        let mut response = object(&self.answering, &self.id, "failed", output, self.usage);
+        response["error"] = json!({ "code": code, "message": failure.to_string() });
+        self.event("response.failed", json!({ "response": response }), out);
+    }
+
+    fn follow(&mut self, position: Position<'_>) {
+        if !position.id.is_empty() {
+            self.begun = true;
+            self.next = position.next;
+            position.id.clone_into(&mut self.id);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Reads a plain request: from a query, from JSON, or from a text that is the prompt.
+
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+use crate::failure::Failure;
+use crate::json;
+use crate::request::{Message, Request, Role};
+
+const FIELDS: &[&str] = &["prompt", "model", "system", "max_tokens", "temperature"];
+
+/// Reads `{"prompt", "model"?, "system"?, "max_tokens"?, "temperature"?}`.
+///
+/// # Errors
+///
+/// A 400 that names the field.
+pub fn from_json(body: &[u8]) -> Result<Request, Failure> {
+    let fields: BTreeMap<String, &RawValue> = json::read(body)?;
+    if let Some(name) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
+        return Err(json::unknown("field", name, FIELDS));
+    }
+    let get = |name: &str| fields.get(name).copied();
+    let prompt: Option<String> = json::field("prompt", get("prompt"), "a string")?;
+    let mut request = Request::prompt(asked(prompt)?);
+    system(
+        &mut request,
+        json::field("system", get("system"), "a string")?,
+    );
+    request.model = json::field("model", get("model"), "a string")?;
+    request.max_tokens = json::max_tokens("max_tokens", get("max_tokens"))?;
+    request.sampling.temperature = json::temperature(get("temperature"))?;
+    Ok(request)
+}
+
+/// Reads query parameters, given decoded.
+///
+/// # Errors
+///
+/// A 400 that names the parameter.
+pub fn from_query(pairs: &[(String, String)]) -> Result<Request, Failure> {
+    let mut fields: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, value) in pairs {
+        if !FIELDS.contains(&name.as_str()) {
+            return Err(json::unknown("query parameter", name, FIELDS));
+        }
+        if fields.insert(name, value).is_some() {
+            return Err(Failure::invalid(name, format!("`{name}` is given twice")));
+        }
+    }
+    let get = |name: &str| fields.get(name).map(|&value| value.to_owned());
+    // A number in a query is read as it would be in JSON; what is no number there becomes a string, and its error.
+    let raw = |name: &str| fields.get(name).map(|&value| raw(value));
+    let mut request = Request::prompt(asked(get("prompt"))?);
+    system(&mut request, get("system"));
+    request.model = get("model");
+    request.max_tokens = json::max_tokens("max_tokens", raw("max_tokens").as_deref())?;
+    request.sampling.temperature = json::temperature(raw("temperature").as_deref())?;
+    Ok(request)
+}
+
+/// Puts a system prompt in front.
+pub fn system(request: &mut Request, text: Option<String>) {
+    if let Some(text) = text {
+        request
+            .messages
+            .insert(0, Message::text(Role::System, text));
+    }
+}
+
+fn asked(prompt: Option<String>) -> Result<String, Failure> {
+    prompt.filter(|p| !p.is_empty()).ok_or_else(|| {
+        Failure::invalid(
+            "prompt",
+            "`prompt` is missing: say what you ask, as in ?prompt=Hello",
+        )
+    })
+}
+
+fn raw(value: &str) -> Box<RawValue> {
+    RawValue::from_string(value.to_owned())
+        .or_else(|_| serde_json::value::to_raw_value(value))
+        .unwrap_or_else(|_| RawValue::NULL.to_owned())
+}

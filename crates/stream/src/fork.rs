@@ -1,0 +1,407 @@
+//! Forks: streams that begin with what another holds up to some place.
+//!
+//! A fork has a copy, so that it lives on its own, and its source's epoch, so that the source's offsets are its own up to
+//! that place. A source that is deleted while it has forks leaves its name behind, and no more: see [`Kin::deleted`].
+//!
+//! Which forks are alive is found out when it is asked, as a fork may end without anyone there: by its lifetime.
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Batch, Form, Head, Lifetime, Offset, Owner, Refusal, Run, StreamError, StreamId, Streams,
+    media_type,
+};
+
+/// How many living forks a stream may have.
+const MOST: usize = 256;
+/// How long the name of a deleted stream is kept for its forks.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// The streams next to one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Kin {
+    /// Where it came from, if it is a fork.
+    pub from: Option<Fork>,
+    /// What was forked from it, dead ones too.
+    pub forks: Vec<StreamId>,
+    /// It was deleted, and is there only so that its name is not given away while it has forks.
+    pub deleted: bool,
+}
+
+impl Kin {
+    pub(super) fn weight(&self) -> usize {
+        self.forks
+            .iter()
+            .map(|fork| fork.as_str().len() + size_of::<StreamId>() + 16)
+            .sum()
+    }
+}
+
+/// Where a fork left its source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fork {
+    /// The source.
+    pub source: StreamId,
+    /// How many of its records were taken whole.
+    pub position: u64,
+    /// How many messages, or bytes of the next record, were taken beyond.
+    pub sub: u64,
+}
+
+/// Where to fork.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForkAt {
+    /// Before the first record.
+    Start,
+    /// There.
+    Offset(Offset),
+    /// At the end, wherever it is then.
+    Tail,
+}
+
+/// A fork to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForkOf {
+    /// Of which stream.
+    pub source: StreamId,
+    /// From where on.
+    pub at: ForkAt,
+    /// So many messages, or bytes of one record, further on.
+    pub sub: u64,
+}
+
+impl ForkOf {
+    /// Whether a stream is that fork already.
+    pub(super) fn is(&self, fork: Option<&Fork>) -> bool {
+        fork.is_some_and(|fork| {
+            let there = match self.at {
+                ForkAt::Start => fork.position == 0,
+                ForkAt::Offset(offset) => fork.position == offset.position,
+                ForkAt::Tail => true,
+            };
+            fork.source == self.source && fork.sub == self.sub && there
+        })
+    }
+
+    fn position(&self, source: &Head) -> Result<u64, Refusal> {
+        match self.at {
+            ForkAt::Start => Ok(0),
+            ForkAt::Tail => Ok(source.next),
+            ForkAt::Offset(offset)
+                if offset.epoch == source.epoch && offset.position <= source.next =>
+            {
+                Ok(offset.position)
+            }
+            ForkAt::Offset(_) => Err(Refusal::ForkOffset),
+        }
+    }
+
+    /// What the fork begins with. JSON's records are its messages; another record can be cut.
+    fn take(&self, source: &Batch, position: u64) -> Result<Option<Run>, Refusal> {
+        let json = Form::of(&source.head.content_type) == Form::Json;
+        let whole = if json {
+            position.saturating_add(self.sub)
+        } else {
+            position
+        };
+        if whole > source.head.next {
+            return Err(Refusal::ForkSubOffset);
+        }
+        let mut records = source.runs.iter().flat_map(Run::records);
+        let mut taken = Records::default();
+        for record in records
+            .by_ref()
+            .take(usize::try_from(whole).unwrap_or(usize::MAX))
+        {
+            taken.push(&record)?;
+        }
+        if !json && self.sub > 0 {
+            let length = usize::try_from(self.sub).map_err(|_| Refusal::ForkSubOffset)?;
+            let record = records
+                .next()
+                .filter(|record| record.len() >= length)
+                .ok_or(Refusal::ForkSubOffset)?;
+            taken.push(&record.slice(..length))?;
+        }
+        Ok(taken.run())
+    }
+}
+
+/// Records that are put together.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    bytes: BytesMut,
+    ends: Vec<u32>,
+}
+
+impl Records {
+    pub(super) fn push(&mut self, record: &Bytes) -> Result<(), StreamError> {
+        self.bytes.put_slice(record);
+        self.ends
+            .push(u32::try_from(self.bytes.len()).map_err(|_| StreamError::Full)?);
+        Ok(())
+    }
+
+    pub(super) fn extend(&mut self, run: Option<Run>) -> Result<(), StreamError> {
+        run.iter()
+            .flat_map(Run::records)
+            .try_for_each(|record| self.push(&record))
+    }
+
+    pub(super) fn run(self) -> Option<Run> {
+        (!self.ends.is_empty()).then(|| Run::many(self.bytes.freeze(), self.ends))
+    }
+}
+
+impl Streams {
+    /// What a stream is, as [`Streams::head`]; one that was deleted is told from one that never was while it has forks.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Deleted`]; as [`Streams::head`].
+    pub async fn status(&self, id: &StreamId, caller: Option<&Owner>) -> Result<Head, Refusal> {
+        let head = self.head(id, caller).await?;
+        if !head.kin.deleted {
+            return Ok(head);
+        }
+        if self.has_fork(id, &head.kin, caller).await {
+            return Err(Refusal::Deleted);
+        }
+        self.bury(Some(id.clone()), caller).await?;
+        Err(StreamError::Unknown.into())
+    }
+
+    /// Forgets a stream, as [`Streams::delete`]; if it has forks, its name stays taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`Streams::status`].
+    pub async fn remove(&self, id: &StreamId, caller: Option<&Owner>) -> Result<(), Refusal> {
+        let head = self.status(id, caller).await?;
+        let has_fork = self.has_fork(id, &head.kin, caller).await;
+        self.delete(id, caller).await?;
+        if !has_fork {
+            return self
+                .bury(head.kin.from.map(|fork| fork.source), caller)
+                .await;
+        }
+        let mut name = Head::new(head.content_type, Lifetime::Idle(KEPT));
+        name.owner = head.owner;
+        name.kin = Kin {
+            deleted: true,
+            ..head.kin
+        };
+        match self.create(id, name, None).await {
+            // Somebody made it anew meanwhile: so it was free.
+            Ok(()) | Err(StreamError::Exists) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What a new fork begins with: its head, and the records.
+    pub(super) async fn fork(
+        &self,
+        id: &StreamId,
+        caller: Option<&Owner>,
+        asked: &ForkOf,
+        content_type: Option<&str>,
+    ) -> Result<(Head, Option<Run>), Refusal> {
+        let source = match self.status(&asked.source, caller).await {
+            Ok(source) => source,
+            Err(Refusal::Stream(StreamError::Unknown | StreamError::Gone(_))) => {
+                return Err(Refusal::NoSource);
+            }
+            Err(Refusal::Deleted) => return Err(Refusal::SourceDeleted),
+            Err(refusal) => return Err(refusal),
+        };
+        if source.dialect.is_some() {
+            return Err(Refusal::Generation);
+        }
+        if let Some(sent) =
+            content_type.filter(|sent| media_type(sent) != media_type(&source.content_type))
+        {
+            return Err(Refusal::OtherType {
+                holds: source.content_type,
+                sent: sent.chars().take(80).collect(),
+            });
+        }
+        let position = asked.position(&source)?;
+        let batch = match self
+            .read(&asked.source, caller, source.at(0), usize::MAX)
+            .await
+        {
+            Err(StreamError::Unknown | StreamError::Gone(_)) => return Err(Refusal::NoSource),
+            batch => batch?,
+        };
+        let records = asked.take(&batch, position)?;
+        self.register(&asked.source, caller, id).await?;
+        let mut head = Head::new(
+            content_type.map_or(source.content_type, str::to_owned),
+            source.lifetime,
+        );
+        head.epoch = source.epoch;
+        head.kin.from = Some(Fork {
+            source: asked.source.clone(),
+            position,
+            sub: asked.sub,
+        });
+        Ok((head, records))
+    }
+
+    /// Remembers a fork with its source. Should it come to nothing, it is a dead one.
+    async fn register(
+        &self,
+        source: &StreamId,
+        caller: Option<&Owner>,
+        fork: &StreamId,
+    ) -> Result<(), Refusal> {
+        let mut alive = None;
+        loop {
+            let registered = self.update(source, caller, |head| {
+                if head.kin.deleted {
+                    return Err(Refusal::SourceDeleted);
+                }
+                if let Some(alive) = alive.take() {
+                    head.kin.forks = alive;
+                }
+                if !head.kin.forks.contains(fork) {
+                    if head.kin.forks.len() >= MOST {
+                        return Err(Refusal::TooManyForks(MOST));
+                    }
+                    head.kin.forks.push(fork.clone());
+                }
+                Ok((None, ()))
+            });
+            match registered.await {
+                Err(Refusal::TooManyForks(_)) => {
+                    let head = self.head(source, caller).await?;
+                    let mut living = Vec::new();
+                    for fork in head.kin.forks {
+                        if self.is_fork_of(source, &fork, caller).await.is_some() {
+                            living.push(fork);
+                        }
+                    }
+                    if living.len() >= MOST {
+                        return Err(Refusal::TooManyForks(MOST));
+                    }
+                    alive = Some(living);
+                }
+                registered => return registered,
+            }
+        }
+    }
+
+    /// The fork's kin, if it is there and one of that stream.
+    async fn is_fork_of(
+        &self,
+        source: &StreamId,
+        fork: &StreamId,
+        caller: Option<&Owner>,
+    ) -> Option<Kin> {
+        let kin = self.head(fork, caller).await.ok()?.kin;
+        kin.from
+            .as_ref()
+            .is_some_and(|from| from.source == *source)
+            .then_some(kin)
+    }
+
+    /// Whether a stream has a living fork, or one that is there for a living fork's sake.
+    async fn has_fork(&self, id: &StreamId, kin: &Kin, caller: Option<&Owner>) -> bool {
+        let pairs = |source: &StreamId, kin: &Kin| -> Vec<(StreamId, StreamId)> {
+            kin.forks
+                .iter()
+                .map(|fork| (source.clone(), fork.clone()))
+                .collect()
+        };
+        let mut left = pairs(id, kin);
+        while let Some((source, fork)) = left.pop() {
+            match self.is_fork_of(&source, &fork, caller).await {
+                Some(kin) if kin.deleted => left.extend(pairs(&fork, &kin)),
+                Some(_) => return true,
+                None => {}
+            }
+        }
+        false
+    }
+
+    /// Forgets the name of a deleted stream that has no more forks, then its source's, and so on up.
+    async fn bury(&self, name: Option<StreamId>, caller: Option<&Owner>) -> Result<(), Refusal> {
+        let mut next = name;
+        while let Some(id) = next {
+            match self.head(&id, caller).await {
+                Ok(head) if head.kin.deleted && !self.has_fork(&id, &head.kin, caller).await => {
+                    match self.delete(&id, caller).await {
+                        Ok(()) | Err(StreamError::Unknown | StreamError::Gone(_)) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                    next = head.kin.from.map(|fork| fork.source);
+                }
+                _ => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::records;
+
+    fn batch(content_type: &str, bodies: &[&'static str]) -> Batch {
+        let mut head = Head::new(content_type, Lifetime::Unlimited);
+        let run = |body: &&'static str| {
+            records(content_type, Bytes::from_static(body.as_bytes()))
+                .unwrap()
+                .unwrap()
+        };
+        let runs: Vec<Run> = bodies.iter().map(run).collect();
+        head.next = runs.iter().map(Run::count).sum();
+        Batch {
+            runs,
+            next: head.tail(),
+            head,
+        }
+    }
+
+    fn taken(source: &Batch, position: u64, sub: u64) -> Result<String, Refusal> {
+        let fork = ForkOf {
+            source: StreamId::random(),
+            at: ForkAt::Offset(source.head.at(position)),
+            sub,
+        };
+        let run = fork.take(source, fork.position(&source.head)?)?;
+        Ok(run.map_or(String::new(), |run| {
+            String::from_utf8(run.into_bytes().to_vec()).unwrap()
+        }))
+    }
+
+    #[test]
+    fn a_fork_takes_whole_records_and_a_piece_of_the_next() {
+        let source = batch("text/plain", &["one", "two"]);
+        assert_eq!(taken(&source, 0, 0).unwrap(), "");
+        assert_eq!(taken(&source, 1, 2).unwrap(), "onetw");
+        assert_eq!(taken(&source, 2, 0).unwrap(), "onetwo");
+        assert_eq!(
+            taken(&source, 0, 4),
+            Err(Refusal::ForkSubOffset),
+            "that is behind the next offset"
+        );
+        assert_eq!(taken(&source, 2, 1), Err(Refusal::ForkSubOffset));
+        assert_eq!(taken(&source, 3, 0), Err(Refusal::ForkOffset));
+    }
+
+    #[test]
+    fn a_fork_of_json_takes_whole_messages() {
+        let source = batch("application/json", &["[1,2]", "[3]"]);
+        assert_eq!(taken(&source, 0, 1).unwrap(), "1,");
+        assert_eq!(taken(&source, 2, 1).unwrap(), "1,2,3,");
+        assert_eq!(taken(&source, 2, 2), Err(Refusal::ForkSubOffset));
+    }
+}

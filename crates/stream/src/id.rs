@@ -1,0 +1,130 @@
+//! What names a stream, and a place in it.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use serde::{Deserialize, Serialize};
+
+use base::id::random_bits;
+
+/// Names a stream. Ours are unguessable; those of a `PUT` are whatever its client chose.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StreamId(Arc<str>);
+
+/// In front of our own ids.
+const PREFIX: &str = "stm_";
+/// The longest id that a client may choose, in bytes.
+const LONGEST: usize = 128;
+
+impl StreamId {
+    /// A new id: `stm_` and 128 random bits.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random_bits())).into())
+    }
+
+    /// What is random of [`StreamId::random`]'s ids: for who names something else after its stream.
+    #[must_use]
+    pub fn random_part(&self) -> &str {
+        self.0.strip_prefix(PREFIX).unwrap_or(&self.0)
+    }
+
+    /// The id whose random part that is.
+    #[must_use]
+    pub fn of_random_part(part: &str) -> Option<Self> {
+        Self::from_client(&format!("{PREFIX}{part}"))
+    }
+
+    /// An id from outside: 1 to 128 of `[A-Za-z0-9._~-]`, nothing that would mean something else in a header, a query or
+    /// a path.
+    #[must_use]
+    pub fn from_client(value: &str) -> Option<Self> {
+        let fine = (1..=LONGEST).contains(&value.len())
+            && value
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'~' | b'-'))
+            && !matches!(value, "." | "..");
+        fine.then(|| Self(value.into()))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Reads `<stream-id>.<offset>`, the id of an SSE frame.
+    #[must_use]
+    pub fn of_event(value: &str) -> Option<(Self, Offset)> {
+        let (id, offset) = value.rsplit_once('.')?;
+        Some((Self::from_client(id)?, offset.parse().ok()?))
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A place in a stream: between two records. Opaque to clients; as text it sorts as the records do, per
+/// [Durable Streams](https://github.com/durable-streams/durable-streams/blob/main/PROTOCOL.md).
+///
+/// The epoch is when the stream was made, so that an offset of a stream that was deleted is none of a later one of the
+/// same id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Offset {
+    /// In Unix seconds.
+    pub epoch: u32,
+    /// How many records lie before it.
+    pub position: u64,
+}
+
+impl Offset {
+    /// Its length as text.
+    pub const LENGTH: usize = 8 + 1 + 12;
+}
+
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // By hand: it is written for every record, and std takes ten times as long to pad a number.
+        let mut text = [b'_'; Self::LENGTH];
+        write_hex(&mut text[..8], u64::from(self.epoch));
+        write_hex(&mut text[9..], self.position);
+        f.write_str(str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+/// Writes a number's last digits, as many as there is room for. 2^48 records are more than any stream has.
+fn write_hex(room: &mut [u8], mut number: u64) {
+    for digit in room.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number % 16) as usize];
+        number /= 16;
+    }
+}
+
+/// Text that is no offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an offset of any stream here")]
+pub struct NotAnOffset;
+
+impl FromStr for Offset {
+    type Err = NotAnOffset;
+
+    /// Only what [`Offset`] prints is read: two spellings of one place would not sort.
+    fn from_str(text: &str) -> Result<Self, NotAnOffset> {
+        let lower_hex = |part: &str| part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let (epoch, position) = text.split_once('_').ok_or(NotAnOffset)?;
+        if epoch.len() != 8 || position.len() != 12 || !lower_hex(epoch) || !lower_hex(position) {
+            return Err(NotAnOffset);
+        }
+        let epoch = u32::from_str_radix(epoch, 16).map_err(|_| NotAnOffset)?;
+        let position = u64::from_str_radix(position, 16).map_err(|_| NotAnOffset)?;
+        Ok(Self { epoch, position })
+    }
+}

@@ -1,0 +1,479 @@
+//! What is asked of Redis, and what its answers mean. Every question is one script on the keys of one stream, so that it is
+//! done whole or not at all, also in a cluster.
+
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use redis::{FromRedisValue, Script, Value};
+
+use super::entry::{self, Placed};
+use super::link::{Fault, Link};
+use crate::{Head, Lifetime, StreamId};
+
+/// A writer that has not been heard of for so long may be lost.
+pub(super) const LEASE: Duration = Duration::from_secs(5);
+/// One that was seen to be silent for so long after that is. Together with a look or two: within 10 seconds.
+const DOUBT: Duration = Duration::from_millis(2500);
+/// Looks further apart than that don't make one while.
+const APART: Duration = Duration::from_secs(2);
+/// How long a reader counts after it was last heard of.
+const SEEN: Duration = Duration::from_secs(5);
+/// How long it is remembered that a generation's stream has been there.
+const GRAVE: Duration = Duration::from_secs(600);
+/// How long a running generation's stream lies there longer than an ended one, lest a pause of its writer lose it.
+const RUNNING: Duration = Duration::from_secs(60);
+
+macro_rules! script {
+    ($file:literal) => {
+        LazyLock::new(|| Source::new(concat!(include_str!("prelude.lua"), include_str!($file))))
+    };
+}
+static COMMIT: LazyLock<Source> = script!("commit.lua");
+static KEEP: LazyLock<Source> = script!("keep.lua");
+static LOOK: LazyLock<Source> = script!("look.lua");
+static DELETE: LazyLock<Source> = script!("delete.lua");
+static CANCEL: LazyLock<Source> = script!("cancel.lua");
+
+/// A script, and the digest by which a server knows it that has seen it before.
+struct Source {
+    text: &'static str,
+    digest: String,
+}
+
+impl Source {
+    fn new(text: &'static str) -> Self {
+        Self {
+            text,
+            digest: Script::new(text).get_hash().to_owned(),
+        }
+    }
+}
+
+/// Why there is nothing to be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// Redis can't be reached, or can't serve.
+    Away,
+    /// It has no memory left.
+    Full,
+    /// No such stream.
+    Missing,
+    /// It was deleted.
+    Deleted,
+    /// Its lifetime is over.
+    Expired,
+    /// There is one already.
+    Exists,
+    /// It is no longer as it was known.
+    Conflict,
+    /// What lies there is not what was put there.
+    Damaged,
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Away => Trouble::Away,
+            Fault::Full => Trouble::Full,
+        }
+    }
+}
+
+/// The keys of one stream; all in one slot of a cluster.
+#[derive(Debug, Clone)]
+pub(super) struct Keys {
+    pub(super) head: String,
+    pub(super) log: String,
+    /// A channel.
+    pub(super) wake: String,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: &str, id: &StreamId) -> Self {
+        let key = |what: &str| format!("{prefix}{{{id}}}:{what}");
+        Self {
+            head: key("head"),
+            log: key("log"),
+            wake: key("wake"),
+        }
+    }
+}
+
+/// A change of a stream.
+#[derive(Debug)]
+pub(super) struct Commit<'a> {
+    /// The version that it is a change of; 0 of none.
+    pub(super) version: u64,
+    /// Names this change, so that it can be asked for again.
+    pub(super) name: &'a str,
+    pub(super) nonce: &'a str,
+    pub(super) head: &'a Head,
+    /// Where its writer listens, if a generation writes it.
+    pub(super) writer: &'a str,
+    /// The first record that is kept.
+    pub(super) first: u64,
+    /// What it holds then, in bytes.
+    pub(super) bytes: usize,
+    pub(super) records: &'a [Placed],
+}
+
+/// How a stream stands for its writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) version: u64,
+    pub(super) cancelled: bool,
+    /// How long remote readers count, from now, and how far the furthest is.
+    pub(super) seen: Option<(Duration, u64)>,
+}
+
+/// What there is of a stream.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) version: u64,
+    /// None if its version is the known one.
+    pub(super) head: Option<Head>,
+    pub(super) nonce: String,
+    pub(super) first: u64,
+    pub(super) bytes: usize,
+    pub(super) writer: String,
+    /// Its writer is.
+    pub(super) lost: bool,
+    pub(super) records: Vec<Placed>,
+}
+
+/// What is to be looked at.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Looking {
+    /// The version that is known: its head is not needed.
+    pub(super) known: u64,
+    /// Records after that place, so many bytes of them.
+    pub(super) records: Option<(u64, usize)>,
+    /// Whether an idle lifetime begins anew.
+    pub(super) touch: bool,
+    /// How far the furthest reader here is.
+    pub(super) furthest: Option<u64>,
+}
+
+impl Link {
+    /// Runs a script; a server that doesn't know it is told it.
+    async fn run(
+        &self,
+        script: &Source,
+        keys: &[&str],
+        args: &[&[u8]],
+        within: Duration,
+    ) -> Result<Vec<Value>, Trouble> {
+        let question = |name: &str, script: &str| {
+            let mut question = redis::cmd(name);
+            question.arg(script).arg(keys.len()).arg(keys).arg(args);
+            question
+        };
+        let answer = match self
+            .ask_unless(&question("EVALSHA", &script.digest), "NOSCRIPT", within)
+            .await?
+        {
+            Some(answer) => answer,
+            None => self.ask(&question("EVAL", script.text), within).await?,
+        };
+        let Value::Array(answer) = answer else {
+            return Err(unreadable("no list"));
+        };
+        match answer
+            .first()
+            .and_then(|status| String::from_redis_value_ref(status).ok())
+            .as_deref()
+        {
+            Some("ok") => Ok(answer),
+            Some("missing") => Err(Trouble::Missing),
+            Some("deleted") => Err(Trouble::Deleted),
+            Some("expired") => Err(Trouble::Expired),
+            Some("exists") => Err(Trouble::Exists),
+            Some("conflict") => Err(Trouble::Conflict),
+            _ => Err(unreadable("no status")),
+        }
+    }
+
+    /// Changes a stream.
+    pub(super) async fn commit(
+        &self,
+        keys: &Keys,
+        commit: &Commit<'_>,
+        within: Duration,
+    ) -> Result<Standing, Trouble> {
+        let Commit {
+            version,
+            name,
+            nonce,
+            head,
+            writer,
+            first,
+            bytes,
+            records,
+        } = commit;
+        let json = serde_json::to_string(head).map_err(|_| unreadable("a head that is no JSON"))?;
+        let running = is_running(head);
+        let (lifetime, millis) = match head.lifetime {
+            Lifetime::Unlimited => ("unlimited", 0),
+            Lifetime::Idle(idle) => (
+                "idle",
+                (idle + if running { RUNNING } else { Duration::ZERO }).as_millis(),
+            ),
+            Lifetime::Until(time) => ("until", unix_millis(time)),
+        };
+        let keep = if head.dialect.is_some() {
+            GRAVE.as_millis()
+        } else {
+            0
+        };
+        let lease = if running { LEASE.as_millis() } else { 0 };
+        let numbers = [
+            u128::from(*version),
+            millis,
+            keep,
+            u128::from(*first),
+            *bytes as u128,
+            lease,
+        ];
+        let [version, millis, keep, first, bytes, lease] = numbers.map(|number| number.to_string());
+        let mut args: Vec<&[u8]> = [
+            &version, *name, &json, *nonce, *writer, lifetime, &millis, &keep, &first, &bytes,
+            &lease,
+        ]
+        .map(str::as_bytes)
+        .to_vec();
+        let texts: Vec<(String, String, Vec<u8>)> = records
+            .iter()
+            .map(|(first, run)| {
+                (
+                    (first + run.count()).to_string(),
+                    first.to_string(),
+                    entry::ends(run),
+                )
+            })
+            .collect();
+        for ((id, first, ends), (_, run)) in texts.iter().zip(*records) {
+            args.extend([id.as_bytes(), first.as_bytes(), ends, run.bytes()]);
+        }
+        let answer = self
+            .run(&COMMIT, &[&keys.head, &keys.log, &keys.wake], &args, within)
+            .await?;
+        standing(&answer)
+    }
+
+    /// Says that the writer of a generation lives.
+    pub(super) async fn keep_lease(
+        &self,
+        keys: &Keys,
+        version: u64,
+        nonce: &str,
+        within: Duration,
+    ) -> Result<Standing, Trouble> {
+        let (version, lease) = (version.to_string(), LEASE.as_millis().to_string());
+        let args = [version.as_bytes(), nonce.as_bytes(), lease.as_bytes()];
+        standing(
+            &self
+                .run(&KEEP, &[&keys.head, &keys.log], &args, within)
+                .await?,
+        )
+    }
+
+    /// Looks at a stream.
+    pub(super) async fn look(
+        &self,
+        keys: &Keys,
+        looking: Looking,
+        within: Duration,
+    ) -> Result<Look, Trouble> {
+        let (from, most) = looking.records.unwrap_or((0, 0));
+        let args = [
+            looking.known.to_string(),
+            from.to_string(),
+            most.to_string(),
+            u8::from(looking.touch).to_string(),
+            looking
+                .furthest
+                .map(|place| place.to_string())
+                .unwrap_or_default(),
+            SEEN.as_millis().to_string(),
+            DOUBT.as_millis().to_string(),
+            APART.as_millis().to_string(),
+        ];
+        let args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();
+        let answer = self
+            .run(&LOOK, &[&keys.head, &keys.log], &args, within)
+            .await?;
+        let answer: [Value; 9] = answer
+            .try_into()
+            .map_err(|_| unreadable("another length"))?;
+        let [
+            _status,
+            version,
+            head,
+            nonce,
+            first,
+            bytes,
+            writer,
+            lost,
+            entries,
+        ] = answer;
+        let nonce: String = read(nonce)?;
+        let head = match read::<String>(head)?.as_str() {
+            "" => None,
+            json => {
+                Some(serde_json::from_str(json).map_err(|_| unreadable("a head that is no head"))?)
+            }
+        };
+        let records = read::<Vec<Value>>(entries)?
+            .into_iter()
+            .map(|entry| entry::read(entry, &nonce))
+            .collect::<Result<Vec<Placed>, _>>()
+            .map_err(|entry::Damaged(why)| {
+                tracing::error!(key = keys.log, why, "redis: an entry is refused");
+                Trouble::Damaged
+            })?;
+        Ok(Look {
+            version: read(version)?,
+            head,
+            nonce,
+            first: read(first)?,
+            bytes: read(bytes)?,
+            writer: read(writer)?,
+            lost: read::<u8>(lost)? == 1,
+            records,
+        })
+    }
+
+    /// Forgets a stream. The answer is where its writer listens.
+    pub(super) async fn delete(
+        &self,
+        keys: &Keys,
+        nonce: &str,
+        within: Duration,
+    ) -> Result<String, Trouble> {
+        let keys = [&*keys.head, &keys.log, &keys.wake];
+        second(
+            self.run(&DELETE, &keys, &[nonce.as_bytes()], within)
+                .await?,
+        )
+    }
+
+    /// Leaves word for the writer of a generation to end it. The answer is where it listens; empty if there is none.
+    pub(super) async fn cancel(
+        &self,
+        keys: &Keys,
+        nonce: &str,
+        within: Duration,
+    ) -> Result<String, Trouble> {
+        second(
+            self.run(&CANCEL, &[&keys.head], &[nonce.as_bytes()], within)
+                .await?,
+        )
+    }
+
+    /// Tells the process that listens there to look at that stream.
+    pub(super) async fn tell(&self, inbox: &str, id: &StreamId, within: Duration) {
+        let mut publish = redis::cmd("SPUBLISH");
+        publish.arg(inbox).arg(id.as_str());
+        // Lost, it is found by the next look.
+        let _ = self.ask(&publish, within).await;
+    }
+
+    /// Takes a name if nobody has it; else says what was put there.
+    pub(super) async fn take(
+        &self,
+        key: &str,
+        what: &str,
+        keep: Duration,
+        within: Duration,
+    ) -> Result<Option<String>, Trouble> {
+        let mut set = redis::cmd("SET");
+        // The answer is what was there before.
+        set.arg(key)
+            .arg(what)
+            .arg("NX")
+            .arg("GET")
+            .arg("PX")
+            .arg(millis(keep));
+        let before: Option<String> = read(self.ask(&set, within).await?)?;
+        // A first answer may have been lost.
+        Ok(before.filter(|before| before != what))
+    }
+
+    /// Puts something under a name, whoever has it.
+    pub(super) async fn put(
+        &self,
+        key: &str,
+        what: &str,
+        keep: Duration,
+        within: Duration,
+    ) -> Result<(), Trouble> {
+        let mut set = redis::cmd("SET");
+        set.arg(key).arg(what).arg("PX").arg(millis(keep));
+        self.ask(&set, within).await?;
+        Ok(())
+    }
+
+    /// What was put under a name.
+    pub(super) async fn get(&self, key: &str, within: Duration) -> Result<Option<String>, Trouble> {
+        let mut get = redis::cmd("GET");
+        get.arg(key);
+        read(self.ask(&get, within).await?)
+    }
+
+    /// How long that name is to be kept from now on; not at all if that is nothing.
+    pub(super) async fn keep_name(
+        &self,
+        key: &str,
+        keep: Duration,
+        within: Duration,
+    ) -> Result<(), Trouble> {
+        let mut expire = redis::cmd("PEXPIRE");
+        expire.arg(key).arg(millis(keep));
+        self.ask(&expire, within).await?;
+        Ok(())
+    }
+}
+
+/// Whether a generation writes it, still.
+pub(super) fn is_running(head: &Head) -> bool {
+    head.dialect.is_some() && head.end.is_none()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn unix_millis(time: SystemTime) -> u128 {
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis()
+}
+
+fn standing(answer: &[Value]) -> Result<Standing, Trouble> {
+    let [_status, version, cancelled, seen, furthest] = answer else {
+        return Err(unreadable("another length"));
+    };
+    let number =
+        |value: &Value| u64::from_redis_value_ref(value).map_err(|_| unreadable("no number"));
+    let seen = Some(Duration::from_millis(number(seen)?)).filter(|seen| !seen.is_zero());
+    let furthest = number(furthest)?;
+    Ok(Standing {
+        version: number(version)?,
+        cancelled: number(cancelled)? == 1,
+        seen: seen.map(|seen| (seen, furthest)),
+    })
+}
+
+fn second(answer: Vec<Value>) -> Result<String, Trouble> {
+    answer.into_iter().nth(1).map_or(Ok(String::new()), read)
+}
+
+fn read<T: FromRedisValue>(value: Value) -> Result<T, Trouble> {
+    T::from_redis_value(value).map_err(|_| unreadable("another type"))
+}
+
+/// What no script of ours answers; then someone else writes to our keys.
+fn unreadable(why: &'static str) -> Trouble {
+    tracing::error!(why, "redis: an answer is refused");
+    Trouble::Damaged
+}

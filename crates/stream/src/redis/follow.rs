@@ -1,0 +1,279 @@
+//! Streams that are written elsewhere and read here: one copy each, however many read it.
+//!
+//! The copy begins where the stream stood when its first reader came, and keeps a window; a reader that is behind fetches what
+//! it lacks by itself. A task follows the stream for as long as someone reads it, says there that someone does, and finds
+//! out if its writer is lost.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::commands::{Commit, Keys, Look, Looking, Trouble};
+use super::{CALL, Redis};
+use crate::reader::Fetching;
+use crate::{Batch, End, Head, Lifetime, Log, Offset, Reader, StreamError, StreamId};
+use base::id::random_hex;
+
+/// How long a question may take.
+const WITHIN: Duration = Duration::from_millis(500);
+/// A stream from which nothing is heard is looked at so often, as word may get lost.
+const LOOK: Duration = Duration::from_secs(1);
+/// What a copy keeps, in bytes.
+const WINDOW: usize = 256 * 1024;
+/// The most that is taken at once, in bytes.
+pub(super) const BATCH: usize = 256 * 1024;
+/// A running generation's stream that Redis has lost comes back within that time, if its writer lives.
+const MISSING: Duration = Duration::from_secs(8);
+
+/// The copies here.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    logs: Mutex<HashMap<StreamId, Copied>>,
+}
+
+#[derive(Debug, Clone)]
+struct Copied {
+    log: Arc<Log>,
+    nonce: Arc<str>,
+}
+
+impl Followed {
+    fn lock(&self) -> MutexGuard<'_, HashMap<StreamId, Copied>> {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
+    }
+}
+
+impl Redis {
+    /// Attaches a reader to a stream that looks so, at a place that is one of it.
+    pub(super) fn follow(
+        &self,
+        id: &StreamId,
+        mut look: Look,
+        head: Head,
+        position: u64,
+    ) -> Result<Reader, StreamError> {
+        let (nonce, records) = (look.nonce.clone(), std::mem::take(&mut look.records));
+        let there = Look {
+            head: Some(head.clone()),
+            nonce,
+            records,
+            writer: String::new(),
+            ..look
+        };
+        let fetched = super::batch(there, head.at(position))?.runs;
+        let fetch = {
+            let (redis, id, nonce) = (
+                self.clone(),
+                id.clone(),
+                Arc::<str>::from(look.nonce.as_str()),
+            );
+            move |from: Offset| -> Fetching {
+                let (redis, id, nonce) = (redis.clone(), id.clone(), nonce.clone());
+                Box::pin(async move { redis.fetch(&id, &nonce, from).await })
+            }
+        };
+        if head.end.is_some() {
+            let log = self.memory().copy(id, head)?;
+            return Reader::attach_copy(log, position, fetched, fetch);
+        }
+        let mut logs = self.followed().lock();
+        // Under the lock: a copy whose last reader has just left is given up under it, too.
+        let known = logs
+            .get(id)
+            .filter(|copied| *copied.nonce == *look.nonce && !copied.log.is_over());
+        if let Some(copied) = known {
+            return Reader::attach_copy(copied.log.clone(), position, fetched, fetch);
+        }
+        let log = self.memory().copy(id, head.clone())?;
+        let reader = Reader::attach_copy(log.clone(), position, fetched, fetch)?;
+        let copied = Copied {
+            log,
+            nonce: look.nonce.as_str().into(),
+        };
+        logs.insert(id.clone(), copied.clone());
+        drop(logs);
+        let follower = Follower {
+            redis: self.clone(),
+            keys: self.keys(id),
+            known: look.version,
+            head,
+            copied,
+            id: id.clone(),
+        };
+        self.start(follower.run());
+        Ok(reader)
+    }
+
+    /// Records for a reader that is behind the copy; it waits for as long as Redis is away.
+    async fn fetch(&self, id: &StreamId, nonce: &str, from: Offset) -> Result<Batch, StreamError> {
+        loop {
+            let looking = Looking {
+                records: Some((from.position, BATCH)),
+                touch: true,
+                ..Looking::default()
+            };
+            match self.link().look(&self.keys(id), looking, CALL).await {
+                Ok(look) if look.nonce != nonce => return Err(StreamError::Unknown),
+                Ok(look) => return super::batch(look, from),
+                Err(Trouble::Away | Trouble::Full) => self.pause().await,
+                Err(trouble) => return Err(super::error(trouble)),
+            }
+        }
+    }
+
+    /// Until there is hope, or for a while.
+    async fn pause(&self) {
+        sleep(Duration::from_millis(100)).await;
+        let _ = timeout(LOOK, self.link().up()).await;
+    }
+}
+
+/// Follows one stream.
+struct Follower {
+    redis: Redis,
+    id: StreamId,
+    keys: Keys,
+    copied: Copied,
+    /// What is known of it.
+    known: u64,
+    head: Head,
+}
+
+impl Follower {
+    async fn run(mut self) {
+        let heard = self.redis.wakes().follower(&self.keys.wake);
+        self.redis.link().subscribe(&self.keys.wake).await;
+        let mut missing: Option<Instant> = None;
+        let mut said = None;
+        while !self.is_over() {
+            // Saying that someone reads is a write there: not more often than need be.
+            let pause = match self.head.lifetime {
+                Lifetime::Idle(idle) => (idle / 3).clamp(Duration::from_millis(20), LOOK),
+                _ => LOOK,
+            };
+            let due = said.is_none_or(|said: Instant| said.elapsed() >= pause);
+            let furthest = self
+                .copied
+                .log
+                .furthest_reader()
+                .filter(|_| due && self.head.dialect.is_some());
+            let from = self.copied.log.head().next;
+            let records = Some((from, BATCH));
+            let looking = Looking {
+                known: self.known,
+                records,
+                touch: due,
+                furthest,
+            };
+            match self.redis.link().look(&self.keys, looking, WITHIN).await {
+                Ok(look) => {
+                    missing = None;
+                    if due {
+                        said = Some(Instant::now());
+                    }
+                    if self.take(look).await {
+                        continue;
+                    }
+                }
+                Err(Trouble::Away | Trouble::Full) => {
+                    self.redis.pause().await;
+                    continue;
+                }
+                Err(Trouble::Missing | Trouble::Expired) if self.head.dialect.is_some() => {
+                    if missing.get_or_insert_with(Instant::now).elapsed() >= MISSING {
+                        self.copied.log.receive(Vec::new(), Some(End::Lost), WINDOW);
+                    }
+                }
+                Err(_) => self.copied.log.cut(),
+            }
+            let _ = timeout(pause, heard.notified()).await;
+        }
+        if self.redis.wakes().forget_follower(&self.keys.wake, heard) {
+            self.redis.link().unsubscribe(&self.keys.wake).await;
+        }
+    }
+
+    /// Whether there is nothing left to do. If so, the copy is no longer to be found.
+    fn is_over(&self) -> bool {
+        let mut logs = self.redis.followed().lock();
+        let over = self.copied.log.is_over() || self.copied.log.readers() == 0;
+        if over
+            && logs
+                .get(&self.id)
+                .is_some_and(|copied| Arc::ptr_eq(&copied.log, &self.copied.log))
+        {
+            logs.remove(&self.id);
+        }
+        over
+    }
+
+    /// Takes what was found; says whether there may be more at once.
+    async fn take(&mut self, look: Look) -> bool {
+        let log = &self.copied.log;
+        if *look.nonce != *self.copied.nonce {
+            log.cut();
+            return true;
+        }
+        if let Some(head) = look.head {
+            self.head = head;
+        }
+        self.known = look.version;
+        let before = log.head().next;
+        let reached = look
+            .records
+            .last()
+            .map_or(before, |(first, run)| first + run.count())
+            .max(before);
+        // All that was there is trimmed, or nothing was.
+        let reached = if look.records.is_empty() {
+            reached.max(look.first)
+        } else {
+            reached
+        };
+        let end = self.head.end.filter(|_| reached >= self.head.next);
+        log.receive(look.records, end, WINDOW);
+        if end.is_some() {
+            return true;
+        }
+        if look.lost {
+            self.bury(&look.nonce, look.first, look.bytes, &look.writer)
+                .await;
+            return true;
+        }
+        reached < self.head.next && reached > before
+    }
+
+    /// Ends a stream whose writer is lost, so that everyone sees the same end, the writer too should it come back.
+    async fn bury(&self, nonce: &str, first: u64, bytes: usize, writer: &str) {
+        let head = Head {
+            end: Some(End::Lost),
+            ..self.head.clone()
+        };
+        let commit = Commit {
+            version: self.known,
+            name: &random_hex(),
+            nonce,
+            head: &head,
+            writer,
+            first,
+            bytes,
+            records: &[],
+        };
+        if self
+            .redis
+            .link()
+            .commit(&self.keys, &commit, WITHIN)
+            .await
+            .is_ok()
+        {
+            tracing::warn!(stream = %self.id, "the writer of this stream is lost: it is ended");
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! What may be done to a stream over HTTP, as functions on its [`Head`]: no store, no waiting. A store that compares and
+//! swaps asks them again.
+//!
+//! What a record is: of JSON, one message with a comma behind it, so that any records in a row are an array but for its
+//! brackets; of anything else, what one request appended.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde_json::value::RawValue;
+
+use super::{Claim, End, Head, Offset, Run, StreamError, Verdict};
+
+/// Why a request to a stream is refused.
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The store says so.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// A generation is its writer.
+    #[error(
+        "a generation writes this stream: it can be read, cancelled and deleted, and nothing else"
+    )]
+    Generation,
+    /// Deleted, but its name is kept while it has forks.
+    #[error("this stream was deleted; its name is taken for as long as it has forks")]
+    Deleted,
+    /// Nothing more can be appended.
+    #[error("this stream is closed")]
+    Closed {
+        /// Its end.
+        tail: Offset,
+    },
+    /// The body is of another type than the stream.
+    #[error("this stream holds `{holds}`, and the request's content-type is `{sent}`")]
+    OtherType {
+        /// The stream's.
+        holds: String,
+        /// The request's.
+        sent: String,
+    },
+    /// The body should be JSON.
+    #[error("the body is not JSON: {0}")]
+    NotJson(String),
+    /// An array's elements are appended; this one has none.
+    #[error("the body is an empty array: its elements are what is appended")]
+    EmptyArray,
+    /// Nothing to append and no close.
+    #[error("the body is empty; only a close (`stream-closed: true`) has nothing to append")]
+    EmptyBody,
+    /// Somebody was faster.
+    #[error("stream-seq should be above the last one, `{last}`")]
+    SeqTooLow {
+        /// The highest one so far.
+        last: String,
+    },
+    /// The producer has been replaced by a younger one.
+    #[error("a producer of this id has begun epoch {current}; this one's time is over")]
+    StaleEpoch {
+        /// The younger one's.
+        current: u64,
+    },
+    /// A new epoch has no history.
+    #[error("a new producer-epoch begins with producer-seq 0")]
+    EpochNotFromStart,
+    /// An append before this one has not arrived.
+    #[error("producer-seq should be {expected}, not {received}: one before it is missing")]
+    Gap {
+        /// The next one.
+        expected: u64,
+        /// This one.
+        received: u64,
+    },
+    /// It is there, but not as asked for.
+    #[error("there is a stream of that id already, and its {0} is another")]
+    Differs(&'static str),
+    /// What is to be forked isn't there.
+    #[error("there is no such stream to fork")]
+    NoSource,
+    /// What is to be forked was deleted.
+    #[error("the stream to fork was deleted")]
+    SourceDeleted,
+    /// The place to fork at isn't there.
+    #[error("stream-fork-offset is no offset of the stream to fork")]
+    ForkOffset,
+    /// The place between offsets isn't there.
+    #[error("stream-fork-sub-offset lies behind what follows stream-fork-offset")]
+    ForkSubOffset,
+    /// A bound.
+    #[error("the stream has {0} forks, and may have no more")]
+    TooManyForks(usize),
+}
+
+/// How a stream's bytes are to be understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Text, of any kind.
+    Text,
+    /// JSON messages.
+    Json,
+    /// Anything else.
+    Binary,
+}
+
+impl Form {
+    /// What that content type says.
+    #[must_use]
+    pub fn of(content_type: &str) -> Self {
+        match media_type(content_type).as_str() {
+            "application/json" => Form::Json,
+            text if text.starts_with("text/") => Form::Text,
+            _ => Form::Binary,
+        }
+    }
+}
+
+/// A content type without its parameters, in small letters: what is compared.
+#[must_use]
+pub fn media_type(content_type: &str) -> String {
+    content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
+}
+
+/// The records that a body of that type makes; none if it is empty, or an empty array.
+///
+/// # Errors
+///
+/// [`Refusal::NotJson`].
+pub fn records(content_type: &str, body: Bytes) -> Result<Option<Run>, Refusal> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    if Form::of(content_type) != Form::Json {
+        return Ok(Some(Run::one(body)));
+    }
+    let wrong = |error: serde_json::Error| Refusal::NotJson(error.to_string());
+    let text = std::str::from_utf8(&body).map_err(|error| Refusal::NotJson(error.to_string()))?;
+    let messages: Vec<&RawValue> = if text.trim_start().starts_with('[') {
+        serde_json::from_str(text).map_err(wrong)?
+    } else {
+        vec![serde_json::from_str(text).map_err(wrong)?]
+    };
+    let (mut bytes, mut ends) = (
+        BytesMut::with_capacity(text.len() + 1),
+        Vec::with_capacity(messages.len()),
+    );
+    for message in messages {
+        bytes.put_slice(message.get().as_bytes());
+        bytes.put_u8(b',');
+        ends.push(u32::try_from(bytes.len()).map_err(|_| StreamError::Full)?);
+    }
+    Ok((!ends.is_empty()).then(|| Run::many(bytes.freeze(), ends)))
+}
+
+/// What a request appends.
+#[derive(Debug)]
+pub struct Append {
+    /// The body's.
+    pub content_type: String,
+    /// None if the body is empty. What is wrong with them is told only after what is wrong with the request.
+    pub records: Option<Result<Run, Refusal>>,
+    /// Whether nothing is to follow.
+    pub close: bool,
+    /// `Stream-Seq`.
+    pub seq: Option<String>,
+    /// What its producer says, if it is one.
+    pub claim: Option<Claim>,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The stream's end.
+    pub tail: Offset,
+    /// Whether the stream is closed now.
+    pub closed: bool,
+    /// Whether something was appended.
+    pub fresh: bool,
+    /// The highest that the producer has had accepted.
+    pub seq: Option<u64>,
+}
+
+impl Append {
+    /// What that body appends.
+    #[must_use]
+    pub fn new(content_type: &str, body: Bytes) -> Self {
+        let records = match body.is_empty() {
+            true => None,
+            false => {
+                Some(records(content_type, body).and_then(|run| run.ok_or(Refusal::EmptyArray)))
+            }
+        };
+        Self {
+            content_type: content_type.to_owned(),
+            records,
+            close: false,
+            seq: None,
+            claim: None,
+        }
+    }
+
+    /// Does it, for [`super::Streams::update`].
+    ///
+    /// # Errors
+    ///
+    /// The first of: deleted, a generation's, an outdated producer, closed, the type, the body, the producer's count,
+    /// `Stream-Seq`.
+    pub fn apply(&self, head: &mut Head) -> Result<(Option<Run>, Appended), Refusal> {
+        let as_it_is = |head: &Head, seq| Appended {
+            tail: head.tail(),
+            closed: head.end.is_some(),
+            fresh: false,
+            seq,
+        };
+        if head.kin.deleted {
+            return Err(Refusal::Deleted);
+        }
+        if head.dialect.is_some() {
+            return Err(Refusal::Generation);
+        }
+        let verdict = self.claim.as_ref().map(|claim| head.writers.judge(claim));
+        if let Some(Err(refusal @ Refusal::StaleEpoch { .. })) = verdict {
+            return Err(refusal);
+        }
+        if head.end.is_some() {
+            let again = self.claim.as_ref().map(|claim| claim.seq);
+            let repeated = match &self.claim {
+                Some(_) => head.writers.closed_by == self.claim,
+                None => self.close && self.records.is_none(),
+            };
+            return if repeated {
+                Ok((None, as_it_is(head, again)))
+            } else {
+                Err(Refusal::Closed { tail: head.tail() })
+            };
+        }
+        if let Some(Ok(Verdict::Repeated { last })) = verdict {
+            return Ok((None, as_it_is(head, Some(last))));
+        }
+        let run = match &self.records {
+            None if !self.close => return Err(Refusal::EmptyBody),
+            None => None,
+            Some(_) if media_type(&self.content_type) != media_type(&head.content_type) => {
+                return Err(Refusal::OtherType {
+                    holds: head.content_type.clone(),
+                    sent: self.content_type.chars().take(80).collect(),
+                });
+            }
+            Some(run) => Some(run.clone()?),
+        };
+        verdict.transpose()?;
+        if let Some(seq) = &self.seq {
+            match &head.writers.seq {
+                Some(last) if seq.as_bytes() <= last.as_bytes() => {
+                    return Err(Refusal::SeqTooLow { last: last.clone() });
+                }
+                _ => head.writers.seq = Some(seq.clone()),
+            }
+        }
+        if let Some(claim) = &self.claim {
+            head.writers.accept(claim);
+        }
+        if self.close {
+            head.end = Some(End::Closed);
+            head.writers.closed_by.clone_from(&self.claim);
+        }
+        let tail = head.at(head.next + run.as_ref().map_or(0, Run::count));
+        let seq = self.claim.as_ref().map(|claim| claim.seq);
+        Ok((
+            run,
+            Appended {
+                tail,
+                closed: self.close,
+                fresh: true,
+                seq,
+            },
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::Lifetime;
+
+    fn json(body: &'static str) -> Vec<String> {
+        let run = records(
+            "application/json; charset=utf-8",
+            Bytes::from_static(body.as_bytes()),
+        )
+        .unwrap();
+        let records = run
+            .into_iter()
+            .flat_map(|run| run.records().collect::<Vec<_>>());
+        records
+            .map(|record| String::from_utf8(record.to_vec()).unwrap())
+            .collect()
+    }
+
+    fn text(body: &'static str) -> Append {
+        Append::new("text/plain", Bytes::from_static(body.as_bytes()))
+    }
+
+    fn head() -> Head {
+        Head::new("text/plain", Lifetime::Unlimited)
+    }
+
+    fn closing(mut append: Append) -> Append {
+        append.close = true;
+        append
+    }
+
+    fn claiming(mut append: Append, epoch: u64, seq: u64) -> Append {
+        append.claim = Some(Claim {
+            id: "p".into(),
+            epoch,
+            seq,
+        });
+        append
+    }
+
+    #[test]
+    fn json_is_flattened_by_one_level_and_keeps_its_spelling() {
+        assert_eq!(json("{\"a\": 1.50}"), ["{\"a\": 1.50},"]);
+        assert_eq!(
+            json(" [1, [2, 3], \"x,]\"] "),
+            ["1,", "[2, 3],", "\"x,]\","]
+        );
+        assert_eq!(json("[]"), Vec::<String>::new());
+        for wrong in ["{", "[1,]", "1 2", "nul", "\u{feff}1"] {
+            let refused = records("application/json", Bytes::copy_from_slice(wrong.as_bytes()));
+            assert!(matches!(refused, Err(Refusal::NotJson(_))), "{wrong}");
+        }
+        assert!(matches!(
+            records("application/json", Bytes::from_static(b"\"\xff\"")),
+            Err(Refusal::NotJson(_))
+        ));
+    }
+
+    #[test]
+    fn what_is_closed_is_told_before_what_is_wrong() {
+        let mut head = head();
+        closing(text("")).apply(&mut head).unwrap();
+        let refused = Append::new("application/json", Bytes::from_static(b"{"))
+            .apply(&mut head)
+            .unwrap_err();
+        assert_eq!(refused, Refusal::Closed { tail: head.tail() });
+        assert!(
+            closing(text("")).apply(&mut head).unwrap().1.closed,
+            "closing again is no error"
+        );
+    }
+
+    #[test]
+    fn the_append_that_closed_may_be_repeated_and_no_other() {
+        let mut head = head();
+        claiming(text("a"), 0, 0).apply(&mut head).unwrap();
+        closing(claiming(text("b"), 1, 0)).apply(&mut head).unwrap();
+        let (run, again) = closing(claiming(text("b"), 1, 0)).apply(&mut head).unwrap();
+        assert!(run.is_none() && again.closed && !again.fresh);
+        assert!(matches!(
+            claiming(text("c"), 1, 1).apply(&mut head),
+            Err(Refusal::Closed { .. })
+        ));
+        assert_eq!(
+            claiming(text("a"), 0, 1).apply(&mut head).unwrap_err(),
+            Refusal::StaleEpoch { current: 1 }
+        );
+    }
+
+    #[test]
+    fn what_is_refused_changes_nothing() {
+        let mut head = head();
+        let mut first = text("a");
+        first.seq = Some("2".to_owned());
+        first.apply(&mut head).unwrap();
+        let before = head.clone();
+        let mut second = claiming(text("b"), 0, 0);
+        second.seq = Some("10".to_owned());
+        assert_eq!(
+            second.apply(&mut head.clone()).unwrap_err(),
+            Refusal::SeqTooLow {
+                last: "2".to_owned()
+            }
+        );
+        assert_eq!(text("").apply(&mut head).unwrap_err(), Refusal::EmptyBody);
+        let other = Append::new("image/png", Bytes::from_static(b"x"))
+            .apply(&mut head)
+            .unwrap_err();
+        assert!(matches!(other, Refusal::OtherType { .. }));
+        assert_eq!(head, before);
+    }
+}

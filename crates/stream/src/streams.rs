@@ -1,0 +1,288 @@
+//! All streams, wherever they are kept.
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Batch, Head, Memory, Offset, Once, OnceKey, Options, Owner, Reader, Redis, Run, StreamError,
+    StreamId, Unreachable, Writer,
+};
+use store::redis::RedisAddress;
+
+/// All streams. What is not in this process may be far away, so whatever looks for a stream is asynchronous.
+#[derive(Debug, Clone)]
+pub struct Streams {
+    /// All of them, or what generations of this process write.
+    memory: Memory,
+    /// What all replicas share.
+    redis: Option<Redis>,
+}
+
+impl Streams {
+    /// No streams yet, in this process alone.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self {
+            memory: Memory::new(options),
+            redis: None,
+        }
+    }
+
+    /// Those that are there. They are to be had after [`Streams::connect`].
+    #[must_use]
+    pub fn shared(options: Options, address: RedisAddress) -> Self {
+        let memory = Memory::new(options);
+        let redis = Redis::new(address, memory.clone(), options.max_bytes);
+        Self {
+            memory,
+            redis: Some(redis),
+        }
+    }
+
+    /// Whether other replicas have them too.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.redis.is_some()
+    }
+
+    /// Connects to the store, if it is elsewhere. What goes on behind these streams runs on the caller's runtime, until
+    /// [`Streams::close`].
+    ///
+    /// # Errors
+    ///
+    /// When it can't be reached.
+    pub async fn connect(&self) -> Result<(), Unreachable> {
+        match &self.redis {
+            Some(redis) => redis.connect().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Ends what goes on behind them. What others have not been told is told, within a bound.
+    pub async fn close(&self) {
+        if let Some(redis) = &self.redis {
+            redis.close().await;
+        }
+    }
+
+    /// Makes a stream that is appended to with [`Streams::update`]. Whoever finds it finds `first` in it: there is no moment
+    /// between.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Exists`], or what [`Streams::update`] says of a stream without room.
+    pub async fn create(
+        &self,
+        id: &StreamId,
+        head: Head,
+        first: Option<Run>,
+    ) -> Result<(), StreamError> {
+        if let Some(redis) = &self.redis {
+            // A generation's stream may not have been copied yet.
+            if self.memory.find(id, head.owner.as_ref()).is_ok() {
+                return Err(StreamError::Exists);
+            }
+            return redis.create(id, head, first).await;
+        }
+        self.memory.create(id.clone(), head, first).map(drop)
+    }
+
+    /// Makes a stream that a generation writes, in this process.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Exists`], [`StreamError::AllFull`].
+    pub fn write(&self, id: &StreamId, head: Head) -> Result<Writer, StreamError> {
+        let writer = self.memory.write(id.clone(), head)?;
+        if let Some(redis) = &self.redis {
+            redis.mirror(writer.log().clone());
+        }
+        Ok(writer)
+    }
+
+    /// Makes a stream that a generation writes, in this process, unless its key has made one already, anywhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`Streams::write`]; [`StreamError::Away`] when it can't be known whether it has.
+    pub async fn write_once(
+        &self,
+        id: &StreamId,
+        head: Head,
+        key: OnceKey,
+    ) -> Result<Once, StreamError> {
+        match &self.redis {
+            Some(redis) => redis.write_once(id, head, key).await,
+            None => self.memory.write_once(id.clone(), head, key),
+        }
+    }
+
+    /// Gives a stream another name besides its id, at most one, which is forgotten with it: an upstream's id of the answer
+    /// that it holds. The name is its owner's. Other replicas know it a moment later.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Unknown`] when it is not there.
+    pub fn alias(&self, id: &StreamId, name: &str) -> Result<(), StreamError> {
+        let owner = self.memory.alias(id, name)?;
+        if let Some(redis) = &self.redis {
+            redis.alias(id, owner.as_ref(), name);
+        }
+        Ok(())
+    }
+
+    /// The stream to which [`Streams::alias`] gave that name, for that caller.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Unknown`], also for another caller's.
+    pub async fn named(&self, name: &str, caller: Option<&Owner>) -> Result<StreamId, StreamError> {
+        match (self.memory.named(name, caller), &self.redis) {
+            (Err(_), Some(redis)) => redis.named(name, caller).await,
+            (found, _) => found,
+        }
+    }
+
+    /// What a stream is. This is no read: its lifetime goes on as before.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Unknown`], also for another caller's; [`StreamError::Gone`]; [`StreamError::Away`].
+    pub async fn head(&self, id: &StreamId, caller: Option<&Owner>) -> Result<Head, StreamError> {
+        match (self.memory.find(id, caller), &self.redis) {
+            (Ok(log), _) => Ok(log.head()),
+            (Err(here), Some(redis)) => redis
+                .head(id, caller)
+                .await
+                .map_err(|there| nearer(here, there)),
+            (Err(here), None) => Err(here),
+        }
+    }
+
+    /// Changes what a stream is and appends to it, in one step that nobody sees half of. `change` may be asked again, of
+    /// a newer head; what it refuses changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `change` says; as [`Streams::head`]; [`StreamError::Full`], [`StreamError::AllFull`].
+    pub async fn update<T, E: From<StreamError>>(
+        &self,
+        id: &StreamId,
+        caller: Option<&Owner>,
+        change: impl FnMut(&mut Head) -> Result<(Option<Run>, T), E>,
+    ) -> Result<T, E> {
+        match (self.memory.find(id, caller), &self.redis) {
+            (Err(_), Some(redis)) => redis.update(id, caller, change).await,
+            (found, _) => {
+                let log = found?;
+                self.memory.make_room()?;
+                log.update(change)
+            }
+        }
+    }
+
+    /// Records from that place on, at most about so many bytes of them. An idle lifetime begins anew.
+    ///
+    /// # Errors
+    ///
+    /// As [`Streams::head`]; [`StreamError::Gone`] or [`StreamError::Future`] for the offset.
+    pub async fn read(
+        &self,
+        id: &StreamId,
+        caller: Option<&Owner>,
+        from: Offset,
+        most: usize,
+    ) -> Result<Batch, StreamError> {
+        match (self.memory.find(id, caller), &self.redis) {
+            (Ok(log), _) => log.read(from, most),
+            (Err(here), Some(redis)) => redis
+                .read(id, caller, from, most)
+                .await
+                .map_err(|there| nearer(here, there)),
+            (Err(here), None) => Err(here),
+        }
+    }
+
+    /// Says that someone who reads page by page with [`Streams::read`] has come to that place: they are a reader, too.
+    pub fn paged(&self, id: &StreamId, caller: Option<&Owner>, to: Offset) {
+        if let Ok(log) = self.memory.find(id, caller) {
+            log.paged(to);
+        }
+    }
+
+    /// Attaches a reader at that place, or at the start.
+    ///
+    /// # Errors
+    ///
+    /// As [`Streams::read`]; [`StreamError::TooManyReaders`].
+    pub async fn attach(
+        &self,
+        id: &StreamId,
+        caller: Option<&Owner>,
+        from: Option<Offset>,
+    ) -> Result<Reader, StreamError> {
+        match (self.memory.find(id, caller), &self.redis) {
+            (Ok(log), _) => {
+                let start = log.head().at(0);
+                Reader::attach(log, from.unwrap_or(start))
+            }
+            (Err(here), Some(redis)) => redis
+                .attach(id, caller, from)
+                .await
+                .map_err(|there| nearer(here, there)),
+            (Err(here), None) => Err(here),
+        }
+    }
+
+    /// Ends the generation that writes a stream, soon; what it said stays. Nothing happens to one that has ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`Streams::head`].
+    pub async fn cancel(&self, id: &StreamId, caller: Option<&Owner>) -> Result<(), StreamError> {
+        match (self.memory.find(id, caller), &self.redis) {
+            (Ok(log), _) => log.cancel(),
+            (Err(here), Some(redis)) => redis
+                .cancel(id, caller)
+                .await
+                .map_err(|there| nearer(here, there))?,
+            (Err(here), None) => return Err(here),
+        }
+        Ok(())
+    }
+
+    /// Forgets a stream; a generation that writes it ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`Streams::head`]. A store that is away forgets nothing, and neither is anything forgotten here.
+    pub async fn delete(&self, id: &StreamId, caller: Option<&Owner>) -> Result<(), StreamError> {
+        let here = self.memory.find(id, caller).map(drop);
+        match (&here, &self.redis) {
+            (_, Some(redis)) => match redis.delete(id, caller).await {
+                // Not copied yet, or no more.
+                Err(StreamError::Unknown | StreamError::Gone(_)) if here.is_ok() => {}
+                Err(there) => {
+                    return Err(here.err().map_or(there.clone(), |here| nearer(here, there)));
+                }
+                Ok(()) => {}
+            },
+            (_, None) => here?,
+        }
+        self.memory.remove(id);
+        Ok(())
+    }
+
+    /// Forgets those whose lifetime is over, until cancelled.
+    pub async fn sweep(self, end: CancellationToken) {
+        self.memory.sweep(end).await;
+    }
+}
+
+/// What is to be said of a stream that is neither here nor there: that it has been here tells more than that nobody knows it.
+fn nearer(here: StreamError, there: StreamError) -> StreamError {
+    if there == StreamError::Unknown {
+        here
+    } else {
+        there
+    }
+}
