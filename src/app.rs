@@ -14,8 +14,8 @@ use crate::generation::{Cutoff, Draining, Model, Routes, Timeouts};
 use crate::http::{Shared, Streaming, Websocket, cors, router};
 use crate::prompts::{Library, PromptError};
 use crate::provider::Provider;
-use crate::provider::http::{Client, ClientOptions, HttpOptions, HttpProvider};
 use crate::provider::mock::{MODELS, Mock};
+use crate::provider::remote::{Client, ClientOptions, RemoteOptions, RemoteProvider};
 use crate::server::tls::{self, TlsError};
 use crate::server::{Limits, Server, Shutdown};
 use dialect::{Dialect, FinishRule};
@@ -245,7 +245,10 @@ fn providers(
             http2: provider.http2,
             tasks: tasks.clone(),
         };
-        let http = HttpProvider::new(http_options(config, name, provider)?, Client::new(options)?);
+        let http = RemoteProvider::new(
+            remote_options(config, name, provider)?,
+            Client::new(options)?,
+        );
         let http = http.map_err(|source| AppError::Address {
             provider: name.as_str().to_owned(),
             source,
@@ -255,11 +258,11 @@ fn providers(
     Ok(providers)
 }
 
-fn http_options(
+fn remote_options(
     config: &Config,
     name: &ProviderName,
     provider: &config::Provider,
-) -> Result<HttpOptions, AppError> {
+) -> Result<RemoteOptions, AppError> {
     let mut headers = provider.headers.clone();
     let (dialect, side) =
         Dialect::of_upstreams(provider.dialect).ok_or_else(|| AppError::Dialect {
@@ -274,7 +277,7 @@ fn http_options(
         value.set_sensitive(true);
         headers.insert(HeaderName::from_static(header), value);
     }
-    Ok(HttpOptions {
+    Ok(RemoteOptions {
         name: name.as_str().to_owned(),
         dialect,
         side,

@@ -25,7 +25,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::HeaderMap;
 
-use crate::provider::{Call, Opened, Opening, Upstream, poll_event};
+use crate::provider::{OpenFuture, Opened, Upstream, UpstreamRequest, poll_event};
 use dialect::failure::Failure;
 use dialect::request::{Request, Task};
 use dialect::{Answer, Answering, Dialect, UpstreamSide};
@@ -77,7 +77,7 @@ enum Name {
 }
 
 enum Phase {
-    Opening(Opening),
+    Opening(OpenFuture),
     Open(Upstream),
     Ended,
 }
@@ -111,7 +111,7 @@ impl Generation {
         let relay = Relay::new(dialect, answering, comments);
         let clock = Clock::start(timeouts, request.stream, cutoff);
         let (id, task) = (record.request_id().to_owned(), request.task);
-        let call = Call {
+        let call = UpstreamRequest {
             dialect,
             request,
             model: target.upstream_model,

@@ -1,13 +1,13 @@
 //! Providers: what opens an upstream.
 //!
-//! A provider is an address, a key and a dialect ([`http`]), or the model in this very process ([`mock`]). It opens, and
+//! A provider is an address, a key and a dialect ([`remote`]), or the model in this very process ([`mock`]). It opens, and
 //! hands on what comes; routing, timeouts and translation are `generation`'s. Dropping what it returned, at any moment,
 //! *is* cancellation: HTTP/1 closes the connection, HTTP/2 resets the stream.
 //!
 //! **Add a provider**: implement [`Provider`]; name it in `app`.
 
-pub mod http;
 pub mod mock;
+pub mod remote;
 
 use std::fmt;
 use std::future::Future;
@@ -26,7 +26,7 @@ use dialect::{Dialect, EventReader};
 
 /// One request, ready to be sent upstream.
 #[derive(Debug, Clone)]
-pub struct Call {
+pub struct UpstreamRequest {
     /// What the client asks for.
     pub request: Arc<Request>,
     /// The dialect that it asked in.
@@ -46,11 +46,11 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
     /// Sends the request. Resolves when the upstream has accepted it: before that, a refusal can still be told with its
     /// own status.
-    fn open(&self, call: Call) -> Opening;
+    fn open(&self, call: UpstreamRequest) -> OpenFuture;
 }
 
 /// A request on its way upstream.
-pub type Opening = Pin<Box<dyn Future<Output = Result<Opened, Failure>> + Send>>;
+pub type OpenFuture = Pin<Box<dyn Future<Output = Result<Opened, Failure>> + Send>>;
 
 /// An accepted request.
 #[derive(Debug)]
@@ -69,7 +69,11 @@ pub enum Upstream {
     /// Neutral events.
     Events(Events),
     /// Runs of whole SSE events in the upstream's dialect, and what reads them.
-    Frames(http::Frames, &'static Dialect, Box<dyn EventReader>),
+    Frames(
+        remote::UpstreamFrames,
+        &'static Dialect,
+        Box<dyn EventReader>,
+    ),
     /// A whole answer in the upstream's dialect; none was to be streamed.
     Whole(Bytes, &'static Dialect),
 }

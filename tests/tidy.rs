@@ -159,7 +159,7 @@ fn imports_downward_and_within_a_family_are_fine() {
     assert_fine("generation.rs", "use crate::{provider, sse, event::Event};");
     assert_fine(
         "provider/mock/text.rs",
-        "use crate::provider::http; use super::super::Provider; use super::Mock;",
+        "use crate::provider::remote; use super::super::Provider; use super::Mock;",
     );
     assert_fine("provider.rs", "mod inner { use super::Provider; }");
     assert_fine("failure.rs", "use crate::id::RequestId;");
@@ -253,7 +253,7 @@ fn crates_stay_where_they_belong() {
         "use axum::Router; use hyper_util::server::conn::auto;",
     );
     assert_fine(
-        "provider/http.rs",
+        "provider/remote.rs",
         "use reqwest::Client; use hyper_util::client::legacy;",
     );
     assert_fine(
@@ -291,7 +291,7 @@ fn tasks_have_an_owner_and_channels_an_end() {
     );
     assert_caught("generation.rs", "use tokio::task::spawn_local;", 2, "spawn");
     assert_caught(
-        "provider/http.rs",
+        "provider/remote.rs",
         "fn f() { set.spawn(async {}); }",
         2,
         "spawn",

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_stream::try_stream;
 use http::HeaderMap;
 
-use super::{Call, Events, Opened, Opening, Provider, Upstream};
+use super::{Events, OpenFuture, Opened, Provider, Upstream, UpstreamRequest};
 use dialect::event::{Event, FinishReason, Origin, State, Usage};
 use dialect::failure::{Failure, Refusal};
 use dialect::request::{Part, Request, Task};
@@ -51,7 +51,7 @@ impl Mock {
         Self { pause }
     }
 
-    fn answer(&self, call: &Call) -> Result<Events, Failure> {
+    fn answer(&self, call: &UpstreamRequest) -> Result<Events, Failure> {
         let model = call.model.as_str();
         let request = &call.request;
         if request.n > 1 {
@@ -128,7 +128,7 @@ impl Provider for Mock {
         "mock"
     }
 
-    fn open(&self, call: Call) -> Opening {
+    fn open(&self, call: UpstreamRequest) -> OpenFuture {
         let upstream = match call.request.task {
             Task::Generate => self.answer(&call).map(Upstream::Events),
             Task::CountTokens => count(&call),
@@ -140,7 +140,7 @@ impl Provider for Mock {
     }
 }
 
-fn count(call: &Call) -> Result<Upstream, Failure> {
+fn count(call: &UpstreamRequest) -> Result<Upstream, Failure> {
     match call.dialect.client.write_count(input_tokens(&call.request)) {
         Some(body) => Ok(Upstream::Whole(body.into(), call.dialect)),
         None => Err(Failure::Internal(

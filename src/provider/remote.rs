@@ -4,27 +4,27 @@
 //! answer is read from reqwest's byte stream by our own bounded SSE reader.
 
 mod client;
-mod drain;
 mod h1;
 mod headers;
-mod reply;
+mod read_ahead;
+mod response;
 
 pub use client::{Client, ClientOptions};
-pub use reply::Frames;
+pub use response::UpstreamFrames;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 
-use super::{Call, Opened, Opening, Provider, Upstream};
+use super::{OpenFuture, Opened, Provider, Upstream, UpstreamRequest};
 use dialect::failure::Failure;
 use dialect::request::Task;
 use dialect::{self, Dialect, FinishRule, UpstreamSide};
 
 /// What a provider needs to know of its upstream.
 #[derive(Debug)]
-pub struct HttpOptions {
+pub struct RemoteOptions {
     /// Its name in the configuration.
     pub name: String,
     /// What it speaks.
@@ -45,18 +45,18 @@ pub struct HttpOptions {
 
 /// A provider across HTTP.
 #[derive(Debug)]
-pub struct HttpProvider {
-    options: Arc<HttpOptions>,
+pub struct RemoteProvider {
+    options: Arc<RemoteOptions>,
     client: Client,
 }
 
-impl HttpProvider {
+impl RemoteProvider {
     /// A provider that sends through that client.
     ///
     /// # Errors
     ///
     /// When base URL and path make no address.
-    pub fn new(options: HttpOptions, client: Client) -> Result<Self, http::uri::InvalidUri> {
+    pub fn new(options: RemoteOptions, client: Client) -> Result<Self, http::uri::InvalidUri> {
         let path = options
             .side
             .path(Task::Generate, "model", true)
@@ -68,8 +68,8 @@ impl HttpProvider {
         })
     }
 
-    fn request(&self, call: &Call) -> Result<Request<Bytes>, Failure> {
-        let HttpOptions {
+    fn request(&self, call: &UpstreamRequest) -> Result<Request<Bytes>, Failure> {
+        let RemoteOptions {
             dialect,
             side,
             base_url,
@@ -137,19 +137,19 @@ impl HttpProvider {
     }
 }
 
-impl Provider for HttpProvider {
+impl Provider for RemoteProvider {
     fn name(&self) -> &str {
         &self.options.name
     }
 
-    fn open(&self, call: Call) -> Opening {
+    fn open(&self, call: UpstreamRequest) -> OpenFuture {
         let request = self.request(&call);
         let client = self.client.clone();
         let options = self.options.clone();
         Box::pin(async move {
             let response = client.send(request?, &options.name).await?;
             if response.status() != StatusCode::OK {
-                return Err(reply::refusal(response, &options).await);
+                return Err(response::refusal(response, &options).await);
             }
             let stream = call.request.stream;
             let expected = if stream {
@@ -157,10 +157,10 @@ impl Provider for HttpProvider {
             } else {
                 "application/json"
             };
-            if let Err(found) = reply::expect(&response, expected) {
-                return Err(reply::unexpected(response, &options, found, expected).await);
+            if let Err(found) = response::expect(&response, expected) {
+                return Err(response::unexpected(response, &options, found, expected).await);
             }
-            let headers = headers::show(response.headers());
+            let headers = headers::client_visible(response.headers());
             let upstream = if stream {
                 let reader = options.side.reader(options.finish_rule);
                 Upstream::Frames(
@@ -170,7 +170,7 @@ impl Provider for HttpProvider {
                 )
             } else {
                 Upstream::Whole(
-                    reply::whole(response, options.max_response).await?,
+                    response::whole(response, options.max_response).await?,
                     options.dialect,
                 )
             };

@@ -13,14 +13,16 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use tokio::net::TcpStream;
 
-use crate::provider::http::h1::{Answer, Broken, Outgoing, Pool, Unsent, Wire};
+use crate::provider::remote::h1::{
+    ClientConnection, EncodedRequest, H1Error, IdlePool, ResponseBody, SendError,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Serves one connection with that script.
 async fn serve<T: Send + 'static>(
     script: impl FnOnce(std::net::TcpStream) -> T + Send + 'static,
-) -> (Wire, JoinHandle<T>) {
+) -> (ClientConnection, JoinHandle<T>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap())
         .await
@@ -29,19 +31,19 @@ async fn serve<T: Send + 'static>(
     server.set_read_timeout(Some(PATIENCE)).unwrap();
     server.set_nodelay(true).unwrap();
     (
-        Wire::Plain(stream),
+        ClientConnection::Plain(stream),
         std::thread::spawn(move || script(server)),
     )
 }
 
-fn request(body: impl Into<Bytes>) -> Outgoing {
+fn request(body: impl Into<Bytes>) -> EncodedRequest {
     let request = Request::post("http://ignored/path?q=1")
         .header("x-a", "1")
         .header("host", "other");
     let request = request
         .header("transfer-encoding", "chunked")
         .header("Content-Length", "77");
-    Outgoing::new("up:80", request.body(body.into()).unwrap())
+    EncodedRequest::new("up:80", request.body(body.into()).unwrap())
 }
 
 /// Reads a head and that much of a body.
@@ -63,21 +65,25 @@ fn read_request(stream: &mut std::net::TcpStream, body: usize) -> Vec<u8> {
     came
 }
 
-async fn sent(pool: &Pool, wire: Wire, request: Outgoing) -> Response<Answer> {
-    let sent = tokio::time::timeout(PATIENCE, pool.send_on(wire, request))
+async fn sent(
+    pool: &IdlePool,
+    connection: ClientConnection,
+    request: EncodedRequest,
+) -> Response<ResponseBody> {
+    let sent = tokio::time::timeout(PATIENCE, pool.send_on(connection, request))
         .await
         .expect("an answer in time");
     sent.unwrap_or_else(|unsent| panic!("{:?}", lost(unsent)))
 }
 
-fn lost(unsent: Unsent) -> Option<Broken> {
+fn lost(unsent: SendError) -> Option<H1Error> {
     match unsent {
-        Unsent::Back(_) => None,
-        Unsent::Lost(broken) => Some(broken),
+        SendError::NotSent(_) => None,
+        SendError::Unknown(error) => Some(error),
     }
 }
 
-async fn body(response: Response<Answer>) -> Result<Bytes, Broken> {
+async fn body(response: Response<ResponseBody>) -> Result<Bytes, H1Error> {
     let body = tokio::time::timeout(PATIENCE, response.into_body().collect())
         .await
         .expect("a body in time");
@@ -86,7 +92,7 @@ async fn body(response: Response<Answer>) -> Result<Bytes, Broken> {
 
 #[tokio::test]
 async fn a_request_as_it_is_sent() {
-    let (wire, server) = serve(|mut stream| {
+    let (connection, server) = serve(|mut stream| {
         let came = read_request(&mut stream, 4);
         stream
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
@@ -94,7 +100,7 @@ async fn a_request_as_it_is_sent() {
         came
     })
     .await;
-    let response = sent(&Pool::default(), wire, request("body")).await;
+    let response = sent(&IdlePool::default(), connection, request("body")).await;
     assert_eq!(body(response).await.unwrap(), "ok");
     let came = String::from_utf8(server.join().unwrap()).unwrap();
     assert_eq!(
@@ -107,8 +113,8 @@ async fn a_request_as_it_is_sent() {
 async fn a_byte_at_a_time_and_all_at_once() {
     let text = "HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3;x\r\nabc\r\n2\r\nde\r\n0\r\nt: 1\r\n\r\n";
     for size in [1, 5, 1000] {
-        let pool = Pool::default();
-        let (wire, server) = serve(move |mut stream| {
+        let pool = IdlePool::default();
+        let (connection, server) = serve(move |mut stream| {
             read_request(&mut stream, 1);
             for piece in text.as_bytes().chunks(size) {
                 stream.write_all(piece).unwrap();
@@ -123,7 +129,9 @@ async fn a_byte_at_a_time_and_all_at_once() {
         })
         .await;
         assert_eq!(
-            body(sent(&pool, wire, request("1")).await).await.unwrap(),
+            body(sent(&pool, connection, request("1")).await)
+                .await
+                .unwrap(),
             "abcde"
         );
         let again = pool
@@ -145,20 +153,25 @@ async fn connections_that_are_not_kept() {
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n\r\n",
         "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
     ] {
-        let pool = Pool::default();
-        let (wire, server) = serve(move |mut stream| {
+        let pool = IdlePool::default();
+        let (connection, server) = serve(move |mut stream| {
             read_request(&mut stream, 0);
             stream.write_all(answer.as_bytes()).unwrap();
             stream.read(&mut [0]).map_or(0, |n| n)
         })
         .await;
         assert_eq!(
-            body(sent(&pool, wire, request("")).await).await.unwrap(),
+            body(sent(&pool, connection, request("")).await)
+                .await
+                .unwrap(),
             "ok",
             "{answer}"
         );
         assert!(
-            matches!(pool.send_on_idle(request("")).await, Err(Unsent::Back(_))),
+            matches!(
+                pool.send_on_idle(request("")).await,
+                Err(SendError::NotSent(_))
+            ),
             "{answer}"
         );
         assert_eq!(server.join().unwrap(), 0, "it is closed at once");
@@ -167,8 +180,8 @@ async fn connections_that_are_not_kept() {
 
 #[tokio::test]
 async fn a_kept_connection_that_was_closed_meanwhile_is_not_used() {
-    let pool = Pool::default();
-    let (wire, server) = serve(|mut stream| {
+    let pool = IdlePool::default();
+    let (connection, server) = serve(|mut stream| {
         read_request(&mut stream, 0);
         stream
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
@@ -176,7 +189,9 @@ async fn a_kept_connection_that_was_closed_meanwhile_is_not_used() {
     })
     .await;
     assert_eq!(
-        body(sent(&pool, wire, request("")).await).await.unwrap(),
+        body(sent(&pool, connection, request("")).await)
+            .await
+            .unwrap(),
         "ok"
     );
     server.join().unwrap();
@@ -184,27 +199,29 @@ async fn a_kept_connection_that_was_closed_meanwhile_is_not_used() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(matches!(
         pool.send_on_idle(request("")).await,
-        Err(Unsent::Back(_))
+        Err(SendError::NotSent(_))
     ));
 }
 
 #[tokio::test]
 async fn a_body_that_ends_with_its_connection() {
-    let (wire, server) = serve(|mut stream| {
+    let (connection, server) = serve(|mut stream| {
         read_request(&mut stream, 0);
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nto the ").unwrap();
         std::thread::sleep(Duration::from_millis(10));
         stream.write_all(b"end").unwrap();
     })
     .await;
-    let pool = Pool::default();
+    let pool = IdlePool::default();
     assert_eq!(
-        body(sent(&pool, wire, request("")).await).await.unwrap(),
+        body(sent(&pool, connection, request("")).await)
+            .await
+            .unwrap(),
         "to the end"
     );
     assert!(matches!(
         pool.send_on_idle(request("")).await,
-        Err(Unsent::Back(_))
+        Err(SendError::NotSent(_))
     ));
     server.join().unwrap();
 }
@@ -216,12 +233,12 @@ async fn a_cut_answer_is_told_from_a_whole_one() {
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n",
     ] {
-        let (wire, server) = serve(move |mut stream| {
+        let (connection, server) = serve(move |mut stream| {
             read_request(&mut stream, 0);
             stream.write_all(answer.as_bytes()).unwrap();
         })
         .await;
-        let mut response = sent(&Pool::default(), wire, request("")).await;
+        let mut response = sent(&IdlePool::default(), connection, request("")).await;
         assert_eq!(
             response
                 .frame()
@@ -234,7 +251,7 @@ async fn a_cut_answer_is_told_from_a_whole_one() {
             "what came is given out"
         );
         assert!(
-            matches!(response.frame().await, Some(Err(Broken::Cut))),
+            matches!(response.frame().await, Some(Err(H1Error::Cut))),
             "{answer}"
         );
         assert!(response.frame().await.is_none());
@@ -250,17 +267,17 @@ async fn a_request_that_got_no_answer_is_lost() {
         "HTTP/1.1 100 Continue\r\n\r\n",
         "SSH-2.0\r\n",
     ] {
-        let (wire, server) = serve(move |mut stream| {
+        let (connection, server) = serve(move |mut stream| {
             read_request(&mut stream, 0);
             stream.write_all(answer.as_bytes()).unwrap();
         })
         .await;
-        let unsent = Pool::default()
-            .send_on(wire, request(""))
+        let unsent = IdlePool::default()
+            .send_on(connection, request(""))
             .await
             .unwrap_err();
         assert!(
-            matches!(lost(unsent), Some(Broken::Closed | Broken::NotHttp)),
+            matches!(lost(unsent), Some(H1Error::Closed | H1Error::NotHttp)),
             "{answer}"
         );
         server.join().unwrap();
@@ -269,7 +286,7 @@ async fn a_request_that_got_no_answer_is_lost() {
 
 #[tokio::test]
 async fn a_request_that_could_not_be_sent_comes_back() {
-    let (wire, server) = serve(|stream| {
+    let (connection, server) = serve(|stream| {
         socket2::SockRef::from(&stream)
             .set_linger(Some(Duration::ZERO))
             .unwrap();
@@ -277,14 +294,14 @@ async fn a_request_that_could_not_be_sent_comes_back() {
     .await;
     server.join().unwrap();
     tokio::time::sleep(Duration::from_millis(20)).await;
-    let back = Pool::default()
-        .send_on(wire, request("whole"))
+    let back = IdlePool::default()
+        .send_on(connection, request("whole"))
         .await
         .unwrap_err();
-    let Unsent::Back(back) = back else {
+    let SendError::NotSent(back) = back else {
         panic!("nothing was written")
     };
-    let (wire, server) = serve(|mut stream| {
+    let (connection, server) = serve(|mut stream| {
         let came = read_request(&mut stream, 5);
         stream
             .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
@@ -292,16 +309,16 @@ async fn a_request_that_could_not_be_sent_comes_back() {
         came
     })
     .await;
-    sent(&Pool::default(), wire, back).await;
+    sent(&IdlePool::default(), connection, back).await;
     assert!(server.join().unwrap().ends_with(b"whole"));
 }
 
 #[tokio::test]
 async fn an_answer_before_the_request_was_read() {
     const LARGE: usize = 32 << 20;
-    let pool = Pool::default();
+    let pool = IdlePool::default();
     // Refused after its head; no byte of its body is read.
-    let (wire, server) = serve(|mut stream| {
+    let (connection, server) = serve(|mut stream| {
         read_request(&mut stream, 0);
         stream
             .write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\n\r\nbig")
@@ -309,16 +326,19 @@ async fn an_answer_before_the_request_was_read() {
         stream
     })
     .await;
-    let response = sent(&pool, wire, request(vec![b'x'; LARGE])).await;
+    let response = sent(&pool, connection, request(vec![b'x'; LARGE])).await;
     assert_eq!(response.status(), 413);
     assert_eq!(body(response).await.unwrap(), "big");
     assert!(
-        matches!(pool.send_on_idle(request("")).await, Err(Unsent::Back(_))),
+        matches!(
+            pool.send_on_idle(request("")).await,
+            Err(SendError::NotSent(_))
+        ),
         "half a request was sent on it"
     );
     drop(server.join().unwrap());
     // Answered early, and read to its end while the answer goes on.
-    let (wire, server) = serve(|mut stream| {
+    let (connection, server) = serve(|mut stream| {
         read_request(&mut stream, 0);
         stream
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nfir")
@@ -330,14 +350,14 @@ async fn an_answer_before_the_request_was_read() {
         stream
     })
     .await;
-    let response = sent(&pool, wire, request(vec![b'x'; LARGE])).await;
+    let response = sent(&pool, connection, request(vec![b'x'; LARGE])).await;
     assert_eq!(body(response).await.unwrap(), "first!");
     drop(server.join().unwrap());
 }
 
 #[tokio::test]
 async fn dropping_an_answer_closes_its_connection() {
-    let (wire, server) = serve(|mut stream| {
+    let (connection, server) = serve(|mut stream| {
         read_request(&mut stream, 0);
         stream
             .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
@@ -345,13 +365,13 @@ async fn dropping_an_answer_closes_its_connection() {
         stream.read(&mut [0]).unwrap()
     })
     .await;
-    drop(sent(&Pool::default(), wire, request("")).await);
+    drop(sent(&IdlePool::default(), connection, request("")).await);
     assert_eq!(server.join().unwrap(), 0);
 }
 
 #[tokio::test]
 async fn what_nobody_takes_is_not_read() {
-    let (wire, server) = serve(|mut stream| {
+    let (connection, server) = serve(|mut stream| {
         read_request(&mut stream, 0);
         stream
             .set_write_timeout(Some(Duration::from_millis(300)))
@@ -364,7 +384,7 @@ async fn what_nobody_takes_is_not_read() {
         sent
     })
     .await;
-    let response = sent(&Pool::default(), wire, request("")).await;
+    let response = sent(&IdlePool::default(), connection, request("")).await;
     let wrote = tokio::task::spawn_blocking(|| server.join().unwrap())
         .await
         .unwrap();
@@ -375,7 +395,7 @@ async fn what_nobody_takes_is_not_read() {
 
 #[tokio::test]
 async fn chunks_that_come_together_are_one_run() {
-    let (wire, server) = serve(|mut stream| {
+    let (connection, server) = serve(|mut stream| {
         read_request(&mut stream, 0);
         let chunks = "5\r\nhello\r\n".repeat(100);
         stream
@@ -386,7 +406,7 @@ async fn chunks_that_come_together_are_one_run() {
         stream
     })
     .await;
-    let mut response = sent(&Pool::default(), wire, request("")).await;
+    let mut response = sent(&IdlePool::default(), connection, request("")).await;
     let run = response
         .frame()
         .await

@@ -12,40 +12,40 @@ use hyper_rustls::MaybeHttpsStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::provider::http::client::Io;
+use crate::provider::remote::client::Io;
 use http1::Scratch;
 
 /// The most that is read at once: some hundred tokens.
-const READ: usize = 16 * 1024;
+const READ_BUFFER: usize = 16 * 1024;
 
 thread_local! {
     /// Where this thread reads into.
-    static SCRATCH: Scratch<Box<[u8]>> = const { Scratch::new(|| vec![0; READ].into()) };
+    static SCRATCH: Scratch<Box<[u8]>> = const { Scratch::new(|| vec![0; READ_BUFFER].into()) };
 }
 
 /// Lends this thread's buffer.
-pub(super) fn with_scratch<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
-    SCRATCH.with(|scratch| scratch.lend(|bytes| work(bytes)))
+pub(super) fn with_read_buffer<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
+    SCRATCH.with(|buffer| buffer.lend(|bytes| work(bytes)))
 }
 
 /// A connection's bytes.
 #[derive(Debug)]
-pub(in crate::provider::http) enum Wire {
+pub(in crate::provider::remote) enum ClientConnection {
     Plain(TcpStream),
     /// Boxed: a TLS session is large, and most of what is small is many.
     Tls(Box<Io>),
 }
 
-impl From<Io> for Wire {
+impl From<Io> for ClientConnection {
     fn from(io: Io) -> Self {
         match io {
-            MaybeHttpsStream::Http(tcp) => Wire::Plain(tcp.into_inner()),
-            tls @ MaybeHttpsStream::Https(_) => Wire::Tls(Box::new(tls)),
+            MaybeHttpsStream::Http(tcp) => ClientConnection::Plain(tcp.into_inner()),
+            tls @ MaybeHttpsStream::Https(_) => ClientConnection::Tls(Box::new(tls)),
         }
     }
 }
 
-impl Wire {
+impl ClientConnection {
     /// Reads what is there, once; 0 is the end. After a read that didn't fill the buffer tokio doesn't ask the kernel again
     /// before it says that there is more.
     pub(super) fn poll_read(
@@ -54,12 +54,12 @@ impl Wire {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         match self {
-            Wire::Plain(tcp) => {
+            ClientConnection::Plain(tcp) => {
                 let mut buffer = ReadBuf::new(buffer);
                 ready!(Pin::new(tcp).poll_read(cx, &mut buffer))?;
                 Poll::Ready(Ok(buffer.filled().len()))
             }
-            Wire::Tls(tls) => {
+            ClientConnection::Tls(tls) => {
                 let mut buffer = hyper::rt::ReadBuf::new(buffer);
                 ready!(Pin::new(tls).poll_read(cx, buffer.unfilled()))?;
                 Poll::Ready(Ok(buffer.filled().len()))
@@ -78,10 +78,10 @@ impl Wire {
         }
         // A task that has done much is told to wait whatever there is to read.
         match self {
-            Wire::Plain(tcp) => {
+            ClientConnection::Plain(tcp) => {
                 matches!(tcp.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             }
-            Wire::Tls(_) => true,
+            ClientConnection::Tls(_) => true,
         }
     }
 
@@ -91,31 +91,31 @@ impl Wire {
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self {
-            Wire::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bytes),
-            Wire::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bytes),
+            ClientConnection::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bytes),
+            ClientConnection::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bytes),
         }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             // With TCP_NODELAY a write is on its way.
-            Wire::Plain(_) => Poll::Ready(Ok(())),
-            Wire::Tls(tls) => Pin::new(tls).poll_flush(cx),
+            ClientConnection::Plain(_) => Poll::Ready(Ok(())),
+            ClientConnection::Tls(tls) => Pin::new(tls).poll_flush(cx),
         }
     }
 }
 
-/// A request as it goes over the wire: what is left of it.
+/// A request as it goes over the connection: what is left of it.
 #[derive(Debug)]
-pub(in crate::provider::http) struct Outgoing {
+pub(in crate::provider::remote) struct EncodedRequest {
     head: Bytes,
     body: Bytes,
     started: bool,
 }
 
-impl Outgoing {
+impl EncodedRequest {
     /// That request to that host. What its headers say of its host and its length is not sent.
-    pub(in crate::provider::http) fn new(host: &str, request: Request<Bytes>) -> Self {
+    pub(in crate::provider::remote) fn new(host: &str, request: Request<Bytes>) -> Self {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let mut head = Vec::with_capacity(1024);
@@ -148,7 +148,7 @@ impl Outgoing {
     /// Writes as much as is taken; ready when all of it was.
     pub(super) fn poll_send(
         &mut self,
-        wire: &mut Wire,
+        connection: &mut ClientConnection,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while self.head.has_remaining() || self.body.has_remaining() {
@@ -159,8 +159,8 @@ impl Outgoing {
                 &pieces[..]
             };
             // TLS may have written some of what it then says it couldn't.
-            self.started |= matches!(wire, Wire::Tls(_));
-            let written = ready!(wire.poll_write(cx, pieces))?;
+            self.started |= matches!(connection, ClientConnection::Tls(_));
+            let written = ready!(connection.poll_write(cx, pieces))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -169,7 +169,7 @@ impl Outgoing {
             self.head.advance(of_head);
             self.body.advance(written - of_head);
         }
-        wire.poll_flush(cx)
+        connection.poll_flush(cx)
     }
 }
 

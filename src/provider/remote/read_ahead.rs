@@ -13,7 +13,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 const BUFFER: usize = 64 * 1024;
 
 /// The same bytes, read ahead by a task that ends with the returned stream.
-pub(super) fn drain<S>(
+pub(super) fn read_ahead<S>(
     upstream: S,
     tasks: &TaskTracker,
 ) -> impl Stream<Item = S::Item> + Send + use<S>
@@ -22,7 +22,7 @@ where
 {
     // One: what waits beyond it waits in the task's own buffer, joined.
     let (sender, mut receiver) = mpsc::channel(1);
-    let task = AbortOnDropHandle::new(tasks.spawn(read_ahead(upstream, sender)));
+    let task = AbortOnDropHandle::new(tasks.spawn(fill(upstream, sender)));
     async_stream::stream! {
         let _ends_with_us = task;
         while let Some(item) = receiver.recv().await {
@@ -31,7 +31,7 @@ where
     }
 }
 
-async fn read_ahead<S>(upstream: S, sender: mpsc::Sender<reqwest::Result<Bytes>>)
+async fn fill<S>(upstream: S, sender: mpsc::Sender<reqwest::Result<Bytes>>)
 where
     S: Stream<Item = reqwest::Result<Bytes>>,
 {

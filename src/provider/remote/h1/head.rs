@@ -3,25 +3,25 @@
 use http::header::CONNECTION;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 
-use super::Broken;
+use super::H1Error;
 use http1::{Framing, Malformed, end_of_head, framed, has};
 
 /// The longest head, those of interim answers before it included.
-pub(super) const LONGEST: usize = 32 * 1024;
-const HEADERS: usize = 100;
+pub(super) const MAX_HEAD_BYTES: usize = 32 * 1024;
+const MAX_HEADERS: usize = 100;
 
 /// A whole head.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(super) struct ResponseHead {
     pub(super) response: Response<()>,
     pub(super) framing: Framing,
     /// Whether another request may follow on the same connection.
     pub(super) keep: bool,
 }
 
-/// Heads as they come in, until the one that is no interim answer.
+/// HeadParser as they come in, until the one that is no interim answer.
 #[derive(Debug, Default)]
-pub(super) struct Heads {
+pub(super) struct HeadParser {
     came: Vec<u8>,
     /// Where the next head begins.
     start: usize,
@@ -29,26 +29,26 @@ pub(super) struct Heads {
     seen: usize,
 }
 
-impl Heads {
+impl HeadParser {
     /// Takes in the next piece; gives out the head once it is whole, and where the body begins in what came.
-    pub(super) fn push(&mut self, piece: &[u8]) -> Result<Option<Head>, Broken> {
+    pub(super) fn push(&mut self, piece: &[u8]) -> Result<Option<ResponseHead>, H1Error> {
         self.came.extend_from_slice(piece);
         loop {
             let head = &self.came[self.start..];
             // Empty lines before a head might be an answer's end to somebody.
             if !head.starts_with(&b"HTTP/1."[..head.len().min(7)]) {
-                return Err(Broken::NotHttp);
+                return Err(H1Error::NotHttp);
             }
             let Some(end) = end_of_head(&self.came, self.seen.max(self.start)) else {
                 self.seen = self.came.len().saturating_sub(2);
-                return if self.came.len() > LONGEST {
-                    Err(Broken::HeadTooLarge)
+                return if self.came.len() > MAX_HEAD_BYTES {
+                    Err(H1Error::HeadTooLarge)
                 } else {
                     Ok(None)
                 };
             };
-            if end > LONGEST {
-                return Err(Broken::HeadTooLarge);
+            if end > MAX_HEAD_BYTES {
+                return Err(H1Error::HeadTooLarge);
             }
             let head = read(&self.came[self.start..end])?;
             self.start = end;
@@ -69,16 +69,16 @@ impl Heads {
     }
 }
 
-fn read(bytes: &[u8]) -> Result<Head, Broken> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+fn read(bytes: &[u8]) -> Result<ResponseHead, H1Error> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut headers);
-    if parsed.parse(bytes).map_err(Broken::Head)?.is_partial() {
-        return Err(Broken::NotHttp);
+    if parsed.parse(bytes).map_err(H1Error::Head)?.is_partial() {
+        return Err(H1Error::NotHttp);
     }
     let status = parsed
         .code
         .and_then(|code| StatusCode::from_u16(code).ok())
-        .ok_or(Broken::NotHttp)?;
+        .ok_or(H1Error::NotHttp)?;
     let mut response = Response::new(());
     *response.status_mut() = status;
     let current = parsed.version == Some(1);
@@ -90,8 +90,8 @@ fn read(bytes: &[u8]) -> Result<Head, Broken> {
     let map = response.headers_mut();
     map.reserve(parsed.headers.len());
     for header in &*parsed.headers {
-        let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| Broken::NotHttp)?;
-        let value = HeaderValue::from_bytes(header.value).map_err(|_| Broken::NotHttp)?;
+        let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| H1Error::NotHttp)?;
+        let value = HeaderValue::from_bytes(header.value).map_err(|_| H1Error::NotHttp)?;
         map.append(name, value);
     }
     let framed = framed(map, current)?;
@@ -101,7 +101,7 @@ fn read(bytes: &[u8]) -> Result<Head, Broken> {
         _ => framed.unwrap_or(Framing::Close),
     };
     let keep = current && framing != Framing::Close && !has(map, &CONNECTION, b"close");
-    Ok(Head {
+    Ok(ResponseHead {
         response,
         framing,
         keep,

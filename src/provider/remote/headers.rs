@@ -39,7 +39,7 @@ pub(super) fn forward(from: &HeaderMap, dialect: &'static [&'static str], to: &m
 }
 
 /// What a client may see of an upstream's headers.
-pub(super) fn show(from: &HeaderMap) -> HeaderMap {
+pub(super) fn client_visible(from: &HeaderMap) -> HeaderMap {
     let mut to = HeaderMap::new();
     for (name, value) in from {
         if SHOWN.contains(&name.as_str())

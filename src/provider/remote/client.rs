@@ -26,9 +26,9 @@ use tokio_util::task::TaskTracker;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 
-use super::drain;
-use super::h1::{Answer, Outgoing, Pool, Unsent, Wire};
-use super::reply::{Frames, Incoming};
+use super::h1::{ClientConnection, EncodedRequest, IdlePool, ResponseBody, SendError};
+use super::read_ahead;
+use super::response::{BodySource, UpstreamFrames};
 use dialect::failure::Failure;
 
 /// The kernel's receive buffer of one connection. The kernel doubles it.
@@ -62,7 +62,7 @@ pub struct Client {
 
 #[derive(Debug, Clone)]
 enum Transport {
-    Http1(Connector<Wire>, Pool),
+    Http1(Connector<ClientConnection>, IdlePool),
     Http2(Box<legacy::Client<Connector<Io>, Full<Bytes>>>),
 }
 
@@ -93,8 +93,8 @@ impl Client {
         } else {
             // What is large of a connection is put aside at once, not carried through every future on the way.
             Transport::Http1(
-                BoxCloneSyncService::new(connector.map_response(Wire::from)),
-                Pool::default(),
+                BoxCloneSyncService::new(connector.map_response(ClientConnection::from)),
+                IdlePool::default(),
             )
         };
         Ok(Self {
@@ -124,50 +124,57 @@ impl Client {
 
     async fn send_http1(
         &self,
-        connector: &Connector<Wire>,
-        pool: &Pool,
+        connector: &Connector<ClientConnection>,
+        pool: &IdlePool,
         request: Request<Bytes>,
         provider: &str,
-    ) -> Result<Response<Answer>, Failure> {
+    ) -> Result<Response<ResponseBody>, Failure> {
         let uri = request.uri().clone();
         let Some(host) = uri.authority().map(|authority| authority.as_str()) else {
             return Err(Failure::Internal(
                 "an upstream's address has no host".into(),
             ));
         };
-        let request = match pool.send_on_idle(Outgoing::new(host, request)).await {
+        let request = match pool.send_on_idle(EncodedRequest::new(host, request)).await {
             Ok(response) => return Ok(response),
-            Err(Unsent::Back(request)) => request,
-            Err(Unsent::Lost(broken)) => return Err(Failure::UpstreamReset(broken.into())),
+            Err(SendError::NotSent(request)) => request,
+            Err(SendError::Unknown(error)) => return Err(Failure::UpstreamReset(error.into())),
         };
-        let wire = connector
+        let connection = connector
             .clone()
             .oneshot(uri)
             .await
             .map_err(|error| self.not_connected(error, provider))?;
-        pool.send_on(wire, request)
+        pool.send_on(connection, request)
             .await
             .map_err(|unsent| match unsent {
-                Unsent::Back(_) => {
+                SendError::NotSent(_) => {
                     Failure::UpstreamReset("the connection was closed at once".into())
                 }
-                Unsent::Lost(broken) => Failure::UpstreamReset(broken.into()),
+                SendError::Unknown(error) => Failure::UpstreamReset(error.into()),
             })
     }
 
     /// The answer as runs of whole events.
-    pub(super) fn frames(&self, response: Response<UpstreamBody>, max_event: usize) -> Frames {
+    pub(super) fn frames(
+        &self,
+        response: Response<UpstreamBody>,
+        max_event: usize,
+    ) -> UpstreamFrames {
         let (head, body) = response.into_parts();
         let tasks = &self.options.tasks;
         let incoming = match body {
-            UpstreamBody::Http1(answer) => Incoming::Http1(answer),
+            UpstreamBody::Http1(answer) => BodySource::Http1(answer),
             UpstreamBody::Http2(body) => {
                 let response =
                     reqwest::Response::from(Response::from_parts(head, reqwest::Body::wrap(body)));
-                Incoming::Http2(Box::pin(drain::drain(response.bytes_stream(), tasks)))
+                BodySource::Http2(Box::pin(read_ahead::read_ahead(
+                    response.bytes_stream(),
+                    tasks,
+                )))
             }
         };
-        Frames::new(incoming, max_event, tasks.clone())
+        UpstreamFrames::new(incoming, max_event, tasks.clone())
     }
 
     fn not_connected(&self, source: BoxError, provider: &str) -> Failure {
@@ -190,7 +197,7 @@ impl Client {
 
 /// An answer's body.
 pub(super) enum UpstreamBody {
-    Http1(Answer),
+    Http1(ResponseBody),
     Http2(H2Body),
 }
 

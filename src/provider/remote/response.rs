@@ -14,56 +14,56 @@ use tokio_util::task::TaskTracker;
 use tower::BoxError;
 
 use super::client::UpstreamBody;
-use super::h1::Answer;
-use super::{HttpOptions, headers};
+use super::h1::ResponseBody;
+use super::{RemoteOptions, headers};
 use dialect::failure::{Failure, Refusal};
 use dialect::sse;
 
 /// The most that is read of an error's body.
-const ERROR_BODY: usize = 64 * 1024;
+const MAX_ERROR_BODY: usize = 64 * 1024;
 /// The longest that an error's body is waited for.
-const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
+const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may take to end its answer after `[DONE]` before it is closed rather than kept.
-const CLOSING: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How much of an unexpected body the log shows.
-const EXCERPT: usize = 200;
+const MAX_EXCERPT: usize = 200;
 
 /// What the body of a stream comes from.
-pub(super) enum Incoming {
+pub(super) enum BodySource {
     /// Read by its reader, with nothing between.
-    Http1(Answer),
+    Http1(ResponseBody),
     /// Read ahead, within bounds.
     Http2(Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>),
 }
 
-impl Incoming {
+impl BodySource {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
         match self {
-            Incoming::Http1(answer) => answer.poll_bytes(cx).map_err(Into::into),
-            Incoming::Http2(bytes) => bytes.poll_next_unpin(cx).map_err(Into::into),
+            BodySource::Http1(answer) => answer.poll_bytes(cx).map_err(Into::into),
+            BodySource::Http2(bytes) => bytes.poll_next_unpin(cx).map_err(Into::into),
         }
     }
 }
 
 /// An upstream's stream, as runs of whole SSE events.
-pub struct Frames {
-    incoming: Incoming,
+pub struct UpstreamFrames {
+    incoming: BodySource,
     reader: sse::Reader,
     max_event: usize,
     ended: bool,
     tasks: TaskTracker,
 }
 
-impl fmt::Debug for Frames {
+impl fmt::Debug for UpstreamFrames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Frames")
+        f.debug_struct("UpstreamFrames")
             .field("reader", &self.reader)
             .finish_non_exhaustive()
     }
 }
 
-impl Frames {
-    pub(super) fn new(incoming: Incoming, max_event: usize, tasks: TaskTracker) -> Self {
+impl UpstreamFrames {
+    pub(super) fn new(incoming: BodySource, max_event: usize, tasks: TaskTracker) -> Self {
         Self {
             incoming,
             reader: sse::Reader::new(max_event),
@@ -126,7 +126,8 @@ impl Frames {
         }
         self.tasks.spawn(async move {
             // Either way the connection is given up by dropping it.
-            let _ = tokio::time::timeout(CLOSING, poll_fn(|cx| self.incoming.poll_next(cx))).await;
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, poll_fn(|cx| self.incoming.poll_next(cx)))
+                .await;
         });
     }
 }
@@ -146,12 +147,12 @@ pub(super) fn expect(response: &Response<UpstreamBody>, media_type: &str) -> Res
 /// The failure for an answer of another media type.
 pub(super) async fn unexpected(
     response: Response<UpstreamBody>,
-    options: &HttpOptions,
+    options: &RemoteOptions,
     found: String,
     expected: &'static str,
 ) -> Failure {
-    let body = without_keys(excerpt_of(response).await, &options.headers);
-    let excerpt = String::from_utf8_lossy(&body[..body.len().min(EXCERPT)]).into_owned();
+    let body = redact_credentials(excerpt_of(response).await, &options.headers);
+    let excerpt = String::from_utf8_lossy(&body[..body.len().min(MAX_EXCERPT)]).into_owned();
     Failure::NotAStream {
         provider: options.name.clone(),
         found,
@@ -161,7 +162,7 @@ pub(super) async fn unexpected(
 }
 
 /// The failure for an answer that is no 200.
-pub(super) async fn refusal(response: Response<UpstreamBody>, options: &HttpOptions) -> Failure {
+pub(super) async fn refusal(response: Response<UpstreamBody>, options: &RemoteOptions) -> Failure {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         // A redirect is never followed: it would carry the key along.
@@ -174,8 +175,8 @@ pub(super) async fn refusal(response: Response<UpstreamBody>, options: &HttpOpti
         .await;
     }
     let retry_after = headers::retry_after(response.headers());
-    let headers = headers::show(response.headers());
-    let body = without_keys(excerpt_of(response).await, &options.headers);
+    let headers = headers::client_visible(response.headers());
+    let body = redact_credentials(excerpt_of(response).await, &options.headers);
     let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok();
     let message = options.side.error_message(&body);
     Failure::UpstreamRefused(Box::new(Refusal {
@@ -215,20 +216,20 @@ async fn excerpt_of(response: Response<UpstreamBody>) -> Bytes {
     let read = async {
         while let Some(Ok(frame)) = body.frame().await {
             if let Ok(data) = frame.into_data() {
-                let room = ERROR_BODY - excerpt.len();
+                let room = MAX_ERROR_BODY - excerpt.len();
                 excerpt.extend_from_slice(&data[..data.len().min(room)]);
-                if excerpt.len() == ERROR_BODY {
+                if excerpt.len() == MAX_ERROR_BODY {
                     return;
                 }
             }
         }
     };
-    let _ = tokio::time::timeout(ERROR_BODY_TIME, read).await;
+    let _ = tokio::time::timeout(ERROR_BODY_TIMEOUT, read).await;
     excerpt.freeze()
 }
 
 /// Some upstreams repeat the key that they refuse.
-fn without_keys(body: Bytes, sent: &header::HeaderMap) -> Bytes {
+fn redact_credentials(body: Bytes, sent: &header::HeaderMap) -> Bytes {
     let mut text = String::from_utf8_lossy(&body).into_owned();
     let mut found = false;
     for value in sent.values().filter(|value| value.is_sensitive()) {

@@ -7,14 +7,14 @@
 //! holds a read buffer, a write buffer and a dispatcher for each. What it does not do: pipelining, `HEAD`, `CONNECT`,
 //! upgrades, trailers, request bodies that stream.
 
-mod answer;
+mod connection;
+mod exchange;
 mod head;
 #[cfg(test)]
 mod tests;
-mod wire;
 
-pub(super) use answer::Answer;
-pub(super) use wire::{Outgoing, Wire};
+pub(super) use connection::{ClientConnection, EncodedRequest};
+pub(super) use exchange::ResponseBody;
 
 use std::future::poll_fn;
 use std::io;
@@ -24,18 +24,18 @@ use std::time::{Duration, Instant};
 use http::Response;
 use tokio_util::task::AbortOnDropHandle;
 
-use answer::Exchange;
+use exchange::Exchange;
 
 use http1::Malformed;
 
-/// Idle connections are closed before a typical upstream's own 60 s, so that we seldom send on one that is being closed.
-const IDLE: Duration = Duration::from_secs(50);
+/// IdleConnections connections are closed before a typical upstream's own 60 s, so that we seldom send on one that is being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// How often idle connections are looked at.
-const LOOK: Duration = Duration::from_secs(5);
+const REAP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Why there is no answer, or no more of it.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Broken {
+pub(super) enum H1Error {
     #[error("the connection failed")]
     Io(#[source] io::Error),
     #[error("the connection was closed before the answer")]
@@ -46,7 +46,7 @@ pub(super) enum Broken {
     Head(#[source] httparse::Error),
     #[error("the answer is not HTTP/1.1")]
     NotHttp,
-    #[error("the answer's head is longer than {} bytes", head::LONGEST)]
+    #[error("the answer's head is longer than {} bytes", head::MAX_HEAD_BYTES)]
     HeadTooLarge,
     #[error("the answer can't be read: {0}")]
     Framing(#[from] Malformed),
@@ -54,96 +54,99 @@ pub(super) enum Broken {
 
 /// A request that was not answered.
 #[derive(Debug)]
-pub(super) enum Unsent {
+pub(super) enum SendError {
     /// Not a byte of it was written.
-    Back(Outgoing),
+    NotSent(EncodedRequest),
     /// It may have been read.
-    Lost(Broken),
+    Unknown(H1Error),
 }
 
-/// Idle connections, the one that was used last on top.
+/// IdleConnections connections, the one that was used last on top.
 #[derive(Clone, Default)]
-pub(super) struct Pool {
+pub(super) struct IdlePool {
     // A plain mutex: held for a moment, never across an await.
-    idle: Arc<Mutex<Idle>>,
+    idle: Arc<Mutex<IdleConnections>>,
 }
 
 #[derive(Default)]
-struct Idle {
-    wires: Vec<(Instant, Wire)>,
+struct IdleConnections {
+    connections: Vec<(Instant, ClientConnection)>,
     /// Closes what has been idle for long. It ends with the pool, or when nothing is idle.
-    keeper: Option<AbortOnDropHandle<()>>,
+    reaper: Option<AbortOnDropHandle<()>>,
 }
 
-impl std::fmt::Debug for Pool {
+impl std::fmt::Debug for IdlePool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Pool")
+        f.write_str("IdlePool")
     }
 }
 
-impl Pool {
+impl IdlePool {
     /// Sends a request on an idle connection, if there is one: otherwise it comes back.
     pub(super) async fn send_on_idle(
         &self,
-        mut request: Outgoing,
-    ) -> Result<Response<Answer>, Unsent> {
-        while let Some(wire) = self.take() {
-            match self.send_on(wire, request).await {
+        mut request: EncodedRequest,
+    ) -> Result<Response<ResponseBody>, SendError> {
+        while let Some(connection) = self.take() {
+            match self.send_on(connection, request).await {
                 // It had just been closed, and nothing was written: that is no second sending.
-                Err(Unsent::Back(back)) => request = back,
+                Err(SendError::NotSent(back)) => request = back,
                 result => return result,
             }
         }
-        Err(Unsent::Back(request))
+        Err(SendError::NotSent(request))
     }
 
     /// Sends a request on that connection, which becomes one of the pool's.
     pub(super) async fn send_on(
         &self,
-        wire: Wire,
-        request: Outgoing,
-    ) -> Result<Response<Answer>, Unsent> {
-        let mut exchange = Exchange::new(wire, request);
+        connection: ClientConnection,
+        request: EncodedRequest,
+    ) -> Result<Response<ResponseBody>, SendError> {
+        let mut exchange = Exchange::new(connection, request);
         match poll_fn(|cx| exchange.poll_head(cx)).await {
-            Ok(head) => exchange.answer(head, self.clone()).map_err(Unsent::Lost),
-            Err(broken) => Err(exchange.unsent(broken)),
+            Ok(head) => exchange
+                .answer(head, self.clone())
+                .map_err(SendError::Unknown),
+            Err(error) => Err(exchange.unsent(error)),
         }
     }
 
-    fn take(&self) -> Option<Wire> {
+    fn take(&self) -> Option<ClientConnection> {
         loop {
-            let (since, mut wire) = self
+            let (since, mut connection) = self
                 .idle
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .wires
+                .connections
                 .pop()?;
-            if since.elapsed() < IDLE && wire.is_usable() {
-                return Some(wire);
+            if since.elapsed() < IDLE_TIMEOUT && connection.is_usable() {
+                return Some(connection);
             }
         }
     }
 
-    fn put(&self, mut wire: Wire) {
-        if !wire.is_usable() {
+    fn put(&self, mut connection: ClientConnection) {
+        if !connection.is_usable() {
             return;
         }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.wires.push((Instant::now(), wire));
+        idle.connections.push((Instant::now(), connection));
         if idle
-            .keeper
+            .reaper
             .as_ref()
             .is_none_or(AbortOnDropHandle::is_finished)
         {
             let pool = Arc::downgrade(&self.idle);
-            idle.keeper = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            idle.reaper = Some(AbortOnDropHandle::new(tokio::spawn(async move {
                 loop {
-                    tokio::time::sleep(LOOK).await;
+                    tokio::time::sleep(REAP_INTERVAL).await;
                     let Some(pool) = pool.upgrade() else { return };
                     let mut idle = pool.lock().unwrap_or_else(PoisonError::into_inner);
-                    idle.wires
-                        .retain_mut(|(since, wire)| since.elapsed() < IDLE && wire.is_usable());
-                    if idle.wires.is_empty() {
+                    idle.connections.retain_mut(|(since, connection)| {
+                        since.elapsed() < IDLE_TIMEOUT && connection.is_usable()
+                    });
+                    if idle.connections.is_empty() {
                         return;
                     }
                 }

@@ -1,16 +1,16 @@
-//! Heads: what they say of the body, and what is no head.
+//! HeadParser: what they say of the body, and what is no head.
 
 use proptest::prelude::*;
 
-use crate::provider::http::h1::head::{Head, Heads, LONGEST};
+use crate::provider::remote::h1::head::{HeadParser, MAX_HEAD_BYTES, ResponseHead};
 use http1::{Chunked, Framing};
 
 /// The head of these bytes in pieces of that length, and what came after it.
-fn read(bytes: &[u8], piece: usize) -> Result<Option<(Head, Vec<u8>)>, String> {
-    let mut heads = Heads::default();
+fn read(bytes: &[u8], piece: usize) -> Result<Option<(ResponseHead, Vec<u8>)>, String> {
+    let mut heads = HeadParser::default();
     let mut pieces = bytes.chunks(piece);
     while let Some(piece) = pieces.next() {
-        if let Some(head) = heads.push(piece).map_err(|broken| broken.to_string())? {
+        if let Some(head) = heads.push(piece).map_err(|error| error.to_string())? {
             let rest = [&*heads.rest(), &pieces.collect::<Vec<_>>().concat()].concat();
             return Ok(Some((head, rest)));
         }
@@ -18,17 +18,17 @@ fn read(bytes: &[u8], piece: usize) -> Result<Option<(Head, Vec<u8>)>, String> {
     Ok(None)
 }
 
-fn of(lines: &str) -> Result<Head, String> {
+fn of(lines: &str) -> Result<ResponseHead, String> {
     let text = format!("{}\r\n\r\n", lines.replace('\n', "\r\n"));
     read(text.as_bytes(), text.len()).map(|head| head.expect("a whole head").0)
 }
 
 #[test]
 fn heads_in_pieces_of_any_length() {
-    let wire = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 \r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\nX-A: 1\r\nx-a:2 \r\n\
+    let connection = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 \r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\nX-A: 1\r\nx-a:2 \r\n\
         Content-Length: 3\r\n\r\nabc\r\n\r\n";
-    for piece in 1..=wire.len() {
-        let (head, rest) = read(wire, piece).unwrap().expect("a whole head");
+    for piece in 1..=connection.len() {
+        let (head, rest) = read(connection, piece).unwrap().expect("a whole head");
         assert_eq!(head.response.status(), 200);
         let values: Vec<_> = head.response.headers().get_all("x-a").iter().collect();
         assert_eq!(values, ["1", "2"], "{piece}");
@@ -165,10 +165,13 @@ fn what_is_no_head() {
 
 #[test]
 fn heads_have_a_bound() {
-    let fits = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(LONGEST - 24));
-    assert_eq!(fits.len(), LONGEST);
+    let fits = format!(
+        "HTTP/1.1 200 OK\r\nx: {}\r\n\r\n",
+        "y".repeat(MAX_HEAD_BYTES - 24)
+    );
+    assert_eq!(fits.len(), MAX_HEAD_BYTES);
     assert!(read(fits.as_bytes(), 1000).unwrap().is_some());
-    let endless = format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(LONGEST));
+    let endless = format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(MAX_HEAD_BYTES));
     assert!(read(endless.as_bytes(), 1).is_err());
     let whole = fits.replace("y\r", "yy\r");
     assert!(read(whole.as_bytes(), whole.len()).is_err());
@@ -180,13 +183,13 @@ fn heads_have_a_bound() {
 proptest! {
     #[test]
     fn pieces_change_nothing(
-        wire in "(HTTP/1\\.1 200 OK\r\n|HTTP/1\\.1 100 \r\n\r\n|a: b\r\n|content-length: 5\r\n|\r\n|\n|\r|[ -~]){0,12}",
+        connection in "(HTTP/1\\.1 200 OK\r\n|HTTP/1\\.1 100 \r\n\r\n|a: b\r\n|content-length: 5\r\n|\r\n|\n|\r|[ -~]){0,12}",
         piece in 1_usize..20,
     ) {
-        let say = |read: Result<Option<(Head, Vec<u8>)>, String>| {
+        let say = |read: Result<Option<(ResponseHead, Vec<u8>)>, String>| {
             read.map(|head| head.map(|(head, rest)| (format!("{head:?}"), rest))).map_err(drop)
         };
-        let (whole, pieces) = (say(read(wire.as_bytes(), wire.len().max(1))), say(read(wire.as_bytes(), piece)));
+        let (whole, pieces) = (say(read(connection.as_bytes(), connection.len().max(1))), say(read(connection.as_bytes(), piece)));
         prop_assert_eq!(whole, pieces);
     }
 }
