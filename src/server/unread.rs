@@ -16,7 +16,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::net::TcpStream;
 
-use http1::Scratch;
+use http1::ThreadBuffer;
 
 /// More than any of the APIs takes as one request (32 to 50 MB), so that whoever might have sent it to one of them is
 /// told what was wrong. It costs time only: nothing of it is kept.
@@ -28,7 +28,7 @@ const PIECE: usize = 64 * 1024;
 
 thread_local! {
     /// Where this thread reads into: whoever is silent, as refused clients are for seconds, holds none of it.
-    static SCRATCH: Scratch<Box<[u8]>> = const { Scratch::new(|| vec![0; PIECE].into()) };
+    static SCRATCH: ThreadBuffer<Box<[u8]>> = const { ThreadBuffer::new(|| vec![0; PIECE].into()) };
 }
 
 /// A request's body; what its reader leaves of it goes to `left`.
@@ -137,7 +137,7 @@ pub(super) async fn discard(stream: &TcpStream, longest: Duration) {
             let Ok(Ok(())) = tokio::time::timeout(SILENCE, stream.readable()).await else {
                 return;
             };
-            match SCRATCH.with(|scratch| scratch.lend(|piece| stream.try_read(piece))) {
+            match SCRATCH.with(|scratch| scratch.with(|piece| stream.try_read(piece))) {
                 Ok(read @ 1..) => rest = rest.saturating_sub(read),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 _ => return,

@@ -1,52 +1,67 @@
-//! Where a message's body ends, and what of the bytes on the wire is the body, per RFC 9112.
+//! Body framing (RFC 9112 §6 and §7.1): separates a message's body from the bytes on the wire, and
+//! finds its end.
 //!
-//! What two readers might read differently is an error: of a connection that carries one message after the other, a wrong
-//! end makes the next message somebody else's.
+//! Input that two implementations might read differently is an error. On a connection that carries
+//! one message after the other, a wrong end would turn part of a body into somebody else's next
+//! message.
 
 use std::ops::Range;
 
 use super::Malformed;
 
-/// The longest chunk extension; nobody reads any.
-const EXTENSION: usize = 4 * 1024;
-/// The most that may follow the last chunk; nobody reads it.
-const TRAILERS: usize = 16 * 1024;
-/// Digits of a chunk's size: as many as fit into 64 bits.
-const DIGITS: usize = 16;
+/// Limit of one chunk extension. Extensions are skipped, not interpreted.
+const MAX_EXTENSION_BYTES: usize = 4 * 1024;
+/// Limit of the trailer section. Trailers are skipped, not interpreted.
+const MAX_TRAILER_BYTES: usize = 16 * 1024;
+/// Hex digits of a chunk size that fit into 64 bits, leading zeros included.
+const MAX_SIZE_DIGITS: usize = 16;
 
-/// How a body ends.
+/// The way in which a body is delimited, with the state of reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Framing {
-    /// After so many more bytes.
+    /// The number of bytes that are still to come.
     Length(u64),
-    /// With its last chunk.
-    Chunked(Chunked),
-    /// With the connection.
+    /// Chunks, up to the last one and its trailers.
+    Chunked(ChunkedReader),
+    /// Everything up to the end of the connection.
     Close,
-    /// Nobody knows: what came is no such body, and nothing that follows is to be believed.
+    /// The framing was invalid; nothing that follows on this connection can be trusted.
     Broken(Malformed),
 }
 
-/// What lay in a piece.
+/// The result of decoding one piece of input.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Decoded {
-    /// Where the body's bytes are now.
+    /// The place of the body's bytes within the piece.
     pub body: Range<usize>,
-    /// How much of the piece was this message's.
+    /// The number of bytes of the piece that belong to this message.
     pub used: usize,
 }
 
 impl Framing {
-    /// Reads the next piece. The body's bytes are moved together where framing lay between them. Where something is wrong
-    /// after some of them, they are given out, and the error is the next call's.
+    /// Decodes the next piece of input. Where chunk headers lay between the body's bytes, these are
+    /// moved together within `piece`. Bytes before a fault are still returned; the error comes from
+    /// the next call.
+    ///
+    /// ```
+    /// use http1::{ChunkedReader, Framing};
+    ///
+    /// let mut framing = Framing::Chunked(ChunkedReader::default());
+    /// let mut piece = *b"5\r\nhello\r\n1\r\n!\r\n0\r\n\r\nHTTP/1.1 200";
+    /// let decoded = framing.decode(&mut piece)?;
+    /// assert_eq!(&piece[decoded.body], b"hello!");
+    /// assert_eq!(&piece[decoded.used..], b"HTTP/1.1 200");
+    /// assert!(framing.is_ended());
+    /// # Ok::<(), http1::Malformed>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// When it is no such body; then nothing of it is to be believed.
+    /// When the input violates the framing. All later calls fail with the same error.
     pub fn decode(&mut self, piece: &mut [u8]) -> Result<Decoded, Malformed> {
         match self {
             Framing::Length(left) => {
-                let used = take(left, piece.len());
+                let used = take_up_to(left, piece.len());
                 Ok(Decoded {
                     body: 0..used,
                     used,
@@ -58,7 +73,6 @@ impl Framing {
                     return Ok(decoded);
                 };
                 *self = Framing::Broken(malformed);
-                // What came before it has been said.
                 if decoded.body.is_empty() {
                     Err(malformed)
                 } else {
@@ -73,35 +87,37 @@ impl Framing {
         }
     }
 
-    /// Whether the body's end has come. That of a body that ends with its connection never comes here.
+    /// Returns true once the body has ended. A body that ends with its connection never does so
+    /// here.
     #[must_use]
     pub fn is_ended(&self) -> bool {
         match self {
             Framing::Length(left) => *left == 0,
-            Framing::Chunked(chunked) => chunked.at == At::End,
+            Framing::Chunked(chunked) => chunked.state == ChunkState::End,
             Framing::Close | Framing::Broken(_) => false,
         }
     }
 
-    /// Whether the connection's close is the body's end: where nothing else is.
+    /// Returns true if a connection that closes now cuts nothing off.
     #[must_use]
-    pub fn may_close(&self) -> bool {
+    pub fn allows_close(&self) -> bool {
         matches!(self, Framing::Close) || self.is_ended()
     }
 }
 
-/// A body in chunks.
+/// A reader of the chunked transfer coding (RFC 9112 §7.1) that accepts input in pieces of any
+/// length.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Chunked {
-    at: At,
-    /// Of a size, what has been read of it; of a chunk, what is left of it.
+pub struct ChunkedReader {
+    state: ChunkState,
+    /// Within a chunk size its value so far, within a chunk the bytes left of it.
     left: u64,
-    /// Bytes of what is counted here: digits, an extension, trailers.
+    /// The bytes of the current element with a limit: size digits, an extension, or the trailers.
     count: usize,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum At {
+enum ChunkState {
     #[default]
     Size,
     Extension,
@@ -110,26 +126,27 @@ enum At {
     DataCr,
     DataLf,
     /// The start of a line after the last chunk.
-    Line,
+    TrailerStart,
     Trailer,
     TrailerLf,
     EndLf,
     End,
 }
 
-impl Chunked {
-    /// What is there, and what is wrong with what follows it.
+impl ChunkedReader {
+    /// Decodes a piece up to its end, the body's end, or a fault, which is returned beside what
+    /// came before it.
     fn decode(&mut self, piece: &mut [u8]) -> (Decoded, Option<Malformed>) {
         let (mut used, mut body) = (0, 0..0);
-        if self.at == At::Size && self.count == 0 {
-            used = self.small(piece);
+        if self.state == ChunkState::Size && self.count == 0 {
+            used = self.read_simple_size_line(piece);
         }
-        while used < piece.len() && self.at != At::End {
-            if self.at == At::Data {
+        while used < piece.len() && self.state != ChunkState::End {
+            if self.state == ChunkState::Data {
                 let from = used;
-                used += take(&mut self.left, piece.len() - used);
+                used += take_up_to(&mut self.left, piece.len() - used);
                 if self.left == 0 {
-                    self.at = At::DataCr;
+                    self.state = ChunkState::DataCr;
                 }
                 if body.is_empty() {
                     body = from..used;
@@ -137,8 +154,8 @@ impl Chunked {
                     piece.copy_within(from..used, body.end);
                     body.end += used - from;
                 }
-            } else if self.at == At::DataCr && piece[used..].starts_with(b"\r\n") {
-                self.at = At::Size;
+            } else if self.state == ChunkState::DataCr && piece[used..].starts_with(b"\r\n") {
+                self.state = ChunkState::Size;
                 used += 2;
             } else if let Err(malformed) = self.step(piece[used]) {
                 return (Decoded { body, used }, Some(malformed));
@@ -149,16 +166,16 @@ impl Chunked {
         (Decoded { body, used }, None)
     }
 
-    /// Reads the line before a chunk, if it is whole and plain: how much of the piece it is. Nearly every chunk begins so;
-    /// whatever else there is, is read byte by byte.
-    fn small(&mut self, piece: &[u8]) -> usize {
+    /// Reads a chunk's size line if it is complete and has neither extension nor capital digits, as
+    /// nearly every one; returns its length, 0 for any other line, which is then read byte by byte.
+    fn read_simple_size_line(&mut self, piece: &[u8]) -> usize {
         let mut size = 0;
         for (at, byte) in piece.iter().take(7).enumerate() {
             let digit = match byte {
                 b'0'..=b'9' => byte - b'0',
                 b'a'..=b'f' => byte - b'a' + 10,
                 b'\r' if size > 0 && piece.get(at + 1) == Some(&b'\n') => {
-                    (self.left, self.at) = (size, At::Data);
+                    (self.left, self.state) = (size, ChunkState::Data);
                     return at + 2;
                 }
                 _ => return 0,
@@ -168,71 +185,88 @@ impl Chunked {
         0
     }
 
+    /// Advances by one byte outside of chunk data.
     fn step(&mut self, byte: u8) -> Result<(), Malformed> {
-        self.at = match (self.at, byte) {
-            (At::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
-                self.count(DIGITS, "a chunk's size has too many digits")?;
+        self.state = match (self.state, byte) {
+            (ChunkState::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+                self.count(MAX_SIZE_DIGITS, "chunk size has too many digits")?;
                 let digit = match byte {
                     b'0'..=b'9' => byte - b'0',
                     _ => (byte | 0x20) - b'a' + 10,
                 };
-                // Sixteen digits fit.
                 self.left = self.left << 4 | u64::from(digit);
-                At::Size
+                ChunkState::Size
             }
-            (At::Size, b';') if self.count > 0 => {
+            (ChunkState::Size, b';') if self.count > 0 => {
                 self.count = 0;
-                At::Extension
+                ChunkState::Extension
             }
-            (At::Size, b'\r') if self.count > 0 => At::SizeLf,
-            (At::Extension, b'\r') => At::SizeLf,
-            // A lone line feed is a line's end to some and nothing to others.
-            (At::Extension, byte) if byte != b'\n' => {
-                self.count(EXTENSION, "a chunk's extension is too long")?;
-                At::Extension
+            (ChunkState::Size, b'\r') if self.count > 0 => ChunkState::SizeLf,
+            (ChunkState::Extension, b'\r') => ChunkState::SizeLf,
+            // A bare line feed ends a line for some implementations and not for others.
+            (ChunkState::Extension, byte) if byte != b'\n' => {
+                self.count(MAX_EXTENSION_BYTES, "chunk extension is too long")?;
+                ChunkState::Extension
             }
-            (At::SizeLf, b'\n') => {
+            (ChunkState::SizeLf, b'\n') => {
                 self.count = 0;
-                if self.left == 0 { At::Line } else { At::Data }
+                if self.left == 0 {
+                    ChunkState::TrailerStart
+                } else {
+                    ChunkState::Data
+                }
             }
-            (At::DataCr, b'\r') => At::DataLf,
-            (At::DataLf, b'\n') => At::Size,
-            (At::Line, b'\r') => At::EndLf,
-            (At::Trailer, b'\r') => At::TrailerLf,
-            (At::Line | At::Trailer, byte) if byte != b'\n' => {
-                self.count(TRAILERS, "the trailers are too long")?;
-                At::Trailer
+            (ChunkState::DataCr, b'\r') => ChunkState::DataLf,
+            (ChunkState::DataLf, b'\n') => ChunkState::Size,
+            (ChunkState::TrailerStart, b'\r') => ChunkState::EndLf,
+            (ChunkState::Trailer, b'\r') => ChunkState::TrailerLf,
+            (ChunkState::TrailerStart | ChunkState::Trailer, byte) if byte != b'\n' => {
+                self.count(MAX_TRAILER_BYTES, "trailers are too long")?;
+                ChunkState::Trailer
             }
-            (At::TrailerLf, b'\n') => {
-                self.count(TRAILERS, "the trailers are too long")?;
-                At::Line
+            (ChunkState::TrailerLf, b'\n') => {
+                self.count(MAX_TRAILER_BYTES, "trailers are too long")?;
+                ChunkState::TrailerStart
             }
-            (At::EndLf, b'\n') => At::End,
-            (At::Size | At::SizeLf, _) => return Err(Malformed("a chunk's size is none")),
-            (At::Extension, _) => return Err(Malformed("a chunk's extension holds a line feed")),
-            (At::DataCr | At::DataLf, _) => {
-                return Err(Malformed("a chunk is longer than it says"));
+            (ChunkState::EndLf, b'\n') => ChunkState::End,
+            (ChunkState::Size | ChunkState::SizeLf, _) => {
+                return Err(Malformed("invalid chunk size"));
             }
-            (At::Line | At::Trailer | At::TrailerLf | At::EndLf | At::Data | At::End, _) => {
-                return Err(Malformed("the trailers are none"));
+            (ChunkState::Extension, _) => {
+                return Err(Malformed("bare line feed in a chunk extension"));
+            }
+            (ChunkState::DataCr | ChunkState::DataLf, _) => {
+                return Err(Malformed("chunk data is longer than its size"));
+            }
+            (
+                ChunkState::TrailerStart
+                | ChunkState::Trailer
+                | ChunkState::TrailerLf
+                | ChunkState::EndLf
+                | ChunkState::Data
+                | ChunkState::End,
+                _,
+            ) => {
+                return Err(Malformed("invalid trailers"));
             }
         };
         Ok(())
     }
 
-    fn count(&mut self, most: usize, what: &'static str) -> Result<(), Malformed> {
+    /// Counts one byte of the current element.
+    fn count(&mut self, limit: usize, message: &'static str) -> Result<(), Malformed> {
         self.count += 1;
-        if self.count > most {
-            Err(Malformed(what))
+        if self.count > limit {
+            Err(Malformed(message))
         } else {
             Ok(())
         }
     }
 }
 
-/// Takes as much of `there` as is left.
-fn take(left: &mut u64, there: usize) -> usize {
-    let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(there);
+/// Takes up to `available` bytes off `left` and returns their number.
+fn take_up_to(left: &mut u64, available: usize) -> usize {
+    let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(available);
     *left -= taken as u64;
     taken
 }

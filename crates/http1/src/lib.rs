@@ -1,21 +1,25 @@
-//! What both sides of HTTP/1.1 share: where a message's body ends, and which heads leave no doubt of it.
+//! HTTP/1.1 as the server and the client share it: message framing, and strict reading of the
+//! headers that decide it.
 //!
-//! No I/O: the upstreams' connections are in `provider`, the clients' in `server`.
+//! Input that two implementations might read differently is refused ([`Malformed`]), where RFC 9112
+//! permits guessing too.
 
 mod fields;
 mod framing;
-mod scratch;
+mod thread_buffer;
 
-pub use fields::{framed, has, is, tokens};
-pub use framing::{Chunked, Decoded, Framing};
-pub use scratch::Scratch;
+pub use fields::{body_framing, eq_token, list_contains, list_items};
+pub use framing::{ChunkedReader, Decoded, Framing};
+pub use thread_buffer::ThreadBuffer;
 
-/// What two readers might read differently, so that one connection's messages could become somebody else's.
+/// A message that implementations might read differently, so that bytes of one message could be
+/// taken for another's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Malformed(pub &'static str);
 
-/// Where the first head in these bytes ends: after its first empty line. None ends before `from`.
+/// Returns the end of the first head in `bytes`, which is behind its first empty line. The search
+/// begins at `from`, before which no head may end.
 #[must_use]
 pub fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
     memchr::memchr_iter(b'\n', &bytes[from..])

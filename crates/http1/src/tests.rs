@@ -1,13 +1,13 @@
-//! Bodies: what is chunked, what has a length.
+//! Tests of body framing: chunks, lengths, faults.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use proptest::prelude::*;
 
-use super::{Chunked, Framing};
+use super::{ChunkedReader, Framing};
 
-/// What is read of these bytes, cut into pieces of those lengths, in turn: the body, how many bytes were the answer's, and
-/// whether it ended.
+/// What is read of these bytes, cut into pieces of those lengths, in turn: the body, how many bytes
+/// were the answer's, and whether it ended.
 fn decode(
     mut framing: Framing,
     bytes: &[u8],
@@ -30,13 +30,13 @@ fn decode(
 }
 
 fn chunked(bytes: &[u8], pieces: &[usize]) -> Result<(Vec<u8>, usize, bool), String> {
-    decode(Framing::Chunked(Chunked::default()), bytes, pieces)
+    decode(Framing::Chunked(ChunkedReader::default()), bytes, pieces)
 }
 
 #[test]
 fn chunks_in_pieces_of_any_length() {
-    let wire =
-        b"5\r\nhello\r\n1;a=\"b\"\r\n \r\n0005\r\nworld\r\nA;x\r\n0123456789\r\n00\r\nx: y\r\nz: 1\r\n\r\nHTTP/1.1";
+    let wire = b"5\r\nhello\r\n1;a=\"b\"\r\n \r\n0005\r\nworld\r\nA;x\r\n0123456789\r\n\
+                 00\r\nx: y\r\nz: 1\r\n\r\nHTTP/1.1";
     for length in 1..=wire.len() {
         let (body, used, ended) = chunked(wire, &[length]).unwrap();
         assert_eq!(
@@ -100,18 +100,18 @@ fn a_size_of_64_bits_is_no_end() {
 fn a_body_that_is_cut_has_not_ended() {
     let wire = b"5\r\nhello\r\n0\r\nx: y\r\n\r\n";
     for length in 0..wire.len() {
-        let mut framing = Framing::Chunked(Chunked::default());
+        let mut framing = Framing::Chunked(ChunkedReader::default());
         framing.decode(&mut wire[..length].to_vec()).unwrap();
-        assert!(!framing.may_close(), "{length}");
+        assert!(!framing.allows_close(), "{length}");
     }
-    assert!(!Framing::Length(1).may_close());
-    assert!(Framing::Length(0).may_close());
-    assert!(Framing::Close.may_close());
+    assert!(!Framing::Length(1).allows_close());
+    assert!(Framing::Length(0).allows_close());
+    assert!(Framing::Close.allows_close());
 }
 
 #[test]
 fn what_came_before_a_fault_is_given_out_and_nothing_after_it() {
-    let mut framing = Framing::Chunked(Chunked::default());
+    let mut framing = Framing::Chunked(ChunkedReader::default());
     let mut wire = *b"5\r\nhello\r\n1\r\n!\r\nnone\r\n5\r\nworld\r\n0\r\n\r\n";
     let decoded = framing.decode(&mut wire).unwrap();
     assert_eq!(&wire[decoded.body.clone()], b"hello!");
@@ -121,7 +121,7 @@ fn what_came_before_a_fault_is_given_out_and_nothing_after_it() {
             framing.decode(rest).is_err()
                 && framing.decode(b"0\r\n\r\n".to_vec().as_mut()).is_err()
         );
-        assert!(!framing.is_ended() && !framing.may_close());
+        assert!(!framing.is_ended() && !framing.allows_close());
     }
 }
 

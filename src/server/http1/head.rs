@@ -4,7 +4,7 @@ use axum::http::header::{CONNECTION, EXPECT, HOST, UPGRADE};
 use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
 
 use dialect::failure::Failure;
-use http1::{Framing, Malformed, framed, has};
+use http1::{Framing, Malformed, body_framing, list_contains};
 
 /// The longest head.
 pub(super) const LONGEST: usize = 40 * 1024;
@@ -111,12 +111,12 @@ fn of(parsed: &httparse::Request<'_, '_>) -> Result<Head, &'static str> {
         0 => return Err("it names no host"),
         _ => return Err("it names more than one host"),
     }
-    let framing = framed(headers, current)
+    let framing = body_framing(headers, current)
         .map_err(|Malformed(why)| why)?
         .unwrap_or(Framing::Length(0));
     let keep = match current {
-        true => !has(headers, &CONNECTION, b"close"),
-        false => has(headers, &CONNECTION, b"keep-alive"),
+        true => !list_contains(headers, &CONNECTION, b"close"),
+        false => list_contains(headers, &CONNECTION, b"keep-alive"),
     };
     let expects = current
         && headers
@@ -126,7 +126,7 @@ fn of(parsed: &httparse::Request<'_, '_>) -> Result<Head, &'static str> {
     let upgrades = current
         && framing == Framing::Length(0)
         && headers.contains_key(UPGRADE)
-        && has(headers, &CONNECTION, b"upgrade");
+        && list_contains(headers, &CONNECTION, b"upgrade");
     Ok(Head {
         framing,
         keep,

@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::head::{self, Head, Unreadable};
-use http1::{Framing, Malformed, Scratch, end_of_head};
+use http1::{Framing, Malformed, ThreadBuffer, end_of_head};
 
 /// The most that is read at once.
 const READ: usize = 16 * 1024;
@@ -18,7 +18,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 thread_local! {
     /// Where this thread reads into.
-    static SCRATCH: Scratch<Box<[u8]>> = const { Scratch::new(|| vec![0; READ].into()) };
+    static SCRATCH: ThreadBuffer<Box<[u8]>> = const { ThreadBuffer::new(|| vec![0; READ].into()) };
 }
 
 /// Why a request's body ends before its end.
@@ -164,7 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Reads once; whether anything came.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         SCRATCH.with(|scratch| {
-            scratch.lend(|scratch| {
+            scratch.with(|scratch| {
                 let mut buffer = ReadBuf::new(scratch);
                 ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer))?;
                 self.came.extend_from_slice(buffer.filled());

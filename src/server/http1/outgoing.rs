@@ -16,7 +16,7 @@ use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::link::Link;
-use http1::Scratch;
+use http1::ThreadBuffer;
 
 /// The most that is gathered for one write, but for the framing around it.
 const RUN: usize = 16 * 1024;
@@ -24,7 +24,7 @@ const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 thread_local! {
     /// What this thread is about to write.
-    static OUT: Scratch<Vec<u8>> = const { Scratch::new(|| Vec::with_capacity(2 * RUN)) };
+    static OUT: ThreadBuffer<Vec<u8>> = const { ThreadBuffer::new(|| Vec::with_capacity(2 * RUN)) };
 }
 
 /// What is known of the request that is answered.
@@ -109,7 +109,7 @@ impl Outgoing {
                 return Poll::Ready(self.broken.take().map_or(Ok(()), Err));
             }
             let filled = OUT.with(|out| {
-                out.lend(|out| {
+                out.with(|out| {
                     out.clear();
                     out.append(&mut self.head);
                     self.head = Vec::new();

@@ -13,19 +13,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::provider::remote::client::Io;
-use http1::Scratch;
+use http1::ThreadBuffer;
 
 /// The most that is read at once: some hundred tokens.
 const READ_BUFFER: usize = 16 * 1024;
 
 thread_local! {
     /// Where this thread reads into.
-    static SCRATCH: Scratch<Box<[u8]>> = const { Scratch::new(|| vec![0; READ_BUFFER].into()) };
+    static SCRATCH: ThreadBuffer<Box<[u8]>> = const { ThreadBuffer::new(|| vec![0; READ_BUFFER].into()) };
 }
 
 /// Lends this thread's buffer.
 pub(super) fn with_read_buffer<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
-    SCRATCH.with(|buffer| buffer.lend(|bytes| work(bytes)))
+    SCRATCH.with(|buffer| buffer.with(|bytes| work(bytes)))
 }
 
 /// A connection's bytes.

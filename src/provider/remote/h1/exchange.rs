@@ -150,7 +150,7 @@ impl BodyReader {
         with_read_buffer(|buffer| {
             let came = ready!(self.connection.poll_read(cx, buffer)).map_err(H1Error::Io)?;
             if came == 0 {
-                return Poll::Ready(if self.framing.may_close() {
+                return Poll::Ready(if self.framing.allows_close() {
                     Ok(None)
                 } else {
                     Err(H1Error::Cut)

@@ -4,7 +4,7 @@ use http::header::CONNECTION;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 
 use super::H1Error;
-use http1::{Framing, Malformed, end_of_head, framed, has};
+use http1::{Framing, Malformed, body_framing, end_of_head, list_contains};
 
 /// The longest head, those of interim answers before it included.
 pub(super) const MAX_HEAD_BYTES: usize = 32 * 1024;
@@ -94,13 +94,13 @@ fn read(bytes: &[u8]) -> Result<ResponseHead, H1Error> {
         let value = HeaderValue::from_bytes(header.value).map_err(|_| H1Error::NotHttp)?;
         map.append(name, value);
     }
-    let framed = framed(map, current)?;
+    let framed = body_framing(map, current)?;
     let framing = match status {
         StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Framing::Length(0),
         status if status.is_informational() => Framing::Length(0),
         _ => framed.unwrap_or(Framing::Close),
     };
-    let keep = current && framing != Framing::Close && !has(map, &CONNECTION, b"close");
+    let keep = current && framing != Framing::Close && !list_contains(map, &CONNECTION, b"close");
     Ok(ResponseHead {
         response,
         framing,

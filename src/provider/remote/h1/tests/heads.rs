@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::provider::remote::h1::head::{HeadParser, MAX_HEAD_BYTES, ResponseHead};
-use http1::{Chunked, Framing};
+use http1::{ChunkedReader, Framing};
 
 /// The head of these bytes in pieces of that length, and what came after it.
 fn read(bytes: &[u8], piece: usize) -> Result<Option<(ResponseHead, Vec<u8>)>, String> {
@@ -52,7 +52,7 @@ fn a_head_of_bare_line_feeds_ends_too() {
 
 #[test]
 fn how_bodies_end() {
-    let chunked = Framing::Chunked(Chunked::default());
+    let chunked = Framing::Chunked(ChunkedReader::default());
     for (lines, framing, keep) in [
         (
             "HTTP/1.1 200 OK\ncontent-length: 5",
