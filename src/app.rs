@@ -86,7 +86,7 @@ impl App {
         let tls = config
             .tls
             .as_ref()
-            .map(|files| tls::load(&files.cert, &files.key))
+            .map(|files| tls::load_certificate(&files.cert, &files.key))
             .transpose()?;
         let (draining, cutoff) = (Draining::default(), Cutoff::default());
         let options = stream::Options {

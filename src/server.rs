@@ -1,15 +1,19 @@
-//! The server: a listener, workers that serve its connections, and an end that loses nothing.
+//! The HTTP server: a listener, workers that serve its connections, and a shutdown that loses nothing.
 //!
-//! axum's own `serve` has no timers and waits without limit for open streams, so connections are run here: the first
-//! request must come in time, writes must make progress, a client's leaving is seen at once
-//! (`connection`), and shutting down has a deadline.
+//! axum's own `serve` has no timers and waits without limit for open streams, so connections are
+//! served here: the first request must arrive in time, writes must make progress, a client's leaving
+//! is noticed at once, and shutting down has a deadline. Not here: routes, and the HTTP/1.1 protocol
+//! itself (crate `http1`).
 
 mod connection;
+mod context;
+mod discard;
 mod http1;
 mod http2;
+mod load;
+mod protocol;
 mod socket;
 pub mod tls;
-mod unread;
 mod worker;
 
 use std::io;
@@ -28,27 +32,29 @@ use tokio_util::task::TaskTracker;
 use crate::generation::{Cutoff, Draining};
 use stream::Streams;
 
-pub use connection::Limits;
-use connection::Terms;
-use worker::{Common, Load, Workers};
+pub use context::Limits;
+use context::WorkerContext;
+use load::Load;
+use worker::{Workers, WorkersShared};
 
-/// The kernel's send buffer of one client. What lies there is out of backpressure's reach; the kernel doubles it.
+/// The kernel's send buffer of one client, which the kernel doubles. Bytes in it are beyond the reach
+/// of backpressure.
 const SEND_BUFFER: usize = 64 * 1024;
-/// After so much silence a client's machine is asked whether it is still there; how long it may take to answer is
-/// `timeouts.client_stall`.
-const PROBE_AFTER: Duration = Duration::from_secs(15);
-/// How often it is asked again.
-const PROBE_EVERY: Duration = Duration::from_secs(5);
-/// Connections that wait to be accepted.
-const BACKLOG: i32 = 4096;
-/// How long streams that were cut at the deadline may take to send their error and close.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Silence after which TCP probes whether a client is still there. The time in which it has to answer
+/// is `timeouts.client_stall`.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+/// Interval between TCP's probes.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// Connections that the kernel queues until they are accepted.
+const ACCEPT_BACKLOG: i32 = 4096;
+/// Time that streams aborted at the deadline have to send their error and close.
+const ABORT_GRACE: Duration = Duration::from_secs(2);
 
 /// Opens the listening socket.
 ///
 /// # Errors
 ///
-/// Whatever the system says, such as that the address is in use.
+/// The system's, such as that the address is in use.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -59,58 +65,59 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     // Accepted sockets inherit these.
     socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.set_tcp_nodelay(true)?;
-    // A peer that vanished while there is nothing to send it is asked for a sign of life.
+    // Finds peers that vanished while there is nothing to send them.
     socket.set_tcp_keepalive(
         &TcpKeepalive::new()
-            .with_time(PROBE_AFTER)
-            .with_interval(PROBE_EVERY),
+            .with_time(KEEPALIVE_IDLE)
+            .with_interval(KEEPALIVE_INTERVAL),
     )?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(ACCEPT_BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
 
-/// How a server is told to end.
+/// The signals that end a server.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
-    /// Accept no more; let what runs finish.
+    /// Cancelled to accept no more and let running requests finish.
     pub drain: CancellationToken,
-    /// End at once.
+    /// Cancelled to end at once.
     pub now: CancellationToken,
 }
 
-/// What a server is made of.
+/// A server that is about to run.
 #[derive(Debug)]
 pub struct Server {
-    /// Where clients come in.
+    /// The socket that accepts clients.
     pub listener: TcpListener,
-    /// What answers them: one for each worker, with upstream connections of its own.
+    /// The routes, once for each worker, with upstream connections of their own.
     pub routers: Vec<Router>,
-    /// What a connection may do.
+    /// The time limits of a connection.
     pub limits: Limits,
-    /// How clients are spoken to; in the clear if none.
+    /// TLS for clients; `None` for plain TCP.
     pub tls: Option<Arc<ServerConfig>>,
-    /// Told when to end.
+    /// The signals that end the server.
     pub shutdown: Shutdown,
-    /// How long running streams may go on after that.
+    /// Longest time that running streams may go on after the drain began.
     pub drain: Duration,
-    /// Tells handlers that the end has begun.
+    /// Tells handlers that the server drains.
     pub draining: Draining,
-    /// Ends every stream that is still open at the deadline.
+    /// Aborts every stream that is still open at the deadline.
     pub cutoff: Cutoff,
-    /// Owns every task.
+    /// The owner of every task.
     pub tasks: TaskTracker,
-    /// What outlives its connection: forgotten in time.
+    /// The streams that outlive connections; expired ones are swept.
     pub streams: Streams,
 }
 
 impl Server {
-    /// Serves until told to end; returns when every connection is closed, or at the latest shortly after the deadline.
+    /// Serves until told to end. Returns when every connection is closed, or at the latest shortly
+    /// after the drain's deadline.
     ///
     /// # Errors
     ///
-    /// When the system has no thread for a worker.
+    /// When a worker's thread or runtime can't be created.
     pub async fn run(self) -> io::Result<()> {
         let Self {
             listener,
@@ -124,28 +131,28 @@ impl Server {
             tasks,
             streams,
         } = self;
-        // As those of `bind` are, this is inherited. A system that doesn't know it leaves it to our own timer.
+        // Inherited by accepted sockets. Where the system lacks it, our own timer remains.
         let _ = socket2::SockRef::from(&listener).set_tcp_user_timeout(Some(limits.client_stall));
-        let terms = Terms {
+        let context = WorkerContext {
             limits,
             drain: shutdown.drain.clone(),
             tls: tls.map(TlsAcceptor::from),
             tasks: tasks.clone(),
-            // Each worker has its own.
+            // Replaced by each worker's own.
             load: Load::default(),
         };
-        let common = Common {
-            terms,
+        let shared = WorkersShared {
+            context,
             end: CancellationToken::new(),
         };
-        let workers = Workers::start(listener, routers, &common)?;
-        let sweeper = tokio::spawn(streams.clone().sweep(common.end.clone()));
+        let workers = Workers::start(listener, routers, &shared)?;
+        let sweeper = tokio::spawn(streams.clone().sweep(shared.end.clone()));
         shutdown.drain.cancelled().await;
         draining.begin();
         tasks.close();
         tracing::info!(streams_may_finish_for = ?drain, "shutting down");
-        finish(&tasks, drain, &cutoff, &shutdown).await;
-        common.end.cancel();
+        wait_for_tasks(&tasks, drain, &cutoff, &shutdown).await;
+        shared.end.cancel();
         let joined = tokio::task::spawn_blocking(move || workers.join());
         joined.await.map_err(io::Error::other)?;
         streams.close().await;
@@ -153,8 +160,14 @@ impl Server {
     }
 }
 
-/// Waits for what runs: to its end, to the deadline and its last words, or until told to end now.
-async fn finish(tasks: &TaskTracker, drain: Duration, cutoff: &Cutoff, shutdown: &Shutdown) {
+/// Waits until all tasks have ended, until they were aborted at the deadline and had time to say so,
+/// or until told to end at once.
+async fn wait_for_tasks(
+    tasks: &TaskTracker,
+    drain: Duration,
+    cutoff: &Cutoff,
+    shutdown: &Shutdown,
+) {
     tokio::select! {
         () = tasks.wait() => return,
         () = tokio::time::sleep(drain) => cutoff.cut(),
@@ -162,7 +175,7 @@ async fn finish(tasks: &TaskTracker, drain: Duration, cutoff: &Cutoff, shutdown:
     }
     tokio::select! {
         () = tasks.wait() => {}
-        () = tokio::time::sleep(LAST_WORDS) => {}
+        () = tokio::time::sleep(ABORT_GRACE) => {}
         () = shutdown.now.cancelled() => {}
     }
 }

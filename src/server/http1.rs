@@ -19,8 +19,8 @@ use axum::http::{Method, Request, Response, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::connection::{IDLE, Visit, answer, hung_up};
-use super::unread;
+use super::context::{ConnectionContext, IDLE_TIMEOUT, peer_closed, respond};
+use super::socket::SharedInput;
 use crate::http;
 use crate::transport::upgrade::{OnUpgrade, Upgraded, Upgrading};
 use base::wake_flag::WakeFlag;
@@ -30,20 +30,20 @@ use link::Link;
 use outgoing::{Asked, Outgoing};
 
 /// Serves one connection until it is closed, or speaks another protocol.
-pub(super) async fn serve<S>(socket: S, visit: Visit<'_>)
+pub(super) async fn serve_http1<S>(socket: S, context: ConnectionContext<'_>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Visit {
+    let ConnectionContext {
         stream,
         router,
-        terms,
-        left,
+        worker: terms,
+        disconnect: left,
         first_request: mut due,
-    } = visit;
+    } = context;
     let link = Arc::new(Mutex::new(Link::new(socket)));
     let mut gone = Gone {
-        hung_up: pin!(hung_up(stream)),
+        hung_up: pin!(peer_closed(stream)),
         wake_flag: WakeFlag::new(),
     };
     loop {
@@ -60,7 +60,7 @@ where
                 let (request, asked, upgrading) = request(head, &link);
                 // Dropping it drops what was begun: nobody waits for it.
                 let response = gone
-                    .or(Box::pin(answer(router.clone(), request, left.clone())))
+                    .or(Box::pin(respond(router.clone(), request, left.clone())))
                     .await;
                 let Some(Ok(response)) = response else { return };
                 (response, asked, upgrading)
@@ -93,14 +93,14 @@ where
         if !(outgoing.keeps() && lock(&link).framing().is_ended()) {
             let unread = !skipped || !lock(&link).is_idle();
             if poll_fn(|cx| lock(&link).poll_shutdown(cx)).await.is_ok() && unread {
-                unread::discard(stream, terms.limits.request_body).await;
+                http1::discard_input(SharedInput(stream), terms.limits.request_body).await;
             }
             return;
         }
         if terms.drain.is_cancelled() && lock(&link).is_idle() {
             return;
         }
-        due.as_mut().reset(Instant::now() + IDLE);
+        due.as_mut().reset(Instant::now() + IDLE_TIMEOUT);
     }
 }
 

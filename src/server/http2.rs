@@ -1,17 +1,19 @@
-//! HTTP/2: many streams over one connection, each with what HTTP/1.1 gives a connection of its own.
+//! HTTP/2: many streams over one connection, each with the guards that HTTP/1.1 gives a connection.
 //!
-//! hyper hands every stream to an executor as one future; here it gets a task, and in it a guard: a stream whose client
-//! takes nothing for too long is reset, and its neighbours go on. Dropping that future resets the stream and drops the
-//! generation. The limits on resets, settings and control frames are h2's own.
+//! hyper hands every stream to an executor as one future; here it gets a task, and in it a guard: a
+//! stream whose client takes nothing for too long is reset, and its neighbours go on. Dropping that
+//! future resets the stream and drops the generation. The limits on resets, settings and control
+//! frames are h2's own.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
 use bytes::Bytes;
@@ -25,159 +27,175 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 use tokio_util::task::TaskTracker;
 
-use super::connection::{IDLE, Limits, Visit, answer, hung_up};
-use super::unread::{Rest, Watched};
-use super::worker::{Load, One};
+use super::context::{ConnectionContext, IDLE_TIMEOUT, Limits, peer_closed, respond};
+use super::discard::{Discard, TrackedBody};
+use super::load::{Load, LoadGuard};
 use crate::generation::Left;
 
-/// Streams of one connection at once.
-const STREAMS: u32 = 250;
-/// What one stream may hold back for a client that doesn't take it; h2 goes beyond it by one piece.
+/// Concurrent streams of one connection.
+const MAX_STREAMS: u32 = 250;
+/// Bytes that h2 may hold for a stream whose client doesn't take them; it goes beyond by one piece.
 const SEND_BUFFER: usize = 64 * 1024;
-/// The largest piece of a body that is handed to h2 at once. It never splits one, so a whole answer would be held by it.
-const PIECE: usize = 16 * 1024;
-/// Headers beyond it are refused by h2 itself, without a word; those within get an answer that says why. It counts 32
-/// bytes for each header besides its text.
-const HEADER_BYTES: u32 = 64 * 1024;
-/// How long a connection without streams may take to close once it was told to.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// The largest piece of a body that is handed to h2 at once. h2 never splits a piece, so it would
+/// hold a whole answer.
+const MAX_PIECE_BYTES: usize = 16 * 1024;
+/// Headers beyond this are refused by h2 itself, without a message; those within get an answer that
+/// says why. It counts 32 bytes for each header besides its text.
+const MAX_HEADER_BYTES: u32 = 64 * 1024;
+/// Longest time in which a connection without streams has to close after a `GOAWAY`.
+const GOAWAY_GRACE: Duration = Duration::from_secs(5);
 
 /// Serves one connection until it is closed.
-pub(super) async fn serve(socket: impl AsyncRead + AsyncWrite + Unpin, visit: Visit<'_>) {
-    let Visit {
+pub(super) async fn serve_http2(
+    socket: impl AsyncRead + AsyncWrite + Unpin,
+    context: ConnectionContext<'_>,
+) {
+    let ConnectionContext {
         stream,
         router,
-        terms,
-        left,
-        first_request: mut look,
-    } = visit;
-    let streams = Streams {
-        tasks: terms.tasks.clone(),
-        load: terms.load.clone(),
-        count: Arc::default(),
-        left: left.clone(),
-        limits: terms.limits,
+        worker,
+        disconnect,
+        first_request: mut idle_timer,
+    } = context;
+    let executor = StreamExecutor {
+        tasks: worker.tasks.clone(),
+        load: worker.load.clone(),
+        streams: Arc::default(),
+        disconnect,
+        limits: worker.limits,
     };
-    let service = service_fn(move |request: Request<Incoming>| {
-        let router = router.clone();
-        async move {
-            // The executor has put it there.
-            let flow = FLOW.try_with(Arc::clone).unwrap_or_default();
-            let kept = flow.clone();
-            let watch = |body| Body::new(Watched::new(body, move |rest| kept.rest.keep(rest)));
-            let response = answer(router, request.map(watch), flow.left.clone()).await?;
-            Ok::<Response<Metered>, Infallible>(response.map(|body| Metered {
-                body,
-                rest: Bytes::new(),
-                flow,
-            }))
-        }
-    });
+    let streams = executor.streams.clone();
+    let service = service_fn(move |request| respond_on_stream(router.clone(), request));
     let mut connection =
-        pin!(builder(streams.clone()).serve_connection(TokioIo::new(socket), service));
-    let mut hung_up = pin!(hung_up(stream));
-    let (mut accepting, mut seen) = (true, 0);
+        pin!(connection_builder(executor).serve_connection(TokioIo::new(socket), service));
+    let mut peer_closed = pin!(peer_closed(stream));
+    let (mut accepting, mut begun_before) = (true, 0);
     loop {
         tokio::select! {
             biased;
-            // Errors here are the client's way of leaving: each generation has logged its own end.
+            // Errors here are the client's way of leaving; each generation has logged its own end.
             _ = connection.as_mut() => return,
-            () = hung_up.as_mut() => return,
-            () = terms.drain.cancelled(), if accepting => {
-                if streams.count.begun() == 0 {
+            () = peer_closed.as_mut() => return,
+            () = worker.drain.cancelled(), if accepting => {
+                if streams.begun() == 0 {
                     return;
                 }
                 accepting = false;
                 connection.as_mut().graceful_shutdown();
-                look.as_mut().reset(Instant::now() + FAREWELL);
+                idle_timer.as_mut().reset(Instant::now() + GOAWAY_GRACE);
             }
-            // A connection is idle if it had no stream at all since the last look. The first look is when the first
-            // request should have come.
-            () = look.as_mut() => {
-                let begun = streams.count.begun();
-                if streams.count.open() == 0 && begun == seen {
+            // A connection is idle if it had no stream at all since the timer last fired. It first
+            // fires when the first request should have arrived.
+            () = idle_timer.as_mut() => {
+                let begun = streams.begun();
+                if streams.open() == 0 && begun == begun_before {
                     if begun == 0 || !accepting {
                         return;
                     }
                     accepting = false;
                     connection.as_mut().graceful_shutdown();
                 }
-                seen = if streams.count.open() == 0 { begun } else { usize::MAX };
-                look.as_mut().reset(Instant::now() + if accepting { IDLE } else { FAREWELL });
+                begun_before = if streams.open() == 0 { begun } else { usize::MAX };
+                let wait = if accepting { IDLE_TIMEOUT } else { GOAWAY_GRACE };
+                idle_timer.as_mut().reset(Instant::now() + wait);
             }
         }
     }
 }
 
-fn builder(streams: Streams) -> http2::Builder<Streams> {
-    let mut builder = http2::Builder::new(streams);
+fn connection_builder(executor: StreamExecutor) -> http2::Builder<StreamExecutor> {
+    let mut builder = http2::Builder::new(executor);
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
+        .max_concurrent_streams(MAX_STREAMS)
         .max_send_buf_size(SEND_BUFFER)
-        .max_header_list_size(HEADER_BYTES);
+        .max_header_list_size(MAX_HEADER_BYTES);
     builder
 }
 
-/// The streams of one connection: hyper's executor for them.
+/// Answers the request of the stream whose task this is polled in.
+async fn respond_on_stream(
+    router: Router,
+    request: Request<Incoming>,
+) -> Result<Response<PacedBody>, Infallible> {
+    // The executor has set it.
+    let state = STREAM_STATE.try_with(Arc::clone).unwrap_or_default();
+    let for_rest = state.clone();
+    let tracked = |body| {
+        Body::new(TrackedBody::new(body, move |rest| {
+            for_rest.discard.set_body(rest);
+        }))
+    };
+    let response = respond(router, request.map(tracked), state.disconnect.clone()).await?;
+    Ok(response.map(|body| PacedBody {
+        body,
+        rest: Bytes::new(),
+        state,
+    }))
+}
+
+/// The executor of one connection, to which hyper hands each stream as a future.
 #[derive(Debug, Clone)]
-struct Streams {
+struct StreamExecutor {
     tasks: TaskTracker,
     load: Load,
-    count: Arc<Count>,
-    /// Why the connection was given up, if it was.
-    left: Left,
+    streams: Arc<StreamCount>,
+    /// The reason for which the connection ended, if it did.
+    disconnect: Left,
     limits: Limits,
 }
 
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
     fn execute(&self, stream: F) {
-        let flow = Arc::new(Flow {
-            left: self.left.of_stream(),
-            ..Flow::default()
+        let state = Arc::new(StreamState {
+            disconnect: self.disconnect.of_stream(),
+            ..StreamState::default()
         });
-        // To a worker a stream is as much work as a connection.
-        let counted = (self.count.begin(), self.load.one());
+        // To a worker a stream is as much load as a connection.
+        let guards = (self.streams.begin(), self.load.acquire());
         let limits = self.limits;
-        self.tasks.spawn(FLOW.scope(flow.clone(), async move {
-            let _counted = counted;
-            guard(stream, &flow, limits).await;
-            // What still holds the stream would keep it from being reset.
-            flow.rest.give_up();
-        }));
+        self.tasks
+            .spawn(STREAM_STATE.scope(state.clone(), async move {
+                let _guards = guards;
+                run_guarded(stream, &state, limits).await;
+                // An unread body would keep the stream from being reset.
+                state.discard.release();
+            }));
     }
 }
 
 tokio::task_local! {
-    /// The flow of the stream that a task serves: it leads from hyper's executor to the body, which hyper keeps apart.
-    static FLOW: Arc<Flow>;
+    /// The state of the stream that a task serves. It leads from hyper's executor to the body, which
+    /// hyper keeps apart.
+    static STREAM_STATE: Arc<StreamState>;
 }
 
-/// Whether a stream's client takes what it is given.
+/// The state of one stream, shared by its task, its response body and its generation.
 #[derive(Debug, Default)]
-struct Flow {
-    /// Counts up when a piece of the body is handed to hyper, and when hyper asks again: odd while it is full.
+struct StreamState {
+    /// Counts up when a piece of the body is handed to hyper, and when hyper asks again: odd while
+    /// h2's buffer is full.
     handed: AtomicU64,
-    left: Left,
-    /// What the handler left of the request's body.
-    rest: Rest,
+    disconnect: Left,
+    /// The part of the request's body that the handler left unread.
+    discard: Discard,
 }
 
 /// Runs a stream to its end, or until its client has taken nothing for too long.
-async fn guard(stream: impl Future<Output = ()>, flow: &Flow, limits: Limits) {
-    let stall = limits.client_stall;
+async fn run_guarded(stream: impl Future<Output = ()>, state: &StreamState, limits: Limits) {
+    let stall_timeout = limits.client_stall;
     let mut stream = pin!(Some(stream));
     let mut full_since: Option<(u64, Instant)> = None;
-    // Made when the client first lets us wait; most never do.
+    // Created when the client first keeps us waiting; most never do.
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|cx| {
         let ended = stream
             .as_mut()
             .as_pin_mut()
             .is_none_or(|stream| stream.poll(cx).is_ready());
-        let discarded = flow.rest.poll_discard(cx).is_ready();
+        let discarded = state.discard.poll_discard(cx).is_ready();
         if ended {
-            // With it goes all that the answer held, though the client may still be sending.
+            // Releases all that the answer held, though the client may still be sending.
             if stream.is_some() {
                 stream.set(None);
                 timer = None;
@@ -190,7 +208,7 @@ async fn guard(stream: impl Future<Output = ()>, flow: &Flow, limits: Limits) {
                 timer.as_mut().poll(cx)
             };
         }
-        let handed = flow.handed.load(Ordering::Relaxed);
+        let handed = state.handed.load(Ordering::Relaxed);
         if handed.is_multiple_of(2) {
             return Poll::Pending;
         }
@@ -198,29 +216,30 @@ async fn guard(stream: impl Future<Output = ()>, flow: &Flow, limits: Limits) {
             Some((same, since)) if same == handed => since,
             _ => full_since.insert((handed, Instant::now())).1,
         };
-        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(since + stall)));
-        // It fires at the earliest time it once knew, looks again, and goes back to sleep.
+        let deadline = since + stall_timeout;
+        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        // It fires at the earliest deadline that it once had, and is then set to the current one.
         while timer.as_mut().poll(cx).is_ready() {
-            if since + stall <= Instant::now() {
-                flow.left.stalled();
+            if deadline <= Instant::now() {
+                state.disconnect.stalled();
                 return Poll::Ready(());
             }
-            timer.as_mut().reset(since + stall);
+            timer.as_mut().reset(deadline);
         }
         Poll::Pending
     })
     .await;
 }
 
-/// A response's body in pieces, which tells the guard when one can't be got rid of.
-struct Metered {
+/// A response body that is handed to h2 in pieces, and tells the guard when one is not taken.
+struct PacedBody {
     body: Body,
-    /// What the body gave and hyper has not taken yet.
+    /// Bytes of the body that hyper has not taken yet.
     rest: Bytes,
-    flow: Arc<Flow>,
+    state: Arc<StreamState>,
 }
 
-impl http_body::Body for Metered {
+impl http_body::Body for PacedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -229,10 +248,11 @@ impl http_body::Body for Metered {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
-        let asked = this.flow.handed.load(Ordering::Relaxed).next_multiple_of(2);
-        this.flow.handed.store(asked, Ordering::Relaxed);
+        let handed = &this.state.handed;
+        let asked = handed.load(Ordering::Relaxed).next_multiple_of(2);
+        handed.store(asked, Ordering::Relaxed);
         if this.rest.is_empty() {
-            match std::task::ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+            match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => this.rest = data,
                     Err(frame) => return Poll::Ready(Some(Ok(frame))),
@@ -240,8 +260,8 @@ impl http_body::Body for Metered {
                 end => return Poll::Ready(end),
             }
         }
-        let piece = this.rest.split_to(this.rest.len().min(PIECE));
-        this.flow.handed.store(asked + 1, Ordering::Relaxed);
+        let piece = this.rest.split_to(this.rest.len().min(MAX_PIECE_BYTES));
+        handed.store(asked + 1, Ordering::Relaxed);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
@@ -255,24 +275,24 @@ impl http_body::Body for Metered {
     }
 }
 
-/// How many streams a connection has, and had.
+/// The streams of one connection: all that have begun, and those that are open.
 #[derive(Debug, Default)]
-struct Count {
+struct StreamCount {
     begun: AtomicUsize,
     open: Load,
 }
 
-impl Count {
+impl StreamCount {
     fn begun(&self) -> usize {
         self.begun.load(Ordering::Relaxed)
     }
 
     fn open(&self) -> usize {
-        self.open.now()
+        self.open.current()
     }
 
-    fn begin(&self) -> One {
+    fn begin(&self) -> LoadGuard {
         self.begun.fetch_add(1, Ordering::Relaxed);
-        self.open.one()
+        self.open.acquire()
     }
 }

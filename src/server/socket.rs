@@ -1,6 +1,7 @@
-//! A client's socket that knows what its client speaks, and notices when it stops reading.
+//! A client's socket, which detects the client's protocol and a client that stops reading.
 //!
-//! A stalled client can't be seen from a response's body: it simply isn't polled any more. So the write itself is timed.
+//! A stalled client can't be seen from a response's body, which is simply not polled any more. So
+//! the write itself is timed.
 
 use std::io;
 use std::pin::Pin;
@@ -13,74 +14,69 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use super::worker::One;
+use super::load::LoadGuard;
+use super::protocol::Protocol;
 use crate::generation::Left;
 
-/// What an HTTP/2 client sends before anything else. No HTTP/1.1 request begins so.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Read at once while that is not known: more than most requests.
-const PIECE: usize = 1024;
+/// Bytes read at once until the protocol is known: more than most requests have.
+const DETECT_BUFFER: usize = 1024;
 
-/// What a client speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protocol {
-    Http1,
-    Http2,
-}
-
-/// A socket whose writes fail once they made no progress for too long. It shares the stream with the one who watches for
-/// the client's end.
+/// A socket whose writes fail once they made no progress for too long.
+///
+/// It shares the stream with the watch for the client's close.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(super) struct ClientSocket {
     stream: Arc<TcpStream>,
-    /// What was read to learn the protocol, to be read again.
+    /// Bytes read to detect the protocol, to be read again.
     first: Bytes,
-    stall: Duration,
-    left: Left,
-    /// Made when a write first has to wait; most clients never need one.
-    timer: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
-    /// A connection that is upgraded is served for longer than the one that it came in on.
-    _counted: One,
+    stall_timeout: Duration,
+    disconnect: Left,
+    /// Created when a write first has to wait; most connections never need it.
+    stall_timer: Option<Pin<Box<Sleep>>>,
+    write_waits: bool,
+    /// Held by the socket, since an upgraded connection outlives the one that it came in on.
+    _load_guard: LoadGuard,
 }
 
-impl Socket {
-    pub(super) fn new(stream: Arc<TcpStream>, stall: Duration, left: Left, counted: One) -> Self {
+impl ClientSocket {
+    pub(super) fn new(
+        stream: Arc<TcpStream>,
+        stall_timeout: Duration,
+        disconnect: Left,
+        load_guard: LoadGuard,
+    ) -> Self {
         Self {
             stream,
             first: Bytes::new(),
-            stall,
-            left,
-            timer: None,
-            waiting: false,
-            _counted: counted,
+            stall_timeout,
+            disconnect,
+            stall_timer: None,
+            write_waits: false,
+            _load_guard: load_guard,
         }
     }
 
-    /// Learns from its first bytes what the client speaks.
-    pub(super) async fn protocol(&mut self) -> io::Result<Protocol> {
+    /// Detects the client's protocol by its first bytes.
+    pub(super) async fn detect_protocol(&mut self) -> io::Result<Protocol> {
         let mut first = BytesMut::new();
         let protocol = loop {
             self.stream.readable().await?;
-            let mut piece = [0; PIECE];
-            match self.stream.try_read(&mut piece) {
+            let mut buffer = [0; DETECT_BUFFER];
+            match self.stream.try_read(&mut buffer) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(read) => first.extend_from_slice(&piece[..read]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(length) => first.extend_from_slice(&buffer[..length]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) => return Err(error),
             }
-            let known = first.len().min(PREFACE.len());
-            if first[..known] != PREFACE[..known] {
-                break Protocol::Http1;
-            }
-            if known == PREFACE.len() {
-                break Protocol::Http2;
+            if let Some(protocol) = Protocol::detect(&first) {
+                break protocol;
             }
         };
         self.first = first.freeze();
         Ok(protocol)
     }
 
+    /// Polls a write until it makes progress, fails, or has waited for too long.
     fn poll_progress<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -91,34 +87,34 @@ impl Socket {
                 Poll::Ready(Ok(())) => match attempt(&self.stream) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     result => {
-                        self.waiting = false;
+                        self.write_waits = false;
                         return Poll::Ready(result);
                     }
                 },
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
-                    ready!(self.poll_stall(cx));
-                    self.left.stalled();
+                    ready!(self.poll_stall_timeout(cx));
+                    self.disconnect.stalled();
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
             }
         }
     }
 
-    fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let stall = self.stall;
+    fn poll_stall_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let timeout = self.stall_timeout;
         let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
-        if !self.waiting {
-            self.waiting = true;
-            timer.as_mut().reset(Instant::now() + stall);
+            .stall_timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        if !self.write_waits {
+            self.write_waits = true;
+            timer.as_mut().reset(Instant::now() + timeout);
         }
         timer.as_mut().poll(cx)
     }
 }
 
-impl AsyncRead for Socket {
+impl AsyncRead for ClientSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -127,13 +123,27 @@ impl AsyncRead for Socket {
         if !self.first.is_empty() {
             let length = self.first.len().min(buf.remaining());
             buf.put_slice(&self.first[..length]);
-            // The last piece lets go of the memory.
+            // The last piece releases the memory.
             self.first = self.first.slice(length..);
             return Poll::Ready(Ok(()));
         }
+        Pin::new(&mut SharedInput(&self.stream)).poll_read(cx, buf)
+    }
+}
+
+/// The reading side of a TCP stream that others use as well.
+#[derive(Debug)]
+pub(super) struct SharedInput<'a>(pub(super) &'a TcpStream);
+
+impl AsyncRead for SharedInput<'_> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.stream.poll_read_ready(cx))?;
-            match self.stream.try_read_buf(buf) {
+            ready!(self.0.poll_read_ready(cx))?;
+            match self.0.try_read_buf(buf) {
                 Ok(_) => return Poll::Ready(Ok(())),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
@@ -142,7 +152,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl AsyncWrite for ClientSocket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

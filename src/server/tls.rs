@@ -1,4 +1,5 @@
-//! TLS for clients: the certificate and its key, read once at the start, and HTTP/2 or HTTP/1.1 as the client prefers.
+//! TLS for clients: the certificate and its key, read once at the start, and the protocol that a
+//! client negotiates.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,51 +10,51 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
 
-use super::socket::Protocol;
+use super::protocol::Protocol;
 
-const H2: &[u8] = b"h2";
+const ALPN_HTTP2: &[u8] = b"h2";
 
-/// What is wrong with a certificate or its key, on one line.
+/// An error about a certificate or its key, on one line.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The file is not there or not for us.
+    /// The file is missing or can't be read.
     #[error("{key}: can't read {file}: {source}")]
     Read {
-        /// Which key names the file.
+        /// The configuration key that names the file.
         key: &'static str,
         /// The file.
         file: String,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// There is nothing of that kind in the file.
-    #[error("{key}: {file} holds no {what} in PEM")]
+    /// The file has no item of the expected kind.
+    #[error("{key}: {file} contains no {what} in PEM format")]
     Empty {
-        /// Which key names the file.
+        /// The configuration key that names the file.
         key: &'static str,
         /// The file.
         file: String,
-        /// What was looked for.
+        /// The expected kind of item.
         what: &'static str,
     },
-    /// It is there, but broken.
-    #[error("{key}: {file} is no PEM file: {source}")]
+    /// The file is not valid PEM.
+    #[error("{key}: {file} is not a PEM file: {source}")]
     Pem {
-        /// Which key names the file.
+        /// The configuration key that names the file.
         key: &'static str,
         /// The file.
         file: String,
-        /// What is wrong with it.
+        /// The parser's error.
         source: pem::Error,
     },
-    /// Certificate and key can't be used together.
+    /// The certificate and the key can't be used together.
     #[error("tls: {cert} and {key} can't be used: {source}")]
     Unusable {
         /// The certificate's file.
         cert: String,
         /// The key's file.
         key: String,
-        /// Why.
+        /// The TLS library's error.
         source: rustls::Error,
     },
 }
@@ -62,22 +63,22 @@ pub enum TlsError {
 ///
 /// # Errors
 ///
-/// When a file can't be read, holds something else, or the key is another certificate's.
-pub fn load(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain = read("tls.cert", cert, "certificate", |text| {
+/// When a file can't be read or has no such item, or when the key belongs to another certificate.
+pub fn load_certificate(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+    let chain = read_pem("tls.cert", cert, "certificate", |text| {
         CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>()
     })?;
     if chain.is_empty() {
         return Err(TlsError::Empty {
             key: "tls.cert",
-            file: name(cert),
+            file: file_name(cert),
             what: "certificate",
         });
     }
-    let secret = read("tls.key", key, "private key", PrivateKeyDer::from_pem_slice)?;
+    let secret = read_pem("tls.key", key, "private key", PrivateKeyDer::from_pem_slice)?;
     let unusable = |source| TlsError::Unusable {
-        cert: name(cert),
-        key: name(key),
+        cert: file_name(cert),
+        key: file_name(key),
         source,
     };
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -86,11 +87,12 @@ pub fn load(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
         .with_no_client_auth()
         .with_single_cert(chain, secret)
         .map_err(unusable)?;
-    config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
-fn read<T>(
+/// Reads a file and parses it as PEM.
+fn read_pem<T>(
     key: &'static str,
     file: &Path,
     what: &'static str,
@@ -98,31 +100,31 @@ fn read<T>(
 ) -> Result<T, TlsError> {
     let text = std::fs::read(file).map_err(|source| TlsError::Read {
         key,
-        file: name(file),
+        file: file_name(file),
         source,
     })?;
     parse(&text).map_err(|source| match source {
         pem::Error::NoItemsFound => TlsError::Empty {
             key,
-            file: name(file),
+            file: file_name(file),
             what,
         },
         source => TlsError::Pem {
             key,
-            file: name(file),
+            file: file_name(file),
             source,
         },
     })
 }
 
-fn name(file: &Path) -> String {
+fn file_name(file: &Path) -> String {
     file.display().to_string()
 }
 
-/// What was agreed on; a client that named nothing speaks HTTP/1.1.
-pub(super) fn protocol<T>(stream: &TlsStream<T>) -> Protocol {
+/// Returns the protocol agreed on by ALPN. A client that offered none speaks HTTP/1.1.
+pub(super) fn negotiated_protocol<T>(stream: &TlsStream<T>) -> Protocol {
     match stream.get_ref().1.alpn_protocol() {
-        Some(H2) => Protocol::Http2,
+        Some(ALPN_HTTP2) => Protocol::Http2,
         _ => Protocol::Http1,
     }
 }

@@ -1,103 +1,97 @@
-//! Workers: one thread and one runtime each, with connections and upstreams of their own.
+//! Workers: threads, each with a runtime, connections and upstream connections of its own.
 //!
-//! A stream is served by the thread that took its connection, and so is its upstream: no token ever changes threads.
+//! A stream is served by the thread that took its connection, and so is its upstream: no token ever
+//! changes threads.
 
 use std::future::pending;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime;
+use tokio::runtime::{self, Runtime};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::connection::{self, Terms};
+use super::connection::serve_connection;
+use super::context::WorkerContext;
+use super::load::{Load, LoadGuard};
 
-/// Accepted connections that a worker has been given and has not begun to serve. It takes them as fast as they come; beyond
-/// these the one that accepts serves them itself.
-const WAITING: usize = 1024;
-/// How long to wait when the system has no more sockets to give.
-const OUT_OF_SOCKETS: Duration = Duration::from_millis(50);
+/// Accepted connections that may wait for a worker to take them over. A worker takes them as fast as
+/// they come; beyond these the accepting worker serves them itself.
+const MAX_QUEUED_CONNECTIONS: usize = 1024;
+/// Pause when the system has no more sockets to give.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
-/// What all workers share.
+/// Settings and signals that all workers share.
 #[derive(Clone)]
-pub(super) struct Common {
-    pub(super) terms: Terms,
-    /// Ends the workers themselves, whatever they are doing.
+pub(super) struct WorkersShared {
+    pub(super) context: WorkerContext,
+    /// Ends the workers themselves, with everything that still runs on them.
     pub(super) end: CancellationToken,
 }
 
-/// A connection on its way to a worker. The token keeps the server from believing that all is done meanwhile.
-type Handover = (std::net::TcpStream, TaskTrackerToken, One);
+/// A connection on its way to a worker. The token keeps the server from seeing itself as idle
+/// meanwhile.
+type Handover = (std::net::TcpStream, TaskTrackerToken, LoadGuard);
 
-/// A worker, as those who hand connections to it know it.
+/// A worker as the acceptor sees it.
 #[derive(Debug, Clone)]
-struct Line {
+struct WorkerHandle {
     connections: mpsc::Sender<Handover>,
     load: Load,
 }
 
-/// All workers, from outside.
+/// The threads of all workers.
 #[derive(Debug)]
 pub(super) struct Workers {
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Workers {
-    /// Starts a thread for each of those routers. The first accepts connections besides, so that where there is no other
-    /// worker none changes threads.
+    /// Starts a thread for each of the routers. The first one accepts connections as well, so that a
+    /// single worker hands none over to another thread.
     pub(super) fn start(
         listener: TcpListener,
         routers: Vec<Router>,
-        common: &Common,
+        shared: &WorkersShared,
     ) -> io::Result<Self> {
         let listener = listener.into_std()?;
-        let mut lines = Vec::new();
-        let mut ends = Vec::new();
+        let mut handles = Vec::new();
+        let mut workers = Vec::new();
         for router in routers {
-            let (connections, incoming) = mpsc::channel(WAITING);
-            lines.push(Line {
-                connections,
-                load: Load::default(),
-            });
-            ends.push((router, incoming));
-        }
-        let mut accepting = Some((listener, lines.clone()));
-        let mut threads = Vec::new();
-        for (number, ((router, incoming), line)) in ends.into_iter().zip(lines).enumerate() {
-            let mut terms = common.terms.clone();
-            terms.load = line.load;
-            let work = Work {
-                incoming,
+            let (connections, handed_over) = mpsc::channel(MAX_QUEUED_CONNECTIONS);
+            let load = Load::default();
+            workers.push(Worker {
+                handed_over,
                 router,
-                terms,
-                end: common.end.clone(),
-            };
+                context: WorkerContext {
+                    load: load.clone(),
+                    ..shared.context.clone()
+                },
+                end: shared.end.clone(),
+            });
+            handles.push(WorkerHandle { connections, load });
+        }
+        let mut accepting = Some((listener, handles));
+        let mut threads = Vec::new();
+        for (number, worker) in workers.into_iter().enumerate() {
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
-            let doors = match accepting.take() {
-                Some((listener, lines)) => {
-                    let _its_reactor = runtime.enter();
-                    Some(Doors {
-                        listener: TcpListener::from_std(listener)?,
-                        lines,
-                    })
-                }
-                None => None,
-            };
+            let acceptor = accepting
+                .take()
+                .map(|(listener, handles)| Acceptor::new(&runtime, listener, handles))
+                .transpose()?;
             let thread = std::thread::Builder::new().name(format!("worker-{number}"));
-            threads.push(thread.spawn(move || runtime.block_on(work.run(doors)))?);
+            threads.push(thread.spawn(move || runtime.block_on(worker.run(acceptor)))?);
         }
         Ok(Self { threads })
     }
 
-    /// Waits for their end, which must have been asked for.
+    /// Waits until all threads have ended, which `WorkersShared::end` must have told them to.
     pub(super) fn join(self) {
         for thread in self.threads {
             if thread.join().is_err() {
@@ -107,119 +101,111 @@ impl Workers {
     }
 }
 
-/// Where connections come in, and who may serve them: the first is the worker that accepts them.
-struct Doors {
+/// The listener and the workers that may serve its connections; the first of them is the one that
+/// accepts.
+struct Acceptor {
     listener: TcpListener,
-    lines: Vec<Line>,
+    workers: Vec<WorkerHandle>,
 }
 
-impl Doors {
-    /// The next connection that the accepting worker is to serve itself: each goes to the one that has the least to do.
-    async fn next(&self, terms: &Terms) -> (TcpStream, One) {
+impl Acceptor {
+    /// Registers the listener with the runtime of the accepting worker.
+    fn new(
+        runtime: &Runtime,
+        listener: std::net::TcpListener,
+        workers: Vec<WorkerHandle>,
+    ) -> io::Result<Self> {
+        let _entered = runtime.enter();
+        let listener = TcpListener::from_std(listener)?;
+        Ok(Self { listener, workers })
+    }
+
+    /// Accepts connections and hands each to the worker with the least load. Returns the first one
+    /// that the accepting worker is to serve itself.
+    async fn next_own(&self, context: &WorkerContext) -> (TcpStream, LoadGuard) {
         loop {
             let stream = match self.listener.accept().await {
                 Ok((stream, _peer)) => stream,
-                // The connection was gone before we took it; the next may not be.
+                // This connection was gone before we took it; the next one may not be.
                 Err(error) if is_of_one_connection(&error) => continue,
                 Err(error) => {
                     tracing::error!(%error, "can't accept connections");
-                    tokio::time::sleep(OUT_OF_SOCKETS).await;
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
                     continue;
                 }
             };
-            let chosen = self
-                .lines
+            let least_loaded = self
+                .workers
                 .iter()
                 .enumerate()
-                .min_by_key(|(_, line)| line.load.now());
-            // One that doesn't keep up is not waited for.
-            let room = chosen.filter(|(number, _)| *number > 0);
-            let room = room.and_then(|(_, line)| {
-                Some((line.connections.try_reserve().ok()?, line.load.one()))
+                .min_by_key(|(_, worker)| worker.load.current());
+            // A worker that doesn't keep up is not waited for.
+            let other = least_loaded.filter(|(number, _)| *number > 0);
+            let slot = other.and_then(|(_, worker)| {
+                Some((
+                    worker.connections.try_reserve().ok()?,
+                    worker.load.acquire(),
+                ))
             });
-            match room {
+            match slot {
                 // A socket that can't change runtimes is closed: there is nobody to tell.
-                Some((room, counted)) => {
+                Some((slot, load_guard)) => {
                     if let Ok(stream) = stream.into_std() {
-                        room.send((stream, terms.tasks.token(), counted));
+                        slot.send((stream, context.tasks.token(), load_guard));
                     }
                 }
-                None => return (stream, terms.load.one()),
+                None => return (stream, context.load.acquire()),
             }
         }
     }
 }
 
-/// What a worker does.
-struct Work {
-    incoming: mpsc::Receiver<Handover>,
+/// The loop of one worker.
+struct Worker {
+    handed_over: mpsc::Receiver<Handover>,
     router: Router,
-    terms: Terms,
+    context: WorkerContext,
     end: CancellationToken,
 }
 
-impl Work {
-    /// Serves what comes in, until the end.
-    async fn run(mut self, mut doors: Option<Doors>) {
+impl Worker {
+    /// Serves connections until told to end.
+    async fn run(mut self, mut acceptor: Option<Acceptor>) {
         loop {
             let accepted = async {
-                match &doors {
-                    Some(doors) => doors.next(&self.terms).await,
+                match &acceptor {
+                    Some(acceptor) => acceptor.next_own(&self.context).await,
                     None => pending().await,
                 }
             };
             tokio::select! {
                 biased;
                 () = self.end.cancelled() => return,
-                // No more will come; what runs goes on until the end.
-                () = self.terms.drain.cancelled(), if doors.is_some() => doors = None,
-                Some((stream, token, counted)) = self.incoming.recv() => {
+                // Accepts no more; running connections go on until the end.
+                () = self.context.drain.cancelled(), if acceptor.is_some() => acceptor = None,
+                Some((stream, token, load_guard)) = self.handed_over.recv() => {
                     if let Ok(stream) = TcpStream::from_std(stream) {
-                        self.serve(stream, counted);
+                        self.spawn_connection(stream, load_guard);
                     }
                     drop(token);
                 }
-                (stream, counted) = accepted => self.serve(stream, counted),
+                (stream, load_guard) = accepted => self.spawn_connection(stream, load_guard),
             }
         }
     }
 
-    fn serve(&self, stream: TcpStream, counted: One) {
-        let serving = connection::serve(stream, self.router.clone(), self.terms.clone(), counted);
-        self.terms.tasks.spawn(serving);
+    fn spawn_connection(&self, stream: TcpStream, load_guard: LoadGuard) {
+        let (router, context) = (self.router.clone(), self.context.clone());
+        let serving = serve_connection(stream, router, context, load_guard);
+        self.context.tasks.spawn(serving);
     }
 }
 
+/// Returns true for errors of `accept` that concern one connection and not the listener.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
     )
-}
-
-/// How much a worker has to do: how many connections it serves, and how many streams of those that have many.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Load(Arc<AtomicUsize>);
-
-impl Load {
-    pub(super) fn now(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// One more, for as long as that lives, however it ends.
-    pub(super) fn one(&self) -> One {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        One(self.0.clone())
-    }
-}
-
-/// Something that counts as work while it lives.
-#[derive(Debug)]
-pub(super) struct One(Arc<AtomicUsize>);
-
-impl Drop for One {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }

@@ -100,19 +100,19 @@ fn a_certificate_that_is_no_good_is_one_line() {
         (
             "empty",
             "good.key",
-            "tls.cert: empty holds no certificate in PEM",
+            "tls.cert: empty contains no certificate in PEM format",
         ),
         (
             "good.key",
             "good.key",
-            "tls.cert: good.key holds no certificate in PEM",
+            "tls.cert: good.key contains no certificate in PEM format",
         ),
         (
             "good.pem",
             "good.pem",
-            "tls.key: good.pem holds no private key in PEM",
+            "tls.key: good.pem contains no private key in PEM format",
         ),
-        ("broken", "good.key", "tls.cert: broken is no PEM file: "),
+        ("broken", "good.key", "tls.cert: broken is not a PEM file: "),
         (
             "good.pem",
             "other.key",

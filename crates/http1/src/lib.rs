@@ -4,10 +4,12 @@
 //! Input that two implementations might read differently is refused ([`Malformed`]), where RFC 9112
 //! permits guessing too.
 
+mod discard;
 mod fields;
 mod framing;
 mod thread_buffer;
 
+pub use discard::{MAX_DISCARDED_BYTES, discard_input};
 pub use fields::{body_framing, eq_token, list_contains, list_items};
 pub use framing::{ChunkedReader, Decoded, Framing};
 pub use thread_buffer::ThreadBuffer;
