@@ -15,7 +15,7 @@ use crate::http::{Shared, Streaming, Websocket, cors, router};
 use crate::prompts::{Library, PromptError};
 use crate::provider::Provider;
 use crate::provider::mock::{MODELS, Mock};
-use crate::provider::remote::{Client, ClientOptions, RemoteOptions, RemoteProvider};
+use crate::provider::remote::{Client, ClientOptions, RemoteOptions, RemoteProvider, tls_config};
 use crate::server::tls::{self, TlsError};
 use crate::server::{Limits, Server, Shutdown};
 use dialect::{Dialect, FinishRule};
@@ -66,6 +66,8 @@ pub struct App {
     config: Config,
     prompts: Arc<Library>,
     tls: Option<Arc<rustls::ServerConfig>>,
+    /// The TLS configuration for upstreams, read once for all workers and providers.
+    upstream_tls: Option<rustls::ClientConfig>,
     draining: Draining,
     cutoff: Cutoff,
     streams: Streams,
@@ -88,6 +90,11 @@ impl App {
             .as_ref()
             .map(|files| tls::load_certificate(&files.cert, &files.key))
             .transpose()?;
+        let upstream_tls = if config.providers.is_empty() {
+            None
+        } else {
+            Some(tls_config()?)
+        };
         let (draining, cutoff) = (Draining::default(), Cutoff::default());
         let options = stream::Options {
             max_bytes: config.streams.max_bytes,
@@ -102,6 +109,7 @@ impl App {
             config,
             prompts,
             tls,
+            upstream_tls,
             draining,
             cutoff,
             streams,
@@ -132,7 +140,7 @@ impl App {
     pub fn router(&self) -> Result<Router, AppError> {
         let config = &self.config;
         let shared = Shared {
-            routes: routes(config, &self.tasks)?,
+            routes: routes(config, self.upstream_tls.as_ref(), &self.tasks)?,
             prompts: self.prompts.clone(),
             timeouts: Timeouts {
                 first_token: config.timeouts.first_token,
@@ -192,7 +200,11 @@ impl App {
     }
 }
 
-fn routes(config: &Config, tasks: &TaskTracker) -> Result<Routes, AppError> {
+fn routes(
+    config: &Config,
+    tls: Option<&rustls::ClientConfig>,
+    tasks: &TaskTracker,
+) -> Result<Routes, AppError> {
     let mock: Arc<dyn Provider> = Arc::new(Mock::new(config.mock.tokens_per_second));
     let default = config.default_model.clone();
     if config.models.is_empty() {
@@ -207,7 +219,10 @@ fn routes(config: &Config, tasks: &TaskTracker) -> Result<Routes, AppError> {
             default,
         ));
     }
-    let providers = providers(config, tasks)?;
+    let providers = match tls {
+        Some(tls) => providers(config, tls, tasks)?,
+        None => BTreeMap::new(),
+    };
     let provider = |name: &ProviderName| match providers.get(name) {
         Some(provider) => provider.clone(),
         // The configuration knows no other name that is not among the providers.
@@ -235,6 +250,7 @@ fn routes(config: &Config, tasks: &TaskTracker) -> Result<Routes, AppError> {
 
 fn providers(
     config: &Config,
+    tls: &rustls::ClientConfig,
     tasks: &TaskTracker,
 ) -> Result<BTreeMap<ProviderName, Arc<dyn Provider>>, AppError> {
     let mut providers: BTreeMap<ProviderName, Arc<dyn Provider>> = BTreeMap::new();
@@ -243,17 +259,18 @@ fn providers(
         let options = ClientOptions {
             connect: config.timeouts.connect,
             http2: provider.http2,
+            tls: tls.clone(),
             tasks: tasks.clone(),
         };
-        let http = RemoteProvider::new(
+        let remote = RemoteProvider::new(
             remote_options(config, name, provider)?,
-            Client::new(options)?,
+            Client::new(options),
         );
-        let http = http.map_err(|source| AppError::Address {
+        let remote = remote.map_err(|source| AppError::Address {
             provider: name.as_str().to_owned(),
             source,
         })?;
-        providers.insert(name.clone(), Arc::new(http));
+        providers.insert(name.clone(), Arc::new(remote));
     }
     Ok(providers)
 }

@@ -47,15 +47,11 @@ const SPAWNS: &[(&str, &str)] = &[
         "on the server's tracker: an upgraded connection is its handler's, and ends with its socket",
     ),
     (
-        "provider/remote/read_ahead.rs",
+        "provider/upstream/read_ahead.rs",
         "on the server's tracker, and aborted with the stream that it reads ahead",
     ),
     (
-        "provider/remote/h1.rs",
-        "owned by its pool, and aborted with it: closes connections that are idle for long",
-    ),
-    (
-        "provider/remote/response.rs",
+        "provider/upstream/frames.rs",
         "on the server's tracker, for a moment: waits for an upstream's end after its `[DONE]`",
     ),
 ];

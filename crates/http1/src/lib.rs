@@ -5,6 +5,7 @@
 //! permits guessing too.
 
 mod discard;
+pub mod client;
 mod fields;
 mod framing;
 mod thread_buffer;

@@ -1,9 +1,9 @@
-//! Which headers cross, and in which direction.
+//! The headers that cross between clients and upstreams, in either direction.
 
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
-/// From a client to any upstream, besides those of their common dialect. Everything else stays here: keys, cookies,
-/// hosts, hop-by-hop.
+/// Headers that any upstream may see of a client's, besides those of a common dialect. Everything
+/// else stays here: keys, cookies, hosts, hop-by-hop headers.
 const FORWARDED: &[&str] = &[
     "idempotency-key",
     "x-client-request-id",
@@ -11,24 +11,28 @@ const FORWARDED: &[&str] = &[
     "tracestate",
 ];
 
-/// From an upstream to a client, as they are; besides those that begin as one of [`RATE_LIMITS`].
-const SHOWN: &[&str] = &[
+/// Headers that a client may see of an upstream's, besides those of [`RATE_LIMIT_PREFIXES`].
+const CLIENT_VISIBLE: &[&str] = &[
     "retry-after-ms",
     "x-should-retry",
     "openai-processing-ms",
     "openai-version",
 ];
 
-const RATE_LIMITS: &[&str] = &["x-ratelimit-", "anthropic-ratelimit-"];
+const RATE_LIMIT_PREFIXES: &[&str] = &["x-ratelimit-", "anthropic-ratelimit-"];
 
-/// The upstream's own id of the request, under a name of its own: `x-request-id` is ours.
+/// The upstream's own request id, under another name: `x-request-id` is ours.
 const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
 
-/// Copies what an upstream may see of a client's headers.
-pub(super) fn forward(from: &HeaderMap, dialect: &'static [&'static str], to: &mut HeaderMap) {
+/// Copies the client's headers that the upstream may see: [`FORWARDED`] and those of the dialect.
+pub(super) fn copy_forwarded(
+    from: &HeaderMap,
+    dialect: &'static [&'static str],
+    to: &mut HeaderMap,
+) {
     for name in dialect.iter().chain(FORWARDED) {
         let mut values = from.get_all(*name).iter();
-        // The client's own takes the place of ours.
+        // The client's own value replaces ours.
         if let Some(first) = values.next() {
             to.insert(HeaderName::from_static(name), first.clone());
         }
@@ -38,14 +42,14 @@ pub(super) fn forward(from: &HeaderMap, dialect: &'static [&'static str], to: &m
     }
 }
 
-/// What a client may see of an upstream's headers.
+/// Returns the upstream's headers that the client may see.
 pub(super) fn client_visible(from: &HeaderMap) -> HeaderMap {
     let mut to = HeaderMap::new();
     for (name, value) in from {
-        if SHOWN.contains(&name.as_str())
-            || RATE_LIMITS
+        if CLIENT_VISIBLE.contains(&name.as_str())
+            || RATE_LIMIT_PREFIXES
                 .iter()
-                .any(|start| name.as_str().starts_with(start))
+                .any(|prefix| name.as_str().starts_with(prefix))
         {
             to.append(name, value.clone());
         }
@@ -56,15 +60,18 @@ pub(super) fn client_visible(from: &HeaderMap) -> HeaderMap {
     to
 }
 
-/// A header's text, where it is text.
-pub(super) fn text(headers: &HeaderMap, name: impl http::header::AsHeaderName) -> Option<String> {
+/// Returns a header's value, if it is text.
+pub(super) fn header_text(
+    headers: &HeaderMap,
+    name: impl http::header::AsHeaderName,
+) -> Option<String> {
     headers
         .get(name)
         .and_then(|value| value.to_str().ok())
         .map(str::to_owned)
 }
 
-/// The media type of an answer, without its parameters, in lower case.
+/// Returns the media type of a response, without its parameters, in lower case.
 pub(super) fn media_type(headers: &HeaderMap) -> String {
     let value = headers
         .get(CONTENT_TYPE)
@@ -77,9 +84,4 @@ pub(super) fn media_type(headers: &HeaderMap) -> String {
         .unwrap_or_default()
         .trim()
         .to_owned()
-}
-
-/// `retry-after`, as it came.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<String> {
-    text(headers, RETRY_AFTER)
 }

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use crate::provider::remote::h1::head::{HeadParser, MAX_HEAD_BYTES, ResponseHead};
-use http1::{ChunkedReader, Framing};
+use crate::client::head::{HeadParser, MAX_HEAD_BYTES, ResponseHead};
+use crate::{ChunkedReader, Framing};
 
 /// The head of these bytes in pieces of that length, and what came after it.
 fn read(bytes: &[u8], piece: usize) -> Result<Option<(ResponseHead, Vec<u8>)>, String> {
@@ -33,7 +33,7 @@ fn heads_in_pieces_of_any_length() {
         let values: Vec<_> = head.response.headers().get_all("x-a").iter().collect();
         assert_eq!(values, ["1", "2"], "{piece}");
         assert_eq!(
-            (head.framing, head.keep, rest.as_slice()),
+            (head.framing, head.reusable, rest.as_slice()),
             (Framing::Length(3), true, &b"abc\r\n\r\n"[..])
         );
     }
@@ -110,7 +110,7 @@ fn how_bodies_end() {
         ("HTTP/1.1 413", Framing::Close, false),
     ] {
         let head = of(lines).unwrap();
-        assert_eq!((head.framing, head.keep), (framing, keep), "{lines}");
+        assert_eq!((head.framing, head.reusable), (framing, keep), "{lines}");
     }
 }
 

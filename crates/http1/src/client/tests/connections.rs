@@ -13,8 +13,8 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use tokio::net::TcpStream;
 
-use crate::provider::remote::h1::{
-    ClientConnection, EncodedRequest, H1Error, IdlePool, ResponseBody, SendError,
+use crate::client::{
+    ClientConnection, EncodedRequest, FailedWrite, H1Error, IdlePool, ResponseBody, SendError,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Serves one connection with that script.
 async fn serve<T: Send + 'static>(
     script: impl FnOnce(std::net::TcpStream) -> T + Send + 'static,
-) -> (ClientConnection, JoinHandle<T>) {
+) -> (ClientConnection<TcpStream>, JoinHandle<T>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap())
         .await
@@ -31,7 +31,7 @@ async fn serve<T: Send + 'static>(
     server.set_read_timeout(Some(PATIENCE)).unwrap();
     server.set_nodelay(true).unwrap();
     (
-        ClientConnection::Plain(stream),
+        ClientConnection::new(stream, FailedWrite::SendsNothing),
         std::thread::spawn(move || script(server)),
     )
 }
@@ -66,10 +66,10 @@ fn read_request(stream: &mut std::net::TcpStream, body: usize) -> Vec<u8> {
 }
 
 async fn sent(
-    pool: &IdlePool,
-    connection: ClientConnection,
+    pool: &IdlePool<TcpStream>,
+    connection: ClientConnection<TcpStream>,
     request: EncodedRequest,
-) -> Response<ResponseBody> {
+) -> Response<ResponseBody<TcpStream>> {
     let sent = tokio::time::timeout(PATIENCE, pool.send_on(connection, request))
         .await
         .expect("an answer in time");
@@ -83,7 +83,7 @@ fn lost(unsent: SendError) -> Option<H1Error> {
     }
 }
 
-async fn body(response: Response<ResponseBody>) -> Result<Bytes, H1Error> {
+async fn body(response: Response<ResponseBody<TcpStream>>) -> Result<Bytes, H1Error> {
     let body = tokio::time::timeout(PATIENCE, response.into_body().collect())
         .await
         .expect("a body in time");
@@ -251,7 +251,7 @@ async fn a_cut_answer_is_told_from_a_whole_one() {
             "what came is given out"
         );
         assert!(
-            matches!(response.frame().await, Some(Err(H1Error::Cut))),
+            matches!(response.frame().await, Some(Err(H1Error::Truncated))),
             "{answer}"
         );
         assert!(response.frame().await.is_none());

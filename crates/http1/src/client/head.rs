@@ -1,61 +1,56 @@
-//! An answer's head: what it says, how its body ends, and whether the connection may be kept.
+//! Parses response heads: the status, the end of the body, the fate of the connection.
 
 use http::header::CONNECTION;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 
-use super::H1Error;
-use http1::{Framing, Malformed, body_framing, end_of_head, list_contains};
+use super::error::H1Error;
+use crate::{Framing, Malformed, body_framing, end_of_head, list_contains};
 
-/// The longest head, those of interim answers before it included.
+/// Longest response head, interim responses before it included.
 pub(super) const MAX_HEAD_BYTES: usize = 32 * 1024;
 const MAX_HEADERS: usize = 100;
 
-/// A whole head.
+/// A complete response head.
 #[derive(Debug)]
 pub(super) struct ResponseHead {
     pub(super) response: Response<()>,
     pub(super) framing: Framing,
-    /// Whether another request may follow on the same connection.
-    pub(super) keep: bool,
+    /// Set if another request may follow on the same connection.
+    pub(super) reusable: bool,
 }
 
-/// HeadParser as they come in, until the one that is no interim answer.
+/// Collects bytes until they hold a head that is not that of an interim response.
 #[derive(Debug, Default)]
 pub(super) struct HeadParser {
-    came: Vec<u8>,
-    /// Where the next head begins.
+    received: Vec<u8>,
+    /// Start of the next head.
     start: usize,
-    /// Up to where no head ends.
-    seen: usize,
+    /// Position before which no head ends.
+    searched: usize,
 }
 
 impl HeadParser {
-    /// Takes in the next piece; gives out the head once it is whole, and where the body begins in what came.
+    /// Takes the next bytes; returns the head once it is complete.
     pub(super) fn push(&mut self, piece: &[u8]) -> Result<Option<ResponseHead>, H1Error> {
-        self.came.extend_from_slice(piece);
+        self.received.extend_from_slice(piece);
         loop {
-            let head = &self.came[self.start..];
-            // Empty lines before a head might be an answer's end to somebody.
+            let head = &self.received[self.start..];
+            // Empty lines before a head are not skipped: another reader might see a head end there.
             if !head.starts_with(&b"HTTP/1."[..head.len().min(7)]) {
                 return Err(H1Error::NotHttp);
             }
-            let Some(end) = end_of_head(&self.came, self.seen.max(self.start)) else {
-                self.seen = self.came.len().saturating_sub(2);
-                return if self.came.len() > MAX_HEAD_BYTES {
-                    Err(H1Error::HeadTooLarge)
-                } else {
-                    Ok(None)
-                };
+            let Some(end) = end_of_head(&self.received, self.searched.max(self.start)) else {
+                self.searched = self.received.len().saturating_sub(2);
+                check_length(self.received.len())?;
+                return Ok(None);
             };
-            if end > MAX_HEAD_BYTES {
-                return Err(H1Error::HeadTooLarge);
-            }
-            let head = read(&self.came[self.start..end])?;
+            check_length(end)?;
+            let head = parse_head(&self.received[self.start..end])?;
             self.start = end;
             match head.response.status() {
-                // Nobody asked for another protocol.
+                // The request did not ask for another protocol.
                 StatusCode::SWITCHING_PROTOCOLS => {
-                    return Err(Malformed("it switches protocols").into());
+                    return Err(Malformed("unexpected switch of protocols").into());
                 }
                 status if status.is_informational() => {}
                 _ => return Ok(Some(head)),
@@ -63,13 +58,21 @@ impl HeadParser {
         }
     }
 
-    /// What came after the head.
+    /// Returns the bytes that followed the head.
     pub(super) fn rest(&mut self) -> &mut [u8] {
-        &mut self.came[self.start..]
+        &mut self.received[self.start..]
     }
 }
 
-fn read(bytes: &[u8]) -> Result<ResponseHead, H1Error> {
+fn check_length(length: usize) -> Result<(), H1Error> {
+    let limit = MAX_HEAD_BYTES;
+    if length > limit {
+        return Err(H1Error::HeadTooLarge { limit });
+    }
+    Ok(())
+}
+
+fn parse_head(bytes: &[u8]) -> Result<ResponseHead, H1Error> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut headers);
     if parsed.parse(bytes).map_err(H1Error::Head)?.is_partial() {
@@ -94,16 +97,17 @@ fn read(bytes: &[u8]) -> Result<ResponseHead, H1Error> {
         let value = HeaderValue::from_bytes(header.value).map_err(|_| H1Error::NotHttp)?;
         map.append(name, value);
     }
-    let framed = body_framing(map, current)?;
+    let declared = body_framing(map, current)?;
     let framing = match status {
         StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Framing::Length(0),
         status if status.is_informational() => Framing::Length(0),
-        _ => framed.unwrap_or(Framing::Close),
+        _ => declared.unwrap_or(Framing::Close),
     };
-    let keep = current && framing != Framing::Close && !list_contains(map, &CONNECTION, b"close");
+    let reusable =
+        current && framing != Framing::Close && !list_contains(map, &CONNECTION, b"close");
     Ok(ResponseHead {
         response,
         framing,
-        keep,
+        reusable,
     })
 }

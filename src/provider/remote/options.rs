@@ -1,0 +1,25 @@
+//! The properties of one upstream.
+
+use dialect::{Dialect, FinishRule, UpstreamSide};
+use http::HeaderMap;
+
+/// The properties of one upstream, from its section of the configuration.
+#[derive(Debug)]
+pub struct RemoteOptions {
+    /// The provider's name in the configuration.
+    pub name: String,
+    /// The upstream's dialect.
+    pub dialect: &'static Dialect,
+    /// The upstream side of that dialect.
+    pub side: &'static dyn UpstreamSide,
+    /// The address, without a trailing slash.
+    pub base_url: String,
+    /// Headers of every request; keys among them are marked sensitive.
+    pub headers: HeaderMap,
+    /// The rule by which a stream counts as complete.
+    pub finish_rule: FinishRule,
+    /// Longest event of a stream, in bytes.
+    pub max_event: usize,
+    /// Longest response that is not a stream, in bytes.
+    pub max_response: usize,
+}

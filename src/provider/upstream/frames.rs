@@ -1,0 +1,107 @@
+//! A response body as runs of whole SSE events, within a bound.
+
+use std::fmt;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dialect::failure::Failure;
+use dialect::sse;
+use tokio_util::task::TaskTracker;
+
+use super::body::UpstreamBody;
+
+/// Time that an upstream has to end its body after the end mark, before its connection is closed
+/// rather than kept.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// An upstream's stream, as runs of whole SSE events.
+pub struct UpstreamFrames {
+    body: UpstreamBody,
+    reader: sse::Reader,
+    max_event: usize,
+    ended: bool,
+    tasks: TaskTracker,
+}
+
+impl fmt::Debug for UpstreamFrames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpstreamFrames")
+            .field("reader", &self.reader)
+            .finish_non_exhaustive()
+    }
+}
+
+impl UpstreamFrames {
+    /// Reads events of at most `max_event` bytes from a body.
+    pub(in crate::provider) fn new(
+        body: UpstreamBody,
+        max_event: usize,
+        tasks: &TaskTracker,
+    ) -> Self {
+        Self {
+            body: body.streamed(tasks),
+            reader: sse::Reader::new(max_event),
+            max_event,
+            ended: false,
+            tasks: tasks.clone(),
+        }
+    }
+
+    /// Polls for the next run of whole events; `None` once the body has ended cleanly.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
+        while !self.ended {
+            let run = match ready!(self.body.poll_bytes(cx)) {
+                Some(Ok(chunk)) => match self.reader.push(chunk) {
+                    Ok(run) => run,
+                    Err(error) => {
+                        return Poll::Ready(Some(Err(Failure::EventTooLarge {
+                            limit: error.limit,
+                        })));
+                    }
+                },
+                Some(Err(error)) => {
+                    return Poll::Ready(Some(Err(Failure::UpstreamReset(error))));
+                }
+                None => {
+                    self.ended = true;
+                    self.reader.finish()
+                }
+            };
+            if run.len() > self.max_event
+                && sse::frames(&run).any(|frame| frame.range.len() > self.max_event)
+            {
+                return Poll::Ready(Some(Err(Failure::EventTooLarge {
+                    limit: self.max_event,
+                })));
+            }
+            if !run.is_empty() {
+                return Poll::Ready(Some(Ok(run)));
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    /// Tells if the body has ended: the last run may then hold an event without its end.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Gives the connection up after the stream's end mark. If the upstream ends its body at once
+    /// or within a moment, the connection is kept for the next request; otherwise it is closed.
+    pub fn close(mut self) {
+        if self.ended
+            || self
+                .body
+                .poll_bytes(&mut Context::from_waker(Waker::noop()))
+                .is_ready()
+        {
+            return;
+        }
+        self.tasks.spawn(async move {
+            // In any case the body is dropped afterwards, and the connection with it.
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.body.next_bytes()).await;
+        });
+    }
+}
