@@ -4,8 +4,8 @@
 //! Input that two implementations might read differently is refused ([`Malformed`]), where RFC 9112
 //! permits guessing too.
 
-mod discard;
 pub mod client;
+mod discard;
 mod fields;
 mod framing;
 mod thread_buffer;
