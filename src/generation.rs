@@ -340,7 +340,7 @@ impl Generation {
                     }
                 },
                 Phase::Open(Upstream::Frames(..)) | Phase::Opening(_) | Phase::Ended => {
-                    return Poll::Ready(Err(Failure::Internal(
+                    return Poll::Ready(Err(Failure::internal(
                         "a stream came where none was asked for".into(),
                     )));
                 }

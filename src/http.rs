@@ -148,7 +148,7 @@ async fn nowhere(uri: Uri) -> Refused {
         "nothing at {path}; there are /stream, /prompts, {}, /v1/stream/{{id}}, /v1/ws, /v1/models, /healthz and /readyz",
         apis.join(", ")
     );
-    Refused::from(Failure::NotFound { message })
+    Refused::from(Failure::not_found(message))
 }
 
 #[cfg(test)]

@@ -113,12 +113,12 @@ impl Clock {
     pub fn heard(&mut self) -> Option<Failure> {
         self.waiting = None;
         if self.cut.load(Ordering::Acquire) {
-            return Some(Failure::Draining);
+            return Some(Failure::draining());
         }
         let total = self.timeouts.total;
         // The alarm is never later than that.
         (self.wake_flag.is_set() && self.started.elapsed() >= total)
-            .then_some(Failure::TotalTimeout { after: total })
+            .then(|| Failure::total_timeout(total))
     }
 
     /// Called when the upstream is silent: ready when it has been so for too long, or the server must end now.
@@ -135,45 +135,49 @@ impl Clock {
             }
         }
         if self.cut.load(Ordering::Acquire) {
-            return Poll::Ready(Failure::Draining);
+            return Poll::Ready(Failure::draining());
         }
         let Some(waker) = self.wake_flag.take_waker(cx) else {
             return Poll::Pending;
         };
         let mut cx = Context::from_waker(&waker);
         if self.wake.as_mut().poll(&mut cx).is_ready() {
-            return Poll::Ready(Failure::Draining);
+            return Poll::Ready(Failure::draining());
         }
         while self.alarm.as_mut().poll(&mut cx).is_ready() {
             let (deadline, failure) = self.deadline(said);
             if deadline <= Instant::now() {
-                return Poll::Ready(failure);
+                return Poll::Ready(failure());
             }
             self.alarm.as_mut().reset(deadline);
         }
         Poll::Pending
     }
 
-    fn deadline(&self, said: bool) -> (Instant, Failure) {
+    /// Returns the next deadline, and the failure of a generation that misses it.
+    fn deadline(&self, said: bool) -> (Instant, impl FnOnce() -> Failure + use<>) {
         let Timeouts {
             first_token,
             between_tokens,
             total,
         } = self.timeouts;
-        let whole = (self.started + total, Failure::TotalTimeout { after: total });
-        let silent = match (self.stream, said) {
-            (false, _) => return whole,
+        type Missed = fn(Duration) -> Failure;
+        let whole: (Instant, Duration, Missed) =
+            (self.started + total, total, Failure::total_timeout);
+        let silent: (Instant, Duration, Missed) = match (self.stream, said) {
+            (false, _) => whole,
             (true, false) => (
                 self.started + first_token,
-                Failure::FirstTokenTimeout { after: first_token },
+                first_token,
+                Failure::first_token_timeout,
             ),
             (true, true) => (
                 self.waiting.unwrap_or(self.started) + between_tokens,
-                Failure::BetweenTokensTimeout {
-                    after: between_tokens,
-                },
+                between_tokens,
+                Failure::between_tokens_timeout,
             ),
         };
-        if silent.0 < whole.0 { silent } else { whole }
+        let (deadline, limit, missed) = if silent.0 < whole.0 { silent } else { whole };
+        (deadline, move || missed(limit))
     }
 }

@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, Sleep};
 
 use super::{Draining, Generation};
-use dialect::failure::Failure;
+use dialect::failure::{Failure, classes};
 use dialect::sse;
 use stream::{End, Head, Offset, Run, Streams, Writer};
 
@@ -149,17 +149,15 @@ impl Lingering {
         for _ in 0..AT_ONCE {
             let outlook = self.writer.poll(cx);
             if outlook.cancelled {
-                return self.stop(Failure::Cancelled);
+                return self.stop(Failure::cancelled());
             }
             if let Some(since) = outlook.unattended {
                 if since >= self.linger.0 {
-                    return self.stop(Failure::Abandoned {
-                        after: self.linger.0,
-                    });
+                    return self.stop(Failure::abandoned(self.linger.0));
                 }
                 // Nobody can come any more, unless to another replica.
                 if self.draining.is_begun() && !self.streams.is_shared() {
-                    return self.stop(Failure::Draining);
+                    return self.stop(Failure::draining());
                 }
                 if self.wait((self.linger.0 - since).min(LOOK), cx).is_ready() {
                     continue;
@@ -170,11 +168,11 @@ impl Lingering {
                 if self.linger == Linger::UNLIMITED
                     && outlook.unattended.is_some_and(|since| since >= RETURN)
                 {
-                    return self.stop(Failure::Unread);
+                    return self.stop(Failure::unread());
                 }
                 // While nobody polls it, a generation does not see the server's end.
                 if self.generation.is_cut() {
-                    return self.stop(Failure::Draining);
+                    return self.stop(Failure::draining());
                 }
                 ready!(self.wait(LOOK, cx));
                 continue;
@@ -199,9 +197,10 @@ impl Lingering {
     }
 
     fn stop(&mut self, failure: Failure) -> Poll<Step> {
-        let end = match failure {
-            Failure::Cancelled | Failure::Abandoned { .. } => End::Cancelled,
-            _ => End::Failed,
+        let end = if failure.is(&classes::CANCELLED) || failure.is(&classes::ABANDONED) {
+            End::Cancelled
+        } else {
+            End::Failed
         };
         let last = self.generation.stop(failure);
         self.append(&last);

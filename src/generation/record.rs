@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use base::id::RequestId;
 use dialect::event::{Event, Usage};
-use dialect::failure::Failure;
+use dialect::failure::{Failure, classes};
 
 use super::Target;
 
@@ -58,7 +58,7 @@ impl Left {
             .as_ref()
             .is_some_and(|cancelled| cancelled.load(Ordering::Acquire))
         {
-            return Failure::Cancelled.code();
+            return classes::CANCELLED.code;
         }
         let mut flags = std::iter::once(&self.stalled).chain(&self.connection);
         if flags.any(|stalled| stalled.load(Ordering::Acquire)) {
@@ -175,7 +175,7 @@ impl Record {
 
     pub(super) fn failed(&mut self, failure: &Failure) {
         self.ended = Some(failure.code());
-        self.error = Some(failure.details());
+        self.error = Some(failure.log_message());
     }
 }
 

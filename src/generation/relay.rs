@@ -94,7 +94,7 @@ impl Relay {
                 Poll::Ready(self.run(run, same, reader, record, frames.is_ended()))
             }
             Upstream::Events(events) => self.poll_events(events, record, cx),
-            Upstream::Whole(..) => Poll::Ready(Step::of(Err(Failure::Internal(
+            Upstream::Whole(..) => Poll::Ready(Step::of(Err(Failure::internal(
                 "a whole answer came where a stream was asked for".into(),
             )))),
         }
@@ -187,9 +187,7 @@ impl Relay {
                 Err(failure) => {
                     let failure = match named_error(frame.event, &**reader, data) {
                         Some(error) => error,
-                        None if cut => Failure::UpstreamTruncated {
-                            missing: "it broke off within an event",
-                        },
+                        None if cut => Failure::upstream_truncated("it broke off within an event"),
                         None => failure,
                     };
                     end = Some(End::Failed {
@@ -310,9 +308,7 @@ impl Relay {
                 }
                 Poll::Ready(None) if self.finished => break Some(End::Complete { told: false }),
                 Poll::Ready(None) => {
-                    let failure = Failure::UpstreamTruncated {
-                        missing: "the model did not finish",
-                    };
+                    let failure = Failure::upstream_truncated("the model did not finish");
                     break Some(End::Failed {
                         failure,
                         told: false,
@@ -404,11 +400,7 @@ fn named_error(event: Option<&[u8]>, reader: &dyn EventReader, data: &[u8]) -> O
 }
 
 fn unnamed_error() -> Failure {
-    Failure::UpstreamError {
-        message: "the upstream reported an error".to_owned(),
-        kind: None,
-        code: None,
-    }
+    Failure::upstream_error("the upstream reported an error".to_owned())
 }
 
 /// Where a run's frames go.

@@ -54,7 +54,7 @@ impl Routes {
     ///
     /// # Errors
     ///
-    /// [`Failure::UnknownModel`], which lists the known ones.
+    /// [`Failure::unknown_model`], which lists the known ones.
     pub fn find(&self, name: &str) -> Result<Target, Failure> {
         if let Some(model) = self.models.iter().find(|model| model.name == name) {
             return Ok(Target {
@@ -67,10 +67,11 @@ impl Routes {
                 provider: provider.clone(),
                 upstream_model: name.to_owned(),
             }),
-            None => Err(Failure::UnknownModel {
-                model: name.chars().take(80).collect(),
-                known: self.names().map(str::to_owned).collect(),
-            }),
+            None => {
+                let name: String = name.chars().take(80).collect();
+                let known: Vec<String> = self.names().map(str::to_owned).collect();
+                Err(Failure::unknown_model(&name, &known))
+            }
         }
     }
 

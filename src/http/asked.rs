@@ -73,13 +73,9 @@ pub(super) fn of_parts(parts: &mut Parts) -> Result<Asked, Refused> {
 
 impl Asked {
     /// axum answers HEAD with GET's handler; that would run a model for nobody.
-    pub(super) fn only_get(&self) -> Result<(), Failure> {
+    pub(super) fn only_get(&self) -> Result<(), Refused> {
         if self.method == Method::HEAD {
-            let allowed = "GET,POST".to_owned();
-            return Err(Failure::MethodNotAllowed {
-                method: self.method.to_string(),
-                allowed,
-            });
+            return Err(Refused::method_not_allowed(&self.method, "GET,POST"));
         }
         Ok(())
     }
@@ -126,16 +122,12 @@ fn read(uri: &Uri, headers: &HeaderMap) -> Result<Read, Failure> {
         .decode_utf8()
         .is_err()
     {
-        return Err(Failure::InvalidRequest {
-            message: "the query is not UTF-8".to_owned(),
-            param: None,
-        });
+        return Err(Failure::invalid_request(
+            "the query is not UTF-8".to_owned(),
+        ));
     }
-    let mut pairs: Vec<(String, String)> =
-        serde_urlencoded::from_str(query).map_err(|error| Failure::InvalidRequest {
-            message: format!("the query can't be read: {error}"),
-            param: None,
-        })?;
+    let mut pairs: Vec<(String, String)> = serde_urlencoded::from_str(query)
+        .map_err(|error| Failure::invalid_request(format!("the query can't be read: {error}")))?;
     let mut manner = Manner {
         comments: true,
         encoding: Encoding::Text,

@@ -78,7 +78,7 @@ pub(super) async fn begin(shared: &Shared, order: Order, asked: &Asked) -> Resul
     // Until the upstream has accepted, its refusal still gets a status; but no client is left without a head for long.
     let opened = tokio::time::timeout(shared.commit_after, begun.opened()).await;
     let Some((mut generation, log)) = begun.it.take() else {
-        return Err(Failure::Internal("a generation that was begun is gone".into()).into());
+        return Err(Failure::internal("a generation that was begun is gone".into()).into());
     };
     let headers = match opened {
         Ok(Ok(headers)) => headers,
@@ -173,7 +173,7 @@ pub(super) struct Prepared {
 impl Prepared {
     pub(super) fn new(shared: &Shared, order: Order) -> Result<Self, Failure> {
         if shared.draining.is_begun() {
-            return Err(Failure::Draining);
+            return Err(Failure::draining());
         }
         let Order {
             route,
@@ -287,7 +287,7 @@ async fn log(shared: &Shared, prepared: &Prepared, asked: &Asked) -> Result<Log,
         Once::Same(id) => Ok(Log::Old(id)),
         Once::Other => {
             let message = "this idempotency-key has been used for another request".to_owned();
-            Err(Failure::Conflict { message })
+            Err(Failure::conflict(message))
         }
     }
 }

@@ -45,9 +45,7 @@ pub(super) fn format(headers: &HeaderMap, accepted: &[Format]) -> Result<Format,
             let found = media_type.map_or("nothing".to_owned(), |t| {
                 format!("`{}`", t.chars().take(60).collect::<String>())
             });
-            Failure::UnsupportedMediaType {
-                message: format!("content-type is {found}; it should be {want}"),
-            }
+            Failure::unsupported_media_type(format!("content-type is {found}; it should be {want}"))
         })
 }
 
@@ -60,7 +58,7 @@ pub(super) fn uncompressed(headers: &HeaderMap) -> Result<(), Failure> {
         let message =
             "the request's body is compressed; send it as it is, without content-encoding"
                 .to_owned();
-        return Err(Failure::UnsupportedMediaType { message });
+        return Err(Failure::unsupported_media_type(message));
     }
     Ok(())
 }
@@ -69,23 +67,21 @@ pub(super) fn uncompressed(headers: &HeaderMap) -> Result<(), Failure> {
 pub(super) async fn read(body: Body, shared: &Shared) -> Result<Bytes, Failure> {
     let limit = shared.max_body;
     if body.size_hint().lower() > limit as u64 {
-        return Err(Failure::BodyTooLarge { limit });
+        return Err(Failure::body_too_large(limit));
     }
     match tokio::time::timeout(shared.body_timeout, collect(body, limit)).await {
         Ok(result) => result,
-        Err(_elapsed) => Err(Failure::BodyTimeout {
-            after: shared.body_timeout,
-        }),
+        Err(_elapsed) => Err(Failure::body_timeout(shared.body_timeout)),
     }
 }
 
 async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Failure> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Failure::BodyBroken(error.into()))?;
+        let frame = frame.map_err(|error| Failure::body_broken(error.into()))?;
         if let Ok(data) = frame.into_data() {
             if whole.len() + data.len() > limit {
-                return Err(Failure::BodyTooLarge { limit });
+                return Err(Failure::body_too_large(limit));
             }
             whole.extend_from_slice(&data);
         }

@@ -16,7 +16,7 @@ use crate::generation::Generation;
 use crate::transport::sse;
 use base::id::RequestId;
 use dialect::Dialect;
-use dialect::failure::Failure;
+use dialect::failure::{Failure, classes};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -56,6 +56,15 @@ impl Refused {
         }
     }
 
+    /// Refuses a method, and lists those `allowed`, separated by commas.
+    pub(super) fn method_not_allowed(method: &Method, allowed: &str) -> Self {
+        let refused = Self::from(Failure::method_not_allowed(method.as_str(), allowed));
+        match HeaderValue::from_str(allowed) {
+            Ok(value) if !value.is_empty() => refused.with(ALLOW, value),
+            _ => refused,
+        }
+    }
+
     /// With one more header.
     pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
@@ -85,7 +94,7 @@ impl Refused {
             Some(generation) => generation.refused(&failure, status.as_u16()),
             None => {
                 let path: String = path.chars().take(200).collect();
-                let (code, error) = (failure.code(), failure.details());
+                let (code, error) = (failure.code(), failure.log_message());
                 tracing::info!(request_id = %id, method = %method, route = path, status = status.as_u16(), code, error, "refused");
             }
         }
@@ -162,94 +171,49 @@ fn shape(
         Some(refused) => refused,
         // axum's own answer to a wrong method.
         None if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
-            Refused::from(Failure::MethodNotAllowed {
-                method: method.to_string(),
-                allowed: allow
-                    .as_ref()
-                    .and_then(|value| value.to_str().ok())
-                    .unwrap_or_default()
-                    .to_owned(),
-            })
+            let allowed = allow.as_ref().and_then(|value| value.to_str().ok());
+            Refused::method_not_allowed(method, allowed.unwrap_or_default())
         }
         None => return response,
     };
     let more = std::mem::take(&mut refused.headers);
     let (failure, status) = refused.told(dialect, id, method, path);
-    let body = match &failure {
+    let body = match failure.refusal() {
         // Same dialect: the upstream's own words.
-        Failure::UpstreamRefused(refusal)
-            if dialect.name == refusal.dialect && !refusal.reply.is_empty() =>
-        {
+        Some(refusal) if dialect.name == refusal.dialect && !refusal.reply.is_empty() => {
             Body::from(refusal.reply.clone())
         }
-        failure => Body::from(
+        _ => Body::from(
             dialect
                 .client
-                .error_body(failure, status.as_u16(), id.as_str()),
+                .error_body(&failure, status.as_u16(), id.as_str()),
         ),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    let (name, value) = match &failure {
-        Failure::UpstreamRefused(refusal) => {
-            headers.clone_from(&refusal.headers);
-            (
-                RETRY_AFTER,
-                refusal.retry_after.as_deref().unwrap_or_default(),
-            )
-        }
-        Failure::Draining
-        | Failure::StoreAway
-        | Failure::NoStreams { .. }
-        | Failure::TooManyReaders => (RETRY_AFTER, "1"),
-        Failure::MethodNotAllowed { allowed, .. } => (ALLOW, allowed.as_str()),
-        _ => (ALLOW, ""),
-    };
-    if let Some(value) = HeaderValue::from_str(value)
-        .ok()
-        .filter(|value| !value.is_empty())
-    {
-        headers.insert(name, value);
+    if let Some(refusal) = failure.refusal() {
+        headers.clone_from(&refusal.headers);
+    }
+    if let Some(value) = retry_after(&failure) {
+        headers.insert(RETRY_AFTER, value);
     }
     for (name, value) in more {
         headers.insert(name, value);
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if matches!(failure, Failure::Draining | Failure::StoreAway) {
+    if failure.is(&classes::DRAINING) || failure.is(&classes::STORE_UNAVAILABLE) {
         response.extensions_mut().insert(ComeAgain);
     }
     response
 }
 
-/// The status that a failure is told with, before anything was sent.
+/// Returns the status of a response that has not begun.
 fn status(failure: &Failure, dialect: &Dialect) -> StatusCode {
-    match failure {
-        Failure::InvalidRequest { .. } | Failure::BodyBroken(_) => StatusCode::BAD_REQUEST,
-        Failure::UnknownModel { .. }
-        | Failure::NotFound { .. }
-        | Failure::UnknownResponse { .. } => StatusCode::NOT_FOUND,
-        Failure::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-        Failure::UpgradeRequired { .. } => StatusCode::UPGRADE_REQUIRED,
-        Failure::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Failure::BodyTooLarge { .. } | Failure::StreamFull => StatusCode::PAYLOAD_TOO_LARGE,
-        Failure::Forbidden { .. } => StatusCode::FORBIDDEN,
-        Failure::NotAcceptable { .. } => StatusCode::NOT_ACCEPTABLE,
-        Failure::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
-        Failure::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        Failure::ConnectTimeout { .. }
-        | Failure::FirstTokenTimeout { .. }
-        | Failure::TotalTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-        Failure::UpstreamRefused(refusal) => refused_status(refusal.status, dialect),
-        Failure::Draining | Failure::StoreAway | Failure::NoStreams { .. } => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
-        Failure::Gone { .. } => StatusCode::GONE,
-        Failure::Conflict { .. } => StatusCode::CONFLICT,
-        Failure::TooManyReaders | Failure::TooManyRunning { .. } => StatusCode::TOO_MANY_REQUESTS,
-        Failure::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        _ => StatusCode::BAD_GATEWAY,
+    if failure.refusal().is_some() {
+        return refused_status(failure.status(), dialect);
     }
+    StatusCode::from_u16(failure.status()).unwrap_or(StatusCode::BAD_GATEWAY)
 }
 
 /// A client of an API sees the upstream's own status, which its SDK makes an exception of. A plain one sees whose fault it
@@ -261,6 +225,16 @@ fn refused_status(status: u16, dialect: &Dialect) -> StatusCode {
         (_, 503 | 529) => StatusCode::SERVICE_UNAVAILABLE,
         (_, 408 | 504) => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::BAD_GATEWAY,
+    }
+}
+
+/// Returns the `retry-after` of a refusal: the upstream's own, or ours.
+fn retry_after(failure: &Failure) -> Option<HeaderValue> {
+    match failure.refusal() {
+        Some(refusal) => HeaderValue::from_str(refusal.retry_after.as_deref()?)
+            .ok()
+            .filter(|value| !value.is_empty()),
+        None => failure.retry_after().map(|after| after.as_secs().into()),
     }
 }
 
@@ -279,7 +253,7 @@ fn too_many_headers(headers: &HeaderMap) -> Option<Failure> {
     } else {
         return None;
     };
-    Some(Failure::HeadersTooLarge { message })
+    Some(Failure::headers_too_large(message))
 }
 
 /// The answer to a request whose head can't be read, or not whole; `path` is what it seems to ask for.
@@ -298,5 +272,5 @@ pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let words = words
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic".to_owned());
-    Refused::from(Failure::Internal(words.into())).into_response()
+    Refused::from(Failure::internal(words.into())).into_response()
 }

@@ -25,7 +25,7 @@ pub(super) fn take(body: Bytes, asked: &mut Asked) -> Result<Bytes, Failure> {
         return Ok(body);
     };
     let value: Value = serde_json::from_str(fields[at].1.get())
-        .map_err(|error| Failure::Internal(error.into()))?;
+        .map_err(|error| Failure::internal(error.into()))?;
     asked.linger = Some(of_json(&value)?);
     if fields[at + 1..].iter().any(|(name, _)| name == FIELD) {
         return Err(Failure::invalid(FIELD, "`linger` is given twice"));

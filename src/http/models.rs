@@ -34,12 +34,8 @@ pub(super) async fn one(
     match shared.routes.names().find(|name| *name == id) {
         Some(name) => Ok(json(&model(&shared, name))),
         None => {
-            let known = shared.routes.names().map(str::to_owned).collect();
-            Err(Failure::UnknownModel {
-                model: id.chars().take(80).collect(),
-                known,
-            }
-            .into())
+            let known: Vec<String> = shared.routes.names().map(str::to_owned).collect();
+            Err(Failure::unknown_model(&id.chars().take(80).collect::<String>(), &known).into())
         }
     }
 }

@@ -16,7 +16,7 @@ pub(super) async fn healthz() -> &'static str {
 /// New requests are welcome.
 pub(super) async fn readyz(State(shared): State<Arc<Shared>>) -> Result<&'static str, Refused> {
     if shared.draining.is_begun() {
-        Err(Failure::Draining.into())
+        Err(Failure::draining().into())
     } else {
         Ok("ok")
     }

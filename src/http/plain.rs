@@ -66,11 +66,11 @@ fn order(request: Request) -> Order {
 fn text(bytes: &[u8]) -> Result<String, Failure> {
     std::str::from_utf8(bytes)
         .map(str::to_owned)
-        .map_err(|error| Failure::InvalidRequest {
-            message: format!(
+        .map_err(|error| {
+            Failure::invalid_request(format!(
                 "the request's body is not UTF-8: byte {} is wrong",
                 error.valid_up_to()
-            ),
-            param: Some("prompt".to_owned()),
+            ))
+            .with_param("prompt".to_owned())
         })
 }

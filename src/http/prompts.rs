@@ -103,7 +103,7 @@ async fn current(shared: &Arc<Shared>) -> Result<Arc<Set>, Failure> {
     let shared = shared.clone();
     tokio::task::spawn_blocking(move || shared.prompts.current())
         .await
-        .map_err(|error| Failure::Internal(error.into()))
+        .map_err(|error| Failure::internal(error.into()))
 }
 
 fn find<'a>(set: &'a Set, name: &str) -> Result<&'a Template, Failure> {
@@ -115,15 +115,10 @@ fn find<'a>(set: &'a Set, name: &str) -> Result<&'a Template, Failure> {
             known.join(", ")
         };
         let name: String = name.chars().take(80).collect();
-        Failure::NotFound {
-            message: format!("no prompt template `{name}`; there are: {known}"),
-        }
+        Failure::not_found(format!("no prompt template `{name}`; there are: {known}"))
     })
 }
 
 fn wrong(error: crate::prompts::RenderError) -> Failure {
-    Failure::InvalidRequest {
-        param: error.variable().map(str::to_owned),
-        message: error.to_string(),
-    }
+    Failure::invalid_request(error.to_string()).with_param(error.variable().map(str::to_owned))
 }

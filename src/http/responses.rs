@@ -17,7 +17,7 @@ use super::asked::Asked;
 use super::error::Refused;
 use super::models::json;
 use super::{Shared, caller, respond, resume};
-use dialect::failure::Failure;
+use dialect::failure::{Failure, classes};
 use dialect::openai_responses::{self, Cut, DIALECT, Known, Stored, answering_id, sequence_number};
 use dialect::sse;
 use stream::{Batch, End, Head, Offset, Owner, Run, StreamError, StreamId};
@@ -183,9 +183,9 @@ async fn find<'a>(shared: &Shared, id: &'a str, asked: &Asked) -> Result<Found<'
             Err(error) => return Err(resume::failure(error)),
         }
     }
-    Err(Failure::UnknownResponse {
-        id: id.chars().take(80).collect(),
-    })
+    Err(Failure::unknown_response(
+        &id.chars().take(80).collect::<String>(),
+    ))
 }
 
 /// The response as it is now. At most the whole log is read, once.
@@ -202,7 +202,7 @@ async fn object(shared: &Shared, found: &Found<'_>) -> Result<Value, Failure> {
             match read(shared, found, 0, |_, payload| all.read(payload)).await {
                 Ok(()) => stored = all,
                 // What came first is no longer kept: then what came last is what there is.
-                Err(Failure::Gone { .. }) => {}
+                Err(failure) if failure.is(&classes::GONE) => {}
                 Err(failure) => return Err(failure),
             }
         }

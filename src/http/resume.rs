@@ -88,7 +88,7 @@ pub(super) async fn cancel(
     if head.dialect.is_none() {
         let message =
             "no generation writes this stream; close it with a POST and Stream-Closed, or DELETE it".to_owned();
-        return Err(Failure::Conflict { message }.into());
+        return Err(Failure::conflict(message).into());
     }
     shared
         .streams
@@ -166,9 +166,9 @@ pub(super) async fn attach(
     asked: &Asked,
 ) -> Result<Source, Failure> {
     let Some(dialect) = head.dialect.as_deref().and_then(Dialect::named) else {
-        return Err(Failure::Conflict {
-            message: "no generation writes this stream".to_owned(),
-        });
+        return Err(Failure::conflict(
+            "no generation writes this stream".to_owned(),
+        ));
     };
     let owner = caller::owner(&asked.headers);
     let reader = shared
@@ -205,13 +205,13 @@ pub(super) fn follow(
 pub(super) fn failure(error: StreamError) -> Failure {
     let message = error.to_string();
     match error {
-        StreamError::Unknown => Failure::NotFound { message },
-        StreamError::Gone(_) => Failure::Gone { message },
+        StreamError::Unknown => Failure::not_found(message),
+        StreamError::Gone(_) => Failure::gone(message),
         StreamError::Future => Failure::invalid(LAST_EVENT_ID, message),
-        StreamError::TooManyReaders => Failure::TooManyReaders,
-        StreamError::Exists => Failure::Conflict { message },
-        StreamError::Full | StreamError::AllFull => Failure::NoStreams { message },
-        StreamError::Away => Failure::StoreAway,
+        StreamError::TooManyReaders => Failure::too_many_readers(),
+        StreamError::Exists => Failure::conflict(message),
+        StreamError::Full | StreamError::AllFull => Failure::stream_capacity(message),
+        StreamError::Away => Failure::store_unavailable(),
     }
 }
 

@@ -166,19 +166,19 @@ fn number(value: u64) -> HeaderValue {
 fn refused(refusal: Refusal) -> Refused {
     let message = refusal.to_string();
     let failure = match &refusal {
-        Refusal::Stream(StreamError::Full) => Failure::StreamFull,
+        Refusal::Stream(StreamError::Full) => Failure::stream_full(),
         Refusal::Stream(StreamError::Future) => Failure::invalid("offset", message),
         Refusal::Stream(error) => resume::failure(error.clone()),
-        Refusal::Deleted => Failure::Gone { message },
-        Refusal::NoSource => Failure::NotFound { message },
-        Refusal::StaleEpoch { .. } => Failure::Forbidden { message },
+        Refusal::Deleted => Failure::gone(message),
+        Refusal::NoSource => Failure::not_found(message),
+        Refusal::StaleEpoch { .. } => Failure::forbidden(message),
         Refusal::NotJson(_) | Refusal::EmptyArray | Refusal::EmptyBody => {
             Failure::invalid("body", message)
         }
         Refusal::EpochNotFromStart => Failure::invalid("producer-seq", message),
         Refusal::ForkOffset => Failure::invalid("stream-fork-offset", message),
         Refusal::ForkSubOffset => Failure::invalid("stream-fork-sub-offset", message),
-        _ => Failure::Conflict { message },
+        _ => Failure::conflict(message),
     };
     let refused = Refused::from(failure);
     match refusal {

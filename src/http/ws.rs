@@ -40,7 +40,7 @@ pub(super) async fn open(
     origin(request.headers(), &shared.origins)?;
     let accept = handshake(&request)?;
     if shared.draining.is_begun() {
-        return Err(Failure::Draining.into());
+        return Err(Failure::draining().into());
     }
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let (mut parts, _body) = request.into_parts();
@@ -72,11 +72,9 @@ pub(super) async fn open(
 /// What accepts a handshake.
 fn handshake(request: &Request) -> Result<HeaderValue, Refused> {
     let required = |message: &str| {
-        Err(Refused::from(Failure::UpgradeRequired {
-            message: message.to_owned(),
-        })
-        .with(UPGRADE, HeaderValue::from_static("websocket"))
-        .with(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")))
+        Err(Refused::from(Failure::upgrade_required(message.to_owned()))
+            .with(UPGRADE, HeaderValue::from_static("websocket"))
+            .with(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")))
     };
     let headers = request.headers();
     if request.method() != Method::GET
@@ -133,7 +131,7 @@ fn origin(headers: &HeaderMap, allowed: &Cors) -> Result<(), Failure> {
     let message =
         "web pages of this origin may not open a socket here; cors.origins lists those that may"
             .to_owned();
-    Err(Failure::Forbidden { message })
+    Err(Failure::forbidden(message))
 }
 
 fn is_own(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {

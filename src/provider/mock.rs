@@ -112,11 +112,9 @@ impl Mock {
                 ));
             }
             _ => {
-                let known = MODELS.iter().map(|(name, _)| (*name).to_owned()).collect();
-                return Err(Failure::UnknownModel {
-                    model: model.to_owned(),
-                    known,
-                });
+                let known: Vec<String> =
+                    MODELS.iter().map(|(name, _)| (*name).to_owned()).collect();
+                return Err(Failure::unknown_model(&model.to_owned(), &known));
             }
         };
         Ok(perform(script, request))
@@ -143,7 +141,7 @@ impl Provider for Mock {
 fn count(call: &UpstreamRequest) -> Result<Upstream, Failure> {
     match call.dialect.client.write_count(input_tokens(&call.request)) {
         Some(body) => Ok(Upstream::Whole(body.into(), call.dialect)),
-        None => Err(Failure::Internal(
+        None => Err(Failure::internal(
             "no client of this dialect asks for a count".into(),
         )),
     }
@@ -198,13 +196,13 @@ impl Script {
 }
 
 fn refused(status: u16, message: &str, retry_after: Option<&str>) -> Failure {
-    Failure::UpstreamRefused(Box::new(Refusal {
+    Failure::upstream_refused(Refusal {
         provider: "mock".to_owned(),
         status,
         message: message.to_owned(),
         retry_after: retry_after.map(str::to_owned),
         ..Refusal::default()
-    }))
+    })
 }
 
 fn perform(script: Script, request: &Request) -> Events {
@@ -256,7 +254,7 @@ fn perform(script: Script, request: &Request) -> Events {
                 if said == FAULT_AFTER {
                     match script.fault {
                         Fault::None => {}
-                        Fault::Break => Err(Failure::UpstreamReset("the mock broke, as its name says".into()))?,
+                        Fault::Break => Err(Failure::upstream_reset("the mock broke, as its name says".into()))?,
                         Fault::Stall => std::future::pending().await,
                     }
                 }

@@ -71,12 +71,12 @@ impl Following {
         };
         let (failure, end) = match next {
             Next::Run(run, _) => return Poll::Ready(Some(run.into_bytes())),
-            Next::End(End::Lost) => (Failure::WriterLost, End::Lost),
+            Next::End(End::Lost) => (Failure::writer_lost(), End::Lost),
             Next::End(end) => {
                 self.ended = Some(end);
                 return Poll::Ready(None);
             }
-            Next::Gone => (Failure::FellBehind, End::Failed),
+            Next::Gone => (Failure::reader_lagged(), End::Failed),
         };
         self.ended = Some(end);
         Poll::Ready(Some(self.told(&failure)))

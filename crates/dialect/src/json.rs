@@ -241,7 +241,7 @@ pub fn with_model(request: &Request, model: &str) -> Result<Bytes, Failure> {
         return Ok(body.clone());
     }
     let raw = serde_json::from_slice::<Model<'_>>(body)
-        .map_err(|e| Failure::Internal(e.into()))?
+        .map_err(|e| Failure::internal(e.into()))?
         .model
         .get();
     // The raw value is a slice of the body: where it lies there is where the new name goes.
@@ -299,7 +299,7 @@ pub fn object<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Bytes
 ///
 /// Never for a body that is an object.
 pub fn with_fields(body: &Bytes, changes: &[(&str, Option<&str>)]) -> Result<Bytes, Failure> {
-    let InOrder(fields) = serde_json::from_slice(body).map_err(|e| Failure::Internal(e.into()))?;
+    let InOrder(fields) = serde_json::from_slice(body).map_err(|e| Failure::internal(e.into()))?;
     let changed = |name: &str| changes.iter().any(|(changed, _)| *changed == name);
     let kept = fields
         .iter()
@@ -401,10 +401,7 @@ fn excerpt(text: &str) -> String {
 }
 
 fn invalid(message: String) -> Failure {
-    Failure::InvalidRequest {
-        message,
-        param: None,
-    }
+    Failure::invalid_request(message)
 }
 
 /// The largest `max_tokens` that is taken for earnest.

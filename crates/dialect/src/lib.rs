@@ -228,7 +228,7 @@ pub trait UpstreamSide: Debug + Sync {
     ///
     /// # Errors
     ///
-    /// [`Failure::BadPayload`] for what is none, [`Failure::UpstreamError`] for an error told with a status 200.
+    /// [`Failure::bad_payload`] for what is none, [`Failure::upstream_error`] for an error told with a status 200.
     fn read_answer(&self, body: &[u8], sink: Sink<'_>) -> Result<Seen, Failure>;
 
     /// The message in an error body, however its provider spells that.
@@ -312,7 +312,7 @@ pub trait EventReader: Debug + Send {
     ///
     /// # Errors
     ///
-    /// [`Failure::BadPayload`] when it can't be read.
+    /// [`Failure::bad_payload`] when it can't be read.
     fn read(&mut self, data: &[u8], sink: Sink<'_>) -> Result<Seen, Failure>;
 
     /// Reads an error that came outside of a payload: in an `error:` field, under an event's name, or as bare lines.
@@ -324,7 +324,7 @@ pub trait EventReader: Debug + Send {
     ///
     /// # Errors
     ///
-    /// [`Failure::UpstreamTruncated`] when it was not.
+    /// [`Failure::upstream_truncated`] when it was not.
     fn end(&mut self, sink: Sink<'_>) -> Result<(), Failure>;
 
     /// Where the stream is: what a frame of ours must go on from, when an upstream's own frames were passed on.
@@ -348,7 +348,7 @@ pub trait EventWriter: Debug + Send {
     ///
     /// # Errors
     ///
-    /// [`Failure::ResponseTooLarge`] when what must be kept of the answer outgrows [`HELD`].
+    /// [`Failure::response_too_large`] when what must be kept of the answer outgrows [`HELD`].
     fn write(&mut self, event: &Event<'_>, out: Out<'_>) -> Result<(), Failure>;
 
     /// Writes the end of a whole answer. Never called for a broken one.
@@ -369,11 +369,7 @@ pub(crate) const MOST_CALLS: usize = 1000;
 
 /// What ends a stream that says more of them.
 pub(crate) fn too_many(what: &str) -> Failure {
-    Failure::UpstreamError {
-        message: format!("the upstream said more than {MOST_CALLS} {what}"),
-        kind: None,
-        code: None,
-    }
+    Failure::upstream_error(format!("the upstream said more than {MOST_CALLS} {what}"))
 }
 
 /// The data of the frame that says: this answer is complete.

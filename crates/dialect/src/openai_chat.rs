@@ -12,7 +12,9 @@ mod writer;
 pub use reader::EventReader;
 pub use writer::EventWriter;
 
-pub(super) use error::{error_body, error_message, error_type, error_value, read_error};
+pub(super) use error::{
+    ErrorReport, error_body, error_message, error_type, error_value, read_error,
+};
 use usage::usage_json;
 
 use bytes::Bytes;

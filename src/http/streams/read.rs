@@ -285,7 +285,7 @@ impl Read<'_> {
                 "a feed has text or JSON, and this stream holds `{}`; `live=sse` gives it in base64",
                 self.head.content_type
             );
-            return Err(Failure::NotAcceptable { message }.into());
+            return Err(Failure::not_acceptable(message).into());
         }
         let from = place.of(&self.head);
         if self.head.end.is_some() && from == self.head.tail() {

@@ -57,9 +57,7 @@ pub(super) async fn put(
         .await
         .map_err(|refusal| match refusal {
             // The name is taken, and that is all that matters here.
-            Refusal::Deleted => Refused::from(Failure::Conflict {
-                message: refusal.to_string(),
-            }),
+            Refusal::Deleted => Refused::from(Failure::conflict(refusal.to_string())),
             refusal => refused(refusal),
         })?;
     let mut response = if created.new {

@@ -31,10 +31,8 @@ pub(super) struct Message<'a> {
 
 /// Reads a message.
 pub(super) fn read(text: &str) -> Result<Message<'_>, Failure> {
-    serde_json::from_str(text).map_err(|error| Failure::InvalidRequest {
-        message: format!("this message can't be read: {error}"),
-        param: None,
-    })
+    serde_json::from_str(text)
+        .map_err(|error| Failure::invalid_request(format!("this message can't be read: {error}")))
 }
 
 impl Message<'_> {

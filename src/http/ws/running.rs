@@ -79,9 +79,7 @@ impl Running {
         })?;
         let body = Bytes::from(needed("body", message.body)?.get().to_owned());
         if body.len() > host.shared.max_body {
-            return Err(Failure::BodyTooLarge {
-                limit: host.shared.max_body,
-            });
+            return Err(Failure::body_too_large(host.shared.max_body));
         }
         let linger = message.linger.as_ref().map(linger::of_json).transpose()?;
         let key = message.idempotency_key.map(|key| {
@@ -152,7 +150,7 @@ impl Running {
         // A panic ends what it happened in, and no other on the socket.
         let beginning = AssertUnwindSafe(begin(asked)).catch_unwind();
         let beginning = Box::pin(beginning.map(|begun| {
-            begun.unwrap_or_else(|_| Err(Failure::Internal("a panic".into()).into()))
+            begun.unwrap_or_else(|_| Err(Failure::internal("a panic".into()).into()))
         }));
         let phase = Phase::Beginning(beginning);
         Self {
@@ -239,7 +237,7 @@ impl Running {
             (Frames::Generation(generation), _) => {
                 // What it had said before and is not told yet stays before its last frame.
                 if !generation.is_ended() {
-                    let last = generation.stop(Failure::Cancelled);
+                    let last = generation.stop(Failure::cancelled());
                     self.rest = [&self.rest[..], &last[..]].concat().into();
                     self.cancelled = true;
                 }
@@ -340,9 +338,9 @@ async fn order(
         });
     let Some((dialect, route)) = found else {
         let path: String = path.chars().take(80).collect();
-        return Err(Failure::NotFound {
-            message: format!("nothing that could be started is at {path}"),
-        });
+        return Err(Failure::not_found(format!(
+            "nothing that could be started is at {path}"
+        )));
     };
     api::read(dialect, route, path, body, asked)
 }

@@ -225,7 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             ("cancel" | "leave", None) => {
                 let message = "nothing runs under this id; it may just have ended".to_owned();
-                Err(nobody(Failure::NotFound { message }))
+                Err(nobody(Failure::not_found(message)))
             }
             _ => {
                 let message = "`type` should be `start`, `attach`, `cancel`, `leave` or `auth`";
@@ -237,7 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn begin(&self, id: String, message: Message<'_>) -> Result<Running, Failure> {
         let most = self.shared.websocket.max_running;
         if self.running.len() >= most {
-            return Err(Failure::TooManyRunning { most });
+            return Err(Failure::too_many_running(most));
         }
         let host = Host {
             shared: &self.shared,

@@ -104,7 +104,7 @@ impl Client {
                     let timeout = self.connect_timeout;
                     Err(connect_failure(error.into(), provider, timeout))
                 }
-                Err(error) => Err(Failure::UpstreamReset(error.into())),
+                Err(error) => Err(Failure::upstream_reset(error.into())),
             },
         }
     }
@@ -118,7 +118,7 @@ impl Client {
     ) -> Result<Response<UpstreamBody>, Failure> {
         let uri = request.uri().clone();
         let Some(host) = uri.authority().map(|authority| authority.as_str()) else {
-            return Err(Failure::Internal(
+            return Err(Failure::internal(
                 "an upstream's address has no host".into(),
             ));
         };
@@ -145,7 +145,9 @@ impl Client {
 /// Classifies a request that got no response on an open connection.
 fn send_failure(error: SendError) -> Failure {
     match error {
-        SendError::NotSent(_) => Failure::UpstreamReset("the connection was closed at once".into()),
-        SendError::Unknown(error) => Failure::UpstreamReset(error.into()),
+        SendError::NotSent(_) => {
+            Failure::upstream_reset("the connection was closed at once".into())
+        }
+        SendError::Unknown(error) => Failure::upstream_reset(error.into()),
     }
 }

@@ -63,19 +63,15 @@ pub(super) fn connector(
 
 /// Classifies the error of a connector whose time limit was `timeout`.
 pub(super) fn connect_failure(source: BoxError, provider: &str, timeout: Duration) -> Failure {
-    let provider = provider.to_owned();
     if chain_has::<tower::timeout::error::Elapsed>(&*source) {
-        Failure::ConnectTimeout {
-            provider,
-            after: timeout,
-        }
+        Failure::connect_timeout(provider, timeout)
     } else if chain_has::<rustls::Error>(&*source) {
-        Failure::TlsFailed { provider, source }
+        Failure::tls_failed(provider, source)
     } else if any_in_chain(&*source, &|cause| cause.to_string() == "dns error") {
         // hyper-util's error for this is private: its text is all that tells it apart.
-        Failure::DnsFailed { provider, source }
+        Failure::dns_failed(provider, source)
     } else {
-        Failure::ConnectFailed { provider, source }
+        Failure::connect_failed(provider, source)
     }
 }
 

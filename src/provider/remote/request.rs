@@ -25,7 +25,7 @@ pub(super) fn build_request(
     let path = request_path(options, call, same_dialect)?;
     let mut request = Request::post(format!("{}{path}", options.base_url))
         .body(body)
-        .map_err(|error| Failure::Internal(error.into()))?;
+        .map_err(|error| Failure::internal(error.into()))?;
     let headers = request.headers_mut();
     for (name, value) in options.side.headers() {
         headers.insert(*name, HeaderValue::from_static(value));
@@ -78,10 +78,10 @@ fn request_path(
         .side
         .path(task, &call.model, call.request.stream)
         .filter(|_| same_dialect || task == Task::Generate)
-        .ok_or_else(|| Failure::NotFound {
-            message: format!(
+        .ok_or_else(|| {
+            Failure::not_found(format!(
                 "provider `{}` speaks {}, which does not count tokens",
                 options.name, options.dialect.name
-            ),
+            ))
         })
 }

@@ -43,12 +43,7 @@ pub(super) async fn unexpected_response(
 ) -> Failure {
     let body = redact_credentials(read_error_body(response).await, &options.headers);
     let excerpt = String::from_utf8_lossy(&body[..body.len().min(MAX_EXCERPT)]).into_owned();
-    Failure::NotAStream {
-        provider: options.name.clone(),
-        found,
-        expected,
-        excerpt,
-    }
+    Failure::not_a_stream(&options.name.clone(), &found, expected, &excerpt)
 }
 
 /// Returns the failure for a response with another status than 200.
@@ -64,7 +59,7 @@ pub(super) async fn refusal(response: Response<UpstreamBody>, options: &RemoteOp
     let body = redact_credentials(read_error_body(response).await, &options.headers);
     let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok();
     let message = options.side.error_message(&body);
-    Failure::UpstreamRefused(Box::new(Refusal {
+    Failure::upstream_refused(Refusal {
         provider: options.name.clone(),
         dialect: options.dialect.name,
         status: status.as_u16(),
@@ -72,16 +67,16 @@ pub(super) async fn refusal(response: Response<UpstreamBody>, options: &RemoteOp
         reply: if is_json { body } else { Bytes::new() },
         retry_after,
         headers,
-    }))
+    })
 }
 
 /// Reads a whole body of at most `limit` bytes.
 pub(super) async fn whole_body(mut body: UpstreamBody, limit: usize) -> Result<Bytes, Failure> {
     let mut whole = BytesMut::new();
     while let Some(bytes) = body.next_bytes().await {
-        let bytes = bytes.map_err(Failure::UpstreamReset)?;
+        let bytes = bytes.map_err(Failure::upstream_reset)?;
         if whole.len() + bytes.len() > limit {
-            return Err(Failure::ResponseTooLarge { limit });
+            return Err(Failure::response_too_large(limit));
         }
         whole.extend_from_slice(&bytes);
     }

@@ -55,13 +55,11 @@ impl UpstreamFrames {
                 Some(Ok(chunk)) => match self.reader.push(chunk) {
                     Ok(run) => run,
                     Err(error) => {
-                        return Poll::Ready(Some(Err(Failure::EventTooLarge {
-                            limit: error.limit,
-                        })));
+                        return Poll::Ready(Some(Err(Failure::event_too_large(error.limit))));
                     }
                 },
                 Some(Err(error)) => {
-                    return Poll::Ready(Some(Err(Failure::UpstreamReset(error))));
+                    return Poll::Ready(Some(Err(Failure::upstream_reset(error))));
                 }
                 None => {
                     self.ended = true;
@@ -71,9 +69,7 @@ impl UpstreamFrames {
             if run.len() > self.max_event
                 && sse::frames(&run).any(|frame| frame.range.len() > self.max_event)
             {
-                return Poll::Ready(Some(Err(Failure::EventTooLarge {
-                    limit: self.max_event,
-                })));
+                return Poll::Ready(Some(Err(Failure::event_too_large(self.max_event))));
             }
             if !run.is_empty() {
                 return Poll::Ready(Some(Ok(run)));

@@ -51,18 +51,12 @@ impl Unreadable {
 
     fn malformed(bytes: &[u8], why: &str) -> Self {
         let message = format!("the request's head can't be read: {why}");
-        Self::new(
-            bytes,
-            Failure::InvalidRequest {
-                message,
-                param: None,
-            },
-        )
+        Self::new(bytes, Failure::invalid_request(message))
     }
 
     pub(super) fn too_long(bytes: &[u8]) -> Self {
         let message = format!("the request's head is longer than {LONGEST} bytes");
-        Self::new(bytes, Failure::HeadersTooLarge { message })
+        Self::new(bytes, Failure::headers_too_large(message))
     }
 }
 
@@ -75,7 +69,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Head, Unreadable> {
         Ok(_) => return Err(Unreadable::malformed(bytes, "it has no end")),
         Err(httparse::Error::TooManyHeaders) => {
             let message = format!("the request has more than {HEADERS} headers");
-            return Err(Unreadable::new(bytes, Failure::HeadersTooLarge { message }));
+            return Err(Unreadable::new(bytes, Failure::headers_too_large(message)));
         }
         Err(error) => return Err(Unreadable::malformed(bytes, &error.to_string())),
     }

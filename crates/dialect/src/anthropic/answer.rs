@@ -12,19 +12,14 @@ use crate::{Answer, Seen, Sink, emit, openai_chat, tools};
 
 /// Reads an upstream's answer: what it cost, that it is no error, and, with a sink, what it says.
 pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
-    let body: Value = serde_json::from_slice(body).map_err(|e| Failure::BadPayload {
-        expected: "a Messages answer",
-        source: e.into(),
-    })?;
+    let body: Value = serde_json::from_slice(body)
+        .map_err(|e| Failure::bad_payload("a Messages answer", e.into()))?;
     if let Some(failure) = openai_chat::error_value(&body["error"].to_string()) {
         return Err(failure);
     }
     if body["usage"].is_null() {
         let source = "it has no `usage`".into();
-        return Err(Failure::BadPayload {
-            expected: "a Messages answer",
-            source,
-        });
+        return Err(Failure::bad_payload("a Messages answer", source));
     }
     let mut counts = Counts::default();
     counts.read(&body["usage"]);

@@ -107,10 +107,8 @@ impl crate::EventReader for EventReader {
             return Ok(seen);
         }
         let mut payload = Payload::default();
-        walk(data, |cursor| payload.read(cursor)).map_err(|e| Failure::BadPayload {
-            expected: "a Messages event",
-            source: e.into(),
-        })?;
+        walk(data, |cursor| payload.read(cursor))
+            .map_err(|e| Failure::bad_payload("a Messages event", e.into()))?;
         seen.known = payload.kind.is_some();
         let number = payload
             .index
@@ -160,10 +158,8 @@ impl crate::EventReader for EventReader {
                 let error = payload
                     .error
                     .and_then(|raw| openai_chat::error_value(raw.get()));
-                seen.error = Some(error.unwrap_or_else(|| Failure::UpstreamError {
-                    message: "the upstream reported an error".to_owned(),
-                    kind: None,
-                    code: None,
+                seen.error = Some(error.unwrap_or_else(|| {
+                    Failure::upstream_error("the upstream reported an error".to_owned())
                 }));
                 seen.told = true;
             }
@@ -181,9 +177,7 @@ impl crate::EventReader for EventReader {
         if self.done {
             Ok(())
         } else {
-            Err(Failure::UpstreamTruncated {
-                missing: "it has no message_stop",
-            })
+            Err(Failure::upstream_truncated("it has no message_stop"))
         }
     }
 }
@@ -279,7 +273,7 @@ impl EventReader {
                 if let Some(signature) = delta.signature {
                     seal.push_str(&signature);
                     if seal.len() > HELD {
-                        seen.error = Some(Failure::ResponseTooLarge { limit: HELD });
+                        seen.error = Some(Failure::response_too_large(HELD));
                     }
                 }
             }

@@ -150,7 +150,7 @@ impl EventWriter {
             _ => 0,
         } + size_of::<Event<'_>>();
         if self.held > HELD || self.waiting.len() == MOST_WAITING {
-            return Err(Failure::ResponseTooLarge { limit: HELD });
+            return Err(Failure::response_too_large(HELD));
         }
         self.waiting.push(event.clone().into_owned());
         Ok(())

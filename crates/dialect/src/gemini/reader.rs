@@ -31,10 +31,8 @@ pub(super) fn answer(body: &[u8], sink: Sink<'_>) -> Result<Seen, Failure> {
     let mut sink = sink;
     if sink.is_none() {
         // A client of the same dialect reads for itself how it ended; only an error is no answer.
-        let payload: Value = serde_json::from_slice(body).map_err(|e| Failure::BadPayload {
-            expected: "a Gemini response",
-            source: e.into(),
-        })?;
+        let payload: Value = serde_json::from_slice(body)
+            .map_err(|e| Failure::bad_payload("a Gemini response", e.into()))?;
         return match error(&payload["error"]) {
             Some(failure) => Err(failure),
             None => Ok(Seen {
@@ -78,16 +76,11 @@ impl crate::EventReader for EventReader {
             }
             return Ok(seen);
         }
-        let payload: Value = serde_json::from_slice(data).map_err(|e| Failure::BadPayload {
-            expected: "a Gemini response",
-            source: e.into(),
-        })?;
+        let payload: Value = serde_json::from_slice(data)
+            .map_err(|e| Failure::bad_payload("a Gemini response", e.into()))?;
         if !payload.is_object() {
             let source = "it is no JSON object".into();
-            return Err(Failure::BadPayload {
-                expected: "a Gemini response",
-                source,
-            });
+            return Err(Failure::bad_payload("a Gemini response", source));
         }
         if !payload["error"].is_null() {
             seen.error = error(&payload["error"]);
@@ -126,9 +119,7 @@ impl crate::EventReader for EventReader {
 
     fn end(&mut self, mut sink: Sink<'_>) -> Result<(), Failure> {
         if !self.finished {
-            return Err(Failure::UpstreamTruncated {
-                missing: "it has no finishReason",
-            });
+            return Err(Failure::upstream_truncated("it has no finishReason"));
         }
         self.flush(&mut sink);
         Ok(())
@@ -205,7 +196,7 @@ impl EventReader {
                 + leaf["jsonPath"].as_str().map_or(0, str::len);
             self.held += size_of::<Value>();
             if self.held > HELD {
-                seen.error = Some(Failure::ResponseTooLarge { limit: HELD });
+                seen.error = Some(Failure::response_too_large(HELD));
                 return;
             }
             arguments::put(arguments, leaf);
@@ -279,11 +270,9 @@ impl EventReader {
                 let why = message
                     .as_str()
                     .map_or(String::new(), |why| format!(": {why}"));
-                seen.error = Some(Failure::UpstreamError {
-                    message: format!("the upstream gave up (finishReason `{other}`){why}"),
-                    kind: None,
-                    code: None,
-                });
+                seen.error = Some(Failure::upstream_error(format!(
+                    "the upstream gave up (finishReason `{other}`){why}"
+                )));
                 seen.told = true;
                 return;
             }
@@ -295,17 +284,14 @@ impl EventReader {
 }
 
 fn error(value: &Value) -> Option<Failure> {
-    match openai_chat::error_value(&value.to_string())? {
-        Failure::UpstreamError { message, code, .. } => {
-            let kind = value["status"].as_str().map(str::to_owned);
-            Some(Failure::UpstreamError {
-                message,
-                kind,
-                code,
-            })
+    let report = openai_chat::ErrorReport::parse(&value.to_string())?;
+    Some(
+        openai_chat::ErrorReport {
+            kind: value["status"].as_str().map(str::to_owned),
+            ..report
         }
-        other => Some(other),
-    }
+        .into(),
+    )
 }
 
 fn usage(value: &Value) -> Option<Usage> {

@@ -19,10 +19,10 @@ use crate::{json, tools};
 /// Reads a client's request; `call` is `model:method`.
 pub(super) fn read(bytes: Bytes, call: &str) -> Result<Request, Failure> {
     const METHODS: &str = "there are generateContent, streamGenerateContent and countTokens";
-    let (model, method) = call.rsplit_once(':').ok_or_else(|| Failure::NotFound {
-        message: format!(
+    let (model, method) = call.rsplit_once(':').ok_or_else(|| {
+        Failure::not_found(format!(
             "the path names no method, as in gemini-2.5-flash:streamGenerateContent; {METHODS}"
-        ),
+        ))
     })?;
     let (task, stream) = match method {
         "streamGenerateContent" => (Task::Generate, true),
@@ -30,9 +30,9 @@ pub(super) fn read(bytes: Bytes, call: &str) -> Result<Request, Failure> {
         "countTokens" => (Task::CountTokens, false),
         _ => {
             let method: String = method.chars().take(60).collect();
-            return Err(Failure::NotFound {
-                message: format!("no method `{method}`; {METHODS}"),
-            });
+            return Err(Failure::not_found(format!(
+                "no method `{method}`; {METHODS}"
+            )));
         }
     };
     let model = percent_encoding::percent_decode_str(model)

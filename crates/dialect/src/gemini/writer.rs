@@ -140,7 +140,7 @@ impl crate::EventWriter for EventWriter {
             Event::Finish(reason) => self.finish = Some(*reason),
         }
         if self.held > HELD {
-            Err(Failure::ResponseTooLarge { limit: HELD })
+            Err(Failure::response_too_large(HELD))
         } else {
             Ok(())
         }

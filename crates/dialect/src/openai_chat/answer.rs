@@ -61,10 +61,8 @@ impl<'a> Choice<'a> {
 
 /// Reads an upstream's answer: what it cost, that it is no error, and, with a sink, what it says.
 pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
-    let body = walk(body, Body::read).map_err(|e| Failure::BadPayload {
-        expected: "a Chat Completions answer",
-        source: e.into(),
-    })?;
+    let body = walk(body, Body::read)
+        .map_err(|e| Failure::bad_payload("a Chat Completions answer", e.into()))?;
     if let Some(failure) = body.error.and_then(|raw| error_value(raw.get())) {
         return Err(failure);
     }
@@ -75,9 +73,7 @@ pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
     };
     if sink.is_some() {
         let Some(choice) = body.first else {
-            return Err(Failure::UpstreamTruncated {
-                missing: "it has no choices",
-            });
+            return Err(Failure::upstream_truncated("it has no choices"));
         };
         let mut reading = Reading::default();
         if let Some(message) = &choice.message {

@@ -50,32 +50,57 @@ pub(crate) fn read_error(data: &[u8]) -> Option<Failure> {
 
 /// Reads an error, which providers spell as an object, a string, or worse. `null`, `{}`, `""` and `false` are none.
 pub(crate) fn error_value(json: &str) -> Option<Failure> {
-    let value: Value =
-        serde_json::from_str(json).unwrap_or_else(|_| Value::String(json.to_owned()));
-    let text = |value: &Value| match value {
-        Value::String(text) if !text.is_empty() => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    };
-    let none = match &value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Object(fields) => fields.is_empty(),
-        Value::String(text) => text.is_empty(),
-        _ => false,
-    };
-    if none {
-        return None;
+    ErrorReport::parse(json).map(Failure::from)
+}
+
+/// An upstream's report of an error, in its own words.
+#[derive(Debug)]
+pub(crate) struct ErrorReport {
+    pub(crate) message: String,
+    /// The type of error, where one is named.
+    pub(crate) kind: Option<String>,
+    /// The error code, where one is named.
+    pub(crate) code: Option<String>,
+}
+
+impl ErrorReport {
+    /// Parses an error value; `None` if it stands for no error.
+    pub(crate) fn parse(json: &str) -> Option<Self> {
+        let value: Value =
+            serde_json::from_str(json).unwrap_or_else(|_| Value::String(json.to_owned()));
+        let text = |value: &Value| match value {
+            Value::String(text) if !text.is_empty() => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        };
+        let none = match &value {
+            Value::Null | Value::Bool(false) => true,
+            Value::Object(fields) => fields.is_empty(),
+            Value::String(text) => text.is_empty(),
+            _ => false,
+        };
+        if none {
+            return None;
+        }
+        let inner = if value["error"].is_object() {
+            &value["error"]
+        } else {
+            &value
+        };
+        Some(Self {
+            message: text(&inner["message"])
+                .or_else(|| text(inner))
+                .unwrap_or_else(|| "the upstream reported an error".to_owned()),
+            kind: text(&inner["type"]).filter(|kind| kind != "error"),
+            code: text(&inner["code"]),
+        })
     }
-    let inner = if value["error"].is_object() {
-        &value["error"]
-    } else {
-        &value
-    };
-    Some(Failure::UpstreamError {
-        message: text(&inner["message"])
-            .or_else(|| text(inner))
-            .unwrap_or_else(|| "the upstream reported an error".to_owned()),
-        kind: text(&inner["type"]).filter(|kind| kind != "error"),
-        code: text(&inner["code"]),
-    })
+}
+
+impl From<ErrorReport> for Failure {
+    fn from(report: ErrorReport) -> Self {
+        let words = [&report.kind, &report.code].into_iter().flatten();
+        let kind = words.filter_map(|word| Kind::from_code(word)).next();
+        Failure::upstream_error(report.message).with_kind(kind)
+    }
 }

@@ -123,10 +123,10 @@ impl crate::EventReader for EventReader {
             }
             return match json::last_counts(data) {
                 Some(once) if once != data => self.read(&once, sink),
-                _ => Err(Failure::BadPayload {
-                    expected: "a Chat Completions chunk",
-                    source: error.into(),
-                }),
+                _ => Err(Failure::bad_payload(
+                    "a Chat Completions chunk",
+                    error.into(),
+                )),
             };
         }
         if let Some((raw, field)) = chunk.piece() {
@@ -163,7 +163,7 @@ impl crate::EventReader for EventReader {
         } else {
             "it has no finish_reason and no [DONE]"
         };
-        Err(Failure::UpstreamTruncated { missing })
+        Err(Failure::upstream_truncated(missing))
     }
 }
 
@@ -246,11 +246,9 @@ impl Reading {
         let reason = match reason {
             // OpenRouter's `error` and vLLM's `abort` are no ends but breaks.
             "error" | "abort" => {
-                seen.error = Some(Failure::UpstreamError {
-                    message: format!("the upstream gave up (finish_reason `{reason}`)"),
-                    kind: None,
-                    code: None,
-                });
+                seen.error = Some(Failure::upstream_error(format!(
+                    "the upstream gave up (finish_reason `{reason}`)"
+                )));
                 return;
             }
             "length" | "max_tokens" => FinishReason::Length,
@@ -293,11 +291,7 @@ impl Reading {
                     Err(error) => {
                         let message =
                             format!("the upstream sent a tool call that can't be read: {error}");
-                        seen.error = Some(Failure::UpstreamError {
-                            message,
-                            kind: None,
-                            code: None,
-                        });
+                        seen.error = Some(Failure::upstream_error(message));
                     }
                 }
                 at += 1;

@@ -10,10 +10,8 @@ use crate::{Answer, Answering, Seen, Sink, emit, openai_chat, tools};
 
 /// Reads an upstream's answer: what it cost, that it is no error, and, with a sink, what it says.
 pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
-    let body: Value = serde_json::from_slice(body).map_err(|e| Failure::BadPayload {
-        expected: "a Responses answer",
-        source: e.into(),
-    })?;
+    let body: Value = serde_json::from_slice(body)
+        .map_err(|e| Failure::bad_payload("a Responses answer", e.into()))?;
     if sink.is_none() && body["status"].is_string() {
         // A client of the same dialect reads for itself how it ended.
         return Ok(Seen {
@@ -32,11 +30,7 @@ pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
         status => {
             let status = status.unwrap_or("nothing").to_owned();
             let message = format!("the upstream's answer is not whole: its status is {status}");
-            return Err(Failure::UpstreamError {
-                message,
-                kind: None,
-                code: None,
-            });
+            return Err(Failure::upstream_error(message));
         }
     }
     let mut calls = 0;

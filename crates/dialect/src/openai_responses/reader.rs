@@ -29,15 +29,7 @@ pub(super) struct EventReader {
     texted: bool,
     done: bool,
     /// An error that the end of the stream, or `response.failed`, will tell.
-    failing: Option<Told>,
-}
-
-/// What an `error` event said.
-#[derive(Debug, Clone)]
-struct Told {
-    message: String,
-    kind: Option<String>,
-    code: Option<String>,
+    failing: Option<Failure>,
 }
 
 #[derive(Debug)]
@@ -104,10 +96,8 @@ impl crate::EventReader for EventReader {
             return Ok(seen);
         }
         let mut payload = Payload::default();
-        walk(data, |cursor| payload.read(cursor)).map_err(|e| Failure::BadPayload {
-            expected: "a Responses event",
-            source: e.into(),
-        })?;
+        walk(data, |cursor| payload.read(cursor))
+            .map_err(|e| Failure::bad_payload("a Responses event", e.into()))?;
         let number = payload
             .sequence_number
             .and_then(|raw| raw.get().parse::<u64>().ok());
@@ -126,7 +116,7 @@ impl crate::EventReader for EventReader {
                 self.completed(&payload, &mut seen, &mut sink)
             }
             "response.failed" | "response.cancelled" => {
-                let error = self.failing.take().map(Told::failure);
+                let error = self.failing.take();
                 let own = || {
                     openai_chat::error_value(
                         &value(payload.response.map(Raw::get))["error"].to_string(),
@@ -143,7 +133,7 @@ impl crate::EventReader for EventReader {
                     |raw| raw.get().to_owned(),
                 );
                 let failure = openai_chat::error_value(&json).unwrap_or_else(|| unnamed(kind));
-                self.failing = Told::of(failure);
+                self.failing = Some(failure);
             }
             _ if sink.is_some() => {
                 self.piece(kind, &payload, &mut sink);
@@ -169,11 +159,9 @@ impl crate::EventReader for EventReader {
 
     fn end(&mut self, _sink: Sink<'_>) -> Result<(), Failure> {
         match self.failing.take() {
-            Some(told) => Err(told.failure()),
+            Some(failure) => Err(failure),
             None if self.done => Ok(()),
-            None => Err(Failure::UpstreamTruncated {
-                missing: "it has no response.completed",
-            }),
+            None => Err(Failure::upstream_truncated("it has no response.completed")),
         }
     }
 
@@ -185,37 +173,8 @@ impl crate::EventReader for EventReader {
     }
 }
 
-impl Told {
-    fn of(failure: Failure) -> Option<Self> {
-        match failure {
-            Failure::UpstreamError {
-                message,
-                kind,
-                code,
-            } => Some(Self {
-                message,
-                kind,
-                code,
-            }),
-            _ => None,
-        }
-    }
-
-    fn failure(self) -> Failure {
-        Failure::UpstreamError {
-            message: self.message,
-            kind: self.kind,
-            code: self.code,
-        }
-    }
-}
-
 fn unnamed(kind: &str) -> Failure {
-    Failure::UpstreamError {
-        message: format!("the upstream said {kind}"),
-        kind: None,
-        code: None,
-    }
+    Failure::upstream_error(format!("the upstream said {kind}"))
 }
 
 impl EventReader {

@@ -120,8 +120,7 @@ impl Stored {
             }
             Some(Cut::Lost) => {
                 response["status"] = "failed".into();
-                response["error"] =
-                    json!({ "code": "server_error", "message": Failure::WriterLost.to_string() });
+                response["error"] = json!({ "code": "server_error", "message": Failure::writer_lost().to_string() });
             }
             None => {}
         }

@@ -378,7 +378,7 @@ impl crate::EventWriter for EventWriter {
             Event::ToolEnd { .. } | Event::Usage(_) | Event::Finish(_) => 0,
         };
         if self.held > HELD {
-            return Err(Failure::ResponseTooLarge { limit: HELD });
+            return Err(Failure::response_too_large(HELD));
         }
         match event {
             Event::Text(text) if !text.is_empty() => self.say(Said::Text, text, out),

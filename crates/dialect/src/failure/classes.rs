@@ -1,0 +1,189 @@
+//! The table of failures: code, kind, status, blame, retry and message of each. A new failure is
+//! one entry here and one constructor. Nothing is decided here.
+//!
+//! A code is an interface: clients and log queries depend on it, so it never changes.
+
+use super::kind::{Blame, Kind, Retry};
+
+/// The constant properties of one failure.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FailureClass {
+    /// The stable name: `code` on the wire, `ended` in the log.
+    pub code: &'static str,
+    /// The error kind that the dialects spell on the wire.
+    pub kind: Kind,
+    /// The HTTP status, for a failure that happens before a response has begun.
+    pub status: u16,
+    /// The party at fault.
+    pub blame: Blame,
+    /// The limit up to which another attempt may follow.
+    pub retry: Retry,
+    /// The message for the client, with `{placeholders}`. `{message}` alone is written by the
+    /// caller.
+    pub message: &'static str,
+}
+
+macro_rules! classes {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident: $code:literal $kind:ident $status:literal $blame:ident $retry:ident
+            $message:literal;
+    )*) => {
+        $($(#[$doc])* pub static $name: FailureClass = FailureClass {
+            code: $code,
+            kind: Kind::$kind,
+            status: $status,
+            blame: Blame::$blame,
+            retry: Retry::$retry,
+            message: $message,
+        };)*
+
+        /// All classes, in the order of the table.
+        pub static CLASSES: &[&FailureClass] = &[$(&$name),*];
+    };
+}
+
+classes! {
+    // --- The request ---
+
+    /// The request is malformed; `param` names the field.
+    INVALID_REQUEST: "invalid_request" InvalidRequest 400 Client Never
+        "{message}";
+    /// No model has this name.
+    UNKNOWN_MODEL: "model_not_found" NotFound 404 Client Never
+        "the model `{model}` is not served here; known models: {known}";
+    /// The address leads nowhere.
+    NOT_FOUND: "not_found" NotFound 404 Client Never
+        "{message}";
+    /// No stored response has this id.
+    UNKNOWN_RESPONSE: "response_not_found" NotFound 404 Client Never
+        "there is no response `{id}` here: it never existed, is no longer kept, or belongs to another \
+         caller. Only a response requested with `background`, or as a stream with `linger`, can be \
+         retrieved";
+    /// The address is right and the method is not.
+    METHOD_NOT_ALLOWED: "method_not_allowed" InvalidRequest 405 Client Never
+        "{method} is not allowed here; allowed: {allowed}";
+    /// The address is that of a WebSocket, and the request opens none that is spoken here.
+    UPGRADE_REQUIRED: "upgrade_required" InvalidRequest 426 Client Never
+        "{message}";
+    /// The body has a media type that this endpoint doesn't accept.
+    UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type" InvalidRequest 415 Client Never
+        "{message}";
+    /// The request body is over the cap.
+    BODY_TOO_LARGE: "body_too_large" TooLarge 413 Client Never
+        "the request body is larger than {limit} bytes (max_body)";
+    /// The request body did not arrive in time.
+    BODY_TIMEOUT: "body_timeout" InvalidRequest 408 Client Never
+        "the request body did not arrive within {after}";
+    /// The client left while it was still sending its request.
+    BODY_BROKEN: "body_broken" InvalidRequest 400 Client Never
+        "the request body broke off";
+    /// The request head is over a cap.
+    HEADERS_TOO_LARGE: "headers_too_large" InvalidRequest 431 Client Never
+        "{message}";
+    /// The request is well-formed, but not permitted to this caller.
+    FORBIDDEN: "forbidden" Permission 403 Client Never
+        "{message}";
+    /// The resource can't be had in the form that was requested.
+    NOT_ACCEPTABLE: "not_acceptable" InvalidRequest 406 Client Never
+        "{message}";
+    /// The resource existed and is no more.
+    GONE: "gone" NotFound 410 Client Never
+        "{message}";
+    /// The request contradicts the state of the resource.
+    CONFLICT: "conflict" InvalidRequest 409 Client Never
+        "{message}";
+
+    // --- The upstream ---
+
+    /// No connection to the upstream: refused or unreachable.
+    CONNECT_FAILED: "connect_failed" Server 502 Upstream BeforeSend
+        "could not connect to provider `{provider}`";
+    /// The upstream's name does not resolve.
+    DNS_FAILED: "dns_failed" Server 502 Upstream BeforeSend
+        "could not resolve the address of provider `{provider}`";
+    /// The upstream's certificate or handshake is wrong.
+    TLS_FAILED: "tls_failed" Server 502 Upstream BeforeSend
+        "no secure connection to provider `{provider}`";
+    /// No connection in time (`timeouts.connect`).
+    CONNECT_TIMEOUT: "connect_timeout" Timeout 504 Upstream BeforeSend
+        "no connection to provider `{provider}` within {after}";
+    /// No token in time (`timeouts.first_token`).
+    FIRST_TOKEN_TIMEOUT: "first_token_timeout" Timeout 504 Upstream BeforeFirstToken
+        "the upstream sent nothing within {after} (timeouts.first_token)";
+    /// The upstream fell silent (`timeouts.between_tokens`).
+    BETWEEN_TOKENS_TIMEOUT: "between_tokens_timeout" Timeout 502 Upstream Never
+        "the upstream fell silent for {after} (timeouts.between_tokens)";
+    /// The whole answer took too long (`timeouts.total`).
+    TOTAL_TIMEOUT: "total_timeout" Timeout 504 Upstream Never
+        "the answer was not finished within {after} (timeouts.total)";
+    /// The upstream refused the request with an error of its own. Kind, status, blame and retry
+    /// follow from its status.
+    UPSTREAM_REFUSED: "upstream_refused" Server 502 Upstream BeforeFirstToken
+        "provider `{provider}` answered {status}: {message}";
+    /// The upstream's answer has another media type than was requested.
+    UPSTREAM_NOT_A_STREAM: "upstream_not_a_stream" Server 502 Upstream BeforeFirstToken
+        "provider `{provider}` answered with {found} instead of {expected}";
+    /// A payload of the upstream can't be parsed.
+    UPSTREAM_BAD_PAYLOAD: "upstream_bad_payload" Server 502 Upstream BeforeFirstToken
+        "the upstream sent something that is not {expected}";
+    /// One event of the upstream is over the cap.
+    EVENT_TOO_LARGE: "event_too_large" Server 502 Upstream Never
+        "the upstream sent an event of more than {limit} bytes (max_event_bytes)";
+    /// A non-streaming answer is over the cap.
+    RESPONSE_TOO_LARGE: "response_too_large" Server 502 Upstream Never
+        "the upstream's answer is larger than {limit} bytes (max_response_bytes)";
+    /// The connection to the upstream broke.
+    UPSTREAM_RESET: "upstream_reset" Server 502 Upstream BeforeFirstToken
+        "the upstream's connection broke before the answer was complete";
+    /// The upstream ended its stream before the answer was complete.
+    UPSTREAM_TRUNCATED: "upstream_truncated" Server 502 Upstream BeforeFirstToken
+        "the upstream's stream ended before the answer was complete: {missing}";
+    /// The upstream reported an error within its stream. Its kind follows from the upstream's
+    /// words.
+    UPSTREAM_ERROR: "upstream_error" Server 502 Upstream BeforeFirstToken
+        "{message}";
+
+    // --- Streams and readers ---
+
+    /// More generations on one socket than may run there (`websocket.max_running`).
+    TOO_MANY_RUNNING: "too_many_running" RateLimit 429 Client Never
+        "too many generations on this socket: at most {limit} (websocket.max_running)";
+    /// More readers than one stream may have.
+    TOO_MANY_READERS: "too_many_readers" RateLimit 429 Client Never
+        "too many readers on this stream (streams.max_readers)";
+    /// No further stream can be kept at the moment.
+    STREAM_CAPACITY: "no_streams" Overloaded 503 Us Never
+        "{message}";
+    /// A stream has reached its maximum size.
+    STREAM_FULL: "stream_full" TooLarge 413 Client Never
+        "this stream is full (streams.max_bytes)";
+    /// The store of streams can't be reached.
+    STORE_UNAVAILABLE: "store_away" Overloaded 503 Us Never
+        "the stream store is unavailable; try again";
+    /// The generation was cancelled on request.
+    CANCELLED: "cancelled" Server 502 Client Never
+        "the generation was cancelled";
+    /// The generation had no reader for the whole of its linger.
+    ABANDONED: "abandoned" Server 502 Client Never
+        "nobody read this generation for {after}: it was cancelled (linger)";
+    /// A background generation without readers has filled its stream.
+    UNREAD: "unread" Server 502 Client Never
+        "nobody reads this response, and its stream is full (streams.max_bytes, \
+         streams.max_total_bytes)";
+    /// The next events of a reader have been discarded in favour of faster readers.
+    READER_LAGGED: "fell_behind" Server 502 Client Never
+        "this reader fell too far behind: what follows is no longer kept (streams.max_bytes)";
+    /// The writer of the stream vanished.
+    WRITER_LOST: "writer_lost" Server 502 Us Never
+        "the writer of this stream is gone: the stream ends here, incomplete";
+
+    // --- This server ---
+
+    /// The server is shutting down.
+    DRAINING: "draining" Overloaded 503 Us Never
+        "this server is shutting down; try again";
+    /// A defect of this server.
+    INTERNAL: "internal" Server 500 Us Never
+        "internal error";
+}

@@ -1,0 +1,92 @@
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::{Blame, CLASSES, Failure, Kind, Refusal, Retry};
+
+#[test]
+fn codes_are_unique_words() {
+    let mut seen = HashSet::new();
+    for class in CLASSES {
+        println!(
+            "{:24} {:16} {} {:9} {:17} {}",
+            class.code,
+            format!("{:?}", class.kind),
+            class.status,
+            format!("{:?}", class.blame),
+            format!("{:?}", class.retry),
+            class.message
+        );
+        assert!(seen.insert(class.code), "{} is there twice", class.code);
+        assert!(
+            class
+                .code
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b == b'_'),
+            "{}",
+            class.code
+        );
+        assert!((400..600).contains(&class.status), "{}", class.code);
+    }
+    assert_eq!(seen.len(), 42);
+}
+
+#[test]
+fn a_message_is_its_template_filled_once() {
+    let failure = Failure::connect_failed("{after}", "refused".into());
+    assert_eq!(
+        failure.to_string(),
+        "could not connect to provider `{after}`"
+    );
+    assert_eq!(
+        failure.log_message(),
+        "could not connect to provider `{after}`: refused"
+    );
+    let failure = Failure::abandoned(Duration::from_secs(90));
+    assert!(failure.to_string().contains("for 1m 30s:"), "{failure}");
+}
+
+#[test]
+fn a_request_is_kept_out_of_the_log() {
+    let failure = Failure::invalid("messages", "`messages` is \"a secret\", and no list");
+    assert_eq!(failure.log_message(), "the request is wrong at messages");
+    assert_eq!(failure.param(), Some("messages"));
+}
+
+#[test]
+fn an_upstreams_refusal_is_judged_by_its_status() {
+    let refused = |status| {
+        let failure = Failure::upstream_refused(Refusal {
+            status,
+            ..Refusal::default()
+        });
+        (
+            failure.kind(),
+            failure.status(),
+            failure.blame(),
+            failure.retry(),
+        )
+    };
+    let later = Retry::BeforeFirstToken;
+    assert_eq!(refused(429), (Kind::RateLimit, 429, Blame::Upstream, later));
+    assert_eq!(
+        refused(503),
+        (Kind::Overloaded, 503, Blame::Upstream, later)
+    );
+    assert_eq!(
+        refused(400),
+        (Kind::InvalidRequest, 400, Blame::Client, Retry::Never)
+    );
+    assert_eq!(
+        refused(401),
+        (Kind::Authentication, 401, Blame::Us, Retry::Never)
+    );
+}
+
+#[test]
+fn a_request_that_was_never_sent_says_so() {
+    let broken = || "closed".into();
+    assert!(!Failure::upstream_reset(broken()).is_unsent());
+    assert!(Failure::request_not_sent(broken()).is_unsent());
+    assert_eq!(Failure::request_not_sent(broken()).code(), "upstream_reset");
+    assert!(Failure::connect_failed("a", broken()).is_unsent());
+}
