@@ -57,9 +57,9 @@ classes! {
         "{message}";
     /// No stored response has this id.
     UNKNOWN_RESPONSE: "response_not_found" NotFound 404 Client Never
-        "there is no response `{id}` here: it never existed, is no longer kept, or belongs to another \
-         caller. Only a response requested with `background`, or as a stream with `linger`, can be \
-         retrieved";
+        "there is no response `{id}` here: it never existed, is no longer kept, or belongs to \
+         another caller. Only a response requested with `background`, or as a stream with `linger`, \
+         can be retrieved";
     /// The address is right and the method is not.
     METHOD_NOT_ALLOWED: "method_not_allowed" InvalidRequest 405 Client Never
         "{method} is not allowed here; allowed: {allowed}";
