@@ -4,5 +4,4 @@
 pub mod frames;
 pub mod log;
 pub mod sse;
-pub mod upgrade;
 pub mod websocket;

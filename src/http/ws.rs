@@ -23,9 +23,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::error::Refused;
 use super::{Shared, asked};
 use crate::config::Cors;
-use crate::transport::upgrade::OnUpgrade;
 use crate::transport::websocket::Socket;
 use dialect::failure::Failure;
+use http1::OnUpgrade;
 use session::Session;
 
 const ROUTE: &str = "/v1/ws";

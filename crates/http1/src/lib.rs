@@ -8,12 +8,15 @@ pub mod client;
 mod discard;
 mod fields;
 mod framing;
+pub mod server;
 mod thread_buffer;
+mod upgrade;
 
 pub use discard::{MAX_DISCARDED_BYTES, discard_input};
 pub use fields::{body_framing, eq_token, list_contains, list_items};
 pub use framing::{ChunkedReader, Decoded, Framing};
 pub use thread_buffer::ThreadBuffer;
+pub use upgrade::{OnUpgrade, Upgraded};
 
 /// A message that implementations might read differently, so that bytes of one message could be
 /// taken for another's.

@@ -1,4 +1,5 @@
-//! A connection that leaves HTTP for another protocol: from the server, which answers 101, to who speaks that protocol.
+//! Connections that leave HTTP for another protocol (RFC 9110 §7.8): the hand-over from the server,
+//! which answers 101, to the code that speaks that protocol.
 
 use std::fmt;
 use std::io;
@@ -10,26 +11,25 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
-/// A request's extension: its connection can be had for another protocol, by one who answers 101.
+/// An extension of a request whose client offers to upgrade: a handler that answers 101 gets the
+/// connection from it.
 #[derive(Debug, Clone)]
 pub struct OnUpgrade(Arc<Mutex<Option<oneshot::Receiver<Upgraded>>>>);
 
-/// The server's part: it gives the connection away, or drops this.
+/// The server's end of an [`OnUpgrade`]. Dropped if the request is answered otherwise.
 #[derive(Debug)]
-pub struct Upgrading(oneshot::Sender<Upgraded>);
+pub(crate) struct PendingUpgrade(oneshot::Sender<Upgraded>);
 
 impl OnUpgrade {
-    /// For one request.
-    #[must_use]
-    pub fn new() -> (Self, Upgrading) {
+    /// Returns both ends for one request.
+    pub(crate) fn new() -> (Self, PendingUpgrade) {
         let (sender, receiver) = oneshot::channel();
-        (
-            Self(Arc::new(Mutex::new(Some(receiver)))),
-            Upgrading(sender),
-        )
+        let on_upgrade = Self(Arc::new(Mutex::new(Some(receiver))));
+        (on_upgrade, PendingUpgrade(sender))
     }
 
-    /// The connection, once the 101 has been written; none if it ended before, or somebody else has it.
+    /// Waits until the 101 has been written and returns the connection. `None` if the connection
+    /// ended before, or if a clone of this has taken it.
     pub async fn upgraded(self) -> Option<Upgraded> {
         let receiver = self
             .0
@@ -40,9 +40,9 @@ impl OnUpgrade {
     }
 }
 
-impl Upgrading {
-    /// Gives it away. Where nobody wants it any more it is closed.
-    pub fn done(self, upgraded: Upgraded) {
+impl PendingUpgrade {
+    /// Hands the connection over. It is closed if nobody waits for it any more.
+    pub(crate) fn fulfill(self, upgraded: Upgraded) {
         drop(self.0.send(upgraded));
     }
 }
@@ -50,17 +50,18 @@ impl Upgrading {
 trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
-/// A connection that is HTTP's no more.
+/// A connection that no longer speaks HTTP.
 pub struct Upgraded {
     io: Box<dyn Io>,
-    /// What was read of it before.
+    /// Bytes that were read beyond the request, to be read again.
     ahead: Bytes,
 }
 
 impl Upgraded {
-    /// Of a connection, and what was read of it beyond its last request.
-    #[must_use]
-    pub fn new(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, ahead: Bytes) -> Self {
+    pub(crate) fn new(
+        io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        ahead: Bytes,
+    ) -> Self {
         Self {
             io: Box::new(io),
             ahead,
