@@ -121,12 +121,12 @@ pub enum ConnectionEnd {
 /// # })?;
 /// # Ok::<_, std::io::Error>(())
 /// ```
-pub async fn serve_connection<S, P, F, E, B>(
+pub fn serve_connection<S, P, F, E, B>(
     socket: S,
     options: ServeOptions<'_, P>,
     mut respond: impl FnMut(Request<RequestBody<S>>) -> F,
     reject: impl Fn(BadHead) -> Response<B>,
-) -> ConnectionEnd
+) -> impl Future<Output = ConnectionEnd>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     P: Future<Output = ()>,
@@ -134,88 +134,116 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let ServeOptions {
-        peer_closed,
-        drain,
-        mut head_deadline,
-        idle_timeout,
-    } = options;
-    let connection = Arc::new(Mutex::new(ServerConnection::new(socket)));
-    let mut peer = PeerClosed {
-        closed: peer_closed,
+    let mut serving = Serving {
+        connection: Arc::new(Mutex::new(ServerConnection::new(socket))),
+        options,
         wake_flag: WakeFlag::new(),
     };
-    loop {
-        let head = tokio::select! {
-            biased;
-            head = poll_fn(|cx| lock(&connection).poll_head(cx)) => head,
-            () = head_deadline.as_mut() => return ConnectionEnd::Closed,
-            () = drain.cancelled(), if lock(&connection).is_idle() => return ConnectionEnd::Closed,
-        };
-        let Ok(Some(head)) = head else {
-            return ConnectionEnd::Closed;
-        };
-        let head_is_valid = head.is_ok();
-        let (response, request, upgrade) = match head {
-            Ok(head) => {
-                let (request, info, upgrade) = begin_request(head, &connection);
-                // Dropping it drops what was begun: nobody waits for it any more.
-                let Some(Ok(response)) = peer.or_closed(Box::pin(respond(request))).await else {
+    // What is moved in here is not held twice, as the arguments of an `async fn` would be.
+    async move {
+        loop {
+            let Some(head) = serving.receive_head().await else {
+                return ConnectionEnd::Closed;
+            };
+            let head_is_valid = head.is_ok();
+            let (response, request, upgrade) = match head {
+                Ok(head) => {
+                    let (request, info, upgrade) = begin_request(head, &serving.connection);
+                    // Dropping it drops what was begun: nobody waits for it any more.
+                    let response = Box::pin(respond(request));
+                    let Some(Ok(response)) = serving.unless_closed(response).await else {
+                        return ConnectionEnd::Closed;
+                    };
+                    (response, info, upgrade)
+                }
+                Err(bad) => (reject(bad), RequestInfo::UNKNOWN, None),
+            };
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                let Some(upgrade) = upgrade else {
                     return ConnectionEnd::Closed;
                 };
-                (response, info, upgrade)
+                return switch_protocols(response, request, upgrade, serving.connection).await;
             }
-            Err(bad) => (reject(bad), RequestInfo::UNKNOWN, None),
-        };
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return match upgrade {
-                Some(upgrade) => switch_protocols(response, request, upgrade, connection).await,
-                None => ConnectionEnd::Closed,
-            };
+            if let Some(end) = serving.send(response, request, head_is_valid).await {
+                return end;
+            }
         }
-        // Skip what has arrived of an unread body; the rest would precede the next request.
-        let skipped = head_is_valid && lock(&connection).skip_body();
-        let keep_alive = request.keep_alive && skipped && !drain.is_cancelled();
-        let mut writer = ResponseWriter::new(response, request.with_keep_alive(keep_alive));
-        let written = peer.or_closed(poll_fn(|cx| writer.poll_write(&connection, cx)));
-        // Errors here are the client's way of leaving.
-        let Some(Ok(())) = written.await else {
-            return ConnectionEnd::Closed;
-        };
-        if !(writer.keeps_alive() && lock(&connection).framing().is_ended()) {
-            return shut_down(&connection, skipped).await;
-        }
-        if drain.is_cancelled() && lock(&connection).is_idle() {
-            return ConnectionEnd::Closed;
-        }
-        head_deadline.as_mut().reset(Instant::now() + idle_timeout);
     }
 }
 
-/// The client's leaving, which ends whatever is done for it.
-struct PeerClosed<'a, P> {
-    closed: Pin<&'a mut P>,
-    /// Keeps `closed` from being polled for every token.
+/// A connection that is being served.
+struct Serving<'a, S, P> {
+    connection: Arc<Mutex<ServerConnection<S>>>,
+    options: ServeOptions<'a, P>,
+    /// Keeps `peer_closed` from being polled for every token.
     wake_flag: WakeFlag,
 }
 
-impl<P: Future<Output = ()>> PeerClosed<'_, P> {
+impl<S, P> Serving<'_, S, P>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    P: Future<Output = ()>,
+{
+    /// Receives the next request's head. Returns `None` if the connection is to be closed.
+    async fn receive_head(&mut self) -> Option<Result<RequestHead, BadHead>> {
+        let connection = &self.connection;
+        tokio::select! {
+            biased;
+            head = poll_fn(|cx| lock(connection).poll_head(cx)) => head.ok().flatten(),
+            () = self.options.head_deadline.as_mut() => None,
+            () = self.options.drain.cancelled(), if lock(connection).is_idle() => None,
+        }
+    }
+
     /// Runs `work`. Returns `None` if the client leaves first.
-    async fn or_closed<W: Future + Unpin>(&mut self, mut work: W) -> Option<W::Output> {
+    async fn unless_closed<W: Future + Unpin>(&mut self, mut work: W) -> Option<W::Output> {
         poll_fn(|cx| {
             if let Poll::Ready(done) = Pin::new(&mut work).poll(cx) {
                 return Poll::Ready(Some(done));
             }
             match self.wake_flag.take_waker(cx) {
-                Some(waker) => self
-                    .closed
-                    .as_mut()
-                    .poll(&mut Context::from_waker(&waker))
-                    .map(|()| None),
+                Some(waker) => {
+                    let peer_closed = self.options.peer_closed.as_mut();
+                    peer_closed
+                        .poll(&mut Context::from_waker(&waker))
+                        .map(|()| None)
+                }
                 None => Poll::Pending,
             }
         })
         .await
+    }
+
+    /// Sends a response. Returns `None` if another request may follow.
+    async fn send<B>(
+        &mut self,
+        response: Response<B>,
+        request: RequestInfo,
+        head_is_valid: bool,
+    ) -> Option<ConnectionEnd>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let connection = self.connection.clone();
+        // Skip what has arrived of an unread body; the rest would precede the next request.
+        let skipped = head_is_valid && lock(&connection).skip_body();
+        let keep_alive = request.keep_alive && skipped && !self.options.drain.is_cancelled();
+        let mut writer = ResponseWriter::new(response, request.with_keep_alive(keep_alive));
+        let written = self.unless_closed(poll_fn(|cx| writer.poll_write(&connection, cx)));
+        // Errors here are the client's way of leaving.
+        let Some(Ok(())) = written.await else {
+            return Some(ConnectionEnd::Closed);
+        };
+        if !(writer.keeps_alive() && lock(&connection).framing().is_ended()) {
+            return Some(shut_down(&connection, skipped).await);
+        }
+        if self.options.drain.is_cancelled() && lock(&connection).is_idle() {
+            return Some(ConnectionEnd::Closed);
+        }
+        let deadline = Instant::now() + self.options.idle_timeout;
+        self.options.head_deadline.as_mut().reset(deadline);
+        None
     }
 }
 
