@@ -1,8 +1,11 @@
-//! HTTP/1.1 as the server and the client share it: message framing, and strict reading of the
-//! headers that decide it.
+//! HTTP/1.1 for a proxy of token streams: a server connection, a client connection, and the message
+//! framing that both share.
 //!
-//! Input that two implementations might read differently is refused ([`Malformed`]), where RFC 9112
-//! permits guessing too.
+//! Input that two implementations might read differently is refused ([`Malformed`]), even where
+//! RFC 9112 permits guessing. A connection that waits holds no buffer. The crate's README has the
+//! reasons for not using hyper, with figures.
+//!
+//! Not here: listening, TLS, routing, HTTP/2.
 
 pub mod client;
 mod discard;
@@ -36,6 +39,11 @@ pub fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
             _ => None,
         })
 }
+
+/// Runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 #[cfg(test)]
 mod tests;
