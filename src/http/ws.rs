@@ -13,19 +13,18 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::error::Refused;
 use super::{Shared, asked};
 use crate::config::Cors;
 use crate::transport::websocket::Socket;
 use dialect::failure::Failure;
-use http1::OnUpgrade;
+use http1::{HandshakeError, OnUpgrade};
 use session::Session;
 
 const ROUTE: &str = "/v1/ws";
@@ -51,7 +50,7 @@ pub(super) async fn open(
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    if names(&asked.headers, &SEC_WEBSOCKET_PROTOCOL, PROTOCOL) {
+    if http1::list_contains(&asked.headers, &SEC_WEBSOCKET_PROTOCOL, PROTOCOL.as_bytes()) {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
     }
     let tasks = shared.tasks.clone();
@@ -69,48 +68,24 @@ pub(super) async fn open(
     Ok(response)
 }
 
-/// What accepts a handshake.
+/// Checks the handshake and returns the `sec-websocket-accept` of its answer.
 fn handshake(request: &Request) -> Result<HeaderValue, Refused> {
     let required = |message: &str| {
-        Err(Refused::from(Failure::upgrade_required(message.to_owned()))
+        Refused::from(Failure::upgrade_required(message.to_owned()))
             .with(UPGRADE, HeaderValue::from_static("websocket"))
-            .with(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")))
+            .with(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
     };
-    let headers = request.headers();
-    if request.method() != Method::GET
-        || request.version() != Version::HTTP_11
-        || !names(headers, &CONNECTION, "upgrade")
-        || !names(headers, &UPGRADE, "websocket")
-        || request.extensions().get::<OnUpgrade>().is_none()
-    {
-        return required("this is a WebSocket: open it with a WebSocket client, over HTTP/1.1");
-    }
-    if headers
-        .get(SEC_WEBSOCKET_VERSION)
-        .is_none_or(|version| version != "13")
-    {
-        return required("the WebSocket's version should be 13");
-    }
-    let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
-    let accept = key.and_then(|key| HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok());
-    let wrong = || {
-        Failure::invalid(
+    http1::websocket_accept(request).map_err(|error| match error {
+        HandshakeError::NotWebSocket => {
+            required("this is a WebSocket: open it with a WebSocket client, over HTTP/1.1")
+        }
+        HandshakeError::Version => required("the WebSocket's version should be 13"),
+        HandshakeError::Key => Failure::invalid(
             "sec-websocket-key",
             "`sec-websocket-key` should be 16 bytes in base64",
         )
-    };
-    accept.ok_or_else(|| wrong().into())
-}
-
-/// Whether a header's list of words has that one.
-fn names(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
-    let values = headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    values
-        .flat_map(|value| value.split(','))
-        .any(|one| one.trim().eq_ignore_ascii_case(word))
+        .into(),
+    })
 }
 
 /// Who is no browser names no origin; a page of ours names the host that it came from, which is the one it asks.

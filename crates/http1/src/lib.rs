@@ -14,12 +14,14 @@ mod framing;
 pub mod server;
 mod thread_buffer;
 mod upgrade;
+mod websocket;
 
 pub use discard::{MAX_DISCARDED_BYTES, discard_input};
 pub use fields::{body_framing, eq_token, list_contains, list_items};
 pub use framing::{ChunkedReader, Decoded, Framing};
 pub use thread_buffer::ThreadBuffer;
 pub use upgrade::{OnUpgrade, Upgraded};
+pub use websocket::{HandshakeError, websocket_accept};
 
 /// A message that implementations might read differently, so that bytes of one message could be
 /// taken for another's.
