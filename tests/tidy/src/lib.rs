@@ -7,6 +7,7 @@
 pub mod circles;
 pub mod figures;
 pub mod paths;
+pub mod rules;
 pub mod source;
 
 /// A place in a source file, with a remark.

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 
 use tidy::Finding;
 use tidy::figures::Figures;
+use tidy::rules;
 use tidy::source::Tree;
 
 const USAGE: &str = "usage: tests/figures [--list] [--root FOLDER]
-  --list         names every offender as file:line below its figure
+  --list         names every offender as file:line below its figure, and every broken rule at the end
   --root FOLDER  measures another checkout than this one";
 
 fn main() -> ExitCode {
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
         Ok(tree) => tree,
         Err(error) => return fail(&error.to_string()),
     };
-    match print(&Figures::of(&tree), list) {
+    match print(&tree, list) {
         Ok(()) => ExitCode::SUCCESS,
         // A reader that has seen enough, such as `head`.
         Err(_) => ExitCode::FAILURE,
@@ -42,7 +43,8 @@ fn fail(message: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn print(figures: &Figures, list: bool) -> std::io::Result<()> {
+fn print(tree: &Tree, list: bool) -> std::io::Result<()> {
+    let figures = &Figures::of(tree);
     let mut out = std::io::stdout().lock();
     let mut row = |name: &str, value: String, offenders: &[Finding]| {
         writeln!(out, "{name:<56} {value:>10}")?;
@@ -129,6 +131,11 @@ fn print(figures: &Figures, list: bool) -> std::io::Result<()> {
                 edge.from, edge.line, edge.to, edge.path
             )?;
         }
+    }
+    let broken = rules::check(tree);
+    writeln!(out, "\nbroken rules: {}", broken.len())?;
+    for finding in broken.iter().filter(|_| list) {
+        writeln!(out, "    {finding}")?;
     }
     Ok(())
 }
