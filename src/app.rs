@@ -10,14 +10,18 @@ use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Config, FinishReasonRule, ProviderName};
-use crate::generation::{Cutoff, Draining, Model, Routes, Timeouts};
+use crate::generation::GenerationTimeouts;
 use crate::http::{Shared, Streaming, Websocket, cors, router};
+use crate::outcome::{Observer, Observers};
 use crate::prompts::{Library, PromptError};
 use crate::provider::Provider;
 use crate::provider::mock::{MODELS, Mock};
 use crate::provider::remote::{Client, ClientOptions, RemoteOptions, RemoteProvider, tls_config};
+use crate::routing::{Route, Routes, Target};
 use crate::server::tls::{self, TlsError};
 use crate::server::{Limits, Server, Shutdown};
+use crate::shutdown::{AbortSignal, DrainSignal};
+use crate::telemetry::log::OutcomeLog;
 use dialect::{Dialect, FinishRule};
 use stream::{self, Streams};
 
@@ -68,8 +72,9 @@ pub struct App {
     tls: Option<Arc<rustls::ServerConfig>>,
     /// The TLS configuration for upstreams, read once for all workers and providers.
     upstream_tls: Option<rustls::ClientConfig>,
-    draining: Draining,
-    cutoff: Cutoff,
+    draining: DrainSignal,
+    abort: AbortSignal,
+    observers: Observers,
     streams: Streams,
     tasks: TaskTracker,
 }
@@ -95,7 +100,9 @@ impl App {
         } else {
             Some(tls_config()?)
         };
-        let (draining, cutoff) = (Draining::default(), Cutoff::default());
+        let (draining, abort) = (DrainSignal::default(), AbortSignal::default());
+        let log: Arc<dyn Observer> = Arc::new(OutcomeLog);
+        let observers = Observers::from_iter([log]);
         let options = stream::Options {
             max_bytes: config.streams.max_bytes,
             max_total_bytes: config.streams.max_total_bytes,
@@ -111,7 +118,8 @@ impl App {
             tls,
             upstream_tls,
             draining,
-            cutoff,
+            abort,
+            observers,
             streams,
             tasks: TaskTracker::new(),
         })
@@ -142,7 +150,7 @@ impl App {
         let shared = Shared {
             routes: routes(config, self.upstream_tls.as_ref(), &self.tasks)?,
             prompts: self.prompts.clone(),
-            timeouts: Timeouts {
+            timeouts: GenerationTimeouts {
                 first_token: config.timeouts.first_token,
                 between_tokens: config.timeouts.between_tokens,
                 total: config.timeouts.total,
@@ -166,7 +174,8 @@ impl App {
             max_body: config.max_body,
             body_timeout: config.timeouts.request_body,
             draining: self.draining.clone(),
-            cutoff: self.cutoff.clone(),
+            abort: self.abort.clone(),
+            observers: self.observers.clone(),
             tasks: self.tasks.clone(),
         };
         Ok(cors::around(router(Arc::new(shared)), &config.cors))
@@ -193,7 +202,7 @@ impl App {
             shutdown,
             drain: self.config.drain,
             draining: self.draining,
-            cutoff: self.cutoff,
+            abort: self.abort,
             tasks: self.tasks,
             streams: self.streams,
         })
@@ -208,13 +217,15 @@ fn routes(
     let mock: Arc<dyn Provider> = Arc::new(Mock::new(config.mock.tokens_per_second));
     let default = config.default_model.clone();
     if config.models.is_empty() {
-        let model = |name: &str| Model {
+        let route = |name: &str| Route {
             name: name.to_owned(),
-            provider: mock.clone(),
-            upstream_model: name.to_owned(),
+            target: Target {
+                provider: mock.clone(),
+                upstream_model: name.to_owned(),
+            },
         };
         return Ok(Routes::new(
-            MODELS.iter().map(|(name, _)| model(name)).collect(),
+            MODELS.iter().map(|(name, _)| route(name)).collect(),
             None,
             default,
         ));
@@ -228,24 +239,23 @@ fn routes(
         // The configuration knows no other name that is not among the providers.
         None => mock.clone(),
     };
-    let mut rest = None;
-    let mut models = Vec::new();
+    let mut fallback = None;
+    let mut routes = Vec::new();
     for model in &config.models {
         if model.name == "*" {
-            rest = Some(provider(&model.target.provider));
+            fallback = Some(provider(&model.target.provider));
         } else {
-            models.push(Model {
+            let upstream_model = model.target.model.as_ref().unwrap_or(&model.name);
+            routes.push(Route {
                 name: model.name.clone(),
-                provider: provider(&model.target.provider),
-                upstream_model: model
-                    .target
-                    .model
-                    .clone()
-                    .unwrap_or_else(|| model.name.clone()),
+                target: Target {
+                    provider: provider(&model.target.provider),
+                    upstream_model: upstream_model.clone(),
+                },
             });
         }
     }
-    Ok(Routes::new(models, rest, default))
+    Ok(Routes::new(routes, fallback, default))
 }
 
 fn providers(

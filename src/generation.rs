@@ -7,16 +7,15 @@
 //!
 //! Not here: HTTP, and how frames reach a client (`transport`).
 
-mod clock;
+mod deadline;
+mod detached;
 mod linger;
-mod record;
+mod meter;
 mod relay;
-mod route;
 
-pub use clock::{Clock, Cutoff, Draining, Timeouts};
-pub use linger::{Linger, Lingering, NotALinger};
-pub use record::{Ending, Left, Record};
-pub use route::{Model, Routes, Target};
+pub use deadline::GenerationTimeouts;
+pub use detached::DetachedGeneration;
+pub use linger::{Linger, ParseLingerError};
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -25,33 +24,46 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::HeaderMap;
 
+use crate::disconnect::Disconnect;
+use crate::outcome::Observers;
 use crate::provider::{OpenFuture, Opened, Upstream, UpstreamRequest, poll_event};
+use crate::routing::Plan;
+use crate::shutdown::AbortSignal;
+use base::id::RequestId;
+use deadline::Deadlines;
 use dialect::failure::Failure;
 use dialect::request::{Request, Task};
 use dialect::{Answer, Answering, Dialect, UpstreamSide};
-use relay::{End, Relay};
+use meter::Meter;
+use relay::{Relay, StreamEnd};
 
-/// What a generation needs besides its request.
+/// The parameters of a generation.
 #[derive(Debug)]
-pub struct Start {
-    /// What the client asks for.
+pub struct GenerationParams {
+    /// The id of the client's request.
+    pub request_id: RequestId,
+    /// The route of the client's request, for the outcome.
+    pub route: &'static str,
+    /// The client's request.
     pub request: Arc<Request>,
-    /// Who answers.
-    pub target: Target,
-    /// What the client speaks.
+    /// The targets that may serve it.
+    pub plan: Plan,
+    /// The client's dialect.
     pub dialect: &'static Dialect,
-    /// What its answer bears.
+    /// The id, the time and the model that the answer bears.
     pub answering: Answering,
     /// The client's headers.
     pub headers: HeaderMap,
     /// Whether an upstream's comments are passed on.
     pub comments: bool,
-    /// How long things may take.
-    pub timeouts: Timeouts,
-    /// Cut when the server must end now: every generation then ends with an error.
-    pub cutoff: Cutoff,
-    /// What the log will say.
-    pub record: Record,
+    /// The time limits.
+    pub timeouts: GenerationTimeouts,
+    /// The signal on which every generation ends with an error.
+    pub abort: AbortSignal,
+    /// The reason for which the client is gone, if it is.
+    pub disconnect: Disconnect,
+    /// The observers of the outcome.
+    pub observers: Observers,
 }
 
 /// One request being answered.
@@ -61,16 +73,16 @@ pub struct Generation {
     task: Task,
     phase: Phase,
     relay: Relay,
-    clock: Clock,
-    record: Record,
+    deadlines: Deadlines,
+    meter: Meter,
     /// The upstream's headers that the client may see; there once it has accepted.
     headers: HeaderMap,
-    name: Name,
+    upstream_id: UpstreamId,
 }
 
-/// The upstream's own id of an answer whose frames are passed on.
+/// The response id chosen by the upstream, when its frames are passed through.
 #[derive(Debug)]
-enum Name {
+enum UpstreamId {
     Unknown,
     Heard(String),
     Taken,
@@ -95,26 +107,32 @@ impl std::fmt::Debug for Phase {
 impl Generation {
     /// Sends the request on its way; nothing happens until the generation is polled.
     #[must_use]
-    pub fn start(start: Start) -> Self {
-        let Start {
+    pub fn start(params: GenerationParams) -> Self {
+        let GenerationParams {
+            request_id,
+            route,
             request,
-            target,
+            plan,
             dialect,
             answering,
             headers,
             comments,
             timeouts,
-            cutoff,
-            mut record,
-        } = start;
-        record.routed(&target);
+            abort,
+            disconnect,
+            observers,
+        } = params;
+        let (id, task) = (request_id.as_str().to_owned(), request.task);
+        let model = answering.model.clone();
+        let mut meter = Meter::start(request_id, route, model, disconnect, observers);
         let relay = Relay::new(dialect, answering, comments);
-        let clock = Clock::start(timeouts, request.stream, cutoff);
-        let (id, task) = (record.request_id().to_owned(), request.task);
+        let deadlines = Deadlines::start(timeouts, request.stream, abort);
+        let target = plan.first();
+        meter.on_attempt(target);
         let call = UpstreamRequest {
             dialect,
             request,
-            model: target.upstream_model,
+            model: target.upstream_model.clone(),
             id,
             headers,
         };
@@ -124,10 +142,10 @@ impl Generation {
             task,
             phase: Phase::Opening(opening),
             relay,
-            clock,
-            record,
+            deadlines,
+            meter,
             headers: HeaderMap::new(),
-            name: Name::Unknown,
+            upstream_id: UpstreamId::Unknown,
         }
     }
 
@@ -149,7 +167,7 @@ impl Generation {
 
     /// Says which HTTP status the client was answered with.
     pub fn answered(&mut self, status: u16) {
-        self.record.status(status);
+        self.meter.set_status(status);
     }
 
     /// The next run of frames in the client's dialect, whole events as SSE bytes. The last is the end mark, or, of an answer that
@@ -159,47 +177,48 @@ impl Generation {
             if let Phase::Opening(_) = self.phase
                 && let Err(failure) = ready!(self.poll_opened(cx))
             {
-                let error = self.relay.error(&failure, self.record.request_id());
-                self.end(Ending::Failed(failure));
+                let error = self.relay.error(&failure, self.meter.request_id());
+                self.end(Some(&failure));
                 return Poll::Ready(Some(error));
             }
             let Phase::Open(upstream) = &mut self.phase else {
                 return Poll::Ready(None);
             };
-            let step = match self.relay.poll(upstream, &mut self.record, cx) {
+            let step = match self.relay.poll(upstream, &mut self.meter, cx) {
                 Poll::Ready(step) => step,
-                Poll::Pending => match self.clock.poll_silence(self.record.is_first_said(), cx) {
+                Poll::Pending => match self.deadlines.poll_expired(self.meter.has_content(), cx) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(failure) => relay::Step::ended(End::Failed {
+                    Poll::Ready(failure) => relay::RelayStep::ended(StreamEnd::Failed {
                         failure,
-                        told: false,
+                        already_sent: false,
                     }),
                 },
             };
-            if let (Name::Unknown, Upstream::Frames(_, dialect, reader)) = (&self.name, &*upstream)
+            if let (UpstreamId::Unknown, Upstream::Frames(_, dialect, reader)) =
+                (&self.upstream_id, &*upstream)
                 && *dialect == self.dialect
                 && !reader.position().id.is_empty()
             {
-                self.name = Name::Heard(reader.position().id.to_owned());
+                self.upstream_id = UpstreamId::Heard(reader.position().id.to_owned());
             }
             let mut bytes = step.bytes;
             let mut end = step.end;
             if step.heard {
-                let over = self.clock.heard();
+                let over = self.deadlines.on_payload();
                 end = end.or(over.map(|failure| {
-                    Box::new(End::Failed {
+                    Box::new(StreamEnd::Failed {
                         failure,
-                        told: false,
+                        already_sent: false,
                     })
                 }));
             }
             if let Some(end) = end {
                 bytes = self
                     .relay
-                    .append_end(bytes, &end, upstream, self.record.request_id());
+                    .append_end(bytes, &end, upstream, self.meter.request_id());
                 match *end {
-                    End::Complete { .. } => self.end(Ending::Complete),
-                    End::Failed { failure, .. } => self.end(Ending::Failed(failure)),
+                    StreamEnd::Complete { .. } => self.end(None),
+                    StreamEnd::Failed { failure, .. } => self.end(Some(&failure)),
                 }
             }
             if !bytes.is_empty() {
@@ -209,11 +228,11 @@ impl Generation {
     }
 
     /// The upstream's own id of the answer, told once: where its frames are passed on, that is the one that clients see.
-    pub fn take_name(&mut self) -> Option<String> {
-        match std::mem::replace(&mut self.name, Name::Taken) {
-            Name::Heard(name) => Some(name),
+    pub fn take_upstream_id(&mut self) -> Option<String> {
+        match std::mem::replace(&mut self.upstream_id, UpstreamId::Taken) {
+            UpstreamId::Heard(name) => Some(name),
             other => {
-                self.name = other;
+                self.upstream_id = other;
                 None
             }
         }
@@ -224,36 +243,36 @@ impl Generation {
     pub fn stop(&mut self, failure: Failure) -> Bytes {
         let error = match &self.phase {
             Phase::Ended => return Bytes::new(),
-            Phase::Opening(_) => self.relay.error(&failure, self.record.request_id()),
+            Phase::Opening(_) => self.relay.error(&failure, self.meter.request_id()),
             Phase::Open(upstream) => {
-                let end = End::Failed {
+                let end = StreamEnd::Failed {
                     failure,
-                    told: false,
+                    already_sent: false,
                 };
                 let error =
                     self.relay
-                        .append_end(Bytes::new(), &end, upstream, self.record.request_id());
-                let End::Failed { failure, .. } = end else {
+                        .append_end(Bytes::new(), &end, upstream, self.meter.request_id());
+                let StreamEnd::Failed { failure, .. } = end else {
                     return error;
                 };
-                self.end(Ending::Failed(failure));
+                self.end(Some(&failure));
                 return error;
             }
         };
-        self.end(Ending::Failed(failure));
+        self.end(Some(&failure));
         error
     }
 
     /// Whether the server must end now, and this generation with it.
     #[must_use]
-    pub fn is_cut(&self) -> bool {
-        self.clock.is_cut()
+    pub fn is_aborted(&self) -> bool {
+        self.deadlines.is_aborted()
     }
 
     /// How it ended, once it has: with all that it had to say, or not.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.record.is_complete()
+        self.meter.is_complete()
     }
 
     /// The whole answer at once, as a body in the client's dialect.
@@ -276,15 +295,15 @@ impl Generation {
                 return Err(failure);
             }
         };
-        self.end(Ending::Complete);
+        self.end(None);
         Ok(body)
     }
 
     /// Says that the client was told of this failure by a status, and which.
     pub fn refused(mut self, failure: &Failure, status: u16) {
         self.phase = Phase::Ended;
-        self.record.status(status);
-        self.record.failed(failure);
+        self.meter.set_status(status);
+        self.meter.on_failure(failure);
     }
 
     /// Whether the last frame has been given out.
@@ -299,7 +318,7 @@ impl Generation {
         };
         let opened = match opening.as_mut().poll(cx) {
             Poll::Ready(opened) => opened,
-            Poll::Pending => Err(ready!(self.clock.poll_silence(false, cx))),
+            Poll::Pending => Err(ready!(self.deadlines.poll_expired(false, cx))),
         };
         match opened {
             Ok(Opened { headers, upstream }) => {
@@ -330,13 +349,13 @@ impl Generation {
                 }
                 Phase::Open(Upstream::Events(events)) => match poll_event(events, cx) {
                     Poll::Ready(Some(Ok(event))) => {
-                        self.record.event(&event);
+                        self.meter.on_event(&event);
                         answer.add(&event);
                     }
                     Poll::Ready(Some(Err(failure))) => return Poll::Ready(Err(failure)),
                     Poll::Ready(None) => return Poll::Ready(Ok(None)),
                     Poll::Pending => {
-                        return Poll::Ready(Err(ready!(self.clock.poll_silence(false, cx))));
+                        return Poll::Ready(Err(ready!(self.deadlines.poll_expired(false, cx))));
                     }
                 },
                 Phase::Open(Upstream::Frames(..)) | Phase::Opening(_) | Phase::Ended => {
@@ -361,28 +380,31 @@ impl Generation {
             return Ok(Some(body));
         };
         if same {
-            self.record.usage(side.read_answer(&body, None)?.usage);
+            self.meter.on_usage(side.read_answer(&body, None)?.usage);
             return Ok(Some(body));
         }
-        let record = &mut self.record;
+        let meter = &mut self.meter;
         side.read_answer(
             &body,
             Some(&mut |event| {
-                record.event(&event);
+                meter.on_event(&event);
                 answer.add(&event);
             }),
         )?;
         Ok(None)
     }
 
-    fn end(&mut self, ending: Ending) {
+    fn end(&mut self, failure: Option<&Failure>) {
         // Dropping the upstream of a broken answer cancels it; that of a whole one is kept for the next request.
         if let Phase::Open(Upstream::Frames(frames, ..)) =
             std::mem::replace(&mut self.phase, Phase::Ended)
-            && matches!(ending, Ending::Complete)
+            && failure.is_none()
         {
             frames.close();
         }
-        self.record.end(ending);
+        match failure {
+            None => self.meter.on_complete(),
+            Some(failure) => self.meter.on_failure(failure),
+        }
     }
 }

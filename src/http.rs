@@ -32,8 +32,11 @@ use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::config::Cors;
-use crate::generation::{Cutoff, Draining, Routes, Timeouts};
+use crate::generation::GenerationTimeouts;
+use crate::outcome::Observers;
 use crate::prompts::Library;
+use crate::routing::Routes;
+use crate::shutdown::{AbortSignal, DrainSignal};
 use dialect::DIALECTS;
 use dialect::failure::Failure;
 use error::Refused;
@@ -47,7 +50,7 @@ pub struct Shared {
     /// Which prompt templates there are.
     pub prompts: Arc<Library>,
     /// How long a generation may take.
-    pub timeouts: Timeouts,
+    pub timeouts: GenerationTimeouts,
     /// What outlives its connection.
     pub streams: Streams,
     /// How long that may be, and how it is read.
@@ -65,9 +68,11 @@ pub struct Shared {
     /// How long a request's body may take to arrive.
     pub body_timeout: Duration,
     /// Set once the server is shutting down.
-    pub draining: Draining,
+    pub draining: DrainSignal,
     /// Cut when the server must end now.
-    pub cutoff: Cutoff,
+    pub abort: AbortSignal,
+    /// The observers of each generation's outcome.
+    pub observers: Observers,
     /// Owns what runs on without a connection.
     pub tasks: TaskTracker,
 }

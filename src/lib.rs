@@ -36,10 +36,14 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod disconnect;
 pub mod generation;
 pub mod http;
+pub mod outcome;
 pub mod prompts;
 pub mod provider;
+pub mod routing;
 pub mod server;
+pub mod shutdown;
 pub mod telemetry;
 pub mod transport;

@@ -29,7 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::generation::{Cutoff, Draining};
+use crate::shutdown::{AbortSignal, DrainSignal};
 use stream::Streams;
 
 pub use context::Limits;
@@ -102,9 +102,9 @@ pub struct Server {
     /// Longest time that running streams may go on after the drain began.
     pub drain: Duration,
     /// Tells handlers that the server drains.
-    pub draining: Draining,
+    pub draining: DrainSignal,
     /// Aborts every stream that is still open at the deadline.
-    pub cutoff: Cutoff,
+    pub abort: AbortSignal,
     /// The owner of every task.
     pub tasks: TaskTracker,
     /// The streams that outlive connections; expired ones are swept.
@@ -127,7 +127,7 @@ impl Server {
             shutdown,
             drain,
             draining,
-            cutoff,
+            abort,
             tasks,
             streams,
         } = self;
@@ -151,7 +151,7 @@ impl Server {
         draining.begin();
         tasks.close();
         tracing::info!(streams_may_finish_for = ?drain, "shutting down");
-        wait_for_tasks(&tasks, drain, &cutoff, &shutdown).await;
+        wait_for_tasks(&tasks, drain, &abort, &shutdown).await;
         shared.end.cancel();
         let joined = tokio::task::spawn_blocking(move || workers.join());
         joined.await.map_err(io::Error::other)?;
@@ -165,12 +165,12 @@ impl Server {
 async fn wait_for_tasks(
     tasks: &TaskTracker,
     drain: Duration,
-    cutoff: &Cutoff,
+    abort: &AbortSignal,
     shutdown: &Shutdown,
 ) {
     tokio::select! {
         () = tasks.wait() => return,
-        () = tokio::time::sleep(drain) => cutoff.cut(),
+        () = tokio::time::sleep(drain) => abort.abort(),
         () = shutdown.now.cancelled() => return,
     }
     tokio::select! {

@@ -1,6 +1,8 @@
 //! Logs: where they go and in what form. What is logged is decided where it happens: one line per generation, one per
 //! refused request, never a prompt, a token or a key.
 
+pub mod log;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 

@@ -14,31 +14,36 @@ use dialect::failure::Failure;
 use dialect::sse;
 use dialect::{Answering, Dialect, EventReader, EventWriter, Seen};
 
-use super::Record;
+use super::meter::Meter;
 
 /// How much of what is ready is written at once, when a model in this process speaks faster than it is read.
 const RUN: usize = 8 * 1024;
 
-/// How a stream ended, and whether the client has already been told by what was passed on.
+/// How a stream ended, and whether the client has already been already_sent by what was passed on.
 #[derive(Debug)]
-pub(super) enum End {
-    Complete { told: bool },
-    Failed { failure: Failure, told: bool },
+pub(super) enum StreamEnd {
+    Complete {
+        already_sent: bool,
+    },
+    Failed {
+        failure: Failure,
+        already_sent: bool,
+    },
 }
 
 /// One step of a stream.
 #[derive(Debug)]
-pub(super) struct Step {
+pub(super) struct RelayStep {
     /// Whole frames for the client; may be empty.
     pub(super) bytes: Bytes,
     /// Whether the upstream sent a payload; comments are none.
     pub(super) heard: bool,
     /// Boxed: a stream has one of it, and a step for every token.
-    pub(super) end: Option<Box<End>>,
+    pub(super) end: Option<Box<StreamEnd>>,
 }
 
-impl Step {
-    pub(super) fn ended(end: End) -> Self {
+impl RelayStep {
+    pub(super) fn ended(end: StreamEnd) -> Self {
         Self {
             bytes: Bytes::new(),
             heard: false,
@@ -48,10 +53,12 @@ impl Step {
 
     fn of(result: Result<(), Failure>) -> Self {
         Self::ended(match result {
-            Ok(()) => End::Complete { told: false },
-            Err(failure) => End::Failed {
+            Ok(()) => StreamEnd::Complete {
+                already_sent: false,
+            },
+            Err(failure) => StreamEnd::Failed {
                 failure,
-                told: false,
+                already_sent: false,
             },
         })
     }
@@ -80,21 +87,21 @@ impl Relay {
     pub(super) fn poll(
         &mut self,
         upstream: &mut Upstream,
-        record: &mut Record,
+        meter: &mut Meter,
         cx: &mut Context<'_>,
-    ) -> Poll<Step> {
+    ) -> Poll<RelayStep> {
         match upstream {
             Upstream::Frames(frames, dialect, reader) => {
                 let run = match std::task::ready!(frames.poll_next(cx)) {
                     Some(Ok(run)) => run,
-                    Some(Err(failure)) => return Poll::Ready(Step::of(Err(failure))),
+                    Some(Err(failure)) => return Poll::Ready(RelayStep::of(Err(failure))),
                     None => return Poll::Ready(self.end(reader, *dialect == self.dialect)),
                 };
                 let same = *dialect == self.dialect;
-                Poll::Ready(self.run(run, same, reader, record, frames.is_ended()))
+                Poll::Ready(self.run(run, same, reader, meter, frames.is_ended()))
             }
-            Upstream::Events(events) => self.poll_events(events, record, cx),
-            Upstream::Whole(..) => Poll::Ready(Step::of(Err(Failure::internal(
+            Upstream::Events(events) => self.poll_events(events, meter, cx),
+            Upstream::Whole(..) => Poll::Ready(RelayStep::of(Err(Failure::internal(
                 "a whole answer came where a stream was asked for".into(),
             )))),
         }
@@ -106,13 +113,13 @@ impl Relay {
         run: Bytes,
         same: bool,
         reader: &mut Box<dyn EventReader>,
-        record: &mut Record,
+        meter: &mut Meter,
         cut: bool,
-    ) -> Step {
+    ) -> RelayStep {
         let mut lane = if same {
-            Lane::Same(Cut::new(&run))
+            Output::PassThrough(Splice::new(&run))
         } else {
-            Lane::Other(BytesMut::new())
+            Output::Rewritten(BytesMut::new())
         };
         let mut heard = false;
         let mut end = None;
@@ -121,9 +128,9 @@ impl Relay {
                 (Some(data), _) if !data.is_empty() => data,
                 (_, Some(error)) => {
                     let failure = reader.error(error).unwrap_or_else(unnamed_error);
-                    end = Some(End::Failed {
+                    end = Some(StreamEnd::Failed {
                         failure,
-                        told: false,
+                        already_sent: false,
                     });
                     lane.stop(frame.range.start);
                     break;
@@ -137,9 +144,9 @@ impl Relay {
                         .is_some_and(|first| matches!(first, b'{' | b'['));
                     let named = (frame.event == Some(b"error")).then(unnamed_error);
                     if let Some(failure) = bare.then(|| reader.error(raw)).flatten().or(named) {
-                        end = Some(End::Failed {
+                        end = Some(StreamEnd::Failed {
                             failure,
-                            told: false,
+                            already_sent: false,
                         });
                         lane.stop(frame.range.start);
                         break;
@@ -152,8 +159,8 @@ impl Relay {
             };
             heard = true;
             let seen = match &mut lane {
-                Lane::Same(_) => reader.read(data, None),
-                Lane::Other(out) => {
+                Output::PassThrough(_) => reader.read(data, None),
+                Output::Rewritten(out) => {
                     let (writer, mut full) = (&mut self.writer, Ok(()));
                     let seen = reader.read(
                         data,
@@ -166,9 +173,9 @@ impl Relay {
                     match full {
                         Ok(()) => seen,
                         Err(failure) => {
-                            end = Some(End::Failed {
+                            end = Some(StreamEnd::Failed {
                                 failure,
-                                told: false,
+                                already_sent: false,
                             });
                             break;
                         }
@@ -180,7 +187,7 @@ impl Relay {
                 usage,
                 done,
                 error,
-                told,
+                told: already_sent,
                 known,
             } = match seen {
                 Ok(seen) => seen,
@@ -190,51 +197,54 @@ impl Relay {
                         None if cut => Failure::upstream_truncated("it broke off within an event"),
                         None => failure,
                     };
-                    end = Some(End::Failed {
+                    end = Some(StreamEnd::Failed {
                         failure,
-                        told: false,
+                        already_sent: false,
                     });
                     lane.stop(frame.range.start);
                     break;
                 }
             };
-            if let Lane::Same(cut) = &mut lane
+            if let Output::PassThrough(cut) = &mut lane
                 && self.dialect.client.names_events()
                 && frame.event.is_none()
             {
                 cut.name(&frame.range, data);
             }
             if said {
-                record.said();
+                meter.on_content();
             }
-            record.usage(usage);
+            meter.on_usage(usage);
             if let Some(failure) = error {
-                let told = lane.pass(frame.range.end) && told;
-                end = Some(End::Failed { failure, told });
+                let already_sent = lane.pass(frame.range.end) && already_sent;
+                end = Some(StreamEnd::Failed {
+                    failure,
+                    already_sent,
+                });
                 break;
             }
             if let Some(failure) = named_error(frame.event, &**reader, data).filter(|_| !known) {
-                end = Some(End::Failed {
+                end = Some(StreamEnd::Failed {
                     failure,
-                    told: false,
+                    already_sent: false,
                 });
                 lane.stop(frame.range.start);
                 break;
             }
             if done {
                 let ended = match &mut lane {
-                    Lane::Same(_) => reader.end(None),
-                    Lane::Other(out) => finish(&mut **reader, &mut *self.writer, out),
+                    Output::PassThrough(_) => reader.end(None),
+                    Output::Rewritten(out) => finish(&mut **reader, &mut *self.writer, out),
                 };
                 end = Some(match ended {
-                    Ok(()) => End::Complete {
-                        told: lane.pass(frame.range.end),
+                    Ok(()) => StreamEnd::Complete {
+                        already_sent: lane.pass(frame.range.end),
                     },
                     Err(failure) => {
                         lane.stop(frame.range.start);
-                        End::Failed {
+                        StreamEnd::Failed {
                             failure,
-                            told: false,
+                            already_sent: false,
                         }
                     }
                 });
@@ -247,7 +257,7 @@ impl Relay {
         } else {
             Some(lane.finish())
         };
-        Step {
+        RelayStep {
             bytes: bytes.unwrap_or(run),
             heard,
             end: end.map(Box::new),
@@ -255,7 +265,7 @@ impl Relay {
     }
 
     /// The upstream's answer ended, with no mark of its own.
-    fn end(&mut self, reader: &mut Box<dyn EventReader>, same: bool) -> Step {
+    fn end(&mut self, reader: &mut Box<dyn EventReader>, same: bool) -> RelayStep {
         let mut out = BytesMut::new();
         let ended = if same {
             reader.end(None)
@@ -263,15 +273,15 @@ impl Relay {
             finish(&mut **reader, &mut *self.writer, &mut out)
         };
         // Without a mark, the frames that were passed on are all there is of a whole stream.
-        let told = same && self.dialect.client.ends_unmarked();
+        let already_sent = same && self.dialect.client.ends_unmarked();
         let end = match ended {
-            Ok(()) => End::Complete { told },
-            Err(failure) => End::Failed {
+            Ok(()) => StreamEnd::Complete { already_sent },
+            Err(failure) => StreamEnd::Failed {
                 failure,
-                told: false,
+                already_sent: false,
             },
         };
-        Step {
+        RelayStep {
             bytes: out.freeze(),
             heard: false,
             end: Some(Box::new(end)),
@@ -281,9 +291,9 @@ impl Relay {
     fn poll_events(
         &mut self,
         events: &mut Events,
-        record: &mut Record,
+        meter: &mut Meter,
         cx: &mut Context<'_>,
-    ) -> Poll<Step> {
+    ) -> Poll<RelayStep> {
         let mut out = BytesMut::new();
         let end = loop {
             if out.len() >= RUN {
@@ -291,27 +301,31 @@ impl Relay {
             }
             match poll_event(events, cx) {
                 Poll::Ready(Some(Ok(event))) => {
-                    record.event(&event);
+                    meter.on_event(&event);
                     self.finished |= matches!(event, Event::Finish(_));
                     if let Err(failure) = write(&mut *self.writer, &event, &mut out) {
-                        break Some(End::Failed {
+                        break Some(StreamEnd::Failed {
                             failure,
-                            told: false,
+                            already_sent: false,
                         });
                     }
                 }
                 Poll::Ready(Some(Err(failure))) => {
-                    break Some(End::Failed {
+                    break Some(StreamEnd::Failed {
                         failure,
-                        told: false,
+                        already_sent: false,
                     });
                 }
-                Poll::Ready(None) if self.finished => break Some(End::Complete { told: false }),
+                Poll::Ready(None) if self.finished => {
+                    break Some(StreamEnd::Complete {
+                        already_sent: false,
+                    });
+                }
                 Poll::Ready(None) => {
                     let failure = Failure::upstream_truncated("the model did not finish");
-                    break Some(End::Failed {
+                    break Some(StreamEnd::Failed {
                         failure,
-                        told: false,
+                        already_sent: false,
                     });
                 }
                 Poll::Pending if out.is_empty() => return Poll::Pending,
@@ -319,7 +333,7 @@ impl Relay {
                 Poll::Pending => break None,
             }
         };
-        Poll::Ready(Step {
+        Poll::Ready(RelayStep {
             bytes: out.freeze(),
             heard: true,
             end: end.map(Box::new),
@@ -330,7 +344,7 @@ impl Relay {
     pub(super) fn append_end(
         &mut self,
         bytes: Bytes,
-        end: &End,
+        end: &StreamEnd,
         upstream: &Upstream,
         request_id: &str,
     ) -> Bytes {
@@ -341,13 +355,18 @@ impl Relay {
             self.writer.follow(reader.position());
         }
         match end {
-            End::Complete { told: true } | End::Failed { told: true, .. } => return bytes,
-            End::Complete { told: false } => self
+            StreamEnd::Complete { already_sent: true }
+            | StreamEnd::Failed {
+                already_sent: true, ..
+            } => return bytes,
+            StreamEnd::Complete {
+                already_sent: false,
+            } => self
                 .writer
                 .done(&mut |event, data| sse::write(&mut out, event, data)),
-            End::Failed {
+            StreamEnd::Failed {
                 failure,
-                told: false,
+                already_sent: false,
             } => {
                 self.writer.error(failure, request_id, &mut |event, data| {
                     sse::write(&mut out, event, data)
@@ -404,21 +423,21 @@ fn unnamed_error() -> Failure {
 }
 
 /// Where a run's frames go.
-enum Lane<'a> {
-    Same(Cut<'a>),
-    Other(BytesMut),
+enum Output<'a> {
+    PassThrough(Splice<'a>),
+    Rewritten(BytesMut),
 }
 
-impl Lane<'_> {
+impl Output<'_> {
     fn leave_out(&mut self, range: std::ops::Range<usize>) {
-        if let Lane::Same(cut) = self {
+        if let Output::PassThrough(cut) = self {
             cut.leave_out(range);
         }
     }
 
     /// Nothing from here on is passed on.
     fn stop(&mut self, at: usize) {
-        if let Lane::Same(cut) = self {
+        if let Output::PassThrough(cut) = self {
             cut.end = at;
         }
     }
@@ -426,31 +445,31 @@ impl Lane<'_> {
     /// Everything up to here is passed on, and nothing after; whether the client sees it as it is.
     fn pass(&mut self, to: usize) -> bool {
         self.stop(to);
-        matches!(self, Lane::Same(_))
+        matches!(self, Output::PassThrough(_))
     }
 
     /// Whether all of the run is passed on as it is.
     fn is_whole(&self) -> bool {
-        matches!(self, Lane::Same(cut) if cut.from == 0 && cut.end == cut.run.len() && cut.kept.is_empty())
+        matches!(self, Output::PassThrough(cut) if cut.from == 0 && cut.end == cut.run.len() && cut.kept.is_empty())
     }
 
     fn finish(self) -> Bytes {
         match self {
-            Lane::Same(cut) => cut.finish(),
-            Lane::Other(out) => out.freeze(),
+            Output::PassThrough(cut) => cut.finish(),
+            Output::Rewritten(out) => out.freeze(),
         }
     }
 }
 
 /// A run with pieces cut out: as long as none is, it stays the slice that it is.
-struct Cut<'a> {
+struct Splice<'a> {
     run: &'a Bytes,
     from: usize,
     end: usize,
     kept: BytesMut,
 }
 
-impl<'a> Cut<'a> {
+impl<'a> Splice<'a> {
     fn new(run: &'a Bytes) -> Self {
         Self {
             run,

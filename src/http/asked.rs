@@ -8,7 +8,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 
 use super::error::Refused;
-use crate::generation::{Left, Linger, NotALinger};
+use crate::disconnect::Disconnect;
+use crate::generation::{Linger, ParseLingerError};
 use base::id::RequestId;
 use dialect::failure::Failure;
 use dialect::plain::Encoding;
@@ -32,7 +33,7 @@ impl Manner {
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) id: RequestId,
-    pub(super) left: Left,
+    pub(super) disconnect: Disconnect,
     /// On which socket it came, if it is no HTTP request of its own.
     pub(super) via: Option<&'static str>,
     pub(super) method: Method,
@@ -57,11 +58,11 @@ pub(super) fn of_parts(parts: &mut Parts) -> Result<Asked, Refused> {
     let (manner, linger, pairs) = read(&parts.uri, &parts.headers)?;
     // The outermost layer and the connection put them there; a router called without them has other ones.
     let id = parts.extensions.remove().unwrap_or_else(RequestId::random);
-    let left = parts.extensions.remove().unwrap_or_default();
+    let disconnect = parts.extensions.remove().unwrap_or_default();
     let headers = std::mem::take(&mut parts.headers);
     Ok(Asked {
         id,
-        left,
+        disconnect,
         via: None,
         method: parts.method.clone(),
         headers,
@@ -185,5 +186,5 @@ fn encoding(value: &str) -> Result<Encoding, Failure> {
 fn of_text(name: &str, value: &str) -> Result<Linger, Failure> {
     value
         .parse()
-        .map_err(|error: NotALinger| Failure::invalid(name, error.to_string()))
+        .map_err(|error: ParseLingerError| Failure::invalid(name, error.to_string()))
 }

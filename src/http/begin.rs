@@ -10,7 +10,8 @@ use super::Shared;
 use super::asked::Asked;
 use super::error::Refused;
 use super::{caller, linger, resume};
-use crate::generation::{Generation, Linger, Lingering, Record, Start, Target};
+use crate::generation::{DetachedGeneration, Generation, GenerationParams, Linger};
+use crate::routing::Plan;
 use crate::transport::frames::Frames;
 use crate::transport::sse;
 use base::id::random_hex;
@@ -151,14 +152,14 @@ pub(super) async fn queue(shared: &Shared, order: Order, asked: &Asked) -> Resul
 
 /// Lets a generation write its stream, whoever reads it.
 fn go_on(shared: &Shared, generation: Generation, writer: Writer, linger: Linger) {
-    let lingering = Lingering::new(
+    let detached = DetachedGeneration::new(
         generation,
         writer,
         shared.streams.clone(),
         linger,
         shared.draining.clone(),
     );
-    shared.tasks.spawn(lingering.run());
+    shared.tasks.spawn(detached.run());
 }
 
 /// A request whose target is known: nothing has been sent yet.
@@ -167,7 +168,7 @@ pub(super) struct Prepared {
     dialect: &'static Dialect,
     request: Request,
     model: String,
-    target: Target,
+    plan: Plan,
 }
 
 impl Prepared {
@@ -184,13 +185,13 @@ impl Prepared {
             Some(model) => model.clone(),
             None => shared.routes.default_model()?.to_owned(),
         };
-        let target = shared.routes.find(&model)?;
+        let plan = shared.routes.plan(&model)?;
         Ok(Self {
             route,
             dialect,
             request,
             model,
-            target,
+            plan,
         })
     }
 
@@ -206,7 +207,7 @@ impl Prepared {
             dialect,
             mut request,
             model,
-            target,
+            plan,
         } = self;
         // What is written into a log is a stream, however its client reads it.
         request.stream |= log.is_some();
@@ -224,21 +225,19 @@ impl Prepared {
             encoding: asked.manner.encoding,
         };
         let route = asked.via.unwrap_or(route);
-        let generation = Generation::start(Start {
-            record: Record::new(
-                asked.id.clone(),
-                route,
-                &answering.model,
-                asked.left.clone(),
-            ),
+        let generation = Generation::start(GenerationParams {
+            request_id: asked.id.clone(),
+            route,
             request,
-            target,
+            plan,
             dialect,
             answering: answering.clone(),
             headers: asked.headers.clone(),
             comments: asked.manner.comments,
             timeouts: shared.timeouts,
-            cutoff: shared.cutoff.clone(),
+            abort: shared.abort.clone(),
+            disconnect: asked.disconnect.clone(),
+            observers: shared.observers.clone(),
         });
         (generation, answering)
     }

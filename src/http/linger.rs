@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Shared;
 use super::asked::Asked;
-use crate::generation::{Linger, NotALinger};
+use crate::generation::{Linger, ParseLingerError};
 use dialect::failure::Failure;
 use dialect::json::{self, InOrder};
 
@@ -45,7 +45,7 @@ pub(super) fn of_json(value: &Value) -> Result<Linger, Failure> {
         _ => String::new(),
     };
     text.parse()
-        .map_err(|error: NotALinger| Failure::invalid(FIELD, error.to_string()))
+        .map_err(|error: ParseLingerError| Failure::invalid(FIELD, error.to_string()))
 }
 
 /// What holds for a request.

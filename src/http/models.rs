@@ -41,9 +41,9 @@ pub(super) async fn one(
 }
 
 fn model(shared: &Shared, name: &str) -> Value {
-    let owner = shared.routes.find(name).map_or_else(
+    let owner = shared.routes.plan(name).map_or_else(
         |_| String::new(),
-        |target| target.provider.name().to_owned(),
+        |plan| plan.first().provider.name().to_owned(),
     );
     // When a model was made is nothing that a proxy knows; SDKs want the field.
     json!({

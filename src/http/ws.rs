@@ -61,7 +61,7 @@ pub(super) async fn open(
         };
         let kept = shared.websocket;
         let socket = Socket::new(upgraded, kept.max_message, kept.ping).await;
-        Session::new(shared, socket, asked.headers, asked.left)
+        Session::new(shared, socket, asked.headers, asked.disconnect)
             .run()
             .await;
     });

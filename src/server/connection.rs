@@ -16,7 +16,7 @@ use super::load::LoadGuard;
 use super::protocol::Protocol;
 use super::socket::ClientSocket;
 use super::{http1, http2, tls};
-use crate::generation::Left;
+use crate::disconnect::Disconnect;
 
 /// Serves one connection until it is closed.
 pub(super) async fn serve_connection(
@@ -26,7 +26,7 @@ pub(super) async fn serve_connection(
     load_guard: LoadGuard,
 ) {
     let stream = Arc::new(stream);
-    let disconnect = Left::default();
+    let disconnect = Disconnect::default();
     let mut socket = ClientSocket::new(
         stream.clone(),
         worker.limits.client_stall,

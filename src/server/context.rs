@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::load::Load;
-use crate::generation::Left;
+use crate::disconnect::Disconnect;
 
 /// Longest idle time of a kept connection, and longest time for the head of a later request.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
@@ -51,7 +51,7 @@ pub(super) struct ConnectionContext<'a> {
     pub(super) stream: &'a TcpStream,
     pub(super) router: Router,
     pub(super) worker: &'a WorkerContext,
-    pub(super) disconnect: Left,
+    pub(super) disconnect: Disconnect,
     /// Elapses when the first request should have arrived.
     pub(super) first_request: Pin<&'a mut Sleep>,
 }
@@ -60,7 +60,7 @@ pub(super) struct ConnectionContext<'a> {
 pub(super) fn respond(
     router: Router,
     mut request: Request<Body>,
-    disconnect: Left,
+    disconnect: Disconnect,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> {
     request.extensions_mut().insert(disconnect);
     router.oneshot(request)

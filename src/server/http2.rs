@@ -30,7 +30,7 @@ use tokio_util::task::TaskTracker;
 use super::context::{ConnectionContext, IDLE_TIMEOUT, Limits, peer_closed, respond};
 use super::discard::{Discard, TrackedBody};
 use super::load::{Load, LoadGuard};
-use crate::generation::Left;
+use crate::disconnect::Disconnect;
 
 /// Concurrent streams of one connection.
 const MAX_STREAMS: u32 = 250;
@@ -141,14 +141,14 @@ struct StreamExecutor {
     load: Load,
     streams: Arc<StreamCount>,
     /// The reason for which the connection ended, if it did.
-    disconnect: Left,
+    disconnect: Disconnect,
     limits: Limits,
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
     fn execute(&self, stream: F) {
         let state = Arc::new(StreamState {
-            disconnect: self.disconnect.of_stream(),
+            disconnect: self.disconnect.for_stream(),
             ..StreamState::default()
         });
         // To a worker a stream is as much load as a connection.
@@ -176,7 +176,7 @@ struct StreamState {
     /// Counts up when a piece of the body is handed to hyper, and when hyper asks again: odd while
     /// h2's buffer is full.
     handed: AtomicU64,
-    disconnect: Left,
+    disconnect: Disconnect,
     /// The part of the request's body that the handler left unread.
     discard: Discard,
 }
@@ -221,7 +221,7 @@ async fn run_guarded(stream: impl Future<Output = ()>, state: &StreamState, limi
         // It fires at the earliest deadline that it once had, and is then set to the current one.
         while timer.as_mut().poll(cx).is_ready() {
             if deadline <= Instant::now() {
-                state.disconnect.stalled();
+                state.disconnect.set_stalled();
                 return Poll::Ready(());
             }
             timer.as_mut().reset(deadline);

@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::load::LoadGuard;
 use super::protocol::Protocol;
-use crate::generation::Left;
+use crate::disconnect::Disconnect;
 
 /// Bytes read at once until the protocol is known: more than most requests have.
 const DETECT_BUFFER: usize = 1024;
@@ -30,7 +30,7 @@ pub(super) struct ClientSocket {
     /// Bytes read to detect the protocol, to be read again.
     first: Bytes,
     stall_timeout: Duration,
-    disconnect: Left,
+    disconnect: Disconnect,
     /// Created when a write first has to wait; most connections never need it.
     stall_timer: Option<Pin<Box<Sleep>>>,
     write_waits: bool,
@@ -42,7 +42,7 @@ impl ClientSocket {
     pub(super) fn new(
         stream: Arc<TcpStream>,
         stall_timeout: Duration,
-        disconnect: Left,
+        disconnect: Disconnect,
         load_guard: LoadGuard,
     ) -> Self {
         Self {
@@ -94,7 +94,7 @@ impl ClientSocket {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
                     ready!(self.poll_stall_timeout(cx));
-                    self.disconnect.stalled();
+                    self.disconnect.set_stalled();
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
             }

@@ -38,7 +38,7 @@ pub enum Over {
     /// 1000: nothing ran and nothing was asked for.
     Idle,
     /// 1001: the server is shutting down.
-    Draining,
+    DrainSignal,
     /// 1002: what came is no WebSocket.
     Protocol,
     /// 1003: binary messages mean nothing here.
@@ -57,7 +57,7 @@ impl Over {
                 CloseCode::Normal,
                 "idle: nothing runs, and nothing was asked for (websocket.idle)",
             ),
-            Over::Draining => (CloseCode::Away, "the server is shutting down"),
+            Over::DrainSignal => (CloseCode::Away, "the server is shutting down"),
             Over::Protocol => (CloseCode::Protocol, "not the WebSocket protocol"),
             Over::Binary => (CloseCode::Unsupported, "messages are texts here"),
             Over::Encoding => (CloseCode::Invalid, "a text that is not UTF-8"),

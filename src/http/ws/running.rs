@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use percent_encoding::percent_decode_str;
 
 use super::message::{self, Message, Told, needed};
-use crate::generation::Left;
+use crate::disconnect::Disconnect;
 use crate::http::asked::{self, Asked};
 use crate::http::begin::{Order, Source, begin};
 use crate::http::error::Refused;
@@ -30,7 +30,7 @@ pub(super) struct Host<'a> {
     pub(super) shared: &'a Arc<Shared>,
     /// Of the handshake: whose socket it is.
     pub(super) headers: &'a HeaderMap,
-    pub(super) left: &'a Left,
+    pub(super) disconnect: &'a Disconnect,
 }
 
 type Beginning = Pin<Box<dyn Future<Output = Result<Source, Refused>> + Send>>;
@@ -44,7 +44,7 @@ enum Phase {
 pub(super) struct Running {
     pub(super) id: String,
     request_id: RequestId,
-    left: Left,
+    disconnect: Disconnect,
     headers: HeaderMap,
     /// In which it is refused.
     dialect: &'static Dialect,
@@ -145,8 +145,11 @@ impl Running {
     where
         F: Future<Output = Result<Source, Refused>> + Send + 'static,
     {
-        let (request_id, left, headers) =
-            (asked.id.clone(), asked.left.clone(), asked.headers.clone());
+        let (request_id, disconnect, headers) = (
+            asked.id.clone(),
+            asked.disconnect.clone(),
+            asked.headers.clone(),
+        );
         // A panic ends what it happened in, and no other on the socket.
         let beginning = AssertUnwindSafe(begin(asked)).catch_unwind();
         let beginning = Box::pin(beginning.map(|begun| {
@@ -156,7 +159,7 @@ impl Running {
         Self {
             id,
             request_id,
-            left,
+            disconnect,
             headers,
             dialect,
             phase,
@@ -220,7 +223,7 @@ impl Running {
 
     /// Ends it, at its client's word. What is still to be said comes with the next poll; the last word, if there is none.
     pub(super) fn cancel(&mut self, shared: &Arc<Shared>) -> Option<String> {
-        self.left.cancelled();
+        self.disconnect.set_cancelled();
         let source = match &mut self.phase {
             Phase::Beginning(_) => {
                 return Some(
@@ -299,7 +302,7 @@ fn asked(path: Option<PathAndQuery>, host: &Host<'_>) -> Result<Asked, Failure> 
     *request.uri_mut() = path.map(Into::into).unwrap_or_default();
     request.headers_mut().clone_from(host.headers);
     let (mut parts, ()) = request.into_parts();
-    parts.extensions.insert(host.left.of_message());
+    parts.extensions.insert(host.disconnect.for_request());
     let mut asked = asked::of_parts(&mut parts).map_err(Refused::into_failure)?;
     asked.via = Some(super::ROUTE);
     // What keeps a silent connection open here is a ping of the socket's own.

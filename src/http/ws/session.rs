@@ -16,7 +16,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::message::{self, Message, Told, needed};
 use super::running::{Host, Running, Says};
-use crate::generation::Left;
+use crate::disconnect::Disconnect;
 use crate::http::Shared;
 use crate::transport::websocket::{Over, Socket};
 use base::id::RequestId;
@@ -39,7 +39,7 @@ pub(super) struct Session<S> {
     shared: Arc<Shared>,
     socket: Socket<S>,
     headers: HeaderMap,
-    left: Left,
+    disconnect: Disconnect,
     running: Vec<Running>,
     /// Whose turn it is.
     turn: usize,
@@ -55,7 +55,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         shared: Arc<Shared>,
         socket: Socket<S>,
         mut headers: HeaderMap,
-        left: Left,
+        disconnect: Disconnect,
     ) -> Self {
         for name in OF_THE_SOCKET {
             headers.remove(*name);
@@ -69,7 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             shared,
             socket,
             headers,
-            left,
+            disconnect,
             running,
             turn: 0,
             heard: false,
@@ -153,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !self.running.is_empty() {
             self.idle.touch();
         } else if self.is_draining {
-            return Err(Over::Draining);
+            return Err(Over::DrainSignal);
         }
         match self.idle.poll(cx) {
             Poll::Ready(()) => Err(Over::Idle),
@@ -242,7 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let host = Host {
             shared: &self.shared,
             headers: &self.headers,
-            left: &self.left,
+            disconnect: &self.disconnect,
         };
         if message.kind == "start" {
             Running::start(id, message, &host)

@@ -1,0 +1,162 @@
+//! The deadlines of a generation, with one timer that is seldom moved.
+//!
+//! Per token only a deadline changes, not the timer: it fires at the earliest deadline it once knew,
+//! looks again, and goes back to sleep. Time counts only while we wait for the upstream, never while
+//! the client keeps us from reading.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use base::wake_flag::WakeFlag;
+use dialect::failure::Failure;
+
+use crate::shutdown::AbortSignal;
+
+/// The time limits of a generation.
+#[derive(Debug, Clone, Copy)]
+pub struct GenerationTimeouts {
+    /// From the request to the first token.
+    pub first_token: Duration,
+    /// From one payload to the next, once a token has come. Comments don't count.
+    pub between_tokens: Duration,
+    /// From the request to the end.
+    pub total: Duration,
+}
+
+/// The deadlines of one generation, and the server's abort.
+#[derive(Debug)]
+pub(super) struct Deadlines {
+    timeouts: GenerationTimeouts,
+    /// Whether tokens are awaited one by one. A complete answer is bounded by the total alone.
+    stream: bool,
+    started: Instant,
+    /// The time since when we have been waiting for the upstream; `None` while it talks.
+    waiting: Option<Instant>,
+    /// Whether the timer knows that tokens have come.
+    is_set: bool,
+    timer: Pin<Box<Sleep>>,
+    abort: AbortSignal,
+    aborted: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Set by the timer or the abort signal, so that neither is polled for every token.
+    wake_flag: WakeFlag,
+}
+
+/// A deadline and the failure of a generation that misses it.
+struct Deadline {
+    at: Instant,
+    limit: Duration,
+    failure: fn(Duration) -> Failure,
+}
+
+impl Deadlines {
+    /// Starts the time now.
+    #[must_use]
+    pub(super) fn start(timeouts: GenerationTimeouts, stream: bool, abort: AbortSignal) -> Self {
+        let started = Instant::now();
+        let mut deadlines = Self {
+            timeouts,
+            stream,
+            started,
+            waiting: None,
+            is_set: false,
+            timer: Box::pin(tokio::time::sleep_until(started)),
+            aborted: Box::pin(abort.aborted()),
+            abort,
+            wake_flag: WakeFlag::new(),
+        };
+        let next = deadlines.next(false);
+        deadlines.timer.as_mut().reset(next.at);
+        deadlines
+    }
+
+    /// Returns whether the server must end now.
+    pub(super) fn is_aborted(&self) -> bool {
+        self.abort.is_aborted()
+    }
+
+    /// Takes note of a payload. Returns the failure if it must be the last: an upstream that never
+    /// pauses is never silent, so the total and the abort are checked here too.
+    pub(super) fn on_payload(&mut self) -> Option<Failure> {
+        self.waiting = None;
+        if self.abort.is_aborted() {
+            return Some(Failure::draining());
+        }
+        let total = self.timeouts.total;
+        // The timer is never later than that.
+        (self.wake_flag.is_set() && self.started.elapsed() >= total)
+            .then(|| Failure::total_timeout(total))
+    }
+
+    /// Polls while the upstream is silent. Ready with the failure once a deadline has passed, or the
+    /// server must end now. `has_content` says whether a token has come.
+    pub(super) fn poll_expired(
+        &mut self,
+        has_content: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Failure> {
+        if self.waiting.is_none() {
+            self.waiting = Some(Instant::now());
+            // Only the first token brings the deadline nearer; from then on it moves away.
+            if has_content && !self.is_set {
+                self.is_set = true;
+                let next = self.next(has_content);
+                if next.at < self.timer.deadline() {
+                    self.timer.as_mut().reset(next.at);
+                }
+            }
+        }
+        if self.abort.is_aborted() {
+            return Poll::Ready(Failure::draining());
+        }
+        let Some(waker) = self.wake_flag.take_waker(cx) else {
+            return Poll::Pending;
+        };
+        let mut cx = Context::from_waker(&waker);
+        if self.aborted.as_mut().poll(&mut cx).is_ready() {
+            return Poll::Ready(Failure::draining());
+        }
+        while self.timer.as_mut().poll(&mut cx).is_ready() {
+            let next = self.next(has_content);
+            if next.at <= Instant::now() {
+                return Poll::Ready((next.failure)(next.limit));
+            }
+            self.timer.as_mut().reset(next.at);
+        }
+        Poll::Pending
+    }
+
+    fn next(&self, has_content: bool) -> Deadline {
+        let GenerationTimeouts {
+            first_token,
+            between_tokens,
+            total,
+        } = self.timeouts;
+        let total = Deadline {
+            at: self.started + total,
+            limit: total,
+            failure: Failure::total_timeout,
+        };
+        let silence = match (self.stream, has_content) {
+            (false, _) => return total,
+            (true, false) => Deadline {
+                at: self.started + first_token,
+                limit: first_token,
+                failure: Failure::first_token_timeout,
+            },
+            (true, true) => Deadline {
+                at: self.waiting.unwrap_or(self.started) + between_tokens,
+                limit: between_tokens,
+                failure: Failure::between_tokens_timeout,
+            },
+        };
+        if silence.at < total.at {
+            silence
+        } else {
+            total
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The outcome of a generation: plain data, and the trait of those who are told.
+//!
+//! Each generation has exactly one, whatever happened to it: complete, failed, cancelled, refused, or
+//! left by its client. The log is one observer; metrics, usage and budgets are others. Nothing is
+//! measured here: that is `generation`'s.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::id::RequestId;
+use dialect::event::Usage;
+use dialect::failure::{Failure, FailureClass, classes};
+
+use crate::disconnect::Disconnect;
+
+/// The facts that remain of a generation.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The id of the request.
+    pub request_id: RequestId,
+    /// The route of the request, as the log names it.
+    pub route: &'static str,
+    /// The model that the client asked for.
+    pub model: String,
+    /// The caller, if known.
+    pub caller: Option<String>,
+    /// The exchanges with targets, in their order.
+    pub attempts: Vec<AttemptOutcome>,
+    /// The HTTP status of the response; 499 if the client left before there was one.
+    pub status: u16,
+    /// The time from the request to the first payload with content.
+    pub time_to_first_token: Option<Duration>,
+    /// The time from the request to the end.
+    pub duration: Duration,
+    /// Payloads with content. Logged as the token count when the upstream reports no usage.
+    pub payloads: u64,
+    /// The usage as the upstream reported it.
+    pub usage: Option<Usage>,
+    /// The way it ended.
+    pub end: GenerationEnd,
+}
+
+/// The facts that remain of one exchange with one target.
+#[derive(Debug, Clone)]
+pub struct AttemptOutcome {
+    /// The provider's name.
+    pub provider: String,
+    /// The provider's name for the model.
+    pub upstream_model: String,
+    /// The class of the failure that ended this attempt, if one did.
+    pub failure: Option<&'static FailureClass>,
+}
+
+/// The way a generation ended.
+#[derive(Debug, Clone)]
+pub enum GenerationEnd {
+    /// With all tokens and the end mark.
+    Complete,
+    /// With a failure, whose details are for the log alone.
+    Failed {
+        /// The failure's class.
+        class: &'static FailureClass,
+        /// The failure's message and causes on one line.
+        details: String,
+    },
+    /// By the client, which cancelled it.
+    Cancelled,
+    /// By the client, which read nothing for too long.
+    ClientStalled,
+    /// By the client, which closed its connection.
+    ClientLeft,
+}
+
+impl GenerationEnd {
+    /// Returns the end of a generation that was dropped before it ended by itself.
+    #[must_use]
+    pub fn from_disconnect(disconnect: &Disconnect) -> Self {
+        if disconnect.is_cancelled() {
+            Self::Cancelled
+        } else if disconnect.is_stalled() {
+            Self::ClientStalled
+        } else {
+            Self::ClientLeft
+        }
+    }
+
+    /// Returns the stable name: `ended` in the log.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Failed { class, .. } => class.code,
+            Self::Cancelled => classes::CANCELLED.code,
+            Self::ClientStalled => "client_stall",
+            Self::ClientLeft => "client_left",
+        }
+    }
+
+    /// Returns the details of a failure, for the log.
+    #[must_use]
+    pub fn details(&self) -> Option<&str> {
+        match self {
+            Self::Failed { details, .. } => Some(details),
+            _ => None,
+        }
+    }
+}
+
+impl From<&Failure> for GenerationEnd {
+    fn from(failure: &Failure) -> Self {
+        Self::Failed {
+            class: failure.class(),
+            details: failure.log_message(),
+        }
+    }
+}
+
+/// A consumer of outcomes. It is called by the worker that drops the generation, so it must not block.
+pub trait Observer: fmt::Debug + Send + Sync {
+    /// Takes note of a generation that has ended.
+    fn on_outcome(&self, outcome: &Outcome);
+}
+
+/// The observers of a server, shared by all of its generations.
+#[derive(Debug, Clone, Default)]
+pub struct Observers(Arc<[Arc<dyn Observer>]>);
+
+impl Observers {
+    /// Hands an outcome to each observer.
+    pub fn notify(&self, outcome: &Outcome) {
+        for observer in &*self.0 {
+            observer.on_outcome(outcome);
+        }
+    }
+}
+
+impl FromIterator<Arc<dyn Observer>> for Observers {
+    fn from_iter<T: IntoIterator<Item = Arc<dyn Observer>>>(observers: T) -> Self {
+        Self(observers.into_iter().collect())
+    }
+}
