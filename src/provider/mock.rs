@@ -114,7 +114,7 @@ impl Mock {
             _ => {
                 let known: Vec<String> =
                     MODELS.iter().map(|(name, _)| (*name).to_owned()).collect();
-                return Err(Failure::unknown_model(&model.to_owned(), &known));
+                return Err(Failure::unknown_model(model, &known));
             }
         };
         Ok(perform(script, request))
