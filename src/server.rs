@@ -146,6 +146,10 @@ impl Server {
             end: CancellationToken::new(),
         };
         let workers = Workers::start(listener, routers, &shared)?;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "ends with shared.end, and is waited for"
+        )]
         let sweeper = tokio::spawn(streams.clone().sweep(shared.end.clone()));
         shutdown.drain.cancelled().await;
         draining.begin();
@@ -153,6 +157,10 @@ impl Server {
         tracing::info!(streams_may_finish_for = ?drain, "shutting down");
         wait_for_tasks(&tasks, drain, &abort, &shutdown).await;
         shared.end.cancel();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "joins the worker threads; waited for"
+        )]
         let joined = tokio::task::spawn_blocking(move || workers.join());
         joined.await.map_err(io::Error::other)?;
         streams.close().await;

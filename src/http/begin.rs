@@ -151,6 +151,10 @@ pub(super) async fn queue(shared: &Shared, order: Order, asked: &Asked) -> Resul
 }
 
 /// Lets a generation write its stream, whoever reads it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a generation that outlives its client is ended by its linger, or by the shutdown"
+)]
 fn go_on(shared: &Shared, generation: Generation, writer: Writer, linger: Linger) {
     let detached = DetachedGeneration::new(
         generation,

@@ -99,6 +99,10 @@ fn order(
 }
 
 /// The templates as they are on disk now; looking there may block, so it is done aside.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "reads the folder of templates; the request waits for it"
+)]
 async fn current(shared: &Arc<Shared>) -> Result<Arc<Set>, Failure> {
     let shared = shared.clone();
     tokio::task::spawn_blocking(move || shared.prompts.current())

@@ -54,6 +54,10 @@ pub(super) async fn open(
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
     }
     let tasks = shared.tasks.clone();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an upgraded connection ends with its socket, or by the shutdown"
+    )]
     tasks.spawn(async move {
         // A connection that ends before its 101 is written has no socket.
         let Some(upgraded) = async { upgrade?.upgraded().await }.await else {

@@ -146,6 +146,10 @@ struct StreamExecutor {
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an HTTP/2 stream ends with its connection"
+    )]
     fn execute(&self, stream: F) {
         let state = Arc::new(StreamState {
             disconnect: self.disconnect.for_stream(),

@@ -86,6 +86,7 @@ impl Workers {
                 .map(|(listener, handles)| Acceptor::new(&runtime, listener, handles))
                 .transpose()?;
             let thread = std::thread::Builder::new().name(format!("worker-{number}"));
+            #[expect(clippy::disallowed_methods, reason = "joined by Workers::join")]
             threads.push(thread.spawn(move || runtime.block_on(worker.run(acceptor)))?);
         }
         Ok(Self { threads })
@@ -194,6 +195,10 @@ impl Worker {
         }
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a connection ends with its peer, or by the shutdown"
+    )]
     fn spawn_connection(&self, stream: TcpStream, load_guard: LoadGuard) {
         let (router, context) = (self.router.clone(), self.context.clone());
         let serving = serve_connection(stream, router, context, load_guard);

@@ -4,6 +4,7 @@
 //! The tests of Redis need `redis-server` (7 or later). Without one they say so and test nothing; `tests/run` installs it.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,

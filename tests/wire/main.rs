@@ -1,6 +1,7 @@
 //! What crosses the wire: the real binary between a scripted upstream and a client that sees every byte.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,

@@ -104,6 +104,10 @@ impl Redis {
     }
 
     /// Connects; whatever runs for these streams runs on the caller's runtime, until [`Redis::close`].
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "keeps the link; ended by Redis::close"
+    )]
     pub(super) async fn connect(&self) -> Result<(), Unreachable> {
         let runtime = Handle::current();
         if self.0.runtime.set(runtime.clone()).is_ok() {
@@ -419,6 +423,10 @@ impl Redis {
     }
 
     /// Runs to its end, or until these streams are closed.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "runs no longer than these streams: ended by Redis::close"
+    )]
     fn start(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(runtime) = self.0.runtime.get() {
             let end = self.0.end.clone();

@@ -1,6 +1,11 @@
 //! The log and the store, without HTTP.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests"
+)]
 
 use std::future::poll_fn;
 use std::sync::Barrier;

@@ -95,6 +95,7 @@ impl UpstreamFrames {
         {
             return;
         }
+        #[expect(clippy::disallowed_methods, reason = "ends after CLOSE_TIMEOUT")]
         self.tasks.spawn(async move {
             // In any case the body is dropped afterwards, and the connection with it.
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.body.next_bytes()).await;

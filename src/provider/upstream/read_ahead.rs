@@ -26,6 +26,10 @@ pub(in crate::provider) struct ReadAhead {
 
 impl ReadAhead {
     /// Starts to read ahead.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "aborted with the body that it reads ahead"
+    )]
     pub(in crate::provider) fn spawn(body: Incoming, tasks: &TaskTracker) -> Self {
         // A capacity of one: what exceeds it waits in the task's own buffer, joined.
         let (sender, bytes) = mpsc::channel(1);

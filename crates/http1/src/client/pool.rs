@@ -75,6 +75,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> IdlePool<S> {
             .as_ref()
             .is_none_or(AbortOnDropHandle::is_finished)
         {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "aborted when the pool is dropped"
+            )]
             let task = tokio::spawn(reap(Arc::downgrade(&self.idle)));
             idle.reaper = Some(AbortOnDropHandle::new(task));
         }

@@ -283,7 +283,7 @@ fn put_header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
+    #![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests")]
 
     use std::future::poll_fn;
 
