@@ -1,11 +1,18 @@
-# Builds the server and packs it alone: `docker build -t tokenrill .`, then `docker run -p 8080:8080 tokenrill`.
-# A configuration of your own: `-v ./tokenrill.toml:/app/tokenrill.toml:ro`, keys by `-e`; templates: `-v ./prompts:/app/prompts:ro`.
+# Builds the server and packs it alone:
+#
+#     docker build -t tokenrill .
+#     docker run -p 8080:8080 tokenrill
+#
+# A configuration of your own: -v ./tokenrill.toml:/app/tokenrill.toml:ro, with keys by -e NAME.
+# Templates of your own: -v ./prompts:/app/prompts:ro
 
 FROM rust:1-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY crates ./crates
 COPY src ./src
+# A member of the workspace: cargo reads its manifest, though it is not built.
+COPY tests/tidy ./tests/tidy
 RUN cargo build --release --locked --bin tokenrill
 
 FROM debian:bookworm-slim
