@@ -12,8 +12,6 @@ use base::id::RequestId;
 use dialect::event::Usage;
 use dialect::failure::{Failure, FailureClass, classes};
 
-use crate::disconnect::Disconnect;
-
 /// The facts that remain of a generation.
 #[derive(Debug)]
 pub struct Outcome {
@@ -73,18 +71,6 @@ pub enum GenerationEnd {
 }
 
 impl GenerationEnd {
-    /// Returns the end of a generation that was dropped before it ended by itself.
-    #[must_use]
-    pub fn from_disconnect(disconnect: &Disconnect) -> Self {
-        if disconnect.is_cancelled() {
-            Self::Cancelled
-        } else if disconnect.is_stalled() {
-            Self::ClientStalled
-        } else {
-            Self::ClientLeft
-        }
-    }
-
     /// Returns the stable name: `ended` in the log.
     #[must_use]
     pub fn code(&self) -> &'static str {

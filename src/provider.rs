@@ -11,7 +11,7 @@ pub mod mock;
 pub mod remote;
 mod upstream;
 
-pub use upstream::{Events, Opened, Upstream, UpstreamFrames, poll_event};
+pub use upstream::{CompleteSource, Events, Opened, StreamSource, UpstreamFrames, poll_event};
 
 use std::fmt;
 use std::future::Future;
@@ -44,10 +44,14 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// Returns the name in the configuration and the log.
     fn name(&self) -> &str;
 
-    /// Sends the request. Resolves when the upstream has accepted it: until then a refusal can
-    /// still be reported to the client with its own status.
-    fn open(&self, request: UpstreamRequest) -> OpenFuture;
+    /// Sends a request for a stream. Resolves when the upstream has accepted it: until then a refusal
+    /// can still be reported to the client with its own status.
+    fn open_stream(&self, request: UpstreamRequest) -> OpenFuture<StreamSource>;
+
+    /// Sends a request for an answer in one piece, or for a count of tokens. Resolves when the answer
+    /// is there.
+    fn open_complete(&self, request: UpstreamRequest) -> OpenFuture<CompleteSource>;
 }
 
 /// A request on its way upstream.
-pub type OpenFuture = Pin<Box<dyn Future<Output = Result<Opened, Failure>> + Send>>;
+pub type OpenFuture<S> = Pin<Box<dyn Future<Output = Result<Opened<S>, Failure>> + Send>>;

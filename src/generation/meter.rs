@@ -122,8 +122,32 @@ impl Drop for Meter {
     fn drop(&mut self) {
         self.outcome.duration = self.started.elapsed();
         if !self.is_ended {
-            self.outcome.end = GenerationEnd::from_disconnect(&self.disconnect);
+            self.outcome.end = end_by_client(&self.disconnect);
         }
         self.observers.notify(&self.outcome);
+    }
+}
+
+/// Returns the end of a generation that was dropped before it ended by itself.
+fn end_by_client(disconnect: &Disconnect) -> GenerationEnd {
+    if disconnect.is_cancelled() {
+        GenerationEnd::Cancelled
+    } else if disconnect.is_stalled() {
+        GenerationEnd::ClientStalled
+    } else {
+        GenerationEnd::ClientLeft
+    }
+}
+
+/// A generation that failed before its response began. It records the failure once the status of the
+/// response is known.
+#[derive(Debug)]
+pub struct RefusedGeneration(pub(super) Meter);
+
+impl RefusedGeneration {
+    /// Records the failure, and the status with which the client is told.
+    pub fn record(mut self, failure: &Failure, status: u16) {
+        self.0.set_status(status);
+        self.0.on_failure(failure);
     }
 }

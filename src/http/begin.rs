@@ -70,7 +70,7 @@ pub(super) async fn begin(shared: &Shared, order: Order, asked: &Asked) -> Resul
         },
     };
     let dialect = prepared.dialect;
-    let (generation, _) = prepared.start(shared, asked, log.as_ref());
+    let generation = Generation::start(prepared.params(shared, asked, log.as_ref()));
     let mut begun = Begun {
         shared,
         linger,
@@ -83,10 +83,10 @@ pub(super) async fn begin(shared: &Shared, order: Order, asked: &Asked) -> Resul
     };
     let headers = match opened {
         Ok(Ok(headers)) => headers,
-        Ok(Err(failure)) => return Err(Refused::generation(failure, generation)),
+        Ok(Err(failure)) => return Err(Refused::generation(failure, generation.into())),
         Err(_elapsed) => HeaderMap::new(),
     };
-    generation.answered(200);
+    generation.set_status(200);
     let Some(writer) = log else {
         return Ok(Source {
             frames: Frames::Generation(Box::new(generation)),
@@ -141,13 +141,12 @@ pub(super) async fn queue(shared: &Shared, order: Order, asked: &Asked) -> Resul
         Log::Old(id) => return Ok(Queued::Old(id)),
     };
     let (dialect, id) = (prepared.dialect, writer.log().id().clone());
-    let (mut generation, answering) = prepared.start(shared, asked, Some(&writer));
-    generation.answered(200);
+    let params = prepared.params(shared, asked, Some(&writer));
+    let body = dialect.client.write_queued(&params.answering);
+    let mut generation = Generation::start(params);
+    generation.set_status(200);
     go_on(shared, generation, writer, Linger::UNLIMITED);
-    Ok(Queued::New {
-        id,
-        body: dialect.client.write_queued(&answering),
-    })
+    Ok(Queued::New { id, body })
 }
 
 /// Lets a generation write its stream, whoever reads it.
@@ -199,13 +198,13 @@ impl Prepared {
         })
     }
 
-    /// The generation, which sends nothing before it is polled, and what its answer bears; `log` is where it goes.
-    pub(super) fn start(
+    /// Returns the parameters of the generation; `log` is the stream that it writes.
+    pub(super) fn params(
         self,
         shared: &Shared,
         asked: &Asked,
         log: Option<&Writer>,
-    ) -> (Generation, Answering) {
+    ) -> GenerationParams {
         let Self {
             route,
             dialect,
@@ -229,21 +228,20 @@ impl Prepared {
             encoding: asked.manner.encoding,
         };
         let route = asked.via.unwrap_or(route);
-        let generation = Generation::start(GenerationParams {
+        GenerationParams {
             request_id: asked.id.clone(),
             route,
             request,
             plan,
             dialect,
-            answering: answering.clone(),
+            answering,
             headers: asked.headers.clone(),
             comments: asked.manner.comments,
             timeouts: shared.timeouts,
             abort: shared.abort.clone(),
             disconnect: asked.disconnect.clone(),
             observers: shared.observers.clone(),
-        });
-        (generation, answering)
+        }
     }
 }
 

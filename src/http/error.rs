@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::asked::wants_events;
 use super::streams;
-use crate::generation::Generation;
+use crate::generation::RefusedGeneration;
 use crate::transport::sse;
 use base::id::RequestId;
 use dialect::Dialect;
@@ -31,7 +31,7 @@ const MOST_HEADER_BYTES: usize = 32 * 1024;
 pub struct Refused {
     failure: Failure,
     /// The generation that failed. It writes the log line, once the status is known.
-    generation: Option<Box<Generation>>,
+    generation: Option<Box<RefusedGeneration>>,
     /// What the answer says beside its body.
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -48,7 +48,7 @@ impl From<Failure> for Refused {
 
 impl Refused {
     /// The generation had begun when it failed.
-    pub fn generation(failure: Failure, generation: Generation) -> Self {
+    pub fn generation(failure: Failure, generation: RefusedGeneration) -> Self {
         Self {
             failure,
             generation: Some(Box::new(generation)),
@@ -91,7 +91,7 @@ impl Refused {
         } = self;
         let status = status(&failure, dialect);
         match generation {
-            Some(generation) => generation.refused(&failure, status.as_u16()),
+            Some(generation) => generation.record(&failure, status.as_u16()),
             None => {
                 let path: String = path.chars().take(200).collect();
                 let (code, error) = (failure.code(), failure.log_message());

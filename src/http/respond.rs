@@ -9,6 +9,7 @@ use super::asked::Asked;
 use super::begin::{Order, Prepared, Queued, Source, begin, queue};
 use super::error::Refused;
 use super::{responses, resume};
+use crate::generation::{CompleteAnswer, CompleteGeneration};
 use crate::transport::sse::{self, SseBody};
 use stream::StreamId;
 
@@ -29,18 +30,17 @@ pub(super) async fn respond(
         };
     }
     let prepared = Prepared::new(shared, order)?;
-    let (mut generation, answering) = prepared.start(shared, &asked, None);
-    match generation.whole(&answering).await {
-        Ok(body) => {
-            generation.answered(200);
+    let params = prepared.params(shared, &asked, None);
+    match CompleteGeneration::start(params).answer().await {
+        Ok(CompleteAnswer { headers, body }) => {
             let mut response = Response::new(Body::from(body));
-            *response.headers_mut() = generation.headers().clone();
+            *response.headers_mut() = headers;
             response
                 .headers_mut()
                 .insert("content-type", HeaderValue::from_static("application/json"));
             Ok(response)
         }
-        Err(failure) => Err(Refused::generation(failure, generation)),
+        Err((failure, generation)) => Err(Refused::generation(failure, generation)),
     }
 }
 

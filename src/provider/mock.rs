@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_stream::try_stream;
 use http::HeaderMap;
 
-use super::{Events, OpenFuture, Opened, Provider, Upstream, UpstreamRequest};
+use super::{CompleteSource, Events, OpenFuture, Opened, Provider, StreamSource, UpstreamRequest};
 use dialect::event::{Event, FinishReason, Origin, State, Usage};
 use dialect::failure::{Failure, Refusal};
 use dialect::request::{Part, Request, Task};
@@ -126,21 +126,28 @@ impl Provider for Mock {
         "mock"
     }
 
-    fn open(&self, call: UpstreamRequest) -> OpenFuture {
-        let upstream = match call.request.task {
-            Task::Generate => self.answer(&call).map(Upstream::Events),
+    fn open_stream(&self, call: UpstreamRequest) -> OpenFuture<StreamSource> {
+        open(self.answer(&call).map(StreamSource::Events))
+    }
+
+    fn open_complete(&self, call: UpstreamRequest) -> OpenFuture<CompleteSource> {
+        open(match call.request.task {
+            Task::Generate => self.answer(&call).map(CompleteSource::Events),
             Task::CountTokens => count(&call),
-        };
-        Box::pin(std::future::ready(upstream.map(|upstream| Opened {
-            headers: HeaderMap::new(),
-            upstream,
-        })))
+        })
     }
 }
 
-fn count(call: &UpstreamRequest) -> Result<Upstream, Failure> {
+fn open<S: Send + 'static>(source: Result<S, Failure>) -> OpenFuture<S> {
+    let headers = HeaderMap::new();
+    Box::pin(std::future::ready(
+        source.map(|source| Opened { headers, source }),
+    ))
+}
+
+fn count(call: &UpstreamRequest) -> Result<CompleteSource, Failure> {
     match call.dialect.client.write_count(input_tokens(&call.request)) {
-        Some(body) => Ok(Upstream::Whole(body.into(), call.dialect)),
+        Some(body) => Ok(CompleteSource::Body(body.into(), call.dialect)),
         None => Err(Failure::internal(
             "no client of this dialect asks for a count".into(),
         )),

@@ -18,9 +18,10 @@ pub use options::RemoteOptions;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
 
-use super::{OpenFuture, Opened, Provider, Upstream, UpstreamRequest};
+use super::upstream::UpstreamBody;
+use super::{CompleteSource, OpenFuture, Opened, Provider, StreamSource, UpstreamRequest};
 use dialect::failure::Failure;
 use dialect::request::Task;
 
@@ -55,43 +56,47 @@ impl Provider for RemoteProvider {
         &self.options.name
     }
 
-    fn open(&self, call: UpstreamRequest) -> OpenFuture {
+    fn open_stream(&self, call: UpstreamRequest) -> OpenFuture<StreamSource> {
         let request = request::build_request(&self.options, &call);
         let client = self.client.clone();
         let options = self.options.clone();
-        let stream = call.request.stream;
-        Box::pin(async move { exchange(&client, &options, request?, stream).await })
+        Box::pin(async move {
+            let response = exchange(&client, &options, request?, "text/event-stream").await?;
+            let headers = headers::client_visible(response.headers());
+            let reader = options.side.reader(options.finish_rule);
+            let frames = client.frames(response.into_body(), options.max_event);
+            let source = StreamSource::Frames(frames, options.dialect, reader);
+            Ok(Opened { headers, source })
+        })
+    }
+
+    fn open_complete(&self, call: UpstreamRequest) -> OpenFuture<CompleteSource> {
+        let request = request::build_request(&self.options, &call);
+        let client = self.client.clone();
+        let options = self.options.clone();
+        Box::pin(async move {
+            let response = exchange(&client, &options, request?, "application/json").await?;
+            let headers = headers::client_visible(response.headers());
+            let body = response::whole_body(response.into_body(), options.max_response).await?;
+            let source = CompleteSource::Body(body, options.dialect);
+            Ok(Opened { headers, source })
+        })
     }
 }
 
-/// Sends a request and checks that the response is the one that was asked for.
+/// Sends a request and checks that the response is of the `expected` media type.
 async fn exchange(
     client: &Client,
     options: &RemoteOptions,
     request: Request<Bytes>,
-    stream: bool,
-) -> Result<Opened, Failure> {
+    expected: &'static str,
+) -> Result<Response<UpstreamBody>, Failure> {
     let response = client.send(request, &options.name).await?;
     if response.status() != StatusCode::OK {
         return Err(response::refusal(response, options).await);
     }
-    let expected = if stream {
-        "text/event-stream"
-    } else {
-        "application/json"
-    };
-    if let Err(found) = response::check_content_type(&response, expected) {
-        return Err(response::unexpected_response(response, options, found, expected).await);
+    match response::check_content_type(&response, expected) {
+        Ok(()) => Ok(response),
+        Err(found) => Err(response::unexpected_response(response, options, found, expected).await),
     }
-    let headers = headers::client_visible(response.headers());
-    let body = response.into_body();
-    let upstream = if stream {
-        let reader = options.side.reader(options.finish_rule);
-        let frames = client.frames(body, options.max_event);
-        Upstream::Frames(frames, options.dialect, reader)
-    } else {
-        let body = response::whole_body(body, options.max_response).await?;
-        Upstream::Whole(body, options.dialect)
-    };
-    Ok(Opened { headers, upstream })
 }

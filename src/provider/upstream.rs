@@ -24,34 +24,53 @@ use dialect::event::Event;
 use dialect::failure::Failure;
 use dialect::{Dialect, EventReader};
 
-/// An accepted request.
+/// An accepted request, and the source of its answer: a [`StreamSource`] or a [`CompleteSource`], as
+/// it was asked for.
 #[derive(Debug)]
-pub struct Opened {
+pub struct Opened<S> {
     /// Headers of the upstream's response that the client may see.
     pub headers: HeaderMap,
     /// The stream or body that follows.
-    pub upstream: Upstream,
+    pub source: S,
 }
 
 /// Events from a model in this process.
 pub type Events = Pin<Box<dyn Stream<Item = Result<Event<'static>, Failure>> + Send>>;
 
-/// The answer to an accepted request.
-pub enum Upstream {
+/// The source of a streamed answer.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved twice a request, and otherwise part of a generation on the heap"
+)]
+pub enum StreamSource {
     /// Neutral events.
     Events(Events),
     /// Runs of whole SSE events in the upstream's dialect, and the reader for them.
     Frames(UpstreamFrames, &'static Dialect, Box<dyn EventReader>),
-    /// A whole answer in the upstream's dialect, for a request that asked for no stream.
-    Whole(Bytes, &'static Dialect),
 }
 
-impl fmt::Debug for Upstream {
+/// The source of an answer that was not asked for as a stream.
+pub enum CompleteSource {
+    /// Neutral events.
+    Events(Events),
+    /// The whole body in the upstream's dialect.
+    Body(Bytes, &'static Dialect),
+}
+
+impl fmt::Debug for StreamSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Upstream::Events(_) => "Events",
-            Upstream::Frames(..) => "Frames",
-            Upstream::Whole(..) => "Whole",
+            Self::Events(_) => "Events",
+            Self::Frames(..) => "Frames",
+        })
+    }
+}
+
+impl fmt::Debug for CompleteSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Events(_) => "Events",
+            Self::Body(..) => "Body",
         })
     }
 }

@@ -1,0 +1,166 @@
+//! A generation whose client did not ask for a stream: its answer is one body.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use dialect::failure::Failure;
+use dialect::request::Task;
+use dialect::{Answer, Answering, Dialect};
+
+use super::deadline::Deadlines;
+use super::meter::{Meter, RefusedGeneration};
+use super::params::GenerationParams;
+use crate::provider::{CompleteSource, Events, OpenFuture, Opened, poll_event};
+
+/// The status of a complete answer.
+const OK: u16 = 200;
+
+/// A generation that answers with one body. Dropping it cancels its upstream.
+pub struct CompleteGeneration {
+    dialect: &'static Dialect,
+    task: Task,
+    answering: Answering,
+    opening: OpenFuture<CompleteSource>,
+    deadlines: Deadlines,
+    meter: Meter,
+}
+
+/// A complete answer.
+#[derive(Debug)]
+pub struct CompleteAnswer {
+    /// The upstream's headers that the client may see.
+    pub headers: HeaderMap,
+    /// The body in the client's dialect.
+    pub body: Bytes,
+}
+
+impl CompleteGeneration {
+    /// Prepares the request. Nothing is sent until the answer is polled.
+    #[must_use]
+    pub fn start(mut params: GenerationParams) -> Self {
+        let mut meter = params.start_meter();
+        let deadlines = Deadlines::start(params.timeouts, false, params.abort.clone());
+        let request = params.first_request();
+        let target = params.plan.first();
+        meter.on_attempt(target);
+        let opening = target.provider.open_complete(request);
+        Self {
+            dialect: params.dialect,
+            task: params.request.task,
+            answering: params.answering,
+            opening,
+            deadlines,
+            meter,
+        }
+    }
+
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// The failure, and the generation, which records it once the status is known.
+    pub async fn answer(self) -> Result<CompleteAnswer, (Failure, RefusedGeneration)> {
+        let Self {
+            dialect,
+            task,
+            answering,
+            opening,
+            mut deadlines,
+            mut meter,
+        } = self;
+        let result = async {
+            let Opened { headers, source } = bounded(&mut deadlines, opening).await??;
+            let body = match source {
+                CompleteSource::Body(body, upstream) if *upstream == *dialect => {
+                    measure_body(&body, upstream, task, &mut meter)?;
+                    body
+                }
+                // Token counts are returned as they are: they never cross dialects.
+                CompleteSource::Body(body, _) if task == Task::CountTokens => body,
+                CompleteSource::Body(body, upstream) => {
+                    let answer = read_body(&body, upstream, &mut meter)?;
+                    dialect.client.write_answer(&answer, &answering).into()
+                }
+                CompleteSource::Events(events) => {
+                    let answer = collect_events(events, &mut deadlines, &mut meter).await?;
+                    dialect.client.write_answer(&answer, &answering).into()
+                }
+            };
+            Ok(CompleteAnswer { headers, body })
+        };
+        match result.await {
+            Ok(answer) => {
+                meter.set_status(OK);
+                meter.on_complete();
+                Ok(answer)
+            }
+            Err(failure) => Err((failure, RefusedGeneration(meter))),
+        }
+    }
+}
+
+impl fmt::Debug for CompleteGeneration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CompleteGeneration")
+            .field("meter", &self.meter)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Waits for a future until a deadline passes.
+async fn bounded<F: Future>(deadlines: &mut Deadlines, future: F) -> Result<F::Output, Failure> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Ok(output)),
+        Poll::Pending => deadlines.poll_expired(false, cx).map(Err),
+    })
+    .await
+}
+
+/// Reads the usage out of a body that is passed on as it is.
+fn measure_body(
+    body: &[u8],
+    upstream: &Dialect,
+    task: Task,
+    meter: &mut Meter,
+) -> Result<(), Failure> {
+    if let (Some(side), Task::Generate) = (upstream.upstream, task) {
+        meter.on_usage(side.read_answer(body, None)?.usage);
+    }
+    Ok(())
+}
+
+/// Reads an upstream's body in order to translate it.
+fn read_body(body: &[u8], upstream: &Dialect, meter: &mut Meter) -> Result<Answer, Failure> {
+    let mut answer = Answer::default();
+    if let Some(side) = upstream.upstream {
+        side.read_answer(
+            body,
+            Some(&mut |event| {
+                meter.on_event(&event);
+                answer.add(&event);
+            }),
+        )?;
+    }
+    Ok(answer)
+}
+
+/// Collects the events of an in-process model.
+async fn collect_events(
+    mut events: Events,
+    deadlines: &mut Deadlines,
+    meter: &mut Meter,
+) -> Result<Answer, Failure> {
+    let mut answer = Answer::default();
+    while let Some(event) = bounded(deadlines, poll_fn(|cx| poll_event(&mut events, cx))).await? {
+        let event = event?;
+        meter.on_event(&event);
+        answer.add(&event);
+    }
+    Ok(answer)
+}

@@ -1,0 +1,70 @@
+//! The parameters of a generation, streamed or complete.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use base::id::RequestId;
+use dialect::request::Request;
+use dialect::{Answering, Dialect};
+
+use super::deadline::GenerationTimeouts;
+use super::meter::Meter;
+use crate::disconnect::Disconnect;
+use crate::outcome::Observers;
+use crate::provider::UpstreamRequest;
+use crate::routing::Plan;
+use crate::shutdown::AbortSignal;
+
+/// The parameters of a generation.
+#[derive(Debug)]
+pub struct GenerationParams {
+    /// The id of the client's request.
+    pub request_id: RequestId,
+    /// The route of the client's request, for the outcome.
+    pub route: &'static str,
+    /// The client's request.
+    pub request: Arc<Request>,
+    /// The targets that may serve it.
+    pub plan: Plan,
+    /// The client's dialect.
+    pub dialect: &'static Dialect,
+    /// The id, the time and the model that the answer bears.
+    pub answering: Answering,
+    /// The client's headers.
+    pub headers: HeaderMap,
+    /// Whether an upstream's comments are passed on.
+    pub comments: bool,
+    /// The time limits.
+    pub timeouts: GenerationTimeouts,
+    /// The signal on which every generation ends with an error.
+    pub abort: AbortSignal,
+    /// The reason for which the client is gone, if it is.
+    pub disconnect: Disconnect,
+    /// The observers of the outcome.
+    pub observers: Observers,
+}
+
+impl GenerationParams {
+    /// Returns the meter of a generation that begins now.
+    pub(super) fn start_meter(&self) -> Meter {
+        Meter::start(
+            self.request_id.clone(),
+            self.route,
+            self.answering.model.clone(),
+            self.disconnect.clone(),
+            self.observers.clone(),
+        )
+    }
+
+    /// Returns the request for the first target.
+    pub(super) fn first_request(&mut self) -> UpstreamRequest {
+        UpstreamRequest {
+            request: self.request.clone(),
+            dialect: self.dialect,
+            model: self.plan.first().upstream_model.clone(),
+            id: self.request_id.as_str().to_owned(),
+            headers: std::mem::take(&mut self.headers),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The meaning of an upstream's frames: payload, comment, or one of the many shapes of an error; and
+//! the meaning of a payload for the course of its stream.
+
+use dialect::failure::Failure;
+use dialect::sse::Frame;
+use dialect::{EventReader, Seen};
+
+use crate::generation::meter::Meter;
+
+/// The kind of a frame.
+pub(super) enum FrameKind<'a> {
+    /// Data for the dialect's reader.
+    Payload(&'a [u8]),
+    /// A comment.
+    Comment,
+    /// Blank lines.
+    Blank,
+    /// Fields without data. Some SDKs choke on them.
+    NoData,
+    /// An error outside of any payload.
+    Error(Failure),
+}
+
+/// Returns the kind of a frame whose bytes are `raw`.
+pub(super) fn classify_frame<'a>(
+    frame: &'a Frame<'_>,
+    raw: &[u8],
+    reader: &dyn EventReader,
+) -> FrameKind<'a> {
+    match (&frame.data, frame.error) {
+        (Some(data), _) if !data.is_empty() => return FrameKind::Payload(data),
+        (_, Some(error)) => {
+            return FrameKind::Error(reader.error(error).unwrap_or_else(unnamed_error));
+        }
+        _ => {}
+    }
+    // Bare lines of JSON in the middle of a stream are an error that lost its frame.
+    let is_json = matches!(raw.first(), Some(b'{' | b'['));
+    if let Some(failure) = is_json.then(|| reader.error(raw)).flatten() {
+        return FrameKind::Error(failure);
+    }
+    if frame.event == Some(b"error") {
+        return FrameKind::Error(unnamed_error());
+    }
+    if raw.iter().all(|byte| matches!(byte, b'\n' | b'\r')) {
+        FrameKind::Blank
+    } else if frame.comment {
+        FrameKind::Comment
+    } else {
+        FrameKind::NoData
+    }
+}
+
+/// The meaning of a payload for the course of its stream.
+pub(super) enum Verdict {
+    /// The stream goes on.
+    Continue,
+    /// The payload is the upstream's own end mark.
+    Ended,
+    /// The payload is an error. `is_native` says that clients of the same dialect understand it.
+    Reported { failure: Failure, is_native: bool },
+    /// The payload is not to be shown: it can't be parsed, or it is an error by its name alone.
+    Broken(Failure),
+}
+
+/// Counts a payload, and returns its meaning. `is_cut` says that the upstream's body ended within or
+/// after the last frame of this run.
+pub(super) fn judge_payload(
+    read: Result<Seen, Failure>,
+    frame: &Frame<'_>,
+    data: &[u8],
+    reader: &dyn EventReader,
+    is_cut: bool,
+    meter: &mut Meter,
+) -> Verdict {
+    let seen = match read {
+        Ok(seen) => seen,
+        Err(failure) => {
+            return Verdict::Broken(match named_error(frame, data, reader) {
+                Some(error) => error,
+                None if is_cut => Failure::upstream_truncated("it broke off within an event"),
+                None => failure,
+            });
+        }
+    };
+    if seen.said {
+        meter.on_content();
+    }
+    meter.on_usage(seen.usage);
+    if let Some(failure) = seen.error {
+        return Verdict::Reported {
+            failure,
+            is_native: seen.told,
+        };
+    }
+    if !seen.known
+        && let Some(failure) = named_error(frame, data, reader)
+    {
+        return Verdict::Broken(failure);
+    }
+    if seen.done {
+        Verdict::Ended
+    } else {
+        Verdict::Continue
+    }
+}
+
+/// Returns the error of a frame that is named `error`, whatever its payload looks like.
+fn named_error(frame: &Frame<'_>, data: &[u8], reader: &dyn EventReader) -> Option<Failure> {
+    (frame.event == Some(b"error")).then(|| reader.error(data).unwrap_or_else(unnamed_error))
+}
+
+fn unnamed_error() -> Failure {
+    Failure::upstream_error("the upstream reported an error")
+}

@@ -1,0 +1,163 @@
+//! The relay between two sides of the same dialect: runs of frames go on as the upstream's own bytes,
+//! untouched and uncopied. Each payload is read only for what must be known. Frames that say nothing
+//! to a client are cut out.
+
+use bytes::Bytes;
+
+use dialect::event::Event;
+use dialect::sse;
+use dialect::{EventReader, Position, Sink};
+
+use super::classify::{FrameKind, Verdict, classify_frame, judge_payload};
+use super::client::ClientWriter;
+use super::splice::Splice;
+use super::step::{RelayStep, StreamEnd};
+use crate::generation::meter::Meter;
+
+/// The relay of a stream whose frames are passed through.
+#[derive(Debug)]
+pub(in crate::generation) struct PassThrough {
+    reader: Box<dyn EventReader>,
+    upstream_id: UpstreamId,
+    keeps_comments: bool,
+    /// Whether frames of this dialect have an `event:` field.
+    names_events: bool,
+    /// Whether a complete stream of this dialect ends without a mark.
+    ends_unmarked: bool,
+}
+
+/// The response id chosen by the upstream, when its frames are passed through.
+#[derive(Debug)]
+enum UpstreamId {
+    /// Clients of this dialect don't ask by it.
+    Ignored,
+    Awaited,
+    Known(String),
+    Taken,
+}
+
+impl PassThrough {
+    pub(super) fn new(reader: Box<dyn EventReader>, client: &ClientWriter) -> Self {
+        let side = client.dialect.client;
+        Self {
+            reader,
+            upstream_id: if side.asks_by_id() {
+                UpstreamId::Awaited
+            } else {
+                UpstreamId::Ignored
+            },
+            keeps_comments: client.keeps_comments,
+            names_events: side.names_events(),
+            ends_unmarked: side.ends_unmarked(),
+        }
+    }
+
+    /// Relays one run. `is_cut` says that the upstream's body ended with it, perhaps within an event;
+    /// `tap` sees the events beside the bytes.
+    pub(super) fn relay_run(
+        &mut self,
+        run: Bytes,
+        is_cut: bool,
+        meter: &mut Meter,
+        mut tap: Sink<'_>,
+    ) -> RelayStep {
+        let mut splice = Splice::new(&run);
+        let mut has_payload = false;
+        let mut end = None;
+        for frame in sse::frames(&run) {
+            let range = frame.range.clone();
+            let data = match classify_frame(&frame, &run[range.clone()], &*self.reader) {
+                FrameKind::Payload(data) => data,
+                FrameKind::Blank => continue,
+                FrameKind::Comment if self.keeps_comments => continue,
+                FrameKind::Comment | FrameKind::NoData => {
+                    splice.remove(&range);
+                    continue;
+                }
+                FrameKind::Error(failure) => {
+                    splice.truncate(range.start);
+                    end = Some(StreamEnd::failed(failure));
+                    break;
+                }
+            };
+            has_payload = true;
+            let read = self.reader.read(data, reborrow(&mut tap));
+            let mut verdict = judge_payload(read, &frame, data, &*self.reader, is_cut, meter);
+            if let Verdict::Ended = verdict
+                && let Err(failure) = self.reader.end(reborrow(&mut tap))
+            {
+                verdict = Verdict::Broken(failure);
+            }
+            if let Verdict::Broken(failure) = verdict {
+                splice.truncate(range.start);
+                end = Some(StreamEnd::failed(failure));
+                break;
+            }
+            if self.names_events && frame.event.is_none() {
+                splice.insert_event_name(&range, data);
+            }
+            end = match verdict {
+                Verdict::Continue | Verdict::Broken(_) => continue,
+                Verdict::Ended => Some(StreamEnd::Complete { already_sent: true }),
+                Verdict::Reported { failure, is_native } => Some(StreamEnd::Failed {
+                    failure,
+                    already_sent: is_native,
+                }),
+            };
+            splice.truncate(range.end);
+            break;
+        }
+        self.notice_upstream_id();
+        let edited = splice.finish();
+        RelayStep {
+            // Moved, not sliced: a second handle on the same bytes would cost an allocation.
+            bytes: edited.unwrap_or(run),
+            has_payload,
+            end,
+        }
+    }
+
+    /// Ends a stream whose body ended without an end mark.
+    pub(super) fn finish(&mut self, tap: Sink<'_>) -> RelayStep {
+        RelayStep::ended(match self.reader.end(tap) {
+            // Without a mark, the frames that were passed through are all there is of a whole stream.
+            Ok(()) => StreamEnd::Complete {
+                already_sent: self.ends_unmarked,
+            },
+            Err(failure) => StreamEnd::failed(failure),
+        })
+    }
+
+    /// Returns the position after the frames that were passed through.
+    pub(super) fn position(&self) -> Position<'_> {
+        self.reader.position()
+    }
+
+    /// Returns the response id chosen by the upstream, once.
+    pub(super) fn take_upstream_id(&mut self) -> Option<String> {
+        if !matches!(self.upstream_id, UpstreamId::Known(_)) {
+            return None;
+        }
+        match std::mem::replace(&mut self.upstream_id, UpstreamId::Taken) {
+            UpstreamId::Known(id) => Some(id),
+            _ => None,
+        }
+    }
+
+    fn notice_upstream_id(&mut self) {
+        if let UpstreamId::Awaited = self.upstream_id {
+            let id = self.reader.position().id;
+            if !id.is_empty() {
+                self.upstream_id = UpstreamId::Known(id.to_owned());
+            }
+        }
+    }
+}
+
+/// Lends a sink for one call.
+fn reborrow<'a>(sink: &'a mut Sink<'_>) -> Sink<'a> {
+    match sink {
+        Some(sink) => Some(&mut **sink as &mut dyn FnMut(Event<'_>)),
+        None => None,
+    }
+}

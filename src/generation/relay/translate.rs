@@ -1,0 +1,107 @@
+//! The relay between two dialects: an upstream's payloads are read as events, and these are written
+//! anew.
+
+use bytes::{Bytes, BytesMut};
+
+use dialect::event::Event;
+use dialect::failure::Failure;
+use dialect::sse;
+use dialect::{EventReader, Seen, Sink};
+
+use super::classify::{FrameKind, Verdict, classify_frame, judge_payload};
+use super::client::ClientWriter;
+use super::step::{RelayStep, StreamEnd};
+use crate::generation::meter::Meter;
+
+/// The relay of a stream that is translated.
+#[derive(Debug)]
+pub(in crate::generation) struct Translate {
+    reader: Box<dyn EventReader>,
+}
+
+impl Translate {
+    pub(super) fn new(reader: Box<dyn EventReader>) -> Self {
+        Self { reader }
+    }
+
+    /// Relays one run. `is_cut` says that the upstream's body ended with it, perhaps within an event;
+    /// `tap` sees the events beside the client's writer.
+    pub(super) fn relay_run(
+        &mut self,
+        run: &Bytes,
+        is_cut: bool,
+        client: &mut ClientWriter,
+        meter: &mut Meter,
+        mut tap: Sink<'_>,
+    ) -> RelayStep {
+        let mut out = BytesMut::new();
+        let mut has_payload = false;
+        let mut end = None;
+        for frame in sse::frames(run) {
+            let raw = &run[frame.range.clone()];
+            let data = match classify_frame(&frame, raw, &*self.reader) {
+                FrameKind::Payload(data) => data,
+                FrameKind::Error(failure) => {
+                    end = Some(StreamEnd::failed(failure));
+                    break;
+                }
+                FrameKind::Comment | FrameKind::Blank | FrameKind::NoData => continue,
+            };
+            has_payload = true;
+            let read = match self.write_payload(data, client, &mut out, &mut tap) {
+                Ok(read) => read,
+                Err(full) => {
+                    end = Some(StreamEnd::failed(full));
+                    break;
+                }
+            };
+            end = match judge_payload(read, &frame, data, &*self.reader, is_cut, meter) {
+                Verdict::Continue => continue,
+                Verdict::Reported { failure, .. } | Verdict::Broken(failure) => {
+                    Some(StreamEnd::failed(failure))
+                }
+                Verdict::Ended => Some(client.write_rest(&mut *self.reader, &mut out).into()),
+            };
+            break;
+        }
+        RelayStep {
+            bytes: out.freeze(),
+            has_payload,
+            end,
+        }
+    }
+
+    /// Ends a stream whose body ended without an end mark.
+    pub(super) fn finish(&mut self, client: &mut ClientWriter) -> RelayStep {
+        let mut out = BytesMut::new();
+        let end = client.write_rest(&mut *self.reader, &mut out).into();
+        RelayStep {
+            bytes: out.freeze(),
+            has_payload: false,
+            end: Some(end),
+        }
+    }
+
+    /// Writes the events of a payload. The inner result is the reader's, the outer one the writer's.
+    fn write_payload(
+        &mut self,
+        data: &[u8],
+        client: &mut ClientWriter,
+        out: &mut BytesMut,
+        tap: &mut Sink<'_>,
+    ) -> Result<Result<Seen, Failure>, Failure> {
+        let mut written = Ok(());
+        let read = self.reader.read(
+            data,
+            Some(&mut |event: Event<'_>| {
+                if written.is_ok() {
+                    written = client.write_event(&event, out);
+                }
+                if let Some(tap) = tap {
+                    tap(event);
+                }
+            }),
+        );
+        written.map(|()| read)
+    }
+}
