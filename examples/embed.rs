@@ -63,6 +63,6 @@ pub(crate) async fn run() -> Result<(String, String), Box<dyn Error>> {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let (tokens, about) = run().await?;
-    write!(std::io::stdout(), "{tokens}{about}\n")?;
+    writeln!(std::io::stdout(), "{tokens}{about}")?;
     Ok(())
 }
