@@ -1,7 +1,7 @@
 //! Payloads that no upstream should send.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| tokenrill_fuzz::stream(
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tokenrill_fuzz::dialects::check_stream(
     &dialect::anthropic::DIALECT,
     data
 ));

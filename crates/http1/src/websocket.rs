@@ -11,8 +11,8 @@ use crate::{OnUpgrade, list_contains};
 
 /// The version of the protocol, the only one there is.
 const VERSION: &str = "13";
-/// Length of a key: 16 bytes in base64.
-const KEY_LENGTH: usize = 24;
+/// Bytes of a key, which comes in base64.
+const KEY_BYTES: usize = 16;
 /// The string that a server appends to the key (RFC 6455 §1.3).
 const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -25,7 +25,7 @@ pub enum HandshakeError {
     /// `sec-websocket-version` is missing or another one than 13.
     #[error("the version of the WebSocket is not 13")]
     Version,
-    /// `sec-websocket-key` is missing or of the wrong length.
+    /// `sec-websocket-key` is missing, no base64, or of the wrong length.
     #[error("`sec-websocket-key` is not 16 bytes in base64")]
     Key,
 }
@@ -56,7 +56,7 @@ pub fn websocket_accept<B>(request: &Request<B>) -> Result<HeaderValue, Handshak
     }
     headers
         .get(SEC_WEBSOCKET_KEY)
-        .filter(|key| key.len() == KEY_LENGTH)
+        .filter(|key| STANDARD.decode(key).is_ok_and(|key| key.len() == KEY_BYTES))
         .and_then(|key| HeaderValue::try_from(derive_accept(key.as_bytes())).ok())
         .ok_or(HandshakeError::Key)
 }
@@ -75,6 +75,30 @@ mod tests {
     fn the_example_of_the_rfc() {
         let accept = derive_accept(b"dGhlIHNhbXBsZSBub25jZQ==");
         assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    /// The last two were found by fuzzing: 24 characters that are no base64.
+    #[test]
+    fn a_key_is_16_bytes_in_base64() {
+        for (key, is_valid) in [
+            ("dGhlIHNhbXBsZSBub25jZQ==", true),
+            ("", false),
+            ("dGhlIHNhbXBsZSBub25j", false),
+            ("dGhlIHNhbXBsZSBub25jZQZQ", false),
+            ("dGhlIHNhbXBsZSBub25jZQ=t", false),
+            ("dGhlIHNhbXBsZSBub25jZR==", false),
+        ] {
+            let mut request = Request::builder()
+                .header(CONNECTION, "keep-alive, Upgrade")
+                .header(UPGRADE, "WebSocket")
+                .header(SEC_WEBSOCKET_VERSION, VERSION)
+                .header(SEC_WEBSOCKET_KEY, key)
+                .body(())
+                .unwrap_or_default();
+            request.extensions_mut().insert(OnUpgrade::new().0);
+            let accepted = websocket_accept(&request);
+            assert_eq!(accepted.is_ok(), is_valid, "{key}: {accepted:?}");
+        }
     }
 
     #[test]

@@ -86,9 +86,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Option<Result<RequestHead, BadHead>>>> {
         loop {
-            // Empty lines before a request are ignored (RFC 9112 §2.2).
-            while self.searched == 0 && matches!(self.received.first(), Some(b'\r' | b'\n')) {
-                self.received.advance(1);
+            if self.searched == 0 {
+                self.skip_empty_lines();
             }
             if let Some(end) = end_of_head(&self.received, self.searched) {
                 self.searched = 0;
@@ -111,6 +110,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
             if !ready!(self.poll_receive(cx))? {
                 return Poll::Ready(Ok(None));
             }
+        }
+    }
+
+    /// Drops empty lines, which are ignored before a request (RFC 9112 §2.2). A lone CR is no line.
+    fn skip_empty_lines(&mut self) {
+        loop {
+            let length = match self.received[..] {
+                [b'\n', ..] => 1,
+                [b'\r', b'\n', ..] => 2,
+                _ => return,
+            };
+            self.received.advance(length);
         }
     }
 
@@ -265,6 +276,19 @@ mod tests {
             let body = connection.take_body().unwrap();
             assert_eq!(body, "hello");
             assert!(body.is_unique());
+        }
+    }
+
+    /// Found by fuzzing: a lone CR was skipped as well, which other servers refuse.
+    #[tokio::test]
+    async fn empty_lines_before_a_request_are_skipped_and_lone_carriage_returns_are_refused() {
+        for (before, is_valid) in [("\r\n\n\r\n", true), ("\r", false), ("\n\r", false)] {
+            let (mut client, server) = tokio::io::duplex(READ_BUFFER);
+            let mut connection = ServerConnection::new(server);
+            let request = format!("{before}GET / HTTP/1.1\r\nhost: t\r\n\r\n");
+            client.write_all(request.as_bytes()).await.unwrap();
+            let head = poll_fn(|cx| connection.poll_head(cx)).await;
+            assert_eq!(head.unwrap().unwrap().is_ok(), is_valid, "{before:?}");
         }
     }
 }

@@ -85,11 +85,14 @@ pub(super) fn parse_request_head(bytes: &[u8]) -> Result<RequestHead, BadHead> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     let error = match parsed.parse(bytes) {
-        Ok(httparse::Status::Complete(_)) => match check_head(&parsed) {
-            Ok(head) => return Ok(head),
-            Err(malformed) => malformed.into(),
-        },
-        Ok(httparse::Status::Partial) => Malformed("incomplete").into(),
+        Ok(httparse::Status::Complete(length)) if length == bytes.len() => {
+            match check_head(&parsed) {
+                Ok(head) => return Ok(head),
+                Err(malformed) => malformed.into(),
+            }
+        }
+        // The parser sees its end elsewhere than we did.
+        Ok(_) => Malformed("ambiguous end").into(),
         Err(httparse::Error::TooManyHeaders) => HeadError::TooManyHeaders,
         Err(error) => HeadError::Syntax(error),
     };

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dialect::{Answering, DIALECTS, Dialect, FinishRule, plain};
 use dialect::event::Event;
 use dialect::request::Request;
 use dialect::sse;
+use dialect::{Answering, DIALECTS, Dialect, FinishRule, plain};
 
 /// The payloads of a stream, one a line: read with and without a sink, which must agree; what is read is written in every
 /// dialect, and every one that upstreams speak is read again.
-pub fn stream(dialect: &Dialect, data: &[u8]) {
+pub fn check_stream(dialect: &Dialect, data: &[u8]) {
     let Some(side) = dialect.upstream else { return };
     let (mut loud, mut quiet) = (
         side.reader(FinishRule::Required),
@@ -109,7 +109,7 @@ pub fn answering() -> Answering {
 }
 
 /// A request's body, read by every dialect and written in every other.
-pub fn request(data: &[u8]) {
+pub fn check_request(data: &[u8]) {
     for dialect in DIALECTS {
         let path = "/v1beta/models/m:streamGenerateContent";
         let Ok(request) = dialect.client.read(Bytes::copy_from_slice(data), path) else {

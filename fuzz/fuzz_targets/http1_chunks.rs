@@ -1,0 +1,6 @@
+//! Chunked bodies.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: ([u8; 4], &[u8])| tokenrill_fuzz::chunks::check(
+    &input.0, input.1
+));

@@ -1,0 +1,6 @@
+//! Requests on a connection.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: ([u8; 4], &[u8])| tokenrill_fuzz::requests::check(
+    &input.0, input.1
+));
