@@ -32,10 +32,6 @@ pub(super) use client::ClientWriter;
 pub(super) use step::{RelayStep, StreamEnd};
 
 /// An open upstream, and the way from it to the client.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one a generation, which is itself on the heap"
-)]
 pub(super) enum Relay {
     PassThrough(UpstreamFrames, PassThrough),
     Translate(UpstreamFrames, Translate),

@@ -1,3 +1,5 @@
+//! Runs that are passed through, translated, and broken by errors in every shape.
+
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use bytes::Bytes;

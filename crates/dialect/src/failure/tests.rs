@@ -1,3 +1,5 @@
+//! The table of failures, and the messages that are filled from it.
+
 use std::collections::HashSet;
 use std::time::Duration;
 
