@@ -31,12 +31,12 @@ pub struct GenerationTimeouts {
 #[derive(Debug)]
 pub(super) struct Deadlines {
     timeouts: GenerationTimeouts,
-    /// Whether tokens are awaited one by one. A complete answer is bounded by the total alone.
+    /// Set if tokens are awaited one by one. A complete answer is bounded by the total alone.
     stream: bool,
     started: Instant,
     /// The time since when we have been waiting for the upstream; `None` while it talks.
     waiting: Option<Instant>,
-    /// Whether the timer knows that tokens have come.
+    /// Set once the timer knows that tokens have come.
     is_set: bool,
     timer: Pin<Box<Sleep>>,
     abort: AbortSignal,

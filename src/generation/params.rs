@@ -33,7 +33,7 @@ pub struct GenerationParams {
     pub answering: Answering,
     /// The client's headers.
     pub headers: HeaderMap,
-    /// Whether an upstream's comments are passed on.
+    /// Passes an upstream's comments on, if set.
     pub comments: bool,
     /// The time limits.
     pub timeouts: GenerationTimeouts,

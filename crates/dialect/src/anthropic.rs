@@ -12,7 +12,7 @@ use super::{
     Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written,
 };
 use crate::event::{Citation, FinishReason, Origin, State, Usage};
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::request::{Request, Task};
 
 /// Anthropic Messages.
@@ -116,16 +116,16 @@ fn answer_id(answering: &Answering) -> String {
 /// Anthropic's `type` of an error.
 fn error_type(failure: &Failure) -> &'static str {
     match failure.kind() {
-        Kind::InvalidRequest => "invalid_request_error",
-        Kind::Authentication => "authentication_error",
-        Kind::Billing => "billing_error",
-        Kind::Permission => "permission_error",
-        Kind::NotFound => "not_found_error",
-        Kind::TooLarge => "request_too_large",
-        Kind::RateLimit => "rate_limit_error",
-        Kind::Overloaded => "overloaded_error",
-        Kind::Timeout => "timeout_error",
-        Kind::Server => "api_error",
+        FailureKind::InvalidRequest => "invalid_request_error",
+        FailureKind::Authentication => "authentication_error",
+        FailureKind::Billing => "billing_error",
+        FailureKind::Permission => "permission_error",
+        FailureKind::NotFound => "not_found_error",
+        FailureKind::TooLarge => "request_too_large",
+        FailureKind::RateLimit => "rate_limit_error",
+        FailureKind::Overloaded => "overloaded_error",
+        FailureKind::Timeout => "timeout_error",
+        FailureKind::Server => "api_error",
     }
 }
 

@@ -1,7 +1,7 @@
 //! Failures of a request as data: a class from a static table, a message for the client, and the
 //! source for the log.
 //!
-//! Dialects spell a failure on the wire by its [`Kind`]; `http` makes a response of it. Nothing is
+//! Dialects spell a failure on the wire by its [`FailureKind`]; `http` makes a response of it. Nothing is
 //! sent or logged here.
 //!
 //! ```
@@ -28,30 +28,30 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use classes::{CLASSES, FailureClass};
-pub use kind::{Blame, Kind, Retry};
+pub use kind::{Blame, FailureKind, Retry};
 
 /// An underlying error, for the log alone.
-pub type Source = Box<dyn StdError + Send + Sync>;
+pub type SourceError = Box<dyn StdError + Send + Sync>;
 
 /// A failed request. `Display` is the message for the client.
 ///
 /// One word in size, so that a `Result` on the token path stays small.
-pub struct Failure(Box<Inner>);
+pub struct Failure(Box<FailureData>);
 
-struct Inner {
+struct FailureData {
     class: &'static FailureClass,
     message: Cow<'static, str>,
     /// The field of the request at fault.
     param: Option<String>,
     /// The kind, where it follows from the upstream's words and not from the class.
-    kind: Option<Kind>,
+    kind: Option<FailureKind>,
     /// The retry limit, where more is known than the class says.
     retry: Option<Retry>,
     retry_after: Option<Duration>,
     refusal: Option<Box<Refusal>>,
     /// Further details for the log.
     log_detail: Option<String>,
-    source: Option<Source>,
+    source: Option<SourceError>,
 }
 
 /// An upstream's own error response.
@@ -94,9 +94,9 @@ impl Failure {
 
     /// Returns the error kind that the dialects spell on the wire.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> FailureKind {
         match (&self.0.refusal, self.0.kind) {
-            (Some(refusal), _) => Kind::from_status(refusal.status),
+            (Some(refusal), _) => FailureKind::from_status(refusal.status),
             (None, Some(kind)) => kind,
             (None, None) => self.0.class.kind,
         }
@@ -118,10 +118,17 @@ impl Failure {
             return self.0.class.blame;
         }
         match self.kind() {
-            Kind::InvalidRequest | Kind::NotFound | Kind::TooLarge => Blame::Client,
+            FailureKind::InvalidRequest | FailureKind::NotFound | FailureKind::TooLarge => {
+                Blame::Client
+            }
             // The key is ours.
-            Kind::Authentication | Kind::Billing | Kind::Permission => Blame::Us,
-            Kind::RateLimit | Kind::Overloaded | Kind::Timeout | Kind::Server => Blame::Upstream,
+            FailureKind::Authentication | FailureKind::Billing | FailureKind::Permission => {
+                Blame::Us
+            }
+            FailureKind::RateLimit
+            | FailureKind::Overloaded
+            | FailureKind::Timeout
+            | FailureKind::Server => Blame::Upstream,
         }
     }
 

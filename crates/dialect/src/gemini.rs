@@ -19,7 +19,7 @@ use super::{
     Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written, json,
 };
 use crate::event::{FinishReason, Origin, State, Usage};
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::request::{Request, Task};
 
 /// Gemini.
@@ -181,14 +181,14 @@ fn unseal(text: &str) -> State<'static> {
 /// The error body: `{"error": {"code", "message", "status"}}`.
 fn error_json(failure: &Failure, told: Option<u16>) -> Value {
     let (code, status) = match failure.kind() {
-        Kind::InvalidRequest | Kind::TooLarge => (400, "INVALID_ARGUMENT"),
-        Kind::Authentication => (401, "UNAUTHENTICATED"),
-        Kind::Billing | Kind::Permission => (403, "PERMISSION_DENIED"),
-        Kind::NotFound => (404, "NOT_FOUND"),
-        Kind::RateLimit => (429, "RESOURCE_EXHAUSTED"),
-        Kind::Overloaded => (503, "UNAVAILABLE"),
-        Kind::Timeout => (504, "DEADLINE_EXCEEDED"),
-        Kind::Server => (500, "INTERNAL"),
+        FailureKind::InvalidRequest | FailureKind::TooLarge => (400, "INVALID_ARGUMENT"),
+        FailureKind::Authentication => (401, "UNAUTHENTICATED"),
+        FailureKind::Billing | FailureKind::Permission => (403, "PERMISSION_DENIED"),
+        FailureKind::NotFound => (404, "NOT_FOUND"),
+        FailureKind::RateLimit => (429, "RESOURCE_EXHAUSTED"),
+        FailureKind::Overloaded => (503, "UNAVAILABLE"),
+        FailureKind::Timeout => (504, "DEADLINE_EXCEEDED"),
+        FailureKind::Server => (500, "INTERNAL"),
     };
     let code = told.unwrap_or(code);
     json!({ "error": { "code": code, "message": failure.to_string(), "status": status } })

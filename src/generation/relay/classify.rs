@@ -52,7 +52,7 @@ pub(super) fn classify_frame<'a>(
 }
 
 /// The meaning of a payload for the course of its stream.
-pub(super) enum Verdict {
+pub(super) enum PayloadVerdict {
     /// The stream goes on.
     Continue,
     /// The payload is the upstream's own end mark.
@@ -72,11 +72,11 @@ pub(super) fn judge_payload(
     reader: &dyn EventReader,
     is_cut: bool,
     meter: &mut Meter,
-) -> Verdict {
+) -> PayloadVerdict {
     let seen = match read {
         Ok(seen) => seen,
         Err(failure) => {
-            return Verdict::Broken(match named_error(frame, data, reader) {
+            return PayloadVerdict::Broken(match named_error(frame, data, reader) {
                 Some(error) => error,
                 None if is_cut => Failure::upstream_truncated("it broke off within an event"),
                 None => failure,
@@ -88,7 +88,7 @@ pub(super) fn judge_payload(
     }
     meter.on_usage(seen.usage);
     if let Some(failure) = seen.error {
-        return Verdict::Reported {
+        return PayloadVerdict::Reported {
             failure,
             is_native: seen.told,
         };
@@ -96,12 +96,12 @@ pub(super) fn judge_payload(
     if !seen.known
         && let Some(failure) = named_error(frame, data, reader)
     {
-        return Verdict::Broken(failure);
+        return PayloadVerdict::Broken(failure);
     }
     if seen.done {
-        Verdict::Ended
+        PayloadVerdict::Ended
     } else {
-        Verdict::Continue
+        PayloadVerdict::Continue
     }
 }
 

@@ -13,7 +13,7 @@ use super::step::StreamEnd;
 #[derive(Debug)]
 pub(in crate::generation) struct ClientWriter {
     pub(super) dialect: &'static Dialect,
-    /// Whether an upstream's comments are passed on.
+    /// Passes an upstream's comments on, if set.
     pub(super) keeps_comments: bool,
     writer: Box<dyn EventWriter>,
 }

@@ -19,7 +19,7 @@ const MAX_BATCH_BYTES: usize = 8 * 1024;
 /// The relay of a stream of events.
 pub(in crate::generation) struct InProcess {
     events: Events,
-    /// Whether the model has named the reason for which it finished.
+    /// Set once the model has named the reason for which it finished.
     is_finished: bool,
 }
 

@@ -8,7 +8,7 @@ use dialect::event::Event;
 use dialect::sse;
 use dialect::{EventReader, Position, Sink};
 
-use super::classify::{FrameKind, Verdict, classify_frame, judge_payload};
+use super::classify::{FrameKind, PayloadVerdict, classify_frame, judge_payload};
 use super::client::ClientWriter;
 use super::splice::Splice;
 use super::step::{RelayStep, StreamEnd};
@@ -20,9 +20,9 @@ pub(in crate::generation) struct PassThrough {
     reader: Box<dyn EventReader>,
     upstream_id: UpstreamId,
     keeps_comments: bool,
-    /// Whether frames of this dialect have an `event:` field.
+    /// Set if frames of this dialect have an `event:` field.
     names_events: bool,
-    /// Whether a complete stream of this dialect ends without a mark.
+    /// Set if a complete stream of this dialect ends without a mark.
     ends_unmarked: bool,
 }
 
@@ -81,14 +81,8 @@ impl PassThrough {
                 }
             };
             has_payload = true;
-            let read = self.reader.read(data, reborrow(&mut tap));
-            let mut verdict = judge_payload(read, &frame, data, &*self.reader, is_cut, meter);
-            if let Verdict::Ended = verdict
-                && let Err(failure) = self.reader.end(reborrow(&mut tap))
-            {
-                verdict = Verdict::Broken(failure);
-            }
-            if let Verdict::Broken(failure) = verdict {
+            let verdict = self.read_payload(&frame, data, is_cut, meter, &mut tap);
+            if let PayloadVerdict::Broken(failure) = verdict {
                 splice.truncate(range.start);
                 end = Some(StreamEnd::failed(failure));
                 break;
@@ -97,9 +91,9 @@ impl PassThrough {
                 splice.insert_event_name(&range, data);
             }
             end = match verdict {
-                Verdict::Continue | Verdict::Broken(_) => continue,
-                Verdict::Ended => Some(StreamEnd::Complete { already_sent: true }),
-                Verdict::Reported { failure, is_native } => Some(StreamEnd::Failed {
+                PayloadVerdict::Continue | PayloadVerdict::Broken(_) => continue,
+                PayloadVerdict::Ended => Some(StreamEnd::Complete { already_sent: true }),
+                PayloadVerdict::Reported { failure, is_native } => Some(StreamEnd::Failed {
                     failure,
                     already_sent: is_native,
                 }),
@@ -114,6 +108,26 @@ impl PassThrough {
             bytes: edited.unwrap_or(run),
             has_payload,
             end,
+        }
+    }
+
+    /// Reads a payload for what must be known of it. An end mark that comes too early is broken.
+    fn read_payload(
+        &mut self,
+        frame: &sse::Frame<'_>,
+        data: &[u8],
+        is_cut: bool,
+        meter: &mut Meter,
+        tap: &mut Sink<'_>,
+    ) -> PayloadVerdict {
+        let read = self.reader.read(data, reborrow(tap));
+        let verdict = judge_payload(read, frame, data, &*self.reader, is_cut, meter);
+        match verdict {
+            PayloadVerdict::Ended => match self.reader.end(reborrow(tap)) {
+                Ok(()) => PayloadVerdict::Ended,
+                Err(failure) => PayloadVerdict::Broken(failure),
+            },
+            verdict => verdict,
         }
     }
 

@@ -41,7 +41,7 @@ impl From<Result<(), Failure>> for StreamEnd {
 pub(in crate::generation) struct RelayStep {
     /// Whole frames for the client; may be empty.
     pub(in crate::generation) bytes: Bytes,
-    /// Whether the upstream sent a payload. Comments are none.
+    /// Set if the upstream sent a payload. Comments are none.
     pub(in crate::generation) has_payload: bool,
     pub(in crate::generation) end: Option<StreamEnd>,
 }

@@ -8,7 +8,7 @@ use dialect::failure::Failure;
 use dialect::sse;
 use dialect::{EventReader, Seen, Sink};
 
-use super::classify::{FrameKind, Verdict, classify_frame, judge_payload};
+use super::classify::{FrameKind, PayloadVerdict, classify_frame, judge_payload};
 use super::client::ClientWriter;
 use super::step::{RelayStep, StreamEnd};
 use crate::generation::meter::Meter;
@@ -56,11 +56,13 @@ impl Translate {
                 }
             };
             end = match judge_payload(read, &frame, data, &*self.reader, is_cut, meter) {
-                Verdict::Continue => continue,
-                Verdict::Reported { failure, .. } | Verdict::Broken(failure) => {
+                PayloadVerdict::Continue => continue,
+                PayloadVerdict::Reported { failure, .. } | PayloadVerdict::Broken(failure) => {
                     Some(StreamEnd::failed(failure))
                 }
-                Verdict::Ended => Some(client.write_rest(&mut *self.reader, &mut out).into()),
+                PayloadVerdict::Ended => {
+                    Some(client.write_rest(&mut *self.reader, &mut out).into())
+                }
             };
             break;
         }

@@ -78,7 +78,7 @@ fn imports_upward_are_caught() {
         "`provider` uses `http`",
     );
     assert_caught(
-        "src/generation/clock.rs",
+        "src/generation/deadline.rs",
         "fn f() { crate::http::error::map() }",
         2,
         above,

@@ -3,7 +3,7 @@
 //!
 //! A code is an interface: clients and log queries depend on it, so it never changes.
 
-use super::kind::{Blame, Kind, Retry};
+use super::kind::{Blame, FailureKind, Retry};
 
 /// The constant properties of one failure.
 #[derive(Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct FailureClass {
     /// The stable name: `code` on the wire, `ended` in the log.
     pub code: &'static str,
     /// The error kind that the dialects spell on the wire.
-    pub kind: Kind,
+    pub kind: FailureKind,
     /// The HTTP status, for a failure that happens before a response has begun.
     pub status: u16,
     /// The party at fault.
@@ -31,7 +31,7 @@ macro_rules! classes {
     )*) => {
         $($(#[$doc])* pub static $name: FailureClass = FailureClass {
             code: $code,
-            kind: Kind::$kind,
+            kind: FailureKind::$kind,
             status: $status,
             blame: Blame::$blame,
             retry: Retry::$retry,
@@ -117,7 +117,7 @@ classes! {
     /// The whole answer took too long (`timeouts.total`).
     TOTAL_TIMEOUT: "total_timeout" Timeout 504 Upstream Never
         "the answer was not finished within {after} (timeouts.total)";
-    /// The upstream refused the request with an error of its own. Kind, status, blame and retry
+    /// The upstream refused the request with an error of its own. FailureKind, status, blame and retry
     /// follow from its status.
     UPSTREAM_REFUSED: "upstream_refused" Server 502 Upstream BeforeFirstToken
         "provider `{provider}` answered {status}: {message}";

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::classes::{self, FailureClass};
-use super::{Failure, Inner, Kind, Refusal, Retry, Source};
+use super::{Failure, FailureData, FailureKind, Refusal, Retry, SourceError};
 
 /// The delay after which a client may repeat a request that we could not take.
 const RETRY_SOON: Duration = Duration::from_secs(1);
@@ -15,7 +15,7 @@ impl Failure {
     }
 
     fn with_message(class: &'static FailureClass, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner {
+        Self(Box::new(FailureData {
             class,
             message: message.into(),
             param: None,
@@ -37,7 +37,7 @@ impl Failure {
 
     /// Sets the kind, where the upstream's words tell it.
     #[must_use]
-    pub fn with_kind(mut self, kind: impl Into<Option<Kind>>) -> Self {
+    pub fn with_kind(mut self, kind: impl Into<Option<FailureKind>>) -> Self {
         self.0.kind = kind.into();
         self
     }
@@ -49,7 +49,7 @@ impl Failure {
         self
     }
 
-    fn with_source(mut self, source: Source) -> Self {
+    fn with_source(mut self, source: SourceError) -> Self {
         self.0.source = Some(source);
         self
     }
@@ -117,7 +117,7 @@ impl Failure {
 
     /// Returns a failure of class [`BODY_BROKEN`](classes::BODY_BROKEN).
     #[must_use]
-    pub fn body_broken(source: Source) -> Self {
+    pub fn body_broken(source: SourceError) -> Self {
         Self::with_message(&classes::BODY_BROKEN, classes::BODY_BROKEN.message).with_source(source)
     }
 
@@ -153,19 +153,19 @@ impl Failure {
 
     /// Returns a failure of class [`CONNECT_FAILED`](classes::CONNECT_FAILED).
     #[must_use]
-    pub fn connect_failed(provider: &str, source: Source) -> Self {
+    pub fn connect_failed(provider: &str, source: SourceError) -> Self {
         Self::new(&classes::CONNECT_FAILED, &[("provider", provider)]).with_source(source)
     }
 
     /// Returns a failure of class [`DNS_FAILED`](classes::DNS_FAILED).
     #[must_use]
-    pub fn dns_failed(provider: &str, source: Source) -> Self {
+    pub fn dns_failed(provider: &str, source: SourceError) -> Self {
         Self::new(&classes::DNS_FAILED, &[("provider", provider)]).with_source(source)
     }
 
     /// Returns a failure of class [`TLS_FAILED`](classes::TLS_FAILED).
     #[must_use]
-    pub fn tls_failed(provider: &str, source: Source) -> Self {
+    pub fn tls_failed(provider: &str, source: SourceError) -> Self {
         Self::new(&classes::TLS_FAILED, &[("provider", provider)]).with_source(source)
     }
 
@@ -224,13 +224,15 @@ impl Failure {
             ("expected", expected),
         ];
         let mut failure = Self::new(&classes::UPSTREAM_NOT_A_STREAM, &values);
-        failure.0.log_detail = Some(format!("it began {excerpt:?}"));
+        if !is_answer(excerpt) {
+            failure.0.log_detail = Some(format!("it began {excerpt:?}"));
+        }
         failure
     }
 
     /// Returns a failure of class [`UPSTREAM_BAD_PAYLOAD`](classes::UPSTREAM_BAD_PAYLOAD).
     #[must_use]
-    pub fn bad_payload(expected: &str, source: Source) -> Self {
+    pub fn bad_payload(expected: &str, source: SourceError) -> Self {
         let values = [("expected", expected)];
         Self::new(&classes::UPSTREAM_BAD_PAYLOAD, &values).with_source(source)
     }
@@ -252,7 +254,7 @@ impl Failure {
 
     /// Returns a failure of class [`UPSTREAM_RESET`](classes::UPSTREAM_RESET).
     #[must_use]
-    pub fn upstream_reset(source: Source) -> Self {
+    pub fn upstream_reset(source: SourceError) -> Self {
         Self::with_message(&classes::UPSTREAM_RESET, classes::UPSTREAM_RESET.message)
             .with_source(source)
     }
@@ -260,7 +262,7 @@ impl Failure {
     /// Returns an `upstream_reset` of a request that was certainly never sent: the connection was
     /// closed before the first byte of it went out.
     #[must_use]
-    pub fn request_not_sent(source: Source) -> Self {
+    pub fn request_not_sent(source: SourceError) -> Self {
         let mut failure = Self::upstream_reset(source);
         failure.0.retry = Some(Retry::BeforeSend);
         failure
@@ -355,13 +357,22 @@ impl Failure {
 
     /// Returns a failure of class [`INTERNAL`](classes::INTERNAL).
     #[must_use]
-    pub fn internal(source: Source) -> Self {
+    pub fn internal(source: SourceError) -> Self {
         Self::with_message(&classes::INTERNAL, classes::INTERNAL.message).with_source(source)
     }
 }
 
 fn duration(of: Duration) -> String {
     humantime::format_duration(of).to_string()
+}
+
+/// Returns whether a body that begins like this may be a model's answer, in JSON or as SSE: no token
+/// belongs into a log.
+fn is_answer(excerpt: &str) -> bool {
+    let start = excerpt.trim_start();
+    ["{", "[", "data:", "event:", "id:", ":"]
+        .iter()
+        .any(|mark| start.starts_with(mark))
 }
 
 /// Replaces each `{name}` in `template` by its value.

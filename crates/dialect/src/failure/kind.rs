@@ -3,7 +3,7 @@
 
 /// The few kinds of error that every LLM API tells apart, each in words of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum FailureKind {
     /// The request is wrong.
     InvalidRequest,
     /// The key is wrong.
@@ -26,21 +26,21 @@ pub enum Kind {
     Server,
 }
 
-impl Kind {
+impl FailureKind {
     /// Returns the kind that an HTTP status stands for.
     #[must_use]
     pub fn from_status(status: u16) -> Self {
         match status {
-            401 => Kind::Authentication,
-            402 => Kind::Billing,
-            403 => Kind::Permission,
-            404 => Kind::NotFound,
-            408 | 504 => Kind::Timeout,
-            413 => Kind::TooLarge,
-            429 => Kind::RateLimit,
-            503 | 529 => Kind::Overloaded,
-            400..=499 => Kind::InvalidRequest,
-            _ => Kind::Server,
+            401 => FailureKind::Authentication,
+            402 => FailureKind::Billing,
+            403 => FailureKind::Permission,
+            404 => FailureKind::NotFound,
+            408 | 504 => FailureKind::Timeout,
+            413 => FailureKind::TooLarge,
+            429 => FailureKind::RateLimit,
+            503 | 529 => FailureKind::Overloaded,
+            400..=499 => FailureKind::InvalidRequest,
+            _ => FailureKind::Server,
         }
     }
 
@@ -55,19 +55,21 @@ impl Kind {
             | "invalid_request"
             | "INVALID_ARGUMENT"
             | "FAILED_PRECONDITION"
-            | "invalid_prompt" => Kind::InvalidRequest,
-            "authentication_error" | "invalid_api_key" | "UNAUTHENTICATED" => Kind::Authentication,
-            "billing_error" => Kind::Billing,
-            "permission_error" | "PERMISSION_DENIED" => Kind::Permission,
-            "not_found_error" | "model_not_found" | "NOT_FOUND" => Kind::NotFound,
-            "request_too_large" => Kind::TooLarge,
+            | "invalid_prompt" => FailureKind::InvalidRequest,
+            "authentication_error" | "invalid_api_key" | "UNAUTHENTICATED" => {
+                FailureKind::Authentication
+            }
+            "billing_error" => FailureKind::Billing,
+            "permission_error" | "PERMISSION_DENIED" => FailureKind::Permission,
+            "not_found_error" | "model_not_found" | "NOT_FOUND" => FailureKind::NotFound,
+            "request_too_large" => FailureKind::TooLarge,
             "rate_limit_error"
             | "rate_limit_exceeded"
             | "insufficient_quota"
-            | "RESOURCE_EXHAUSTED" => Kind::RateLimit,
-            "overloaded_error" | "UNAVAILABLE" => Kind::Overloaded,
-            "timeout_error" | "DEADLINE_EXCEEDED" => Kind::Timeout,
-            "api_error" | "server_error" | "INTERNAL" => Kind::Server,
+            | "RESOURCE_EXHAUSTED" => FailureKind::RateLimit,
+            "overloaded_error" | "UNAVAILABLE" => FailureKind::Overloaded,
+            "timeout_error" | "DEADLINE_EXCEEDED" => FailureKind::Timeout,
+            "api_error" | "server_error" | "INTERNAL" => FailureKind::Server,
             _ => return None,
         })
     }

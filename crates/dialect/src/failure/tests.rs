@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::{Blame, CLASSES, Failure, Kind, Refusal, Retry};
+use super::{Blame, CLASSES, Failure, FailureKind, Refusal, Retry};
 
 #[test]
 fn codes_are_unique_words() {
@@ -69,18 +69,26 @@ fn an_upstreams_refusal_is_judged_by_its_status() {
         )
     };
     let later = Retry::BeforeFirstToken;
-    assert_eq!(refused(429), (Kind::RateLimit, 429, Blame::Upstream, later));
+    assert_eq!(
+        refused(429),
+        (FailureKind::RateLimit, 429, Blame::Upstream, later)
+    );
     assert_eq!(
         refused(503),
-        (Kind::Overloaded, 503, Blame::Upstream, later)
+        (FailureKind::Overloaded, 503, Blame::Upstream, later)
     );
     assert_eq!(
         refused(400),
-        (Kind::InvalidRequest, 400, Blame::Client, Retry::Never)
+        (
+            FailureKind::InvalidRequest,
+            400,
+            Blame::Client,
+            Retry::Never
+        )
     );
     assert_eq!(
         refused(401),
-        (Kind::Authentication, 401, Blame::Us, Retry::Never)
+        (FailureKind::Authentication, 401, Blame::Us, Retry::Never)
     );
 }
 
@@ -91,4 +99,15 @@ fn a_request_that_was_never_sent_says_so() {
     assert!(Failure::request_not_sent(broken()).is_unsent());
     assert_eq!(Failure::request_not_sent(broken()).code(), "upstream_reset");
     assert!(Failure::connect_failed("a", broken()).is_unsent());
+}
+
+#[test]
+fn an_answer_of_another_type_is_logged_only_if_it_is_no_model_s() {
+    let logged = |excerpt| {
+        let failure = Failure::not_a_stream("a", "text/html", "text/event-stream", excerpt);
+        failure.log_message()
+    };
+    assert!(logged("<h1>Bad gateway</h1>").ends_with("; it began \"<h1>Bad gateway</h1>\""));
+    assert!(!logged(" {\"choices\":[]}").contains("choices"));
+    assert!(!logged("data: a secret").contains("secret"));
 }

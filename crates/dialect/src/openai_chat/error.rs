@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 
 /// The error body: `{"error": {"message", "type", "param", "code"}}`.
 pub(crate) fn error_body(failure: &Failure) -> Vec<u8> {
@@ -18,13 +18,14 @@ pub(crate) fn error_body(failure: &Failure) -> Vec<u8> {
 /// OpenAI's `type` of an error.
 pub(crate) fn error_type(failure: &Failure) -> &'static str {
     match failure.kind() {
-        Kind::InvalidRequest | Kind::NotFound | Kind::TooLarge | Kind::Authentication => {
-            "invalid_request_error"
-        }
-        Kind::RateLimit => "rate_limit_exceeded",
-        Kind::Billing => "insufficient_quota",
-        Kind::Permission => "permission_error",
-        Kind::Overloaded | Kind::Timeout | Kind::Server => "server_error",
+        FailureKind::InvalidRequest
+        | FailureKind::NotFound
+        | FailureKind::TooLarge
+        | FailureKind::Authentication => "invalid_request_error",
+        FailureKind::RateLimit => "rate_limit_exceeded",
+        FailureKind::Billing => "insufficient_quota",
+        FailureKind::Permission => "permission_error",
+        FailureKind::Overloaded | FailureKind::Timeout | FailureKind::Server => "server_error",
     }
 }
 
@@ -100,7 +101,7 @@ impl ErrorReport {
 impl From<ErrorReport> for Failure {
     fn from(report: ErrorReport) -> Self {
         let words = [&report.kind, &report.code].into_iter().flatten();
-        let kind = words.filter_map(|word| Kind::from_code(word)).next();
+        let kind = words.filter_map(|word| FailureKind::from_code(word)).next();
         Failure::upstream_error(report.message).with_kind(kind)
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::answer::{call_json, reasoning_json, text_part, unsealed};
 use super::{citation_json, object, response_id, status};
 use crate::event::{Event, FinishReason, Usage};
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::json::quote;
 use crate::{Answering, HELD, Out, Position};
 
@@ -459,8 +459,8 @@ impl crate::EventWriter for EventWriter {
     fn error(&mut self, failure: &Failure, _request_id: &str, out: Out<'_>) {
         self.begin(out);
         let code = match failure.kind() {
-            Kind::RateLimit => "rate_limit_exceeded",
-            Kind::InvalidRequest => "invalid_prompt",
+            FailureKind::RateLimit => "rate_limit_exceeded",
+            FailureKind::InvalidRequest => "invalid_prompt",
             _ => "server_error",
         };
         let fields = json!({ "code": failure.code(), "message": failure.to_string(), "param": failure.param() });

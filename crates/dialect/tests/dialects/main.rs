@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod failures;
 mod golden;
 mod hostile;
 mod properties;

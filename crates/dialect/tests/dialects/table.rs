@@ -583,8 +583,11 @@ fn answer_table() -> String {
     table
 }
 
-fn check(name: &str, table: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/dialects.md");
+/// Checks that a table stands in a page of `docs`, between the marks that bear its name.
+pub(crate) fn check_table(page: &str, name: &str, table: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../docs")
+        .join(page);
     let text = std::fs::read_to_string(&path).unwrap();
     let (begin, end) = (
         format!("<!-- {name} -->\n"),
@@ -592,22 +595,22 @@ fn check(name: &str, table: &str) {
     );
     let (before, rest) = text
         .split_once(&begin)
-        .unwrap_or_else(|| panic!("docs/dialects.md has no {begin}"));
+        .unwrap_or_else(|| panic!("docs/{page} has no {begin}"));
     let (there, after) = rest
         .split_once(&end)
-        .unwrap_or_else(|| panic!("docs/dialects.md has no {end}"));
+        .unwrap_or_else(|| panic!("docs/{page} has no {end}"));
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, format!("{before}{begin}{table}{end}{after}")).unwrap();
     } else {
         assert_eq!(
             there, table,
-            "docs/dialects.md is out of date: UPDATE_DOCS=1 cargo test -p tokenrill-dialect --test dialects"
+            "docs/{page} is out of date: UPDATE_DOCS=1 cargo test -p tokenrill-dialect --test dialects"
         );
     }
 }
 
 #[test]
 fn the_tables_in_the_docs_are_what_the_code_does() {
-    check("requests", &request_table());
-    check("answers", &answer_table());
+    check_table("dialects.md", "requests", &request_table());
+    check_table("dialects.md", "answers", &answer_table());
 }
