@@ -1,9 +1,10 @@
-//! The HTTP server: a listener, workers that serve its connections, and a shutdown that loses nothing.
+//! The HTTP server: a listener, workers that serve its connections, and a shutdown that loses
+//! nothing.
 //!
 //! axum's own `serve` has no timers and waits without limit for open streams, so connections are
-//! served here: the first request must arrive in time, writes must make progress, a client's leaving
-//! is noticed at once, and shutting down has a deadline. Not here: routes, and the HTTP/1.1 protocol
-//! itself (crate `http1`).
+//! served here: the first request must arrive in time, writes must make progress, a client's
+//! leaving is noticed at once, and shutting down has a deadline. Not here: routes, and the HTTP/1.1
+//! protocol itself (crate `http1`).
 
 mod connection;
 mod context;
@@ -37,11 +38,11 @@ use context::WorkerContext;
 use load::Load;
 use worker::{Workers, WorkersShared};
 
-/// The kernel's send buffer of one client, which the kernel doubles. Bytes in it are beyond the reach
-/// of backpressure.
+/// The kernel's send buffer of one client, which the kernel doubles. Bytes in it are beyond the
+/// reach of backpressure.
 const SEND_BUFFER: usize = 64 * 1024;
-/// Silence after which TCP probes whether a client is still there. The time in which it has to answer
-/// is `timeouts.client_stall`.
+/// Silence after which TCP probes whether a client is still there. The time in which it has to
+/// answer is `timeouts.client_stall`.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 /// Interval between TCP's probes.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -168,8 +169,8 @@ impl Server {
     }
 }
 
-/// Waits until all tasks have ended, until they were aborted at the deadline and had time to say so,
-/// or until told to end at once.
+/// Waits until all tasks have ended, until they were aborted at the deadline and had time to say
+/// so, or until told to end at once.
 async fn wait_for_tasks(
     tasks: &TaskTracker,
     drain: Duration,

@@ -74,7 +74,8 @@ pub(super) async fn peer_closed(stream: &TcpStream) {
     loop {
         match stream.ready(Interest::PRIORITY).await {
             Ok(ready) if !ready.is_read_closed() => {
-                // Urgent data, which nobody sends. Clear the readiness, or it would wake us forever.
+                // Urgent data, which nobody sends. Clear the readiness, or it would wake us
+                // forever.
                 let _ = stream.try_io(Interest::PRIORITY, || {
                     Err::<(), _>(std::io::ErrorKind::WouldBlock.into())
                 });

@@ -169,8 +169,8 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
 }
 
 tokio::task_local! {
-    /// The state of the stream that a task serves. It leads from hyper's executor to the body, which
-    /// hyper keeps apart.
+    /// The state of the stream that a task serves. It leads from hyper's executor to the body,
+    /// which hyper keeps apart.
     static STREAM_STATE: Arc<StreamState>;
 }
 

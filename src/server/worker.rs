@@ -19,8 +19,8 @@ use super::connection::serve_connection;
 use super::context::WorkerContext;
 use super::load::{Load, LoadGuard};
 
-/// Accepted connections that may wait for a worker to take them over. A worker takes them as fast as
-/// they come; beyond these the accepting worker serves them itself.
+/// Accepted connections that may wait for a worker to take them over. A worker takes them as fast
+/// as they come; beyond these the accepting worker serves them itself.
 const MAX_QUEUED_CONNECTIONS: usize = 1024;
 /// Pause when the system has no more sockets to give.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
@@ -51,8 +51,8 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    /// Starts a thread for each of the routers. The first one accepts connections as well, so that a
-    /// single worker hands none over to another thread.
+    /// Starts a thread for each of the routers. The first one accepts connections as well, so that
+    /// a single worker hands none over to another thread.
     pub(super) fn start(
         listener: TcpListener,
         routers: Vec<Router>,

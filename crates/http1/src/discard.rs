@@ -2,8 +2,8 @@
 //!
 //! The request has been answered by then, and the peer told that nothing more will come. To close
 //! the socket at once, with input unread or on its way, would make the kernel send a RST, and the
-//! peer would lose the answer before it has read it (RFC 9112 §9.6). So the input is read and thrown
-//! away, within bounds, until the peer closes.
+//! peer would lose the answer before it has read it (RFC 9112 §9.6). So the input is read and
+//! thrown away, within bounds, until the peer closes.
 
 use std::future::poll_fn;
 use std::io;

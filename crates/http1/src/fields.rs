@@ -18,7 +18,7 @@ use super::{ChunkedReader, Framing, Malformed};
 /// headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("42"));
 /// assert_eq!(body_framing(&headers, true), Ok(Some(Framing::Length(42))));
 ///
-/// // RFC 9112 would let transfer-encoding win. Somebody between us and the peer may think otherwise.
+/// // RFC 9112 lets transfer-encoding win. Somebody between us and the peer may think otherwise.
 /// headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
 /// assert!(body_framing(&headers, true).is_err());
 /// ```

@@ -187,70 +187,67 @@ impl ChunkedReader {
 
     /// Advances by one byte outside of chunk data.
     fn step(&mut self, byte: u8) -> Result<(), Malformed> {
-        self.state = match (self.state, byte) {
-            (ChunkState::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+        use ChunkState::{DataCr, DataLf, Extension, Size, SizeLf};
+        self.state = match self.state {
+            Size | Extension | SizeLf => self.step_size_line(byte)?,
+            DataCr if byte == b'\r' => DataLf,
+            DataLf if byte == b'\n' => Size,
+            DataCr | DataLf => return Err(Malformed("chunk data is longer than its size")),
+            _ => self.step_trailers(byte)?,
+        };
+        Ok(())
+    }
+
+    /// Returns the state after one byte of a size line.
+    fn step_size_line(&mut self, byte: u8) -> Result<ChunkState, Malformed> {
+        use ChunkState::{Data, Extension, Size, SizeLf, TrailerStart};
+        Ok(match (self.state, byte) {
+            (Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 self.count(MAX_SIZE_DIGITS, "chunk size has too many digits")?;
                 let digit = match byte {
                     b'0'..=b'9' => byte - b'0',
                     _ => (byte | 0x20) - b'a' + 10,
                 };
                 self.left = self.left << 4 | u64::from(digit);
-                ChunkState::Size
+                Size
             }
-            (ChunkState::Size, b';') if self.count > 0 => {
+            (Size, b';') if self.count > 0 => {
                 self.count = 0;
-                ChunkState::Extension
+                Extension
             }
-            (ChunkState::Size, b'\r') if self.count > 0 => ChunkState::SizeLf,
-            (ChunkState::Extension, b'\r') => ChunkState::SizeLf,
+            (Size, b'\r') if self.count > 0 => SizeLf,
+            (Extension, b'\r') => SizeLf,
             // A bare line feed ends a line for some implementations and not for others.
-            (ChunkState::Extension, byte) if byte != b'\n' => {
+            (Extension, b'\n') => return Err(Malformed("bare line feed in a chunk extension")),
+            (Extension, _) => {
                 self.count(MAX_EXTENSION_BYTES, "chunk extension is too long")?;
-                ChunkState::Extension
+                Extension
             }
-            (ChunkState::SizeLf, b'\n') => {
+            (SizeLf, b'\n') => {
                 self.count = 0;
-                if self.left == 0 {
-                    ChunkState::TrailerStart
-                } else {
-                    ChunkState::Data
-                }
+                if self.left == 0 { TrailerStart } else { Data }
             }
-            (ChunkState::DataCr, b'\r') => ChunkState::DataLf,
-            (ChunkState::DataLf, b'\n') => ChunkState::Size,
-            (ChunkState::TrailerStart, b'\r') => ChunkState::EndLf,
-            (ChunkState::Trailer, b'\r') => ChunkState::TrailerLf,
-            (ChunkState::TrailerStart | ChunkState::Trailer, byte) if byte != b'\n' => {
+            _ => return Err(Malformed("invalid chunk size")),
+        })
+    }
+
+    /// Returns the state after one byte behind the last chunk.
+    fn step_trailers(&mut self, byte: u8) -> Result<ChunkState, Malformed> {
+        use ChunkState::{End, EndLf, Trailer, TrailerLf, TrailerStart};
+        Ok(match (self.state, byte) {
+            (TrailerStart, b'\r') => EndLf,
+            (EndLf, b'\n') => End,
+            (Trailer, b'\r') => TrailerLf,
+            (TrailerLf, b'\n') => {
                 self.count(MAX_TRAILER_BYTES, "trailers are too long")?;
-                ChunkState::Trailer
+                TrailerStart
             }
-            (ChunkState::TrailerLf, b'\n') => {
+            (TrailerStart | Trailer, byte) if byte != b'\n' => {
                 self.count(MAX_TRAILER_BYTES, "trailers are too long")?;
-                ChunkState::TrailerStart
+                Trailer
             }
-            (ChunkState::EndLf, b'\n') => ChunkState::End,
-            (ChunkState::Size | ChunkState::SizeLf, _) => {
-                return Err(Malformed("invalid chunk size"));
-            }
-            (ChunkState::Extension, _) => {
-                return Err(Malformed("bare line feed in a chunk extension"));
-            }
-            (ChunkState::DataCr | ChunkState::DataLf, _) => {
-                return Err(Malformed("chunk data is longer than its size"));
-            }
-            (
-                ChunkState::TrailerStart
-                | ChunkState::Trailer
-                | ChunkState::TrailerLf
-                | ChunkState::EndLf
-                | ChunkState::Data
-                | ChunkState::End,
-                _,
-            ) => {
-                return Err(Malformed("invalid trailers"));
-            }
-        };
-        Ok(())
+            _ => return Err(Malformed("invalid trailers")),
+        })
     }
 
     /// Counts one byte of the current element.

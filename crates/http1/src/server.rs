@@ -3,8 +3,8 @@
 //!
 //! The response's body is polled by the task of its connection and by nothing between, all that it
 //! has at one moment goes out in one write, and a connection that waits holds no buffer. Not
-//! supported: trailers, `CONNECT`, interim responses of handlers, and reading ahead while a response
-//! is sent.
+//! supported: trailers, `CONNECT`, interim responses of handlers, and reading ahead while a
+//! response is sent.
 
 mod connection;
 mod request_body;
@@ -36,11 +36,11 @@ use response::{RequestInfo, ResponseWriter};
 /// Signals and timers of a connection, provided by the server that runs it.
 #[derive(Debug)]
 pub struct ServeOptions<'a, P> {
-    /// Resolves when the client has closed its side. Then the response that is being made or sent is
-    /// dropped. Polled only after it has woken its task.
+    /// Resolves when the client has closed its side. Then the response that is being made or sent
+    /// is dropped. Polled only after it has woken its task.
     pub peer_closed: Pin<&'a mut P>,
-    /// Cancelled when the server drains: the current response is the last, and an idle connection is
-    /// closed.
+    /// Cancelled when the server drains: the current response is the last, and an idle connection
+    /// is closed.
     pub drain: &'a CancellationToken,
     /// Elapses when the first request's head should have arrived. Reset for each later one.
     pub head_deadline: Pin<&'a mut Sleep>,
@@ -107,8 +107,8 @@ pub enum ConnectionEnd {
 ///     serve_connection(server, options, respond, reject).await
 /// };
 /// let asking = async {
-///     let request = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
-///     client.write_all(request).await?;
+///     client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n").await?;
+///     client.write_all(b"content-length: 5\r\n\r\nhello").await?;
 ///     let mut answer = String::new();
 ///     client.read_to_string(&mut answer).await?;
 ///     Ok::<_, std::io::Error>(answer)

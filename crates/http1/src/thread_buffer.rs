@@ -12,7 +12,7 @@ use std::fmt;
 /// use http1::ThreadBuffer;
 ///
 /// thread_local! {
-///     static BUFFER: ThreadBuffer<Vec<u8>> = const { ThreadBuffer::new(|| Vec::with_capacity(4096)) };
+///     static BUFFER: ThreadBuffer<Vec<u8>> = const { ThreadBuffer::new(Vec::new) };
 /// }
 /// let length = BUFFER.with(|buffer| {
 ///     buffer.with(|bytes| {

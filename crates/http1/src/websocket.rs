@@ -36,8 +36,9 @@ pub enum HandshakeError {
 ///
 /// # Errors
 ///
-/// When the request violates RFC 6455 §4.2.1, or [`serve_connection`](crate::server::serve_connection)
-/// has not marked its connection as one that may be upgraded.
+/// When the request violates RFC 6455 §4.2.1, or
+/// [`serve_connection`](crate::server::serve_connection) has not marked its connection as one that
+/// may be upgraded.
 pub fn websocket_accept<B>(request: &Request<B>) -> Result<HeaderValue, HandshakeError> {
     let headers = request.headers();
     if request.method() != Method::GET

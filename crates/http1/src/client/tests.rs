@@ -1,4 +1,5 @@
-//! Answers as upstreams send them, and as none should: in pieces, cut, and made to be read in two ways.
+//! Answers as upstreams send them, and as none should: in pieces, cut, and made to be read in two
+//! ways.
 
 #![expect(
     clippy::disallowed_methods,

@@ -1,5 +1,5 @@
-//! The state of a client's connection: bytes received and not yet used, and bytes the socket has not
-//! taken yet.
+//! The state of a client's connection: bytes received and not yet used, and bytes the socket has
+//! not taken yet.
 //!
 //! It is shared by the code that answers and by the body of the request that is being answered.
 

@@ -11,7 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::connection::{RequestBodyError, ServerConnection, lock};
 use crate::Framing;
 
-/// A request's body. Nothing of it is received before it is polled, but for what came with the head.
+/// A request's body. Nothing of it is received before it is polled, but for what came with the
+/// head.
 #[derive(Debug)]
 pub struct RequestBody<S> {
     /// `None` if the body came completely with the head.

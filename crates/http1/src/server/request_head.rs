@@ -7,8 +7,8 @@ use crate::{Framing, Malformed, body_framing, list_contains};
 
 /// The longest head that is read.
 pub(super) const MAX_HEAD_BYTES: usize = 40 * 1024;
-/// More headers than any honest client sends. An application with a lower limit of its own can still
-/// name the number in its answer.
+/// More headers than any honest client sends. An application with a lower limit of its own can
+/// still name the number in its answer.
 const MAX_HEADERS: usize = 256;
 /// Bytes of a bad head's path that are passed on.
 const MAX_SHOWN_PATH: usize = 200;
@@ -31,8 +31,8 @@ pub(super) struct RequestHead {
 pub struct BadHead {
     /// The reason.
     pub error: HeadError,
-    /// The path that the client seems to ask for, at most 200 bytes of it. The empty string if there
-    /// is none.
+    /// The path that the client seems to ask for, at most 200 bytes of it. The empty string if
+    /// there is none.
     pub path: String,
 }
 

@@ -142,8 +142,8 @@ where
         }
     }
 
-    /// Gathers bytes of the body up to [`WRITE_BATCH`] or its end. Pending when the body has no more
-    /// at the moment; what was gathered before is in `out`.
+    /// Gathers bytes of the body up to [`WRITE_BATCH`] or its end. Pending when the body has no
+    /// more at the moment; what was gathered before is in `out`.
     fn poll_gather(&mut self, out: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(body) = &mut self.body {
             if self.rest.is_empty() {
