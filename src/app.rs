@@ -19,7 +19,7 @@ use crate::provider::mock::{MODELS, Mock};
 use crate::provider::remote::{Client, ClientOptions, RemoteOptions, RemoteProvider, tls_config};
 use crate::routing::{Route, Routes, Target};
 use crate::server::tls::{self, TlsError};
-use crate::server::{Limits, Server, Shutdown};
+use crate::server::{ConnectionLimits, Server, Shutdown};
 use crate::shutdown::{AbortSignal, DrainSignal};
 use crate::telemetry::log::OutcomeLog;
 use dialect::{Dialect, FinishRule};
@@ -190,7 +190,7 @@ impl App {
         let timeouts = &self.config.timeouts;
         Ok(Server {
             listener,
-            limits: Limits {
+            limits: ConnectionLimits {
                 request_head: timeouts.request_head,
                 request_body: timeouts.request_body,
                 client_stall: timeouts.client_stall,

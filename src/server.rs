@@ -33,7 +33,7 @@ use tokio_util::task::TaskTracker;
 use crate::shutdown::{AbortSignal, DrainSignal};
 use stream::Streams;
 
-pub use context::Limits;
+pub use context::ConnectionLimits;
 use context::WorkerContext;
 use load::Load;
 use worker::{Workers, WorkersShared};
@@ -95,7 +95,7 @@ pub struct Server {
     /// The routes, once for each worker, with upstream connections of their own.
     pub routers: Vec<Router>,
     /// The time limits of a connection.
-    pub limits: Limits,
+    pub limits: ConnectionLimits,
     /// TLS for clients; `None` for plain TCP.
     pub tls: Option<Arc<ServerConfig>>,
     /// The signals that end the server.

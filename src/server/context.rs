@@ -24,7 +24,7 @@ pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Time limits of a connection.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// From accept to the end of the first request's head, TLS included.
     pub request_head: Duration,
     /// Longest time without progress of a write. Then the client is dropped.
@@ -36,7 +36,7 @@ pub struct Limits {
 /// Settings and signals that all connections of a worker share.
 #[derive(Clone)]
 pub(super) struct WorkerContext {
-    pub(super) limits: Limits,
+    pub(super) limits: ConnectionLimits,
     /// Cancelled when the server drains: nothing new begins, and what runs may finish.
     pub(super) drain: CancellationToken,
     pub(super) tls: Option<TlsAcceptor>,

@@ -27,7 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 use tokio_util::task::TaskTracker;
 
-use super::context::{ConnectionContext, IDLE_TIMEOUT, Limits, peer_closed, respond};
+use super::context::{ConnectionContext, ConnectionLimits, IDLE_TIMEOUT, peer_closed, respond};
 use super::discard::{Discard, TrackedBody};
 use super::load::{Load, LoadGuard};
 use crate::disconnect::Disconnect;
@@ -142,7 +142,7 @@ struct StreamExecutor {
     streams: Arc<StreamCount>,
     /// The reason for which the connection ended, if it did.
     disconnect: Disconnect,
-    limits: Limits,
+    limits: ConnectionLimits,
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
@@ -186,7 +186,11 @@ struct StreamState {
 }
 
 /// Runs a stream to its end, or until its client has taken nothing for too long.
-async fn run_guarded(stream: impl Future<Output = ()>, state: &StreamState, limits: Limits) {
+async fn run_guarded(
+    stream: impl Future<Output = ()>,
+    state: &StreamState,
+    limits: ConnectionLimits,
+) {
     let stall_timeout = limits.client_stall;
     let mut stream = pin!(Some(stream));
     let mut full_since: Option<(u64, Instant)> = None;

@@ -3,7 +3,7 @@
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName};
 
-use super::{ChunkedReader, Framing, Malformed};
+use super::{ChunkedReader, Framing, MalformedMessage};
 
 /// Returns how the message body is delimited (RFC 9112 §6.3), `None` if the headers don't say.
 /// `is_http11` is the version of the message: HTTP/1.0 has no chunks.
@@ -28,29 +28,32 @@ use super::{ChunkedReader, Framing, Malformed};
 /// When the headers are ambiguous, even where the RFC permits guessing: two different lengths, a
 /// length beside a transfer coding, a coding other than `chunked`, or a length that is no decimal
 /// number of 64 bits.
-pub fn body_framing(headers: &HeaderMap, is_http11: bool) -> Result<Option<Framing>, Malformed> {
+pub fn body_framing(
+    headers: &HeaderMap,
+    is_http11: bool,
+) -> Result<Option<Framing>, MalformedMessage> {
     let length = content_length(headers)?;
     if !headers.contains_key(TRANSFER_ENCODING) {
         return Ok(length.map(Framing::Length));
     }
     if length.is_some() {
-        return Err(Malformed(
+        return Err(MalformedMessage(
             "both content-length and transfer-encoding are present",
         ));
     }
     if !is_http11 {
-        return Err(Malformed("transfer-encoding in an HTTP/1.0 message"));
+        return Err(MalformedMessage("transfer-encoding in an HTTP/1.0 message"));
     }
     let mut codings = list_items(headers, &TRANSFER_ENCODING);
     let first = codings.next();
     if !first.is_some_and(|coding| eq_token(coding, b"chunked")) || codings.next().is_some() {
-        return Err(Malformed("transfer-encoding is not `chunked`"));
+        return Err(MalformedMessage("transfer-encoding is not `chunked`"));
     }
     Ok(Some(Framing::Chunked(ChunkedReader::default())))
 }
 
 /// Returns the body's length. There may be several fields if they agree (RFC 9110 §8.6).
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, MalformedMessage> {
     let mut length = None;
     for item in list_items(headers, &CONTENT_LENGTH) {
         // `str::parse` would accept a sign.
@@ -58,7 +61,7 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
         let parsed = digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
         match parsed {
             Some(parsed) if length.is_none_or(|length| length == parsed) => length = Some(parsed),
-            _ => return Err(Malformed("invalid content-length")),
+            _ => return Err(MalformedMessage("invalid content-length")),
         }
     }
     Ok(length)

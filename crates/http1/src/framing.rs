@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::Malformed;
+use super::MalformedMessage;
 
 /// Limit of one chunk extension. Extensions are skipped, not interpreted.
 const MAX_EXTENSION_BYTES: usize = 4 * 1024;
@@ -26,7 +26,7 @@ pub enum Framing {
     /// Everything up to the end of the connection.
     Close,
     /// The framing was invalid; nothing that follows on this connection can be trusted.
-    Broken(Malformed),
+    Broken(MalformedMessage),
 }
 
 /// The result of decoding one piece of input.
@@ -52,13 +52,13 @@ impl Framing {
     /// assert_eq!(&piece[decoded.body], b"hello!");
     /// assert_eq!(&piece[decoded.used..], b"HTTP/1.1 200");
     /// assert!(framing.is_ended());
-    /// # Ok::<(), http1::Malformed>(())
+    /// # Ok::<(), http1::MalformedMessage>(())
     /// ```
     ///
     /// # Errors
     ///
     /// When the input violates the framing. All later calls fail with the same error.
-    pub fn decode(&mut self, piece: &mut [u8]) -> Result<Decoded, Malformed> {
+    pub fn decode(&mut self, piece: &mut [u8]) -> Result<Decoded, MalformedMessage> {
         match self {
             Framing::Length(left) => {
                 let used = take_up_to(left, piece.len());
@@ -136,7 +136,7 @@ enum ChunkState {
 impl ChunkedReader {
     /// Decodes a piece up to its end, the body's end, or a fault, which is returned beside what
     /// came before it.
-    fn decode(&mut self, piece: &mut [u8]) -> (Decoded, Option<Malformed>) {
+    fn decode(&mut self, piece: &mut [u8]) -> (Decoded, Option<MalformedMessage>) {
         let (mut used, mut body) = (0, 0..0);
         if self.state == ChunkState::Size && self.count == 0 {
             used = self.read_simple_size_line(piece);
@@ -186,20 +186,20 @@ impl ChunkedReader {
     }
 
     /// Advances by one byte outside of chunk data.
-    fn step(&mut self, byte: u8) -> Result<(), Malformed> {
+    fn step(&mut self, byte: u8) -> Result<(), MalformedMessage> {
         use ChunkState::{DataCr, DataLf, Extension, Size, SizeLf};
         self.state = match self.state {
             Size | Extension | SizeLf => self.step_size_line(byte)?,
             DataCr if byte == b'\r' => DataLf,
             DataLf if byte == b'\n' => Size,
-            DataCr | DataLf => return Err(Malformed("chunk data is longer than its size")),
+            DataCr | DataLf => return Err(MalformedMessage("chunk data is longer than its size")),
             _ => self.step_trailers(byte)?,
         };
         Ok(())
     }
 
     /// Returns the state after one byte of a size line.
-    fn step_size_line(&mut self, byte: u8) -> Result<ChunkState, Malformed> {
+    fn step_size_line(&mut self, byte: u8) -> Result<ChunkState, MalformedMessage> {
         use ChunkState::{Data, Extension, Size, SizeLf, TrailerStart};
         Ok(match (self.state, byte) {
             (Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
@@ -218,7 +218,9 @@ impl ChunkedReader {
             (Size, b'\r') if self.count > 0 => SizeLf,
             (Extension, b'\r') => SizeLf,
             // A bare line feed ends a line for some implementations and not for others.
-            (Extension, b'\n') => return Err(Malformed("bare line feed in a chunk extension")),
+            (Extension, b'\n') => {
+                return Err(MalformedMessage("bare line feed in a chunk extension"));
+            }
             (Extension, _) => {
                 self.count(MAX_EXTENSION_BYTES, "chunk extension is too long")?;
                 Extension
@@ -227,12 +229,12 @@ impl ChunkedReader {
                 self.count = 0;
                 if self.left == 0 { TrailerStart } else { Data }
             }
-            _ => return Err(Malformed("invalid chunk size")),
+            _ => return Err(MalformedMessage("invalid chunk size")),
         })
     }
 
     /// Returns the state after one byte behind the last chunk.
-    fn step_trailers(&mut self, byte: u8) -> Result<ChunkState, Malformed> {
+    fn step_trailers(&mut self, byte: u8) -> Result<ChunkState, MalformedMessage> {
         use ChunkState::{End, EndLf, Trailer, TrailerLf, TrailerStart};
         Ok(match (self.state, byte) {
             (TrailerStart, b'\r') => EndLf,
@@ -246,15 +248,15 @@ impl ChunkedReader {
                 self.count(MAX_TRAILER_BYTES, "trailers are too long")?;
                 Trailer
             }
-            _ => return Err(Malformed("invalid trailers")),
+            _ => return Err(MalformedMessage("invalid trailers")),
         })
     }
 
     /// Counts one byte of the current element.
-    fn count(&mut self, limit: usize, message: &'static str) -> Result<(), Malformed> {
+    fn count(&mut self, limit: usize, message: &'static str) -> Result<(), MalformedMessage> {
         self.count += 1;
         if self.count > limit {
-            Err(Malformed(message))
+            Err(MalformedMessage(message))
         } else {
             Ok(())
         }

@@ -1,9 +1,9 @@
 //! HTTP/1.1 for a proxy of token streams: a server connection, a client connection, and the message
 //! framing that both share.
 //!
-//! Input that two implementations might read differently is refused ([`Malformed`]), even where
-//! RFC 9112 permits guessing. A connection that waits holds no buffer. The crate's README has the
-//! reasons for not using hyper, with figures.
+//! Input that two implementations might read differently is refused ([`MalformedMessage`]), even
+//! where RFC 9112 permits guessing. A connection that waits holds no buffer. The crate's README has
+//! the reasons for not using hyper, with figures.
 //!
 //! Not here: listening, TLS, routing, HTTP/2.
 
@@ -27,7 +27,7 @@ pub use websocket::{HandshakeError, websocket_accept};
 /// taken for another's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Malformed(pub &'static str);
+pub struct MalformedMessage(pub &'static str);
 
 /// Returns the end of the first head in `bytes`, which is behind its first empty line. The search
 /// begins at `from`, before which no head may end.

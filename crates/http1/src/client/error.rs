@@ -3,7 +3,7 @@
 use std::io;
 
 use super::request::EncodedRequest;
-use crate::Malformed;
+use crate::MalformedMessage;
 
 /// The reason that there is no response, or no more of it. The connection is closed.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub enum H1Error {
     },
     /// The end of the body is ambiguous or invalid.
     #[error("malformed response: {0}")]
-    Framing(#[from] Malformed),
+    Framing(#[from] MalformedMessage),
 }
 
 /// A request that got no response.

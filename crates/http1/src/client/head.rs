@@ -4,7 +4,7 @@ use http::header::CONNECTION;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 
 use super::error::H1Error;
-use crate::{Framing, Malformed, body_framing, end_of_head, list_contains};
+use crate::{Framing, MalformedMessage, body_framing, end_of_head, list_contains};
 
 /// Longest response head, interim responses before it included.
 pub(super) const MAX_HEAD_BYTES: usize = 32 * 1024;
@@ -50,7 +50,7 @@ impl HeadParser {
             match head.response.status() {
                 // The request did not ask for another protocol.
                 StatusCode::SWITCHING_PROTOCOLS => {
-                    return Err(Malformed("unexpected switch of protocols").into());
+                    return Err(MalformedMessage("unexpected switch of protocols").into());
                 }
                 status if status.is_informational() => {}
                 _ => return Ok(Some(head)),

@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::request_head::{BadHead, HeadError, MAX_HEAD_BYTES, RequestHead, parse_request_head};
-use crate::{Framing, Malformed, ThreadBuffer, end_of_head};
+use crate::{Framing, MalformedMessage, ThreadBuffer, end_of_head};
 
 /// Bytes that are read at once.
 const READ_BUFFER: usize = 16 * 1024;
@@ -36,7 +36,7 @@ pub enum RequestBodyError {
     Truncated,
     /// The body violates its framing.
     #[error("malformed body: {0}")]
-    Malformed(#[from] Malformed),
+    Malformed(#[from] MalformedMessage),
     /// The request has been answered, and the connection has gone on without this body.
     #[error("the request has been answered")]
     Answered,
@@ -170,7 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
     }
 
     /// Takes the part of the body that has arrived.
-    pub(super) fn take_body(&mut self) -> Result<Bytes, Malformed> {
+    pub(super) fn take_body(&mut self) -> Result<Bytes, MalformedMessage> {
         if self.received.is_empty() || self.framing.is_ended() {
             return Ok(Bytes::new());
         }

@@ -3,7 +3,7 @@
 use http::header::{CONNECTION, EXPECT, HOST, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
-use crate::{Framing, Malformed, body_framing, list_contains};
+use crate::{Framing, MalformedMessage, body_framing, list_contains};
 
 /// The longest head that is read.
 pub(super) const MAX_HEAD_BYTES: usize = 40 * 1024;
@@ -44,7 +44,7 @@ pub enum HeadError {
     Syntax(httparse::Error),
     /// The head is ambiguous, or parts of it are invalid.
     #[error("malformed request head: {0}")]
-    Malformed(#[from] Malformed),
+    Malformed(#[from] MalformedMessage),
     /// The head is longer than 40 KiB.
     #[error("the request head is longer than {} bytes", MAX_HEAD_BYTES)]
     TooLong,
@@ -92,7 +92,7 @@ pub(super) fn parse_request_head(bytes: &[u8]) -> Result<RequestHead, BadHead> {
             }
         }
         // The parser sees its end elsewhere than we did.
-        Ok(_) => Malformed("ambiguous end").into(),
+        Ok(_) => MalformedMessage("ambiguous end").into(),
         Err(httparse::Error::TooManyHeaders) => HeadError::TooManyHeaders,
         Err(error) => HeadError::Syntax(error),
     };
@@ -100,13 +100,14 @@ pub(super) fn parse_request_head(bytes: &[u8]) -> Result<RequestHead, BadHead> {
 }
 
 /// Checks what the grammar leaves open, and converts the head.
-fn check_head(parsed: &httparse::Request<'_, '_>) -> Result<RequestHead, Malformed> {
+fn check_head(parsed: &httparse::Request<'_, '_>) -> Result<RequestHead, MalformedMessage> {
     let mut request = Request::new(());
     let method = parsed.method.unwrap_or_default();
     *request.method_mut() =
-        Method::from_bytes(method.as_bytes()).map_err(|_| Malformed("invalid method"))?;
+        Method::from_bytes(method.as_bytes()).map_err(|_| MalformedMessage("invalid method"))?;
     let target = parsed.path.unwrap_or_default();
-    *request.uri_mut() = Uri::try_from(target).map_err(|_| Malformed("invalid request target"))?;
+    *request.uri_mut() =
+        Uri::try_from(target).map_err(|_| MalformedMessage("invalid request target"))?;
     let is_http11 = parsed.version == Some(1);
     *request.version_mut() = if is_http11 {
         Version::HTTP_11
@@ -117,9 +118,9 @@ fn check_head(parsed: &httparse::Request<'_, '_>) -> Result<RequestHead, Malform
     headers.reserve(parsed.headers.len());
     for header in &*parsed.headers {
         let name = HeaderName::from_bytes(header.name.as_bytes())
-            .map_err(|_| Malformed("invalid header name"))?;
-        let value =
-            HeaderValue::from_bytes(header.value).map_err(|_| Malformed("invalid header value"))?;
+            .map_err(|_| MalformedMessage("invalid header name"))?;
+        let value = HeaderValue::from_bytes(header.value)
+            .map_err(|_| MalformedMessage("invalid header value"))?;
         headers.append(name, value);
     }
     check_host(headers, is_http11)?;
@@ -147,11 +148,11 @@ fn check_head(parsed: &httparse::Request<'_, '_>) -> Result<RequestHead, Malform
 }
 
 /// Checks that there is one `host` (RFC 9112 §3.2): of two, an intermediary might choose the other.
-fn check_host(headers: &HeaderMap, is_http11: bool) -> Result<(), Malformed> {
+fn check_host(headers: &HeaderMap, is_http11: bool) -> Result<(), MalformedMessage> {
     match headers.get_all(HOST).iter().count() {
         1 => Ok(()),
         0 if !is_http11 => Ok(()),
-        0 => Err(Malformed("the host header is missing")),
-        _ => Err(Malformed("more than one host header")),
+        0 => Err(MalformedMessage("the host header is missing")),
+        _ => Err(MalformedMessage("more than one host header")),
     }
 }
