@@ -292,12 +292,12 @@ fn remote_options(
 ) -> Result<RemoteOptions, AppError> {
     let mut headers = provider.headers.clone();
     let (dialect, side) =
-        Dialect::of_upstreams(provider.dialect).ok_or_else(|| AppError::Dialect {
+        Dialect::with_upstream(provider.dialect).ok_or_else(|| AppError::Dialect {
             provider: name.as_str().to_owned(),
             dialect: provider.dialect,
         })?;
     if let Some(key) = &provider.api_key {
-        let (header, value) = side.key(key.expose());
+        let (header, value) = side.key_header(key.expose());
         let mut value = HeaderValue::try_from(value).map_err(|_| AppError::Key {
             provider: name.as_str().to_owned(),
         })?;

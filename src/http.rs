@@ -109,7 +109,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/stream", get(plain::get).post(plain::post))
         .route("/prompts/{name}", get(prompts::get).post(prompts::post));
     for dialect in DIALECTS {
-        for endpoint in dialect.client.endpoints() {
+        for endpoint in dialect.endpoints {
             streaming = streaming.route(endpoint, post(api::handler(dialect, endpoint)));
         }
     }
@@ -146,7 +146,7 @@ async fn nowhere(uri: Uri) -> Refused {
     let path: String = uri.path().chars().take(80).collect();
     let apis: Vec<&str> = DIALECTS
         .iter()
-        .flat_map(|dialect| dialect.client.endpoints())
+        .flat_map(|dialect| dialect.endpoints)
         .copied()
         .collect();
     let message = format!(

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use dialect::sse;
 
 fn events(pieces: &[&[u8]]) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
-    let mut reader = sse::Reader::new(1 << 16);
+    let mut reader = sse::FrameSplitter::new(1 << 16);
     let mut events = Vec::new();
     let mut take = |run: &[u8]| {
         for frame in sse::frames(run) {

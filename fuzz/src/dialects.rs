@@ -6,27 +6,27 @@ use bytes::Bytes;
 use dialect::event::Event;
 use dialect::request::Request;
 use dialect::sse;
-use dialect::{Answering, DIALECTS, Dialect, FinishRule, plain};
+use dialect::{ResponseMeta, DIALECTS, Dialect, FinishRule, plain};
 
 /// The payloads of a stream, one a line: read with and without a sink, which must agree; what is read is written in every
 /// dialect, and every one that upstreams speak is read again.
 pub fn check_stream(dialect: &Dialect, data: &[u8]) {
     let Some(side) = dialect.upstream else { return };
     let (mut loud, mut quiet) = (
-        side.reader(FinishRule::Required),
-        side.reader(FinishRule::Required),
+        side.event_reader(FinishRule::Required),
+        side.event_reader(FinishRule::Required),
     );
     let mut events: Vec<Event<'static>> = Vec::new();
     let mut calls = Vec::new();
     for payload in data.split(|byte| *byte == b'\n') {
         let mut sink = |event: Event<'_>| events.push(event.into_owned());
         let (said, silent) = (
-            loud.read(payload, Some(&mut sink)),
-            quiet.read(payload, None),
+            loud.read_payload(payload, Some(&mut sink)),
+            quiet.read_payload(payload, None),
         );
         match (said, silent) {
             (Ok(said), Ok(silent)) => {
-                assert_eq!((said.done, said.usage), (silent.done, silent.usage));
+                assert_eq!((said.is_end, said.usage), (silent.is_end, silent.usage));
                 // What is not read can't be found wrong.
                 assert!(said.error.is_some() || silent.error.is_none(), "{silent:?}");
                 if said.error.is_some() {
@@ -36,10 +36,10 @@ pub fn check_stream(dialect: &Dialect, data: &[u8]) {
             (Err(_), Err(_)) => break,
             (said, silent) => panic!("{said:?} is not {silent:?}"),
         }
-        let _ = quiet.error(payload);
+        let _ = quiet.read_error(payload);
     }
-    let ended = loud.end(Some(&mut |event| events.push(event.into_owned())));
-    assert_eq!(ended.is_ok(), quiet.end(None).is_ok());
+    let ended = loud.finish_stream(Some(&mut |event| events.push(event.into_owned())));
+    assert_eq!(ended.is_ok(), quiet.finish_stream(None).is_ok());
     for event in &events {
         match event {
             Event::ToolCall { index, .. } => {
@@ -62,21 +62,21 @@ pub fn check_stream(dialect: &Dialect, data: &[u8]) {
     let ok = ended.is_ok();
     for other in DIALECTS {
         let mut wire = bytes::BytesMut::new();
-        let mut writer = other.client.writer(answering());
+        let mut writer = other.client.event_writer(meta());
         for event in &events {
-            let _ = writer.write(event, &mut |name, data| sse::write(&mut wire, name, data));
+            let _ = writer.write_event(event, &mut |name, data| sse::write_frame(&mut wire, name, data));
         }
         if ok {
-            writer.done(&mut |name, data| sse::write(&mut wire, name, data));
+            writer.write_end(&mut |name, data| sse::write_frame(&mut wire, name, data));
         }
         let Some(side) = other.upstream.filter(|_| ok) else {
             continue;
         };
-        let (mut reader, mut ended) = (side.reader(FinishRule::Required), false);
+        let (mut reader, mut ended) = (side.event_reader(FinishRule::Required), false);
         for frame in sse::frames(&wire) {
             if let Some(data) = frame.data {
                 let seen = reader
-                    .read(&data, Some(&mut |_| {}))
+                    .read_payload(&data, Some(&mut |_| {}))
                     .expect("what we write can be read");
                 if seen
                     .error
@@ -88,23 +88,23 @@ pub fn check_stream(dialect: &Dialect, data: &[u8]) {
                     break;
                 }
                 assert!(seen.error.is_none(), "{:?}", seen.error);
-                ended = seen.done || other.client.ends_unmarked();
+                ended = seen.is_end || other.ends_without_mark;
             }
         }
         if ended {
-            reader.end(None).expect("what we write is whole");
+            reader.finish_stream(None).expect("what we write is whole");
         }
     }
 }
 
 /// What an answer bears.
-pub fn answering() -> Answering {
-    Answering {
+pub fn meta() -> ResponseMeta {
+    ResponseMeta {
         id: "0".to_owned(),
         created: 0,
         model: "m".to_owned(),
         request: Arc::new(Request::prompt("p")),
-        encoding: plain::Encoding::Text,
+        encoding: plain::TextEncoding::Text,
     }
 }
 
@@ -112,7 +112,7 @@ pub fn answering() -> Answering {
 pub fn check_request(data: &[u8]) {
     for dialect in DIALECTS {
         let path = "/v1beta/models/m:streamGenerateContent";
-        let Ok(request) = dialect.client.read(Bytes::copy_from_slice(data), path) else {
+        let Ok(request) = dialect.client.parse_request(Bytes::copy_from_slice(data), path) else {
             continue;
         };
         for other in DIALECTS {
@@ -120,7 +120,7 @@ pub fn check_request(data: &[u8]) {
             if let Ok(written) = dialect::translate(other, side, &request, "model") {
                 other
                     .client
-                    .read(written.body, path)
+                    .parse_request(written.body, path)
                     .map(drop)
                     .unwrap_or_else(|failure| {
                         // What a client said badly stays bad, but it stays a request.
@@ -128,7 +128,7 @@ pub fn check_request(data: &[u8]) {
                     });
             }
             if other == dialect {
-                side.same(&request, "another")
+                side.pass_through_body(&request, "another")
                     .expect("the body that was read");
             }
         }

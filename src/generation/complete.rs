@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use dialect::failure::Failure;
-use dialect::request::Task;
-use dialect::{Answer, Answering, Dialect};
+use dialect::request::Operation;
+use dialect::{Answer, Dialect, ResponseMeta};
 
 use super::deadline::Deadlines;
 use super::meter::{Meter, RefusedGeneration};
@@ -23,8 +23,8 @@ const OK: u16 = 200;
 /// A generation that answers with one body. Dropping it cancels its upstream.
 pub struct CompleteGeneration {
     dialect: &'static Dialect,
-    task: Task,
-    answering: Answering,
+    task: Operation,
+    answering: ResponseMeta,
     opening: OpenFuture<CompleteSource>,
     deadlines: Deadlines,
     meter: Meter,
@@ -51,7 +51,7 @@ impl CompleteGeneration {
         let opening = target.provider.open_complete(request);
         Self {
             dialect: params.dialect,
-            task: params.request.task,
+            task: params.request.operation,
             answering: params.answering,
             opening,
             deadlines,
@@ -81,14 +81,14 @@ impl CompleteGeneration {
                     body
                 }
                 // Token counts are returned as they are: they never cross dialects.
-                CompleteSource::Body(body, _) if task == Task::CountTokens => body,
+                CompleteSource::Body(body, _) if task == Operation::CountTokens => body,
                 CompleteSource::Body(body, upstream) => {
                     let answer = read_body(&body, upstream, &mut meter)?;
-                    dialect.client.write_answer(&answer, &answering).into()
+                    dialect.client.encode_answer(&answer, &answering).into()
                 }
                 CompleteSource::Events(events) => {
                     let answer = collect_events(events, &mut deadlines, &mut meter).await?;
-                    dialect.client.write_answer(&answer, &answering).into()
+                    dialect.client.encode_answer(&answer, &answering).into()
                 }
             };
             Ok(CompleteAnswer { headers, body })
@@ -126,11 +126,11 @@ async fn bounded<F: Future>(deadlines: &mut Deadlines, future: F) -> Result<F::O
 fn measure_body(
     body: &[u8],
     upstream: &Dialect,
-    task: Task,
+    task: Operation,
     meter: &mut Meter,
 ) -> Result<(), Failure> {
-    if let (Some(side), Task::Generate) = (upstream.upstream, task) {
-        meter.on_usage(side.read_answer(body, None)?.usage);
+    if let (Some(side), Operation::Generate) = (upstream.upstream, task) {
+        meter.on_usage(side.parse_answer(body, None)?.usage);
     }
     Ok(())
 }
@@ -139,7 +139,7 @@ fn measure_body(
 fn read_body(body: &[u8], upstream: &Dialect, meter: &mut Meter) -> Result<Answer, Failure> {
     let mut answer = Answer::default();
     if let Some(side) = upstream.upstream {
-        side.read_answer(
+        side.parse_answer(
             body,
             Some(&mut |event| {
                 meter.on_event(&event);

@@ -196,12 +196,12 @@ impl EventIds {
         // All but the last: mostly there is one record, which needs no list of ends.
         let (mut ends, mut last) = (Vec::new(), 0);
         for frame in sse::frames(frames).filter(|frame| frame.data.is_some()) {
-            let retry = (self.head.next == 0).then_some(sse::RETRY);
+            let retry = (self.head.next == 0).then_some(sse::RETRY_INTERVAL);
             self.head.next += 1;
             self.id.truncate(self.prefix);
             // Infallible: a `String` grows.
             let _ = write!(self.id, "{}", self.head.tail());
-            sse::write_numbered(&mut out, &self.id, retry, &frames[frame.range]);
+            sse::write_frame_with_id(&mut out, &self.id, retry, &frames[frame.range]);
             if last > 0 {
                 ends.push(last);
             }

@@ -95,7 +95,7 @@ impl Meter {
     pub(super) fn on_event(&mut self, event: &Event<'_>) {
         match event {
             Event::Usage(usage) => self.outcome.usage = Some(*usage),
-            event if event.is_said() => self.on_content(),
+            event if event.has_content() => self.on_content(),
             _ => {}
         }
     }

@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 use base::id::RequestId;
 use dialect::request::Request;
-use dialect::{Answering, Dialect};
+use dialect::{Dialect, ResponseMeta};
 
 use super::deadline::GenerationTimeouts;
 use super::meter::Meter;
@@ -30,7 +30,7 @@ pub struct GenerationParams {
     /// The client's dialect.
     pub dialect: &'static Dialect,
     /// The id, the time and the model that the answer bears.
-    pub answering: Answering,
+    pub answering: ResponseMeta,
     /// The client's headers.
     pub headers: HeaderMap,
     /// Passes an upstream's comments on, if set.

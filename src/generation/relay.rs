@@ -20,7 +20,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use dialect::Sink;
+use dialect::EventSink;
 
 use super::meter::Meter;
 use crate::provider::{StreamSource, UpstreamFrames};
@@ -57,7 +57,7 @@ impl Relay {
         &mut self,
         client: &mut ClientWriter,
         meter: &mut Meter,
-        tap: Sink<'_>,
+        tap: EventSink<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<RelayStep> {
         Poll::Ready(match self {

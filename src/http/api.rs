@@ -31,7 +31,7 @@ pub(super) fn handler(
         Box::pin(async move {
             body::format(&asked.headers, &[Format::Json])?;
             let body = body::read(body, &shared).await?;
-            let body = match dialect.client.asks_by_id() {
+            let body = match dialect.retrieves_by_id {
                 true => responses::previous(&shared, body, &asked).await?,
                 false => body,
             };
@@ -53,6 +53,6 @@ pub(super) fn read(
     Ok(Order {
         route,
         dialect,
-        request: dialect.client.read(body, path)?,
+        request: dialect.client.parse_request(body, path)?,
     })
 }

@@ -12,7 +12,7 @@ use crate::disconnect::Disconnect;
 use crate::generation::{Linger, ParseLingerError};
 use base::id::RequestId;
 use dialect::failure::Failure;
-use dialect::plain::Encoding;
+use dialect::plain::TextEncoding;
 
 /// How a client wants to be answered.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +20,7 @@ pub(super) struct Manner {
     /// Whether comments may be sent: heartbeats, and an upstream's own.
     pub(super) comments: bool,
     /// How plain text goes into `data:`.
-    pub(super) encoding: Encoding,
+    pub(super) encoding: TextEncoding,
 }
 
 impl Manner {
@@ -131,7 +131,7 @@ fn read(uri: &Uri, headers: &HeaderMap) -> Result<Read, Failure> {
         .map_err(|error| Failure::invalid_request(format!("the query can't be read: {error}")))?;
     let mut manner = Manner {
         comments: true,
-        encoding: Encoding::Text,
+        encoding: TextEncoding::Text,
     };
     if let Some(value) = headers.get("x-heartbeat") {
         manner.comments = on_or_off("x-heartbeat", &String::from_utf8_lossy(value.as_bytes()))?;
@@ -172,10 +172,10 @@ fn on_or_off(name: &str, value: &str) -> Result<bool, Failure> {
     }
 }
 
-fn encoding(value: &str) -> Result<Encoding, Failure> {
+fn encoding(value: &str) -> Result<TextEncoding, Failure> {
     match value {
-        "text" => Ok(Encoding::Text),
-        "json" => Ok(Encoding::Json),
+        "text" => Ok(TextEncoding::Text),
+        "json" => Ok(TextEncoding::Json),
         _ => Err(Failure::invalid(
             "encoding",
             "`encoding` should be `text` or `json`",

@@ -17,7 +17,7 @@ use crate::transport::sse;
 use base::id::random_hex;
 use dialect::failure::Failure;
 use dialect::request::Request;
-use dialect::{Answering, Dialect};
+use dialect::{Dialect, ResponseMeta};
 use stream::{Head, Lifetime, Once, OnceKey, Owner, Reader, StreamId, Writer};
 
 /// Under which a client may send a request again without asking again, per
@@ -142,7 +142,7 @@ pub(super) async fn queue(shared: &Shared, order: Order, asked: &Asked) -> Resul
     };
     let (dialect, id) = (prepared.dialect, writer.log().id().clone());
     let params = prepared.params(shared, asked, Some(&writer));
-    let body = dialect.client.write_queued(&params.answering);
+    let body = dialect.client.encode_queued(&params.answering);
     let mut generation = Generation::start(params);
     generation.set_status(200);
     go_on(shared, generation, writer, Linger::UNLIMITED);
@@ -215,9 +215,9 @@ impl Prepared {
         // What is written into a log is a stream, however its client reads it.
         request.stream |= log.is_some();
         let request = Arc::new(request);
-        let answering = Answering {
+        let answering = ResponseMeta {
             id: match log {
-                Some(writer) if dialect.client.asks_by_id() => {
+                Some(writer) if dialect.retrieves_by_id => {
                     writer.log().id().random_part().to_owned()
                 }
                 _ => random_hex(),

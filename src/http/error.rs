@@ -127,7 +127,7 @@ pub(super) async fn answer(mut request: Request, next: Next) -> Response {
         .get(X_REQUEST_ID)
         .and_then(|value| RequestId::from_client(value.as_bytes()));
     let id = id.unwrap_or_else(RequestId::random);
-    let dialect = Dialect::at(request.uri().path());
+    let dialect = dialect::dialect_for_path(request.uri().path());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let event_source = method == Method::GET && wants_events(request.headers());
@@ -261,7 +261,13 @@ fn too_many_headers(headers: &HeaderMap) -> Option<Failure> {
 pub fn unreadable(failure: Failure, path: &str) -> Response {
     let id = RequestId::random();
     let response = Refused::from(failure).into_response();
-    let mut response = shape(response, Dialect::at(path), &id, &Method::default(), path);
+    let mut response = shape(
+        response,
+        dialect::dialect_for_path(path),
+        &id,
+        &Method::default(),
+        path,
+    );
     name(response.headers_mut(), &id);
     response
 }

@@ -8,7 +8,7 @@ use super::Shared;
 use super::asked::Asked;
 use crate::generation::{Linger, ParseLingerError};
 use dialect::failure::Failure;
-use dialect::json::{self, InOrder};
+use dialect::json::{self, OrderedFields};
 
 const FIELD: &str = "linger";
 
@@ -18,7 +18,7 @@ pub(super) fn take(body: Bytes, asked: &mut Asked) -> Result<Bytes, Failure> {
         return Ok(body);
     }
     // A body that can't be read is refused by who reads all of it, in words of its own.
-    let Ok(InOrder(fields)) = serde_json::from_slice(&body) else {
+    let Ok(OrderedFields(fields)) = serde_json::from_slice(&body) else {
         return Ok(body);
     };
     let Some(at) = fields.iter().position(|(name, _)| name == FIELD) else {

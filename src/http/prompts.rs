@@ -69,7 +69,7 @@ pub(super) async fn read(
     model: Option<String>,
     asked: &mut Asked,
 ) -> Result<Order, Failure> {
-    let mut values: Map<String, Value> = json_body::read(body)?;
+    let mut values: Map<String, Value> = json_body::parse_body(body)?;
     let set = current(shared).await?;
     let template = find(&set, name)?;
     if !template.has_variable("linger")
@@ -87,7 +87,7 @@ fn order(
 ) -> Result<Order, Failure> {
     let text = template.render(values).map_err(wrong)?;
     let mut request = Request::prompt(text.user);
-    plain::request::system(&mut request, text.system);
+    plain::request::prepend_system(&mut request, text.system);
     request.model = model.or_else(|| template.model().map(str::to_owned));
     request.max_tokens = template.max_tokens();
     request.sampling.temperature = template.temperature();

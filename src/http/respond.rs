@@ -56,7 +56,7 @@ pub(super) fn stream(shared: &Shared, source: Source, asked: &Asked) -> Response
     let mut response = Response::new(Body::new(SseBody::new(
         frames,
         heartbeat,
-        dialect.client.heartbeat(),
+        dialect.heartbeat,
     )));
     *response.headers_mut() = headers;
     sse::head(response.headers_mut());

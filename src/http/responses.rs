@@ -18,7 +18,9 @@ use super::error::Refused;
 use super::models::json;
 use super::{Shared, caller, respond, resume};
 use dialect::failure::{Failure, classes};
-use dialect::openai_responses::{self, Cut, DIALECT, Known, Stored, answering_id, sequence_number};
+use dialect::openai_responses::{
+    self, DIALECT, Interruption, StoredMeta, StoredResponse, meta_id, sequence_number,
+};
 use dialect::sse;
 use stream::{Batch, End, Head, Offset, Owner, Run, StreamError, StreamId};
 
@@ -148,26 +150,30 @@ pub(super) async fn previous(
     body: Bytes,
     asked: &Asked,
 ) -> Result<Bytes, Failure> {
-    let Some(id) = openai_responses::previous(&body).filter(|id| answering_id(id).is_some()) else {
+    let Some(id) = openai_responses::previous_response_id(&body).filter(|id| meta_id(id).is_some())
+    else {
         return Ok(body);
     };
     // One that is not here may be the upstream's own.
     let Ok(found) = find(shared, &id, asked).await else {
         return Ok(body);
     };
-    let mut stored = Stored::default();
+    let mut stored = StoredResponse::default();
     if let (Some(_), Some(last)) = (found.head.end, found.head.next.checked_sub(1)) {
-        read(shared, &found, last, |_, payload| stored.read(payload)).await?;
+        read(shared, &found, last, |_, payload| {
+            stored.read_event(payload)
+        })
+        .await?;
     }
-    match stored.id() {
-        Some(theirs) if theirs != id => openai_responses::with_previous(&body, theirs),
+    match stored.response_id() {
+        Some(theirs) if theirs != id => openai_responses::with_previous_response_id(&body, theirs),
         _ => Ok(body),
     }
 }
 
 async fn find<'a>(shared: &Shared, id: &'a str, asked: &Asked) -> Result<Found<'a>, Failure> {
     let owner = caller::owner(&asked.headers);
-    let ours = answering_id(id).and_then(StreamId::of_random_part);
+    let ours = meta_id(id).and_then(StreamId::of_random_part);
     let named = shared.streams.named(id, owner.as_ref()).await;
     for stream in named.into_iter().chain(ours) {
         match shared.streams.head(&stream, owner.as_ref()).await {
@@ -191,15 +197,15 @@ async fn find<'a>(shared: &Shared, id: &'a str, asked: &Asked) -> Result<Found<'
 /// The response as it is now. At most the whole log is read, once.
 async fn object(shared: &Shared, found: &Found<'_>) -> Result<Value, Failure> {
     let head = &found.head;
-    let mut stored = Stored::default();
+    let mut stored = StoredResponse::default();
     if let Some(last) = head.next.checked_sub(1) {
         // The last event of a response that has ended says all; before that, each says a little.
         if head.end.is_some() {
-            read(shared, found, last, |_, payload| stored.read(payload)).await?;
+            read(shared, found, last, |_, payload| stored.read_event(payload)).await?;
         }
         if !stored.is_whole() {
-            let mut all = Stored::default();
-            match read(shared, found, 0, |_, payload| all.read(payload)).await {
+            let mut all = StoredResponse::default();
+            match read(shared, found, 0, |_, payload| all.read_event(payload)).await {
                 Ok(()) => stored = all,
                 // What came first is no longer kept: then what came last is what there is.
                 Err(failure) if failure.is(&classes::GONE) => {}
@@ -207,14 +213,14 @@ async fn object(shared: &Shared, found: &Found<'_>) -> Result<Value, Failure> {
             }
         }
     }
-    Ok(stored.write(&Known {
+    Ok(stored.into_json(&StoredMeta {
         id: found.id,
         created: head.epoch.into(),
         model: head.model.as_deref().unwrap_or_default(),
         background: head.background,
-        cut: match head.end {
-            Some(End::Cancelled) => Some(Cut::Cancelled),
-            Some(End::Lost) => Some(Cut::Lost),
+        interruption: match head.end {
+            Some(End::Cancelled) => Some(Interruption::Cancelled),
+            Some(End::Lost) => Some(Interruption::WriterLost),
             _ => None,
         },
     }))

@@ -11,9 +11,9 @@ use async_stream::try_stream;
 use http::HeaderMap;
 
 use super::{CompleteSource, Events, OpenFuture, Opened, Provider, StreamSource, UpstreamRequest};
-use dialect::event::{Event, FinishReason, Origin, State, Usage};
+use dialect::event::{Event, FinishReason, ReasoningState, StateOrigin, Usage};
 use dialect::failure::{Failure, Refusal};
-use dialect::request::{Part, Request, Task};
+use dialect::request::{Operation, Part, Request};
 
 /// Every name that the mock answers to, and what it does.
 pub const MODELS: &[(&str, &str)] = &[
@@ -131,9 +131,9 @@ impl Provider for Mock {
     }
 
     fn open_complete(&self, call: UpstreamRequest) -> OpenFuture<CompleteSource> {
-        open(match call.request.task {
-            Task::Generate => self.answer(&call).map(CompleteSource::Events),
-            Task::CountTokens => count(&call),
+        open(match call.request.operation {
+            Operation::Generate => self.answer(&call).map(CompleteSource::Events),
+            Operation::CountTokens => count(&call),
         })
     }
 }
@@ -146,7 +146,11 @@ fn open<S: Send + 'static>(source: Result<S, Failure>) -> OpenFuture<S> {
 }
 
 fn count(call: &UpstreamRequest) -> Result<CompleteSource, Failure> {
-    match call.dialect.client.write_count(input_tokens(&call.request)) {
+    match call
+        .dialect
+        .client
+        .encode_token_count(input_tokens(&call.request))
+    {
         Some(body) => Ok(CompleteSource::Body(body.into(), call.dialect)),
         None => Err(Failure::internal(
             "no client of this dialect asks for a count".into(),
@@ -230,7 +234,7 @@ fn perform(script: Script, request: &Request) -> Events {
             yield Event::Reasoning(token.to_owned().into());
         }
         if reasoned > 0 {
-            yield Event::State(State { origin: Origin::Anthropic, value: text::SEAL.into() });
+            yield Event::State(ReasoningState { origin: StateOrigin::Anthropic, value: text::SEAL.into() });
         }
         for token in text::tokens(script.refusal) {
             pause(script.pause).await;

@@ -23,7 +23,7 @@ use http::{Request, Response, StatusCode};
 use super::upstream::UpstreamBody;
 use super::{CompleteSource, OpenFuture, Opened, Provider, StreamSource, UpstreamRequest};
 use dialect::failure::Failure;
-use dialect::request::Task;
+use dialect::request::Operation;
 
 /// A provider across HTTP.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl RemoteProvider {
     pub fn new(options: RemoteOptions, client: Client) -> Result<Self, http::uri::InvalidUri> {
         let path = options
             .side
-            .path(Task::Generate, "model", true)
+            .request_path(Operation::Generate, "model", true)
             .unwrap_or_default();
         let _: http::Uri = format!("{}{path}", options.base_url).parse()?;
         Ok(Self {
@@ -63,7 +63,7 @@ impl Provider for RemoteProvider {
         Box::pin(async move {
             let response = exchange(&client, &options, request?, "text/event-stream").await?;
             let headers = headers::client_visible(response.headers());
-            let reader = options.side.reader(options.finish_rule);
+            let reader = options.side.event_reader(options.finish_rule);
             let frames = client.frames(response.into_body(), options.max_event);
             let source = StreamSource::Frames(frames, options.dialect, reader);
             Ok(Opened { headers, source })

@@ -11,7 +11,7 @@ use crate::generation::Generation;
 use base::id::RequestId;
 use dialect::failure::Failure;
 use dialect::sse;
-use dialect::{Answering, Dialect};
+use dialect::{Dialect, ResponseMeta};
 use stream::{End, Next, Reader};
 
 /// Where frames come from.
@@ -67,7 +67,7 @@ impl Following {
             };
             ready!(until.as_mut().poll(cx));
             self.ended = Some(End::Lost);
-            return Poll::Ready(Some(sse::come_again()));
+            return Poll::Ready(Some(sse::retry_frame()));
         };
         let (failure, end) = match next {
             Next::Run(run, _) => return Poll::Ready(Some(run.into_bytes())),
@@ -86,9 +86,9 @@ impl Following {
     fn told(&self, failure: &Failure) -> Bytes {
         tracing::info!(request_id = %self.request_id, stream = %self.reader.log().id(), ended = failure.code(), "reader");
         let mut out = BytesMut::new();
-        let mut writer = self.dialect.client.writer(Answering::of_none());
-        writer.error(failure, self.request_id.as_str(), &mut |event, data| {
-            sse::write(&mut out, event, data)
+        let mut writer = self.dialect.client.event_writer(ResponseMeta::for_error());
+        writer.write_error(failure, self.request_id.as_str(), &mut |event, data| {
+            sse::write_frame(&mut out, event, data)
         });
         out.freeze()
     }

@@ -15,7 +15,7 @@ use http_body::{Body, Frame};
 use serde_json::json;
 
 use super::sse::Heartbeat;
-use dialect::sse::{self, Data};
+use dialect::sse::{self, DataWriter};
 use stream::{Form, Next, Offset, Reader, Run, StreamId};
 
 /// How much is gathered for one piece.
@@ -77,37 +77,43 @@ impl Telling {
     }
 
     /// The first frame of a run that is to be told.
-    fn frame(&self, out: &mut BytesMut, run: &Run, next: Offset) -> Data {
+    fn frame(&self, out: &mut BytesMut, run: &Run, next: Offset) -> DataWriter {
         match self {
             Telling::Durable { form, .. } => {
-                sse::write_begin(out, Some("data"), Some(&next));
+                sse::write_frame_head(out, Some("data"), Some(&next));
                 let bytes = run.clone().into_bytes();
                 match form {
-                    Form::Text => Data::new([bytes]),
+                    Form::Text => DataWriter::new([bytes]),
                     // Each record ends in a comma.
-                    Form::Json => Data::new([
+                    Form::Json => DataWriter::new([
                         Bytes::from_static(b"["),
                         without_comma(bytes),
                         Bytes::from_static(b"]"),
                     ]),
-                    Form::Binary => Data::base64(bytes),
+                    Form::Binary => DataWriter::base64(bytes),
                 }
             }
             Telling::Feed { .. } => self
                 .record(out, run, next, 0)
-                .unwrap_or_else(|| Data::new([])),
+                .unwrap_or_else(|| DataWriter::new([])),
         }
     }
 
     /// A record of a run, where each has a frame of its own.
-    fn record(&self, out: &mut BytesMut, run: &Run, next: Offset, index: usize) -> Option<Data> {
+    fn record(
+        &self,
+        out: &mut BytesMut,
+        run: &Run,
+        next: Offset,
+        index: usize,
+    ) -> Option<DataWriter> {
         let Telling::Feed { id, form } = self else {
             return None;
         };
         let record = run.record(index)?;
         let position = next.position - run.count() + index as u64 + 1;
-        sse::write_begin(out, None, Some(&EventId(id, Offset { position, ..next })));
-        Some(Data::new([if *form == Form::Json {
+        sse::write_frame_head(out, None, Some(&EventId(id, Offset { position, ..next })));
+        Some(DataWriter::new([if *form == Form::Json {
             without_comma(record)
         } else {
             record
@@ -128,8 +134,8 @@ impl Telling {
         if standing != Standing::More {
             control["upToDate"] = true.into();
         }
-        sse::write_begin(out, Some("control"), None);
-        Data::new([control.to_string().into()]).write(out, usize::MAX);
+        sse::write_frame_head(out, Some("control"), None);
+        DataWriter::new([control.to_string().into()]).write_up_to(out, usize::MAX);
     }
 }
 
@@ -155,7 +161,7 @@ struct Told {
     next: Offset,
     /// Which record it is at, where each has a frame of its own.
     index: usize,
-    data: Data,
+    data: DataWriter,
 }
 
 /// The body of one SSE response.
@@ -217,7 +223,7 @@ impl LogBody {
         let from = self.at;
         while !self.ended && out.len() < PIECE {
             if let Some(told) = &mut self.now {
-                if !told.data.write(&mut out, PIECE) {
+                if !told.data.write_up_to(&mut out, PIECE) {
                     break;
                 }
                 told.index += 1;

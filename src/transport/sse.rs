@@ -36,7 +36,7 @@ pub fn head(headers: &mut HeaderMap) {
 /// A response that says nothing but when to come again, for clients that would not after an error.
 #[must_use]
 pub fn come_again() -> Response<axum::body::Body> {
-    let mut response = Response::new(axum::body::Body::from(dialect::sse::come_again()));
+    let mut response = Response::new(axum::body::Body::from(dialect::sse::retry_frame()));
     head(response.headers_mut());
     response
 }

@@ -102,7 +102,7 @@ fn said(
     client: &Dialect,
     body: &str,
 ) -> (String, Vec<(String, String)>, Option<FinishReason>, bool) {
-    let mut reader = client.upstream.unwrap().reader(FinishRule::Required);
+    let mut reader = client.upstream.unwrap().event_reader(FinishRule::Required);
     let (mut text, mut calls, mut finish) = (String::new(), Vec::new(), None);
     let mut take = |event: Event<'_>| match event {
         Event::Text(piece) => text.push_str(&piece),
@@ -114,9 +114,13 @@ fn said(
     let mut failed = false;
     for frame in sse::frames(body.as_bytes()) {
         let Some(data) = frame.data else { continue };
-        failed |= reader.read(&data, Some(&mut take)).unwrap().error.is_some();
+        failed |= reader
+            .read_payload(&data, Some(&mut take))
+            .unwrap()
+            .error
+            .is_some();
     }
-    let whole = reader.end(Some(&mut take)).is_ok() && !failed;
+    let whole = reader.finish_stream(Some(&mut take)).is_ok() && !failed;
     (text, calls, finish, whole)
 }
 

@@ -5,14 +5,12 @@ mod log;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use divan::counter::ItemsCount;
-use divan::{AllocProfiler, Bencher, black_box};
-use dialect::{
-    Answering, DIALECTS, Dialect, EventReader, EventWriter, FinishRule, plain,
-};
 use dialect::event::Event;
 use dialect::request::Request;
 use dialect::sse;
+use dialect::{DIALECTS, Dialect, EventReader, EventWriter, FinishRule, ResponseMeta, plain};
+use divan::counter::ItemsCount;
+use divan::{AllocProfiler, Bencher, black_box};
 
 #[global_allocator]
 static ALLOC: AllocProfiler = AllocProfiler::system();
@@ -30,13 +28,13 @@ fn dialect(name: &str) -> &'static Dialect {
         .expect("a dialect")
 }
 
-fn answering() -> Answering {
-    Answering {
+fn meta() -> ResponseMeta {
+    ResponseMeta {
         id: "0123456789abcdef0123456789abcdef".to_owned(),
         created: 1_700_000_000,
         model: "gpt-5-mini".to_owned(),
         request: Arc::new(Request::prompt("Hello")),
-        encoding: plain::Encoding::Text,
+        encoding: plain::TextEncoding::Text,
     }
 }
 
@@ -56,12 +54,12 @@ fn reader(name: &str) -> Box<dyn EventReader> {
     let mut reader = dialect(name)
         .upstream
         .expect("upstreams speak it")
-        .reader(FinishRule::Required);
+        .event_reader(FinishRule::Required);
     let start =
         r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#;
     if name == "anthropic" {
         reader
-            .read(start.as_bytes(), Some(&mut |_| {}))
+            .read_payload(start.as_bytes(), Some(&mut |_| {}))
             .expect("a start");
     }
     reader
@@ -71,7 +69,7 @@ fn reader(name: &str) -> Box<dyn EventReader> {
 #[divan::bench]
 fn sse_read(bencher: Bencher<'_, '_>) {
     let chunk = Bytes::from(format!("data: {}\n\n", token("openai-chat")));
-    let mut reader = sse::Reader::new(1 << 20);
+    let mut reader = sse::FrameSplitter::new(1 << 20);
     bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
         let run = reader.push(chunk.clone()).expect("it is small");
         sse::frames(&run)
@@ -86,7 +84,7 @@ fn sse_write(bencher: Bencher<'_, '_>) {
     let mut out = BytesMut::with_capacity(1 << 12);
     bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
         out.clear();
-        sse::write(&mut out, None, black_box(data.as_bytes()));
+        sse::write_frame(&mut out, None, black_box(data.as_bytes()));
     });
 }
 
@@ -97,7 +95,7 @@ fn sse_write_numbered(bencher: Bencher<'_, '_>) {
     let mut out = BytesMut::with_capacity(1 << 12);
     bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
         out.clear();
-        sse::write_numbered(
+        sse::write_frame_with_id(
             &mut out,
             "0123456789abcdef0123456789abcdef.1700000000_42",
             None,
@@ -112,7 +110,7 @@ fn pass_on(bencher: Bencher<'_, '_>, name: &str) {
     let (data, mut reader) = (token(name), reader(name));
     bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
         reader
-            .read(black_box(data.as_bytes()), None)
+            .read_payload(black_box(data.as_bytes()), None)
             .expect("a payload")
             .said
     });
@@ -127,7 +125,7 @@ fn read_events(bencher: Bencher<'_, '_>, name: &str) {
             black_box(event);
         };
         reader
-            .read(black_box(data.as_bytes()), Some(&mut sink))
+            .read_payload(black_box(data.as_bytes()), Some(&mut sink))
             .expect("a payload")
             .said
     });
@@ -137,7 +135,7 @@ fn read_events(bencher: Bencher<'_, '_>, name: &str) {
 #[divan::bench(args = NAMES)]
 fn write_events(bencher: Bencher<'_, '_>, name: &str) {
     // What Responses keeps of an answer has a cap: an answer here is 100,000 tokens.
-    let fresh = || -> Box<dyn EventWriter> { dialect(name).client.writer(answering()) };
+    let fresh = || -> Box<dyn EventWriter> { dialect(name).client.event_writer(meta()) };
     let (mut writer, mut written) = (fresh(), 0);
     let mut out = BytesMut::with_capacity(1 << 16);
     bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
@@ -148,7 +146,9 @@ fn write_events(bencher: Bencher<'_, '_>, name: &str) {
         }
         let event = Event::Text(black_box(" stream").into());
         writer
-            .write(&event, &mut |name, data| sse::write(&mut out, name, data))
+            .write_event(&event, &mut |name, data| {
+                sse::write_frame(&mut out, name, data)
+            })
             .expect("room");
     });
 }

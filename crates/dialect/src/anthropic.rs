@@ -9,17 +9,24 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written,
+    Answer, ClientSide, Dialect, EventSink, FinishRule, PayloadInfo, ResponseMeta, UpstreamPayload,
+    UpstreamSide,
 };
-use crate::event::{Citation, FinishReason, Origin, State, Usage};
+use crate::event::{Citation, FinishReason, ReasoningState, StateOrigin, Usage};
 use crate::failure::{Failure, FailureKind};
-use crate::request::{Request, Task};
+use crate::request::{Operation, Request};
 
 /// Anthropic Messages.
 pub static DIALECT: Dialect = Dialect {
     name: "anthropic",
     client: &Anthropic,
     upstream: Some(&Anthropic),
+    endpoints: &[MESSAGES, COUNT_TOKENS],
+    retrieves_by_id: false,
+    names_events: true,
+    ends_without_mark: false,
+    // Some agents take silence for a dead connection, whatever comments arrive.
+    heartbeat: b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
 };
 
 /// The path is the same here and at an upstream.
@@ -30,31 +37,27 @@ const COUNT_TOKENS: &str = "/v1/messages/count_tokens";
 struct Anthropic;
 
 impl ClientSide for Anthropic {
-    fn endpoints(&self) -> &'static [&'static str] {
-        &[MESSAGES, COUNT_TOKENS]
-    }
-
-    fn read(&self, body: Bytes, path: &str) -> Result<Request, Failure> {
-        let mut request = request::read(body)?;
+    fn parse_request(&self, body: Bytes, path: &str) -> Result<Request, Failure> {
+        let mut request = request::parse_request(body)?;
         if path == COUNT_TOKENS {
-            (request.task, request.stream) = (Task::CountTokens, false);
+            (request.operation, request.stream) = (Operation::CountTokens, false);
         }
         Ok(request)
     }
 
-    fn write_count(&self, tokens: u64) -> Option<Vec<u8>> {
+    fn encode_token_count(&self, tokens: u64) -> Option<Vec<u8>> {
         Some(json!({ "input_tokens": tokens }).to_string().into_bytes())
     }
 
-    fn writer(&self, answering: Answering) -> Box<dyn super::EventWriter> {
-        Box::new(writer::EventWriter::new(
-            answer_id(&answering),
-            answering.model,
+    fn event_writer(&self, meta: ResponseMeta) -> Box<dyn super::EventWriter> {
+        Box::new(writer::AnthropicEventWriter::new(
+            answer_id(&meta),
+            meta.model,
         ))
     }
 
-    fn write_answer(&self, answer: &Answer, answering: &Answering) -> Vec<u8> {
-        answer::write(answer, &answer_id(answering), &answering.model)
+    fn encode_answer(&self, answer: &Answer, meta: &ResponseMeta) -> Vec<u8> {
+        answer::encode_answer(answer, &answer_id(meta), &meta.model)
             .to_string()
             .into_bytes()
     }
@@ -65,52 +68,43 @@ impl ClientSide for Anthropic {
             .to_string()
             .into_bytes()
     }
-
-    fn names_events(&self) -> bool {
-        true
-    }
-
-    /// Some agents take silence for a dead connection, whatever comments say.
-    fn heartbeat(&self) -> &'static [u8] {
-        b"event: ping\ndata: {\"type\": \"ping\"}\n\n"
-    }
 }
 
 impl UpstreamSide for Anthropic {
-    fn path(&self, task: Task, _model: &str, _stream: bool) -> Option<String> {
+    fn request_path(&self, task: Operation, _model: &str, _stream: bool) -> Option<String> {
         Some(match task {
-            Task::Generate => MESSAGES.to_owned(),
-            Task::CountTokens => COUNT_TOKENS.to_owned(),
+            Operation::Generate => MESSAGES.to_owned(),
+            Operation::CountTokens => COUNT_TOKENS.to_owned(),
         })
     }
 
-    fn key(&self, key: &str) -> (&'static str, String) {
+    fn key_header(&self, key: &str) -> (&'static str, String) {
         ("x-api-key", key.to_owned())
     }
 
-    fn forwarded(&self) -> &'static [&'static str] {
+    fn forwarded_headers(&self) -> &'static [&'static str] {
         &["anthropic-version", "anthropic-beta"]
     }
 
-    fn headers(&self) -> &'static [(&'static str, &'static str)] {
+    fn default_headers(&self) -> &'static [(&'static str, &'static str)] {
         &[("anthropic-version", "2023-06-01")]
     }
 
-    fn write(&self, request: &Request, model: &str) -> Result<Written, Failure> {
-        request::write(request, model)
+    fn encode_request(&self, request: &Request, model: &str) -> Result<UpstreamPayload, Failure> {
+        request::encode_request(request, model)
     }
 
-    fn reader(&self, _rule: FinishRule) -> Box<dyn super::EventReader> {
-        Box::new(reader::EventReader::default())
+    fn event_reader(&self, _rule: FinishRule) -> Box<dyn super::EventReader> {
+        Box::new(reader::AnthropicEventReader::default())
     }
 
-    fn read_answer(&self, body: &[u8], sink: Sink<'_>) -> Result<Seen, Failure> {
-        answer::read(body, sink)
+    fn parse_answer(&self, body: &[u8], sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
+        answer::parse_answer(body, sink)
     }
 }
 
-fn answer_id(answering: &Answering) -> String {
-    format!("msg_{}", answering.id)
+fn answer_id(meta: &ResponseMeta) -> String {
+    format!("msg_{}", meta.id)
 }
 
 /// Anthropic's `type` of an error.
@@ -153,7 +147,7 @@ fn finish_reason(reason: &str, called: bool) -> FinishReason {
 
 /// Usage as it comes, in parts that don't overlap; what is said later replaces what was said before.
 #[derive(Debug, Default, Clone, Copy)]
-struct Counts {
+struct UsageCounts {
     input: u64,
     output: u64,
     cached: Option<u64>,
@@ -161,8 +155,8 @@ struct Counts {
     reasoning: Option<u64>,
 }
 
-impl Counts {
-    fn read(&mut self, usage: &Value) {
+impl UsageCounts {
+    fn update(&mut self, usage: &Value) {
         let replace = |count: &mut u64, name: &str| *count = usage[name].as_u64().unwrap_or(*count);
         replace(&mut self.input, "input_tokens");
         replace(&mut self.output, "output_tokens");
@@ -205,20 +199,20 @@ fn usage_json(usage: Option<Usage>) -> Value {
 }
 
 /// A seal, as this dialect's clients get to see it.
-fn signature(state: &State<'_>) -> String {
+fn signature(state: &ReasoningState<'_>) -> String {
     match state.origin {
-        Origin::Anthropic => state.value.to_string(),
-        _ => state.packed(),
+        StateOrigin::Anthropic => state.value.to_string(),
+        _ => state.encode(),
     }
 }
 
 /// The seal of reasoning that its upstream did not seal: who thought it is all that it says.
-fn unsealed() -> String {
-    State {
-        origin: Origin::OpenAiChat,
+fn unsigned_signature() -> String {
+    ReasoningState {
+        origin: StateOrigin::OpenAiChat,
         value: "".into(),
     }
-    .packed()
+    .encode()
 }
 
 fn citation(value: &Value) -> Option<Citation> {

@@ -16,7 +16,7 @@ pub enum Event<'a> {
     /// A piece of the model's reasoning, shown apart from the answer.
     Reasoning(Cow<'a, str>),
     /// What the upstream wants back on the next turn, unread, for the reasoning just shown; it ends that block of it.
-    State(State<'a>),
+    State(ReasoningState<'a>),
     /// A piece of a refusal, where the model says it apart from the answer.
     Refusal(Cow<'a, str>),
     /// A tool call begins. Its arguments follow as [`Event::ToolArguments`] of the same index.
@@ -49,7 +49,7 @@ pub enum Event<'a> {
 impl Event<'_> {
     /// Whether a reader sees something new: this is what "first token" and "tokens" count.
     #[must_use]
-    pub fn is_said(&self) -> bool {
+    pub fn has_content(&self) -> bool {
         match self {
             Event::Text(text) | Event::Reasoning(text) | Event::Refusal(text) => !text.is_empty(),
             Event::ToolCall { .. } => true,
@@ -72,7 +72,7 @@ impl Event<'_> {
             Event::Text(text) => Event::Text(own(text)),
             Event::Citation(citation) => Event::Citation(citation),
             Event::Reasoning(text) => Event::Reasoning(own(text)),
-            Event::State(state) => Event::State(State {
+            Event::State(state) => Event::State(ReasoningState {
                 origin: state.origin,
                 value: own(state.value),
             }),
@@ -138,16 +138,16 @@ pub struct Citation {
 
 /// Reasoning that a model wants back on the next turn and nobody else can read: a signature, or the thought, sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct State<'a> {
+pub struct ReasoningState<'a> {
     /// Whose seal it is: only there is it worth anything.
-    pub origin: Origin,
+    pub origin: StateOrigin,
     /// The seal, as its origin spells it.
     pub value: Cow<'a, str>,
 }
 
-/// Which kind of upstream sealed a [`State`].
+/// Which kind of upstream sealed a [`ReasoningState`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Origin {
+pub enum StateOrigin {
     /// The signature of an Anthropic thinking block.
     Anthropic,
     /// An Anthropic thinking block that is sealed whole (`redacted_thinking`).
@@ -161,42 +161,42 @@ pub enum Origin {
     Gemini,
 }
 
-/// How every seal begins that [`State::packed`] writes.
-pub const SEAL_MARK: &str = "tokenrill.";
+/// How every seal begins that [`ReasoningState::encode`] writes.
+pub const SIGNATURE_MARK: &str = "tokenrill.";
 
-impl Origin {
-    const ALL: [(Origin, &'static str); 5] = [
-        (Origin::Anthropic, "tokenrill.anthropic:"),
-        (Origin::AnthropicRedacted, "tokenrill.redacted:"),
-        (Origin::OpenAiResponses, "tokenrill.responses:"),
-        (Origin::OpenAiChat, "tokenrill.chat:"),
-        (Origin::Gemini, "tokenrill.gemini:"),
+impl StateOrigin {
+    const ALL: [(StateOrigin, &'static str); 5] = [
+        (StateOrigin::Anthropic, "tokenrill.anthropic:"),
+        (StateOrigin::AnthropicRedacted, "tokenrill.redacted:"),
+        (StateOrigin::OpenAiResponses, "tokenrill.responses:"),
+        (StateOrigin::OpenAiChat, "tokenrill.chat:"),
+        (StateOrigin::Gemini, "tokenrill.gemini:"),
     ];
 }
 
-impl State<'_> {
+impl ReasoningState<'_> {
     /// The seal for a dialect that is not its origin's: there it goes out, and comes back, with its origin in front.
     #[must_use]
-    pub fn packed(&self) -> String {
-        let prefix = Origin::ALL
+    pub fn encode(&self) -> String {
+        let prefix = StateOrigin::ALL
             .iter()
             .find(|(origin, _)| *origin == self.origin)
             .map_or("", |(_, prefix)| prefix);
         format!("{prefix}{}", self.value)
     }
 
-    /// Reads what [`State::packed`] wrote; anything else is a seal of `own`.
+    /// Reads what [`ReasoningState::encode`] wrote; anything else is a seal of `own`.
     #[must_use]
-    pub fn unpack(text: &str, own: Origin) -> State<'_> {
-        for (origin, prefix) in Origin::ALL {
+    pub fn decode(text: &str, own: StateOrigin) -> ReasoningState<'_> {
+        for (origin, prefix) in StateOrigin::ALL {
             if let Some(value) = text.strip_prefix(prefix) {
-                return State {
+                return ReasoningState {
                     origin,
                     value: value.into(),
                 };
             }
         }
-        State {
+        ReasoningState {
             origin: own,
             value: text.into(),
         }

@@ -16,17 +16,25 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written, json,
+    Answer, ClientSide, Dialect, EventSink, FinishRule, PayloadInfo, ResponseMeta, UpstreamPayload,
+    UpstreamSide, json,
 };
-use crate::event::{FinishReason, Origin, State, Usage};
+use crate::event::{FinishReason, ReasoningState, StateOrigin, Usage};
 use crate::failure::{Failure, FailureKind};
-use crate::request::{Request, Task};
+use crate::request::{Operation, Request};
 
 /// Gemini.
 pub static DIALECT: Dialect = Dialect {
     name: "gemini",
     client: &Gemini,
     upstream: Some(&Gemini),
+    endpoints: &["/v1beta/models/{*id}", "/v1/models/{*id}"],
+    retrieves_by_id: false,
+    names_events: false,
+    ends_without_mark: true,
+    // Google's own client takes every line that does not begin with `data: ` for JSON, comments
+    // included; it skips empty lines.
+    heartbeat: b"\n",
 };
 
 #[derive(Debug)]
@@ -44,23 +52,12 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
 const MODELS: &[&str] = &["/v1beta/models/", "/v1/models/"];
 
 impl ClientSide for Gemini {
-    fn endpoints(&self) -> &'static [&'static str] {
-        &["/v1beta/models/{*id}", "/v1/models/{*id}"]
-    }
-
-    /// One of its paths is also that of other dialects' models, which are only asked for.
-    fn owns(&self, path: &str) -> bool {
-        let method = path.rsplit_once(':').map(|(_, method)| method);
-        path.starts_with("/v1beta/")
-            || method.is_some_and(|method| method.ends_with("Content") || method == "countTokens")
-    }
-
-    fn write_count(&self, tokens: u64) -> Option<Vec<u8>> {
+    fn encode_token_count(&self, tokens: u64) -> Option<Vec<u8>> {
         Some(json!({ "totalTokens": tokens }).to_string().into_bytes())
     }
 
-    fn read(&self, body: Bytes, path: &str) -> Result<Request, Failure> {
-        request::read(
+    fn parse_request(&self, body: Bytes, path: &str) -> Result<Request, Failure> {
+        request::parse_request(
             body,
             MODELS
                 .iter()
@@ -69,21 +66,12 @@ impl ClientSide for Gemini {
         )
     }
 
-    fn writer(&self, answering: Answering) -> Box<dyn super::EventWriter> {
-        Box::new(writer::EventWriter::new(&answering.id, &answering.model))
+    fn event_writer(&self, meta: ResponseMeta) -> Box<dyn super::EventWriter> {
+        Box::new(writer::GeminiEventWriter::new(&meta.id, &meta.model))
     }
 
-    fn write_answer(&self, answer: &Answer, answering: &Answering) -> Vec<u8> {
-        writer::answer(answer, answering).to_string().into_bytes()
-    }
-
-    fn ends_unmarked(&self) -> bool {
-        true
-    }
-
-    /// Google's own client takes every line that is not `data: ` for JSON, comments too; but for an empty one.
-    fn heartbeat(&self) -> &'static [u8] {
-        b"\n"
+    fn encode_answer(&self, answer: &Answer, meta: &ResponseMeta) -> Vec<u8> {
+        writer::encode_answer(answer, meta).to_string().into_bytes()
     }
 
     fn error_body(&self, failure: &Failure, status: u16, _request_id: &str) -> Vec<u8> {
@@ -92,46 +80,46 @@ impl ClientSide for Gemini {
 }
 
 impl UpstreamSide for Gemini {
-    fn path(&self, task: Task, model: &str, stream: bool) -> Option<String> {
+    fn request_path(&self, task: Operation, model: &str, stream: bool) -> Option<String> {
         let model = utf8_percent_encode(model, PATH);
         let method = match (task, stream) {
-            (Task::CountTokens, _) => "countTokens",
-            (Task::Generate, true) => "streamGenerateContent?alt=sse",
-            (Task::Generate, false) => "generateContent",
+            (Operation::CountTokens, _) => "countTokens",
+            (Operation::Generate, true) => "streamGenerateContent?alt=sse",
+            (Operation::Generate, false) => "generateContent",
         };
         Some(format!("/models/{model}:{method}"))
     }
 
-    fn key(&self, key: &str) -> (&'static str, String) {
+    fn key_header(&self, key: &str) -> (&'static str, String) {
         ("x-goog-api-key", key.to_owned())
     }
 
-    fn forwarded(&self) -> &'static [&'static str] {
+    fn forwarded_headers(&self) -> &'static [&'static str] {
         &["x-goog-user-project", "x-goog-request-params"]
     }
 
     /// The model stands in the path, not in the body.
-    fn same(&self, request: &Request, model: &str) -> Result<Bytes, Failure> {
+    fn pass_through_body(&self, request: &Request, model: &str) -> Result<Bytes, Failure> {
         check_model(model)?;
         // The mark in base64.
-        let foreign = |seal: &str| unseal(seal).origin != Origin::Gemini;
-        Ok(json::without_foreign_seals(
+        let foreign = |seal: &str| unseal(seal).origin != StateOrigin::Gemini;
+        Ok(json::without_foreign_signatures(
             &request.body,
             "dG9rZW5yaWxs",
             foreign,
         ))
     }
 
-    fn write(&self, request: &Request, model: &str) -> Result<Written, Failure> {
-        request::write(request, model)
+    fn encode_request(&self, request: &Request, model: &str) -> Result<UpstreamPayload, Failure> {
+        request::encode_request(request, model)
     }
 
-    fn reader(&self, _rule: FinishRule) -> Box<dyn super::EventReader> {
-        Box::new(reader::EventReader::default())
+    fn event_reader(&self, _rule: FinishRule) -> Box<dyn super::EventReader> {
+        Box::new(reader::GeminiEventReader::default())
     }
 
-    fn read_answer(&self, body: &[u8], sink: Sink<'_>) -> Result<Seen, Failure> {
-        reader::answer(body, sink)
+    fn parse_answer(&self, body: &[u8], sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
+        reader::parse_answer(body, sink)
     }
 }
 
@@ -150,15 +138,15 @@ fn check_model(model: &str) -> Result<(), Failure> {
 }
 
 /// A seal, as this dialect's clients get to see it: in base64, and nothing else, says Google's own.
-fn seal(state: &State<'_>) -> String {
+fn seal(state: &ReasoningState<'_>) -> String {
     match state.origin {
-        Origin::Gemini => state.value.to_string(),
-        _ => STANDARD.encode(state.packed()),
+        StateOrigin::Gemini => state.value.to_string(),
+        _ => STANDARD.encode(state.encode()),
     }
 }
 
 /// Reads a seal. It may come back in the other alphabet of base64.
-fn unseal(text: &str) -> State<'static> {
+fn unseal(text: &str) -> ReasoningState<'static> {
     let decoded = STANDARD
         .decode(text)
         .or_else(|_| URL_SAFE.decode(text))
@@ -166,13 +154,13 @@ fn unseal(text: &str) -> State<'static> {
     let packed = decoded
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .unwrap_or_default();
-    let State { origin, value } = State::unpack(&packed, Origin::Gemini);
-    let value = if origin == Origin::Gemini {
+    let ReasoningState { origin, value } = ReasoningState::decode(&packed, StateOrigin::Gemini);
+    let value = if origin == StateOrigin::Gemini {
         text.to_owned()
     } else {
         value.into_owned()
     };
-    State {
+    ReasoningState {
         origin,
         value: value.into(),
     }

@@ -1,7 +1,7 @@
 //! Reading a request's JSON: bounded, and with errors that say what, where, and what would be right.
 
 mod cursor;
-mod mould;
+mod template;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,23 +13,25 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-pub(super) use cursor::{Cursor, Raw, Walked, Wrong, text_or_nothing, walk, walk_raw};
-pub(super) use mould::Mould;
+pub(super) use cursor::{
+    Cursor, CursorError, CursorResult, RawJson, optional_text, walk, walk_raw,
+};
+pub(super) use template::PayloadTemplate;
 
-use crate::event::SEAL_MARK;
+use crate::event::SIGNATURE_MARK;
 use crate::failure::Failure;
 use crate::request::Request;
 use base::suggest::did_you_mean;
 
 /// Deeper nesting than any honest request has; beyond it a parser's stack would be the sender's to fill.
-const DEEPEST: usize = 128;
+const MAX_NESTING: usize = 128;
 
 /// Reads a body as JSON of type `T`, which borrows from it.
 ///
 /// # Errors
 ///
 /// A 400 for a body that is not UTF-8, not JSON, too deep, or not of that shape.
-pub fn read<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
+pub fn parse_body<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
     let text = std::str::from_utf8(body).map_err(|error| {
         invalid(format!(
             "the request's body is not UTF-8: byte {} is wrong",
@@ -55,7 +57,7 @@ pub fn read<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure>
 /// # Errors
 ///
 /// A 400 that says which field is wrong and what it should be.
-pub fn field<T: DeserializeOwned>(
+pub fn parse_field<T: DeserializeOwned>(
     name: &str,
     raw: Option<&RawValue>,
     want: &str,
@@ -74,7 +76,7 @@ pub fn field<T: DeserializeOwned>(
 
 /// An error about a field or parameter that this endpoint doesn't know.
 #[must_use]
-pub fn unknown(what: &str, name: &str, known: &[&str]) -> Failure {
+pub fn unknown_name(what: &str, name: &str, known: &[&str]) -> Failure {
     let name = excerpt(name);
     let hint =
         did_you_mean(&name, known).map_or(String::new(), |k| format!(" Did you mean `{k}`?"));
@@ -86,20 +88,23 @@ pub fn unknown(what: &str, name: &str, known: &[&str]) -> Failure {
 
 /// The fields of a request's body, taken out one by one: what is left in the end has no word here.
 #[derive(Debug)]
-pub struct Fields<'a>(BTreeMap<String, &'a RawValue>);
+pub struct RequestFields<'a>(BTreeMap<String, &'a RawValue>);
 
 /// A field that is there twice means one thing to us and another to whoever reads it next, so it is refused.
-impl<'de> Deserialize<'de> for Fields<'de> {
+impl<'de> Deserialize<'de> for RequestFields<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Once;
         impl<'de> Visitor<'de> for Once {
-            type Value = Fields<'de>;
+            type Value = RequestFields<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a JSON object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<RequestFields<'de>, A::Error> {
                 let mut fields = BTreeMap::new();
                 while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
                     if fields.contains_key(&name) {
@@ -110,21 +115,21 @@ impl<'de> Deserialize<'de> for Fields<'de> {
                     }
                     fields.insert(name, value);
                 }
-                Ok(Fields(fields))
+                Ok(RequestFields(fields))
             }
         }
         deserializer.deserialize_map(Once)
     }
 }
 
-impl<'a> Fields<'a> {
+impl<'a> RequestFields<'a> {
     /// Reads a body, which must be an object.
     ///
     /// # Errors
     ///
-    /// As [`read`].
-    pub fn read(body: &'a [u8]) -> Result<Self, Failure> {
-        read(body)
+    /// As [`parse_body`].
+    pub fn parse(body: &'a [u8]) -> Result<Self, Failure> {
+        parse_body(body)
     }
 
     /// One field as it stands.
@@ -142,7 +147,7 @@ impl<'a> Fields<'a> {
         name: &str,
         want: &str,
     ) -> Result<Option<T>, Failure> {
-        field(name, self.raw(name), want)
+        parse_field(name, self.raw(name), want)
     }
 
     /// One field, of any shape; null if it is not there.
@@ -177,9 +182,9 @@ impl<'a> Fields<'a> {
                 continue;
             }
             if matters.contains(&name.as_str()) {
-                request.needs(name)
+                request.require(name)
             } else {
-                request.drops(excerpt(&name))
+                request.ignore(excerpt(&name))
             }
         }
     }
@@ -188,7 +193,7 @@ impl<'a> Fields<'a> {
 /// What a client sends back of thoughts that were sealed elsewhere, taken out of its body: an upstream of its own dialect
 /// would take the seal for one of its own, and refuse it. A body without any stays what it is, byte for byte.
 #[must_use]
-pub fn without_foreign_seals(body: &Bytes, mark: &str, is_foreign: fn(&str) -> bool) -> Bytes {
+pub fn without_foreign_signatures(body: &Bytes, mark: &str, is_foreign: fn(&str) -> bool) -> Bytes {
     if memchr::memmem::find(body, mark.as_bytes()).is_none() {
         return body.clone();
     }
@@ -236,7 +241,9 @@ pub fn with_model(request: &Request, model: &str) -> Result<Bytes, Failure> {
         #[serde(borrow)]
         model: &'a RawValue,
     }
-    let body = &without_foreign_seals(&request.body, SEAL_MARK, |seal| seal.starts_with(SEAL_MARK));
+    let body = &without_foreign_signatures(&request.body, SIGNATURE_MARK, |seal| {
+        seal.starts_with(SIGNATURE_MARK)
+    });
     if request.model.as_deref() == Some(model) {
         return Ok(body.clone());
     }
@@ -256,24 +263,27 @@ pub fn with_model(request: &Request, model: &str) -> Result<Bytes, Failure> {
 
 /// An object's fields in their order, each as it stands; one may be there twice.
 #[derive(Debug)]
-pub struct InOrder<'a>(pub Vec<(String, &'a RawValue)>);
+pub struct OrderedFields<'a>(pub Vec<(String, &'a RawValue)>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for InOrder<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for OrderedFields<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct All;
         impl<'de> Visitor<'de> for All {
-            type Value = InOrder<'de>;
+            type Value = OrderedFields<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<InOrder<'de>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<OrderedFields<'de>, A::Error> {
                 let mut fields = Vec::new();
                 while let Some(field) = map.next_entry()? {
                     fields.push(field);
                 }
-                Ok(InOrder(fields))
+                Ok(OrderedFields(fields))
             }
         }
         deserializer.deserialize_map(All)
@@ -299,7 +309,8 @@ pub fn object<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Bytes
 ///
 /// Never for a body that is an object.
 pub fn with_fields(body: &Bytes, changes: &[(&str, Option<&str>)]) -> Result<Bytes, Failure> {
-    let InOrder(fields) = serde_json::from_slice(body).map_err(|e| Failure::internal(e.into()))?;
+    let OrderedFields(fields) =
+        serde_json::from_slice(body).map_err(|e| Failure::internal(e.into()))?;
     let changed = |name: &str| changes.iter().any(|(changed, _)| *changed == name);
     let kept = fields
         .iter()
@@ -316,7 +327,7 @@ pub fn with_fields(body: &Bytes, changes: &[(&str, Option<&str>)]) -> Result<Byt
 
 /// A text that borrows from its payload where it can. (In an `Option`, a bare `Cow` never does.)
 #[derive(Debug, Deserialize)]
-pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+pub(super) struct BorrowedText<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// A field as a value; null if it is not there.
 pub(super) fn value(json: Option<&str>) -> Value {
@@ -325,7 +336,7 @@ pub(super) fn value(json: Option<&str>) -> Value {
 }
 
 /// A payload in which a field is there twice, which readers refuse: as anyone else would read it, the last one counts.
-pub(super) fn last_counts(payload: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn with_last_duplicates(payload: &[u8]) -> Option<Vec<u8>> {
     serde_json::from_slice::<Value>(payload)
         .ok()
         .filter(Value::is_object)
@@ -333,7 +344,7 @@ pub(super) fn last_counts(payload: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Whether a value says no more than its absence would.
-pub(super) fn is_nothing(value: &Value) -> bool {
+pub(super) fn is_empty_value(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::String(text) => text.is_empty(),
@@ -377,9 +388,9 @@ fn shallow(json: &[u8]) -> Result<(), Failure> {
                 b'"' => in_string = true,
                 b'[' | b'{' => {
                     depth += 1;
-                    if depth > DEEPEST {
+                    if depth > MAX_NESTING {
                         return Err(invalid(format!(
-                            "the request's JSON is nested deeper than {DEEPEST}"
+                            "the request's JSON is nested deeper than {MAX_NESTING}"
                         )));
                     }
                 }
@@ -405,7 +416,7 @@ fn invalid(message: String) -> Failure {
 }
 
 /// The largest `max_tokens` that is taken for earnest.
-const MOST_TOKENS: u64 = 10_000_000;
+const MAX_TOKEN_LIMIT: u64 = 10_000_000;
 
 /// Checks a limit on tokens.
 ///
@@ -413,11 +424,11 @@ const MOST_TOKENS: u64 = 10_000_000;
 ///
 /// A 400 that names the field and its range.
 pub fn max_tokens(name: &str, raw: Option<&RawValue>) -> Result<Option<u32>, Failure> {
-    let want = format!("a whole number from 1 to {MOST_TOKENS}");
-    let value: Option<u64> = field(name, raw, &want)?;
+    let want = format!("a whole number from 1 to {MAX_TOKEN_LIMIT}");
+    let value: Option<u64> = parse_field(name, raw, &want)?;
     match value {
         None => Ok(None),
-        Some(n) if (1..=MOST_TOKENS).contains(&n) => Ok(u32::try_from(n).ok()),
+        Some(n) if (1..=MAX_TOKEN_LIMIT).contains(&n) => Ok(u32::try_from(n).ok()),
         Some(n) => Err(Failure::invalid(
             name,
             format!("`{name}` should be {want}, not {n}"),
@@ -432,7 +443,7 @@ pub fn max_tokens(name: &str, raw: Option<&RawValue>) -> Result<Option<u32>, Fai
 /// A 400 that names the field and its range.
 pub fn temperature(raw: Option<&RawValue>) -> Result<Option<f64>, Failure> {
     const WANT: &str = "a number from 0 to 2";
-    match field::<f64>("temperature", raw, WANT)? {
+    match parse_field::<f64>("temperature", raw, WANT)? {
         Some(t) if !(0.0..=2.0).contains(&t) => Err(Failure::invalid(
             "temperature",
             format!("`temperature` should be {WANT}, not {t}"),

@@ -30,7 +30,7 @@ pub use answer::Answer;
 
 use crate::event::{Event, Usage};
 use crate::failure::Failure;
-use crate::request::{Request, Task};
+use crate::request::{Operation, Request};
 use base::id::random_hex;
 
 /// Every dialect there is.
@@ -51,11 +51,26 @@ pub struct Dialect {
     pub client: &'static dyn ClientSide,
     /// How upstreams speak it, if any do.
     pub upstream: Option<&'static dyn UpstreamSide>,
+    /// Routes on which clients speak it, as axum spells them; empty if it has handlers of its own.
+    pub endpoints: &'static [&'static str],
+    /// Clients may ask for an answer again by its id, so the id of a streamed answer names its
+    /// stream.
+    pub retrieves_by_id: bool,
+    /// Every frame carries an `event:` field that repeats its payload's `type`; clients read either.
+    pub names_events: bool,
+    /// A complete stream simply ends, without an end mark.
+    pub ends_without_mark: bool,
+    /// Bytes that keep a silent connection open: a whole frame or a comment that clients skip. Sent
+    /// only between events.
+    pub heartbeat: &'static [u8],
 }
+
+/// A heartbeat that any client written to the SSE standard skips.
+pub(crate) const COMMENT_HEARTBEAT: &[u8] = b": heartbeat\n\n";
 
 impl PartialEq for Dialect {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
+        std::ptr::eq(self, other)
     }
 }
 
@@ -64,7 +79,7 @@ impl Eq for Dialect {}
 impl Dialect {
     /// The dialect of that name, if upstreams speak it.
     #[must_use]
-    pub fn of_upstreams(name: &str) -> Option<(&'static Dialect, &'static dyn UpstreamSide)> {
+    pub fn with_upstream(name: &str) -> Option<(&'static Dialect, &'static dyn UpstreamSide)> {
         let dialect = DIALECTS.iter().find(|dialect| dialect.name == name)?;
         Some((dialect, dialect.upstream?))
     }
@@ -85,17 +100,25 @@ impl Dialect {
             .filter(|dialect| dialect.upstream.is_some())
             .map(|dialect| dialect.name)
     }
+}
 
-    /// The dialect in which a client at that path expects its errors.
-    #[must_use]
-    pub fn at(path: &str) -> &'static Dialect {
-        match DIALECTS.iter().find(|dialect| dialect.client.owns(path)) {
-            Some(dialect) => dialect,
-            // Streams are no API's of a model.
-            None if path.starts_with("/v1/stream/") => &plain::DIALECT,
-            None if path.starts_with("/v1/") => &openai_chat::DIALECT,
-            None => &plain::DIALECT,
-        }
+/// Returns the dialect in which a client at that path expects its errors.
+#[must_use]
+pub fn dialect_for_path(path: &str) -> &'static Dialect {
+    const PREFIXES: &[(&str, &Dialect)] = &[
+        ("/v1/chat/completions", &openai_chat::DIALECT),
+        ("/v1/responses", &openai_responses::DIALECT),
+        ("/v1/messages", &anthropic::DIALECT),
+        ("/v1beta/", &gemini::DIALECT),
+    ];
+    if let Some((_, dialect)) = PREFIXES.iter().find(|(prefix, _)| path.starts_with(prefix)) {
+        return dialect;
+    }
+    match path.rsplit_once(':').map(|(_, method)| method) {
+        Some(method) if method.ends_with("Content") || method == "countTokens" => &gemini::DIALECT,
+        // A stream belongs to no model API.
+        _ if path.starts_with("/v1/stream/") || !path.starts_with("/v1/") => &plain::DIALECT,
+        _ => &openai_chat::DIALECT,
     }
 }
 
@@ -109,7 +132,7 @@ pub fn translate(
     upstream: &dyn UpstreamSide,
     request: &Request,
     model: &str,
-) -> Result<Written, Failure> {
+) -> Result<UpstreamPayload, Failure> {
     let cant = |param: &str, what: &str| {
         let message = format!(
             "{what} can't be said in {}, the dialect of this model's provider",
@@ -117,91 +140,68 @@ pub fn translate(
         );
         Err(Failure::invalid(param, message))
     };
-    if let Some(unsaid) = request.unsaid.iter().find(|unsaid| unsaid.matters) {
-        return cant(&unsaid.param, &format!("`{}`", unsaid.param));
+    if let Some(unsupported) = request
+        .unsupported
+        .iter()
+        .find(|unsupported| unsupported.essential)
+    {
+        return cant(&unsupported.param, &format!("`{}`", unsupported.param));
     }
     if request.n > 1 {
         return cant("n", &format!("`n` = {}: more than one answer", request.n));
     }
-    let mut written = upstream.write(request, model)?;
-    written
-        .dropped
-        .extend(request.unsaid.iter().map(|unsaid| unsaid.param.clone()));
+    let mut written = upstream.encode_request(request, model)?;
+    written.dropped.extend(
+        request
+            .unsupported
+            .iter()
+            .map(|unsupported| unsupported.param.clone()),
+    );
     Ok(written)
 }
 
 /// How clients speak a dialect.
 pub trait ClientSide: Debug + Sync {
-    /// The routes where it is spoken; none if it has handlers of its own.
-    fn endpoints(&self) -> &'static [&'static str];
-
-    /// Whether a path is this dialect's.
-    fn owns(&self, path: &str) -> bool {
-        self.endpoints()
-            .iter()
-            .any(|endpoint| path.starts_with(endpoint))
-    }
-
     /// Reads a request that came to that path.
     ///
     /// # Errors
     ///
     /// A 400 that names the field.
-    fn read(&self, body: Bytes, path: &str) -> Result<Request, Failure>;
+    fn parse_request(&self, body: Bytes, path: &str) -> Result<Request, Failure>;
 
     /// Writes a stream.
-    fn writer(&self, answering: Answering) -> Box<dyn EventWriter>;
+    fn event_writer(&self, meta: ResponseMeta) -> Box<dyn EventWriter>;
 
     /// Writes a whole answer.
-    fn write_answer(&self, answer: &Answer, answering: &Answering) -> Vec<u8>;
-
-    /// Whether clients ask for an answer again by its id: then the id of one that has a stream says which.
-    fn asks_by_id(&self) -> bool {
-        false
-    }
+    fn encode_answer(&self, answer: &Answer, meta: &ResponseMeta) -> Vec<u8>;
 
     /// Writes an answer of which nothing is there yet, for a client that will ask for it later.
-    fn write_queued(&self, _answering: &Answering) -> Vec<u8> {
+    fn encode_queued(&self, _answering: &ResponseMeta) -> Vec<u8> {
         Vec::new()
     }
 
     /// Writes how many tokens a request has, where clients ask for that.
-    fn write_count(&self, _tokens: u64) -> Option<Vec<u8>> {
+    fn encode_token_count(&self, _tokens: u64) -> Option<Vec<u8>> {
         None
     }
 
     /// The body of an error that came before any answer, and is told with that HTTP status.
     fn error_body(&self, failure: &Failure, status: u16, request_id: &str) -> Vec<u8>;
-
-    /// Whether every frame bears an `event:` that says what its payload's `type` says. Clients go by either.
-    fn names_events(&self) -> bool {
-        false
-    }
-
-    /// Whether a whole stream just ends, without a mark of its own.
-    fn ends_unmarked(&self) -> bool {
-        false
-    }
-
-    /// What keeps a silent connection open: a whole frame, or a comment, that clients skip. It stands only between events.
-    fn heartbeat(&self) -> &'static [u8] {
-        b": heartbeat\n\n"
-    }
 }
 
 /// How upstreams speak a dialect.
 pub trait UpstreamSide: Debug + Sync {
     /// What follows a provider's base URL in the address of a request; none for a task that these upstreams don't know.
-    fn path(&self, task: Task, model: &str, stream: bool) -> Option<String>;
+    fn request_path(&self, task: Operation, model: &str, stream: bool) -> Option<String>;
 
     /// The header that holds a key: its name, in lower case, and its value.
-    fn key(&self, key: &str) -> (&'static str, String);
+    fn key_header(&self, key: &str) -> (&'static str, String);
 
     /// Headers of a client of the same dialect that go on as they are.
-    fn forwarded(&self) -> &'static [&'static str];
+    fn forwarded_headers(&self) -> &'static [&'static str];
 
     /// Headers that are sent when the client has sent no others.
-    fn headers(&self) -> &'static [(&'static str, &'static str)] {
+    fn default_headers(&self) -> &'static [(&'static str, &'static str)] {
         &[]
     }
 
@@ -210,7 +210,7 @@ pub trait UpstreamSide: Debug + Sync {
     /// # Errors
     ///
     /// Never for a request that this dialect read.
-    fn same(&self, request: &Request, model: &str) -> Result<Bytes, Failure> {
+    fn pass_through_body(&self, request: &Request, model: &str) -> Result<Bytes, Failure> {
         json::with_model(request, model)
     }
 
@@ -219,17 +219,17 @@ pub trait UpstreamSide: Debug + Sync {
     /// # Errors
     ///
     /// A 400 when it asks for what this dialect can't say.
-    fn write(&self, request: &Request, model: &str) -> Result<Written, Failure>;
+    fn encode_request(&self, request: &Request, model: &str) -> Result<UpstreamPayload, Failure>;
 
     /// Reads a stream.
-    fn reader(&self, rule: FinishRule) -> Box<dyn EventReader>;
+    fn event_reader(&self, rule: FinishRule) -> Box<dyn EventReader>;
 
     /// Reads a whole answer; with a sink, as the events that it would have been.
     ///
     /// # Errors
     ///
     /// [`Failure::bad_payload`] for what is none, [`Failure::upstream_error`] for an error told with a status 200.
-    fn read_answer(&self, body: &[u8], sink: Sink<'_>) -> Result<Seen, Failure>;
+    fn parse_answer(&self, body: &[u8], sink: EventSink<'_>) -> Result<PayloadInfo, Failure>;
 
     /// The message in an error body, however its provider spells that.
     fn error_message(&self, body: &[u8]) -> Option<String> {
@@ -239,7 +239,7 @@ pub trait UpstreamSide: Debug + Sync {
 
 /// A request in an upstream's dialect.
 #[derive(Debug)]
-pub struct Written {
+pub struct UpstreamPayload {
     /// The body.
     pub body: Bytes,
     /// What this dialect has no place for, and does without.
@@ -248,7 +248,7 @@ pub struct Written {
 
 /// What a client's answer bears besides what the model says.
 #[derive(Debug, Clone)]
-pub struct Answering {
+pub struct ResponseMeta {
     /// Random, without a prefix.
     pub id: String,
     /// In Unix seconds.
@@ -258,49 +258,49 @@ pub struct Answering {
     /// What it asked.
     pub request: Arc<Request>,
     /// How plain text goes into `data:`.
-    pub encoding: plain::Encoding,
+    pub encoding: plain::TextEncoding,
 }
 
-impl Answering {
+impl ResponseMeta {
     /// For a writer that has but an error to tell, of an answer that is not known here.
     #[must_use]
-    pub fn of_none() -> Self {
+    pub fn for_error() -> Self {
         let request = Arc::default();
         Self {
             id: random_hex(),
             created: 0,
             model: String::new(),
             request,
-            encoding: plain::Encoding::default(),
+            encoding: plain::TextEncoding::default(),
         }
     }
 }
 
 /// What one payload meant for the course of the stream.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct PayloadInfo {
     /// Something that a reader would see: a token.
-    pub said: bool,
+    pub has_content: bool,
     /// The usage so far.
     pub usage: Option<Usage>,
     /// The upstream's own end mark: nothing that follows counts.
-    pub done: bool,
+    pub is_end: bool,
     /// The upstream reported an error.
     pub error: Option<Failure>,
     /// Clients of this dialect know this payload for an error.
-    pub told: bool,
+    pub error_is_native: bool,
     /// The payload says itself what it is, whatever its `event:` says.
-    pub known: bool,
+    pub is_typed: bool,
 }
 
 /// Receives one frame that a writer made: its event name, if it has one, and its data.
-pub type Out<'a> = &'a mut dyn FnMut(Option<&str>, &[u8]);
+pub type FrameSink<'a> = &'a mut dyn FnMut(Option<&str>, &[u8]);
 
 /// Whether to make events of what is read, or only to know what it means.
-pub type Sink<'s> = Option<&'s mut dyn FnMut(Event<'_>)>;
+pub type EventSink<'s> = Option<&'s mut dyn FnMut(Event<'_>)>;
 
 /// Gives an event to a sink, if there is one.
-pub(crate) fn emit(sink: &mut Sink<'_>, event: Event<'_>) {
+pub(crate) fn emit(sink: &mut EventSink<'_>, event: Event<'_>) {
     if let Some(sink) = sink {
         sink(event);
     }
@@ -313,10 +313,10 @@ pub trait EventReader: Debug + Send {
     /// # Errors
     ///
     /// [`Failure::bad_payload`] when it can't be read.
-    fn read(&mut self, data: &[u8], sink: Sink<'_>) -> Result<Seen, Failure>;
+    fn read_payload(&mut self, data: &[u8], sink: EventSink<'_>) -> Result<PayloadInfo, Failure>;
 
     /// Reads an error that came outside of a payload: in an `error:` field, under an event's name, or as bare lines.
-    fn error(&self, data: &[u8]) -> Option<Failure> {
+    fn read_error(&self, data: &[u8]) -> Option<Failure> {
         openai_chat::read_error(data)
     }
 
@@ -325,21 +325,21 @@ pub trait EventReader: Debug + Send {
     /// # Errors
     ///
     /// [`Failure::upstream_truncated`] when it was not.
-    fn end(&mut self, sink: Sink<'_>) -> Result<(), Failure>;
+    fn finish_stream(&mut self, sink: EventSink<'_>) -> Result<(), Failure>;
 
     /// Where the stream is: what a frame of ours must go on from, when an upstream's own frames were passed on.
-    fn position(&self) -> Position<'_> {
-        Position::default()
+    fn position(&self) -> PassThroughPosition<'_> {
+        PassThroughPosition::default()
     }
 }
 
 /// Where a stream of passed-on frames is.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Position<'a> {
+pub struct PassThroughPosition<'a> {
     /// The upstream's id of the answer.
-    pub id: &'a str,
+    pub response_id: &'a str,
     /// The number of the next frame.
-    pub next: u64,
+    pub next_number: u64,
 }
 
 /// Writes a client's stream.
@@ -348,28 +348,28 @@ pub trait EventWriter: Debug + Send {
     ///
     /// # Errors
     ///
-    /// [`Failure::response_too_large`] when what must be kept of the answer outgrows [`HELD`].
-    fn write(&mut self, event: &Event<'_>, out: Out<'_>) -> Result<(), Failure>;
+    /// [`Failure::response_too_large`] when what must be kept of the answer outgrows [`MAX_HELD_BYTES`].
+    fn write_event(&mut self, event: &Event<'_>, out: FrameSink<'_>) -> Result<(), Failure>;
 
     /// Writes the end of a whole answer. Never called for a broken one.
-    fn done(&mut self, out: Out<'_>);
+    fn write_end(&mut self, out: FrameSink<'_>);
 
     /// Writes the end of a broken answer.
-    fn error(&mut self, failure: &Failure, request_id: &str, out: Out<'_>);
+    fn write_error(&mut self, failure: &Failure, request_id: &str, out: FrameSink<'_>);
 
     /// The frames so far were the upstream's own, and this is where they left off.
-    fn follow(&mut self, _position: Position<'_>) {}
+    fn resume_after_pass_through(&mut self, _position: PassThroughPosition<'_>) {}
 }
 
 /// The most of an answer that a writer keeps, in bytes, where its dialect says it once more at the end.
-pub const HELD: usize = 8 << 20;
+pub const MAX_HELD_BYTES: usize = 8 << 20;
 
 /// The most tool calls, items or blocks of one answer: more than any model says, and few enough to be looked through.
-pub(crate) const MOST_CALLS: usize = 1000;
+pub(crate) const MAX_CALLS: usize = 1000;
 
 /// What ends a stream that says more of them.
-pub(crate) fn too_many(what: &str) -> Failure {
-    Failure::upstream_error(format!("the upstream said more than {MOST_CALLS} {what}"))
+pub(crate) fn too_many_error(what: &str) -> Failure {
+    Failure::upstream_error(format!("the upstream said more than {MAX_CALLS} {what}"))
 }
 
 /// The data of the frame that says: this answer is complete.

@@ -9,8 +9,8 @@ mod request;
 mod usage;
 mod writer;
 
-pub use reader::EventReader;
-pub use writer::EventWriter;
+pub use reader::ChatEventReader;
+pub use writer::ChatEventWriter;
 
 pub(super) use error::{
     ErrorReport, error_body, error_message, error_type, error_value, read_error,
@@ -21,50 +21,47 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::{
-    Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written,
+    Answer, COMMENT_HEARTBEAT, ClientSide, Dialect, EventSink, FinishRule, PayloadInfo,
+    ResponseMeta, UpstreamPayload, UpstreamSide,
 };
 use crate::event::{Citation, FinishReason};
 use crate::failure::Failure;
-use crate::request::{Request, Task};
+use crate::request::{Operation, Request};
 
 /// OpenAI Chat Completions.
 pub static DIALECT: Dialect = Dialect {
     name: "openai-chat",
     client: &Chat,
     upstream: Some(&Chat),
+    endpoints: &["/v1/chat/completions"],
+    retrieves_by_id: false,
+    names_events: false,
+    ends_without_mark: false,
+    heartbeat: COMMENT_HEARTBEAT,
 };
 
 #[derive(Debug)]
 struct Chat;
 
 impl ClientSide for Chat {
-    fn endpoints(&self) -> &'static [&'static str] {
-        &["/v1/chat/completions"]
+    fn parse_request(&self, body: Bytes, _path: &str) -> Result<Request, Failure> {
+        request::parse_request(body)
     }
 
-    fn read(&self, body: Bytes, _path: &str) -> Result<Request, Failure> {
-        request::read(body)
-    }
-
-    fn writer(&self, answering: Answering) -> Box<dyn super::EventWriter> {
-        let include_usage = answering.request.include_usage;
-        Box::new(EventWriter::new(
-            &answer_id(&answering),
-            answering.created,
-            &answering.model,
+    fn event_writer(&self, meta: ResponseMeta) -> Box<dyn super::EventWriter> {
+        let include_usage = meta.request.include_usage;
+        Box::new(ChatEventWriter::new(
+            &answer_id(&meta),
+            meta.created,
+            &meta.model,
             include_usage,
         ))
     }
 
-    fn write_answer(&self, answer: &Answer, answering: &Answering) -> Vec<u8> {
-        answer::write(
-            answer,
-            &answer_id(answering),
-            answering.created,
-            &answering.model,
-        )
-        .to_string()
-        .into_bytes()
+    fn encode_answer(&self, answer: &Answer, meta: &ResponseMeta) -> Vec<u8> {
+        answer::encode_answer(answer, &answer_id(meta), meta.created, &meta.model)
+            .to_string()
+            .into_bytes()
     }
 
     fn error_body(&self, failure: &Failure, _status: u16, _request_id: &str) -> Vec<u8> {
@@ -73,28 +70,28 @@ impl ClientSide for Chat {
 }
 
 impl UpstreamSide for Chat {
-    fn path(&self, task: Task, _model: &str, _stream: bool) -> Option<String> {
-        (task == Task::Generate).then(|| "/chat/completions".to_owned())
+    fn request_path(&self, task: Operation, _model: &str, _stream: bool) -> Option<String> {
+        (task == Operation::Generate).then(|| "/chat/completions".to_owned())
     }
 
-    fn key(&self, key: &str) -> (&'static str, String) {
+    fn key_header(&self, key: &str) -> (&'static str, String) {
         ("authorization", format!("Bearer {key}"))
     }
 
-    fn forwarded(&self) -> &'static [&'static str] {
+    fn forwarded_headers(&self) -> &'static [&'static str] {
         FORWARDED
     }
 
-    fn write(&self, request: &Request, model: &str) -> Result<Written, Failure> {
-        request::write(request, model)
+    fn encode_request(&self, request: &Request, model: &str) -> Result<UpstreamPayload, Failure> {
+        request::encode_request(request, model)
     }
 
-    fn reader(&self, rule: FinishRule) -> Box<dyn super::EventReader> {
-        Box::new(EventReader::new(rule))
+    fn event_reader(&self, rule: FinishRule) -> Box<dyn super::EventReader> {
+        Box::new(ChatEventReader::new(rule))
     }
 
-    fn read_answer(&self, body: &[u8], sink: Sink<'_>) -> Result<Seen, Failure> {
-        answer::read(body, sink)
+    fn parse_answer(&self, body: &[u8], sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
+        answer::parse_answer(body, sink)
     }
 }
 
@@ -107,8 +104,8 @@ pub(super) const FORWARDED: &[&str] = &[
     "x-title",
 ];
 
-fn answer_id(answering: &Answering) -> String {
-    format!("chatcmpl-{}", answering.id)
+fn answer_id(meta: &ResponseMeta) -> String {
+    format!("chatcmpl-{}", meta.id)
 }
 
 fn finish_reason(reason: FinishReason) -> &'static str {

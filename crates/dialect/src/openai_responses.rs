@@ -10,82 +10,69 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Answering, ClientSide, Dialect, FinishRule, Seen, Sink, UpstreamSide, Written, json,
-    openai_chat, tools,
+    Answer, COMMENT_HEARTBEAT, ClientSide, Dialect, EventSink, FinishRule, PayloadInfo,
+    ResponseMeta, UpstreamPayload, UpstreamSide, json, openai_chat, tools,
 };
-pub use request::{previous, with_previous};
-pub use stored::{Cut, Known, Stored, sequence_number};
+pub use request::{previous_response_id, with_previous_response_id};
+pub use stored::{Interruption, StoredMeta, StoredResponse, sequence_number};
 
 use crate::event::{Citation, FinishReason, Usage};
 use crate::failure::Failure;
-use crate::request::{Format, Request, Task, Tool, ToolChoice};
+use crate::request::{Format, Operation, Request, Tool, ToolChoice};
 
 /// OpenAI Responses.
 pub static DIALECT: Dialect = Dialect {
     name: "openai-responses",
     client: &Responses,
     upstream: Some(&Responses),
+    endpoints: &["/v1/responses"],
+    retrieves_by_id: true,
+    names_events: true,
+    ends_without_mark: false,
+    heartbeat: COMMENT_HEARTBEAT,
 };
 
 #[derive(Debug)]
 struct Responses;
 
 impl ClientSide for Responses {
-    fn endpoints(&self) -> &'static [&'static str] {
-        &["/v1/responses"]
+    fn parse_request(&self, body: Bytes, _path: &str) -> Result<Request, Failure> {
+        request::parse_request(body)
     }
 
-    fn read(&self, body: Bytes, _path: &str) -> Result<Request, Failure> {
-        request::read(body)
+    fn event_writer(&self, meta: ResponseMeta) -> Box<dyn super::EventWriter> {
+        Box::new(writer::ResponsesEventWriter::new(meta))
     }
 
-    fn writer(&self, answering: Answering) -> Box<dyn super::EventWriter> {
-        Box::new(writer::EventWriter::new(answering))
+    fn encode_answer(&self, answer: &Answer, meta: &ResponseMeta) -> Vec<u8> {
+        answer::encode_answer(answer, meta).to_string().into_bytes()
     }
 
-    fn write_answer(&self, answer: &Answer, answering: &Answering) -> Vec<u8> {
-        answer::write(answer, answering).to_string().into_bytes()
-    }
-
-    fn asks_by_id(&self) -> bool {
-        true
-    }
-
-    fn write_queued(&self, answering: &Answering) -> Vec<u8> {
-        object(
-            answering,
-            &response_id(answering),
-            "queued",
-            Vec::new(),
-            None,
-        )
-        .to_string()
-        .into_bytes()
+    fn encode_queued(&self, meta: &ResponseMeta) -> Vec<u8> {
+        object(meta, &response_id(meta), "queued", Vec::new(), None)
+            .to_string()
+            .into_bytes()
     }
 
     fn error_body(&self, failure: &Failure, _status: u16, _request_id: &str) -> Vec<u8> {
         openai_chat::error_body(failure)
     }
-
-    fn names_events(&self) -> bool {
-        true
-    }
 }
 
 impl UpstreamSide for Responses {
-    fn path(&self, task: Task, _model: &str, _stream: bool) -> Option<String> {
-        (task == Task::Generate).then(|| "/responses".to_owned())
+    fn request_path(&self, task: Operation, _model: &str, _stream: bool) -> Option<String> {
+        (task == Operation::Generate).then(|| "/responses".to_owned())
     }
 
-    fn key(&self, key: &str) -> (&'static str, String) {
+    fn key_header(&self, key: &str) -> (&'static str, String) {
         ("authorization", format!("Bearer {key}"))
     }
 
-    fn forwarded(&self) -> &'static [&'static str] {
+    fn forwarded_headers(&self) -> &'static [&'static str] {
         openai_chat::FORWARDED
     }
 
-    fn same(&self, request: &Request, model: &str) -> Result<Bytes, Failure> {
+    fn pass_through_body(&self, request: &Request, model: &str) -> Result<Bytes, Failure> {
         let body = json::with_model(request, model)?;
         match request.background {
             // What goes on without its client is a stream to us, and nothing special to the upstream.
@@ -94,16 +81,16 @@ impl UpstreamSide for Responses {
         }
     }
 
-    fn write(&self, request: &Request, model: &str) -> Result<Written, Failure> {
-        request::write(request, model)
+    fn encode_request(&self, request: &Request, model: &str) -> Result<UpstreamPayload, Failure> {
+        request::encode_request(request, model)
     }
 
-    fn reader(&self, _rule: FinishRule) -> Box<dyn super::EventReader> {
-        Box::new(reader::EventReader::default())
+    fn event_reader(&self, _rule: FinishRule) -> Box<dyn super::EventReader> {
+        Box::new(reader::ResponsesEventReader::default())
     }
 
-    fn read_answer(&self, body: &[u8], sink: Sink<'_>) -> Result<Seen, Failure> {
-        answer::read(body, sink)
+    fn parse_answer(&self, body: &[u8], sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
+        answer::parse_answer(body, sink)
     }
 }
 
@@ -176,35 +163,35 @@ fn citation_json(citation: &Citation) -> Value {
 /// In front of the ids of our responses.
 const PREFIX: &str = "resp_";
 
-fn response_id(answering: &Answering) -> String {
-    id(&answering.id)
+fn response_id(meta: &ResponseMeta) -> String {
+    id(&meta.id)
 }
 
-/// The id of our response that was made with that [`Answering::id`].
+/// The id of our response that was made with that [`ResponseMeta::id`].
 #[must_use]
-pub fn id(answering_id: &str) -> String {
-    format!("{PREFIX}{answering_id}")
+pub fn id(meta_id: &str) -> String {
+    format!("{PREFIX}{meta_id}")
 }
 
-/// The [`Answering::id`] of our response of that id; none if it is not one of ours.
+/// The [`ResponseMeta::id`] of our response of that id; none if it is not one of ours.
 #[must_use]
-pub fn answering_id(response: &str) -> Option<&str> {
+pub fn meta_id(response: &str) -> Option<&str> {
     response.strip_prefix(PREFIX)
 }
 
 /// The response object, which stands in the first events, in the last, and is the whole answer.
 fn object(
-    answering: &Answering,
+    meta: &ResponseMeta,
     id: &str,
     status: &str,
     output: Vec<Value>,
     usage: Option<Usage>,
 ) -> Value {
-    let request = &answering.request;
+    let request = &meta.request;
     json!({
         "id": id,
         "object": "response",
-        "created_at": answering.created,
+        "created_at": meta.created,
         "status": status,
         "background": request.background,
         "error": null,
@@ -212,7 +199,7 @@ fn object(
         "instructions": null,
         "max_output_tokens": request.max_tokens,
         "metadata": {},
-        "model": answering.model,
+        "model": meta.model,
         "output": output,
         "parallel_tool_calls": request.parallel_tool_calls.unwrap_or(true),
         "previous_response_id": null,

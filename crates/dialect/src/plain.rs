@@ -1,14 +1,14 @@
 //! The plain dialect: a prompt in, and each frame's data is the token's text itself, ending in `data: [DONE]`.
 //!
 //! What a client reads back is the text, exactly, but for one thing that SSE can't carry: `\r\n` and `\r` arrive as
-//! `\n`. Where that matters, [`Encoding::Json`] sends every token as a JSON string.
+//! `\n`. Where that matters, [`TextEncoding::Json`] sends every token as a JSON string.
 
 pub mod request;
 
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{Answer, Answering, ClientSide, DONE, Dialect, Out};
+use super::{Answer, COMMENT_HEARTBEAT, ClientSide, DONE, Dialect, FrameSink, ResponseMeta};
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::request::{Part, Request};
@@ -18,26 +18,27 @@ pub static DIALECT: Dialect = Dialect {
     name: "plain",
     client: &Plain,
     upstream: None,
+    endpoints: &[],
+    retrieves_by_id: false,
+    names_events: false,
+    ends_without_mark: false,
+    heartbeat: COMMENT_HEARTBEAT,
 };
 
 #[derive(Debug)]
 struct Plain;
 
 impl ClientSide for Plain {
-    fn endpoints(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn read(&self, body: Bytes, _path: &str) -> Result<Request, Failure> {
+    fn parse_request(&self, body: Bytes, _path: &str) -> Result<Request, Failure> {
         request::from_json(&body)
     }
 
-    fn writer(&self, answering: Answering) -> Box<dyn super::EventWriter> {
-        Box::new(EventWriter::new(answering.encoding))
+    fn event_writer(&self, meta: ResponseMeta) -> Box<dyn super::EventWriter> {
+        Box::new(PlainEventWriter::new(meta.encoding))
     }
 
     /// The text alone, in JSON. Plain requests are always streamed; this is for whoever builds one that isn't.
-    fn write_answer(&self, answer: &Answer, _answering: &Answering) -> Vec<u8> {
+    fn encode_answer(&self, answer: &Answer, _answering: &ResponseMeta) -> Vec<u8> {
         let said = |part: &Part| match part {
             Part::Text(text) | Part::Refusal(text) => Some(text.clone()),
             _ => None,
@@ -54,7 +55,7 @@ impl ClientSide for Plain {
 
 /// How text goes into `data:`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Encoding {
+pub enum TextEncoding {
     /// As it is.
     #[default]
     Text,
@@ -64,23 +65,23 @@ pub enum Encoding {
 
 /// Writes a client's stream.
 #[derive(Debug, Default)]
-pub struct EventWriter {
-    encoding: Encoding,
+pub struct PlainEventWriter {
+    encoding: TextEncoding,
     /// The last token ended in CR. Should the next begin with LF, the two are one line end, cut in half.
     after_cr: bool,
 }
 
-impl EventWriter {
+impl PlainEventWriter {
     /// A writer of that encoding.
     #[must_use]
-    pub fn new(encoding: Encoding) -> Self {
+    pub fn new(encoding: TextEncoding) -> Self {
         Self {
             encoding,
             after_cr: false,
         }
     }
 
-    fn text(&mut self, mut text: &str, out: Out<'_>) {
+    fn text(&mut self, mut text: &str, out: FrameSink<'_>) {
         if self.after_cr && !text.is_empty() {
             text = text.strip_prefix('\n').unwrap_or(text);
             self.after_cr = false;
@@ -100,24 +101,24 @@ impl EventWriter {
     }
 }
 
-impl super::EventWriter for EventWriter {
+impl super::EventWriter for PlainEventWriter {
     /// Text and refusals are written; this dialect has no place for reasoning, tool calls and usage.
-    fn write(&mut self, event: &Event<'_>, out: Out<'_>) -> Result<(), Failure> {
+    fn write_event(&mut self, event: &Event<'_>, out: FrameSink<'_>) -> Result<(), Failure> {
         if let Event::Text(text) | Event::Refusal(text) = event {
             match self.encoding {
-                Encoding::Text => self.text(text, out),
-                Encoding::Json if text.is_empty() => {}
-                Encoding::Json => out(None, json!(text).to_string().as_bytes()),
+                TextEncoding::Text => self.text(text, out),
+                TextEncoding::Json if text.is_empty() => {}
+                TextEncoding::Json => out(None, json!(text).to_string().as_bytes()),
             }
         }
         Ok(())
     }
 
-    fn done(&mut self, out: Out<'_>) {
+    fn write_end(&mut self, out: FrameSink<'_>) {
         out(None, DONE);
     }
 
-    fn error(&mut self, failure: &Failure, request_id: &str, out: Out<'_>) {
+    fn write_error(&mut self, failure: &Failure, request_id: &str, out: FrameSink<'_>) {
         out(Some("error"), &error_body(failure, request_id));
     }
 }
@@ -143,15 +144,15 @@ mod tests {
     use super::*;
     use crate::EventWriter as _;
 
-    fn frames(tokens: &[&str], encoding: Encoding) -> Vec<String> {
-        let mut writer = EventWriter::new(encoding);
+    fn frames(tokens: &[&str], encoding: TextEncoding) -> Vec<String> {
+        let mut writer = PlainEventWriter::new(encoding);
         let mut frames = Vec::new();
         for token in tokens {
             let mut out = |_: Option<&str>, data: &[u8]| {
                 frames.push(String::from_utf8_lossy(data).into_owned())
             };
             writer
-                .write(&Event::Text((*token).into()), &mut out)
+                .write_event(&Event::Text((*token).into()), &mut out)
                 .unwrap();
         }
         frames
@@ -159,23 +160,29 @@ mod tests {
 
     #[test]
     fn the_end_mark_as_a_token_is_sent_in_two() {
-        assert_eq!(frames(&["[DONE]"], Encoding::Text), ["[DO", "NE]"]);
+        assert_eq!(frames(&["[DONE]"], TextEncoding::Text), ["[DO", "NE]"]);
         // … also when it only becomes one by dropping the second half of a line end.
         assert_eq!(
-            frames(&["a\r", "\n[DONE]"], Encoding::Text),
+            frames(&["a\r", "\n[DONE]"], TextEncoding::Text),
             ["a\r", "[DO", "NE]"]
         );
-        assert_eq!(frames(&["[DONE]"], Encoding::Json), ["\"[DONE]\""]);
+        assert_eq!(frames(&["[DONE]"], TextEncoding::Json), ["\"[DONE]\""]);
     }
 
     #[test]
     fn a_line_end_cut_in_half_stays_one() {
-        assert_eq!(frames(&["a\r", "\nb"], Encoding::Text), ["a\r", "b"]);
+        assert_eq!(frames(&["a\r", "\nb"], TextEncoding::Text), ["a\r", "b"]);
         assert_eq!(
-            frames(&["a\r", "\n", "\nb"], Encoding::Text),
+            frames(&["a\r", "\n", "\nb"], TextEncoding::Text),
             ["a\r", "\nb"]
         );
-        assert_eq!(frames(&["a\r", "", "\nb"], Encoding::Text), ["a\r", "b"]);
-        assert_eq!(frames(&["a\r", "\r\nb"], Encoding::Text), ["a\r", "\r\nb"]);
+        assert_eq!(
+            frames(&["a\r", "", "\nb"], TextEncoding::Text),
+            ["a\r", "b"]
+        );
+        assert_eq!(
+            frames(&["a\r", "\r\nb"], TextEncoding::Text),
+            ["a\r", "\r\nb"]
+        );
     }
 }

@@ -2,18 +2,18 @@
 //!
 //! A request keeps the body that it was read from: to an upstream of the same dialect that very body goes on, so that
 //! fields we have never heard of arrive as they were sent. The neutral fields are what another dialect, or the mock,
-//! needs to know; what they have no word for is listed in [`Request::unsaid`], so that nothing is lost in silence.
+//! needs to know; what they have no word for is listed in [`Request::unsupported`], so that nothing is lost in silence.
 
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::event::State;
+use crate::event::ReasoningState;
 
 /// A request for one generation.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Request {
     /// What is asked of the model.
-    pub task: Task,
+    pub operation: Operation,
     /// The model that the client named, if it named one.
     pub model: Option<String>,
     /// Whether tokens are wanted as they come.
@@ -45,14 +45,14 @@ pub struct Request {
     /// How many answers the client wants; 0 and 1 are one.
     pub n: u32,
     /// What was asked for and can't be said here.
-    pub unsaid: Vec<Unsaid>,
+    pub unsupported: Vec<Unsupported>,
     /// The body as it came, where the client's dialect is also spoken by upstreams.
     pub body: Bytes,
 }
 
 /// What is asked of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Task {
+pub enum Operation {
     /// An answer.
     #[default]
     Generate,
@@ -62,11 +62,11 @@ pub enum Task {
 
 /// A part of a request that the neutral vocabulary has no word for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unsaid {
+pub struct Unsupported {
     /// Where it stands, as in `messages[0].content[1]`.
     pub param: String,
     /// Whether the answer would be to another question without it: then another dialect refuses the request.
-    pub matters: bool,
+    pub essential: bool,
 }
 
 impl Request {
@@ -94,7 +94,7 @@ impl Request {
     /// Where the turn that is going on began: with the last thing that the user said, but for what was only said beside
     /// tools' results.
     #[must_use]
-    pub fn turn(&self) -> usize {
+    pub fn current_turn(&self) -> usize {
         let said = |at: &usize| {
             self.messages[*at].role == Role::User
                 && at
@@ -119,18 +119,18 @@ impl Request {
     }
 
     /// Notes what can be left out, with a line in the log.
-    pub fn drops(&mut self, param: impl Into<String>) {
-        self.unsaid.push(Unsaid {
+    pub fn ignore(&mut self, param: impl Into<String>) {
+        self.unsupported.push(Unsupported {
             param: param.into(),
-            matters: false,
+            essential: false,
         });
     }
 
     /// Notes what can't be left out.
-    pub fn needs(&mut self, param: impl Into<String>) {
-        self.unsaid.push(Unsaid {
+    pub fn require(&mut self, param: impl Into<String>) {
+        self.unsupported.push(Unsupported {
             param: param.into(),
-            matters: true,
+            essential: true,
         });
     }
 }
@@ -208,7 +208,7 @@ pub enum Part {
         /// What was shown.
         text: String,
         /// What goes back.
-        state: Option<State<'static>>,
+        state: Option<ReasoningState<'static>>,
     },
     /// What the model refused, said apart from its text.
     Refusal(String),

@@ -7,8 +7,10 @@
 mod reader;
 mod writer;
 
-pub use reader::{Frame, Frames, Reader, TooLarge, frames};
-pub use writer::{Data, RETRY, come_again, write, write_begin, write_numbered};
+pub use reader::{EventTooLarge, Frame, FrameIter, FrameSplitter, frames};
+pub use writer::{
+    DataWriter, RETRY_INTERVAL, retry_frame, write_frame, write_frame_head, write_frame_with_id,
+};
 
 #[cfg(test)]
 mod tests;

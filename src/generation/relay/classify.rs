@@ -3,7 +3,7 @@
 
 use dialect::failure::Failure;
 use dialect::sse::Frame;
-use dialect::{EventReader, Seen};
+use dialect::{EventReader, PayloadInfo};
 
 use crate::generation::meter::Meter;
 
@@ -30,13 +30,13 @@ pub(super) fn classify_frame<'a>(
     match (&frame.data, frame.error) {
         (Some(data), _) if !data.is_empty() => return FrameKind::Payload(data),
         (_, Some(error)) => {
-            return FrameKind::Error(reader.error(error).unwrap_or_else(unnamed_error));
+            return FrameKind::Error(reader.read_error(error).unwrap_or_else(unnamed_error));
         }
         _ => {}
     }
     // Bare lines of JSON in the middle of a stream are an error that lost its frame.
     let is_json = matches!(raw.first(), Some(b'{' | b'['));
-    if let Some(failure) = is_json.then(|| reader.error(raw)).flatten() {
+    if let Some(failure) = is_json.then(|| reader.read_error(raw)).flatten() {
         return FrameKind::Error(failure);
     }
     if frame.event == Some(b"error") {
@@ -66,7 +66,7 @@ pub(super) enum PayloadVerdict {
 /// Counts a payload, and returns its meaning. `is_cut` says that the upstream's body ended within or
 /// after the last frame of this run.
 pub(super) fn judge_payload(
-    read: Result<Seen, Failure>,
+    read: Result<PayloadInfo, Failure>,
     frame: &Frame<'_>,
     data: &[u8],
     reader: &dyn EventReader,
@@ -83,22 +83,22 @@ pub(super) fn judge_payload(
             });
         }
     };
-    if seen.said {
+    if seen.has_content {
         meter.on_content();
     }
     meter.on_usage(seen.usage);
     if let Some(failure) = seen.error {
         return PayloadVerdict::Reported {
             failure,
-            is_native: seen.told,
+            is_native: seen.error_is_native,
         };
     }
-    if !seen.known
+    if !seen.is_typed
         && let Some(failure) = named_error(frame, data, reader)
     {
         return PayloadVerdict::Broken(failure);
     }
-    if seen.done {
+    if seen.is_end {
         PayloadVerdict::Ended
     } else {
         PayloadVerdict::Continue
@@ -107,7 +107,7 @@ pub(super) fn judge_payload(
 
 /// Returns the error of a frame that is named `error`, whatever its payload looks like.
 fn named_error(frame: &Frame<'_>, data: &[u8], reader: &dyn EventReader) -> Option<Failure> {
-    (frame.event == Some(b"error")).then(|| reader.error(data).unwrap_or_else(unnamed_error))
+    (frame.event == Some(b"error")).then(|| reader.read_error(data).unwrap_or_else(unnamed_error))
 }
 
 fn unnamed_error() -> Failure {

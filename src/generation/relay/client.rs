@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use dialect::event::Event;
 use dialect::failure::Failure;
 use dialect::sse;
-use dialect::{Answering, Dialect, EventReader, EventWriter, Position};
+use dialect::{Dialect, EventReader, EventWriter, PassThroughPosition, ResponseMeta};
 
 use super::step::StreamEnd;
 
@@ -21,13 +21,13 @@ pub(in crate::generation) struct ClientWriter {
 impl ClientWriter {
     pub(in crate::generation) fn new(
         dialect: &'static Dialect,
-        answering: Answering,
+        answering: ResponseMeta,
         keeps_comments: bool,
     ) -> Self {
         Self {
             dialect,
             keeps_comments,
-            writer: dialect.client.writer(answering),
+            writer: dialect.client.event_writer(answering),
         }
     }
 
@@ -38,7 +38,7 @@ impl ClientWriter {
         out: &mut BytesMut,
     ) -> Result<(), Failure> {
         self.writer
-            .write(event, &mut |name, data| sse::write(out, name, data))
+            .write_event(event, &mut |name, data| sse::write_frame(out, name, data))
     }
 
     /// Writes the events that a reader held back until the end of its stream.
@@ -48,7 +48,7 @@ impl ClientWriter {
         out: &mut BytesMut,
     ) -> Result<(), Failure> {
         let mut written = Ok(());
-        let ended = reader.end(Some(&mut |event| {
+        let ended = reader.finish_stream(Some(&mut |event| {
             if written.is_ok() {
                 written = self.write_event(&event, out);
             }
@@ -57,8 +57,8 @@ impl ClientWriter {
     }
 
     /// Continues after frames of the upstream's own.
-    pub(super) fn resume_at(&mut self, position: Position<'_>) {
-        self.writer.follow(position);
+    pub(super) fn resume_at(&mut self, position: PassThroughPosition<'_>) {
+        self.writer.resume_after_pass_through(position);
     }
 
     /// Returns `bytes` and the frames that end the stream.
@@ -71,7 +71,7 @@ impl ClientWriter {
             } => return bytes,
             StreamEnd::Complete { .. } => self
                 .writer
-                .done(&mut |event, data| sse::write(&mut out, event, data)),
+                .write_end(&mut |event, data| sse::write_frame(&mut out, event, data)),
             StreamEnd::Failed { failure, .. } => self.write_error(failure, request_id, &mut out),
         }
         if bytes.is_empty() {
@@ -93,8 +93,9 @@ impl ClientWriter {
     }
 
     fn write_error(&mut self, failure: &Failure, request_id: &str, out: &mut BytesMut) {
-        self.writer.error(failure, request_id, &mut |event, data| {
-            sse::write(out, event, data);
-        });
+        self.writer
+            .write_error(failure, request_id, &mut |event, data| {
+                sse::write_frame(out, event, data);
+            });
     }
 }

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 
-use dialect::Sink;
+use dialect::EventSink;
 use dialect::event::Event;
 use dialect::failure::Failure;
 
@@ -36,7 +36,7 @@ impl InProcess {
         &mut self,
         client: &mut ClientWriter,
         meter: &mut Meter,
-        mut tap: Sink<'_>,
+        mut tap: EventSink<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<RelayStep> {
         let mut out = BytesMut::new();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use dialect::event::Event;
 use dialect::sse;
-use dialect::{EventReader, Position, Sink};
+use dialect::{EventReader, EventSink, PassThroughPosition};
 
 use super::classify::{FrameKind, PayloadVerdict, classify_frame, judge_payload};
 use super::client::ClientWriter;
@@ -23,7 +23,7 @@ pub(in crate::generation) struct PassThrough {
     /// Set if frames of this dialect have an `event:` field.
     names_events: bool,
     /// Set if a complete stream of this dialect ends without a mark.
-    ends_unmarked: bool,
+    ends_without_mark: bool,
 }
 
 /// The response id chosen by the upstream, when its frames are passed through.
@@ -38,17 +38,17 @@ enum UpstreamId {
 
 impl PassThrough {
     pub(super) fn new(reader: Box<dyn EventReader>, client: &ClientWriter) -> Self {
-        let side = client.dialect.client;
+        let dialect = client.dialect;
         Self {
             reader,
-            upstream_id: if side.asks_by_id() {
+            upstream_id: if dialect.retrieves_by_id {
                 UpstreamId::Awaited
             } else {
                 UpstreamId::Ignored
             },
             keeps_comments: client.keeps_comments,
-            names_events: side.names_events(),
-            ends_unmarked: side.ends_unmarked(),
+            names_events: dialect.names_events,
+            ends_without_mark: dialect.ends_without_mark,
         }
     }
 
@@ -59,7 +59,7 @@ impl PassThrough {
         run: Bytes,
         is_cut: bool,
         meter: &mut Meter,
-        mut tap: Sink<'_>,
+        mut tap: EventSink<'_>,
     ) -> RelayStep {
         let mut splice = Splice::new(&run);
         let mut has_payload = false;
@@ -118,12 +118,12 @@ impl PassThrough {
         data: &[u8],
         is_cut: bool,
         meter: &mut Meter,
-        tap: &mut Sink<'_>,
+        tap: &mut EventSink<'_>,
     ) -> PayloadVerdict {
-        let read = self.reader.read(data, reborrow(tap));
+        let read = self.reader.read_payload(data, reborrow(tap));
         let verdict = judge_payload(read, frame, data, &*self.reader, is_cut, meter);
         match verdict {
-            PayloadVerdict::Ended => match self.reader.end(reborrow(tap)) {
+            PayloadVerdict::Ended => match self.reader.finish_stream(reborrow(tap)) {
                 Ok(()) => PayloadVerdict::Ended,
                 Err(failure) => PayloadVerdict::Broken(failure),
             },
@@ -132,18 +132,18 @@ impl PassThrough {
     }
 
     /// Ends a stream whose body ended without an end mark.
-    pub(super) fn finish(&mut self, tap: Sink<'_>) -> RelayStep {
-        RelayStep::ended(match self.reader.end(tap) {
+    pub(super) fn finish(&mut self, tap: EventSink<'_>) -> RelayStep {
+        RelayStep::ended(match self.reader.finish_stream(tap) {
             // Without a mark, the frames that were passed through are all there is of a whole stream.
             Ok(()) => StreamEnd::Complete {
-                already_sent: self.ends_unmarked,
+                already_sent: self.ends_without_mark,
             },
             Err(failure) => StreamEnd::failed(failure),
         })
     }
 
     /// Returns the position after the frames that were passed through.
-    pub(super) fn position(&self) -> Position<'_> {
+    pub(super) fn position(&self) -> PassThroughPosition<'_> {
         self.reader.position()
     }
 
@@ -160,7 +160,7 @@ impl PassThrough {
 
     fn notice_upstream_id(&mut self) {
         if let UpstreamId::Awaited = self.upstream_id {
-            let id = self.reader.position().id;
+            let id = self.reader.position().response_id;
             if !id.is_empty() {
                 self.upstream_id = UpstreamId::Known(id.to_owned());
             }
@@ -169,7 +169,7 @@ impl PassThrough {
 }
 
 /// Lends a sink for one call.
-fn reborrow<'a>(sink: &'a mut Sink<'_>) -> Sink<'a> {
+fn reborrow<'a>(sink: &'a mut EventSink<'_>) -> EventSink<'a> {
     match sink {
         Some(sink) => Some(&mut **sink as &mut dyn FnMut(Event<'_>)),
         None => None,

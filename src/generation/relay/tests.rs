@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use base::id::RequestId;
 use dialect::event::Event;
-use dialect::{Answering, Dialect, FinishRule, Sink, openai_chat, plain};
+use dialect::{Dialect, EventSink, FinishRule, ResponseMeta, openai_chat, plain};
 
 use super::client::ClientWriter;
 use super::pass_through::PassThrough;
@@ -34,12 +34,12 @@ fn meter() -> Meter {
 }
 
 fn client(dialect: &'static Dialect) -> ClientWriter {
-    ClientWriter::new(dialect, Answering::of_none(), true)
+    ClientWriter::new(dialect, ResponseMeta::for_error(), true)
 }
 
-fn pass(run: &Bytes, tap: Sink<'_>) -> RelayStep {
+fn pass(run: &Bytes, tap: EventSink<'_>) -> RelayStep {
     let reader = openai_chat::DIALECT.upstream.unwrap();
-    let reader = reader.reader(FinishRule::Required);
+    let reader = reader.event_reader(FinishRule::Required);
     let mut relay = PassThrough::new(reader, &client(&openai_chat::DIALECT));
     relay.relay_run(run.clone(), false, &mut meter(), tap)
 }
@@ -70,7 +70,7 @@ fn a_run_of_the_same_dialect_is_passed_through_as_it_is_beside_a_tap() {
 #[test]
 fn a_run_of_another_dialect_is_written_anew() {
     let reader = openai_chat::DIALECT.upstream.unwrap();
-    let mut relay = Translate::new(reader.reader(FinishRule::Required));
+    let mut relay = Translate::new(reader.event_reader(FinishRule::Required));
     let (mut client, mut meter) = (client(&plain::DIALECT), meter());
     let run = Bytes::from_static(RUN.as_bytes());
     let step = relay.relay_run(&run, false, &mut client, &mut meter, None);

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use dialect::event::Event;
 use dialect::failure::Failure;
 use dialect::sse;
-use dialect::{EventReader, Seen, Sink};
+use dialect::{EventReader, EventSink, PayloadInfo};
 
 use super::classify::{FrameKind, PayloadVerdict, classify_frame, judge_payload};
 use super::client::ClientWriter;
@@ -32,7 +32,7 @@ impl Translate {
         is_cut: bool,
         client: &mut ClientWriter,
         meter: &mut Meter,
-        mut tap: Sink<'_>,
+        mut tap: EventSink<'_>,
     ) -> RelayStep {
         let mut out = BytesMut::new();
         let mut has_payload = false;
@@ -90,10 +90,10 @@ impl Translate {
         data: &[u8],
         client: &mut ClientWriter,
         out: &mut BytesMut,
-        tap: &mut Sink<'_>,
-    ) -> Result<Result<Seen, Failure>, Failure> {
+        tap: &mut EventSink<'_>,
+    ) -> Result<Result<PayloadInfo, Failure>, Failure> {
         let mut written = Ok(());
-        let read = self.reader.read(
+        let read = self.reader.read_payload(
             data,
             Some(&mut |event: Event<'_>| {
                 if written.is_ok() {

@@ -96,7 +96,7 @@ impl Running {
             asked.headers.insert("idempotency-key", key);
         }
         let shared = host.shared.clone();
-        let dialect = Dialect::at(path.path());
+        let dialect = dialect::dialect_for_path(path.path());
         Ok(Self::new(id, dialect, asked, |mut asked| async move {
             let order = order(&shared, path.path(), body, &mut asked).await?;
             if !order.request.stream {
@@ -326,13 +326,9 @@ async fn order(
         asked.no_more_pairs()?;
         return prompts::read(shared, &name, &body, model, asked).await;
     }
-    let endpoints = DIALECTS.iter().flat_map(|dialect| {
-        dialect
-            .client
-            .endpoints()
-            .iter()
-            .map(move |at| (*dialect, *at))
-    });
+    let endpoints = DIALECTS
+        .iter()
+        .flat_map(|dialect| dialect.endpoints.iter().map(move |at| (*dialect, *at)));
     let found = endpoints
         .into_iter()
         .find(|(_, endpoint)| match endpoint.split_once('{') {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use dialect::failure::Failure;
-use dialect::request::Task;
+use dialect::request::Operation;
 use http::{HeaderValue, Request, header};
 
 use super::headers;
@@ -18,7 +18,7 @@ pub(super) fn build_request(
 ) -> Result<Request<Bytes>, Failure> {
     let same_dialect = call.dialect == options.dialect;
     let body = if same_dialect {
-        options.side.same(&call.request, &call.model)?
+        options.side.pass_through_body(&call.request, &call.model)?
     } else {
         translated_body(options, call)?
     };
@@ -27,11 +27,11 @@ pub(super) fn build_request(
         .body(body)
         .map_err(|error| Failure::internal(error.into()))?;
     let headers = request.headers_mut();
-    for (name, value) in options.side.headers() {
+    for (name, value) in options.side.default_headers() {
         headers.insert(*name, HeaderValue::from_static(value));
     }
     let forwarded = if same_dialect {
-        options.side.forwarded()
+        options.side.forwarded_headers()
     } else {
         &[]
     };
@@ -73,11 +73,11 @@ fn request_path(
     call: &UpstreamRequest,
     same_dialect: bool,
 ) -> Result<String, Failure> {
-    let task = call.request.task;
+    let task = call.request.operation;
     options
         .side
-        .path(task, &call.model, call.request.stream)
-        .filter(|_| same_dialect || task == Task::Generate)
+        .request_path(task, &call.model, call.request.stream)
+        .filter(|_| same_dialect || task == Operation::Generate)
         .ok_or_else(|| {
             Failure::not_found(format!(
                 "provider `{}` speaks {}, which does not count tokens",

@@ -18,7 +18,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// An upstream's stream, as runs of whole SSE events.
 pub struct UpstreamFrames {
     body: UpstreamBody,
-    reader: sse::Reader,
+    reader: sse::FrameSplitter,
     max_event: usize,
     ended: bool,
     tasks: TaskTracker,
@@ -41,7 +41,7 @@ impl UpstreamFrames {
     ) -> Self {
         Self {
             body: body.streamed(tasks),
-            reader: sse::Reader::new(max_event),
+            reader: sse::FrameSplitter::new(max_event),
             max_event,
             ended: false,
             tasks: tasks.clone(),

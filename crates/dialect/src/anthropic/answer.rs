@@ -3,15 +3,16 @@
 use serde_json::{Value, json};
 
 use super::{
-    Counts, citation, citation_json, finish_reason, signature, stop_reason, unsealed, usage_json,
+    UsageCounts, citation, citation_json, finish_reason, signature, stop_reason,
+    unsigned_signature, usage_json,
 };
-use crate::event::{Event, FinishReason, Origin, State};
+use crate::event::{Event, FinishReason, ReasoningState, StateOrigin};
 use crate::failure::Failure;
 use crate::request::Part;
-use crate::{Answer, Seen, Sink, emit, openai_chat, tools};
+use crate::{Answer, EventSink, PayloadInfo, emit, openai_chat, tools};
 
 /// Reads an upstream's answer: what it cost, that it is no error, and, with a sink, what it says.
-pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
+pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
     let body: Value = serde_json::from_slice(body)
         .map_err(|e| Failure::bad_payload("a Messages answer", e.into()))?;
     if let Some(failure) = openai_chat::error_value(&body["error"].to_string()) {
@@ -21,8 +22,8 @@ pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
         let source = "it has no `usage`".into();
         return Err(Failure::bad_payload("a Messages answer", source));
     }
-    let mut counts = Counts::default();
-    counts.read(&body["usage"]);
+    let mut counts = UsageCounts::default();
+    counts.update(&body["usage"]);
     let usage = counts.usage();
     let mut calls = 0;
     for block in body["content"].as_array().into_iter().flatten() {
@@ -44,15 +45,18 @@ pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
                 if !text("signature").is_empty() {
                     emit(
                         &mut sink,
-                        Event::State(State::unpack(text("signature"), Origin::Anthropic)),
+                        Event::State(ReasoningState::decode(
+                            text("signature"),
+                            StateOrigin::Anthropic,
+                        )),
                     );
                 }
             }
             Some("redacted_thinking") => {
                 emit(
                     &mut sink,
-                    Event::State(State {
-                        origin: Origin::AnthropicRedacted,
+                    Event::State(ReasoningState {
+                        origin: StateOrigin::AnthropicRedacted,
                         value: text("data").into(),
                     }),
                 );
@@ -78,15 +82,15 @@ pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
     emit(&mut sink, Event::Usage(usage));
     let reason = body["stop_reason"].as_str().unwrap_or("end_turn");
     emit(&mut sink, Event::Finish(finish_reason(reason, calls > 0)));
-    Ok(Seen {
-        done: true,
+    Ok(PayloadInfo {
+        is_end: true,
         usage: Some(usage),
-        ..Seen::default()
+        ..PayloadInfo::default()
     })
 }
 
 /// Writes an answer.
-pub(super) fn write(answer: &Answer, id: &str, model: &str) -> Value {
+pub(super) fn encode_answer(answer: &Answer, id: &str, model: &str) -> Value {
     let mut refused = false;
     let mut content: Vec<Value> = Vec::new();
     for part in &answer.parts {
@@ -96,13 +100,13 @@ pub(super) fn write(answer: &Answer, id: &str, model: &str) -> Value {
                 refused = true;
                 json!({ "type": "text", "text": text, "citations": null })
             }
-            Part::Reasoning { state: Some(State { origin: Origin::AnthropicRedacted, value }), text }
+            Part::Reasoning { state: Some(ReasoningState { origin: StateOrigin::AnthropicRedacted, value }), text }
                 if text.is_empty() =>
             {
                 json!({ "type": "redacted_thinking", "data": value })
             }
             Part::Reasoning { text, state } => {
-                let seal = state.as_ref().map_or_else(unsealed, signature);
+                let seal = state.as_ref().map_or_else(unsigned_signature, signature);
                 json!({ "type": "thinking", "thinking": text, "signature": seal })
             }
             // Cut off for length, it is no call that anyone should run.

@@ -6,30 +6,32 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{Counts, citation, finish_reason};
-use crate::event::{Event, Origin, State};
+use super::{UsageCounts, citation, finish_reason};
+use crate::event::{Event, ReasoningState, StateOrigin};
 use crate::failure::Failure;
-use crate::json::{Cursor, Raw, Walked, text_or_nothing, value, walk, walk_raw};
-use crate::{DONE, HELD, MOST_CALLS, Seen, Sink, emit, openai_chat, too_many};
+use crate::json::{Cursor, CursorResult, RawJson, optional_text, value, walk, walk_raw};
+use crate::{
+    DONE, EventSink, MAX_CALLS, MAX_HELD_BYTES, PayloadInfo, emit, openai_chat, too_many_error,
+};
 
 /// The state of one stream.
 #[derive(Debug, Default)]
-pub(super) struct EventReader {
-    counts: Counts,
+pub(super) struct AnthropicEventReader {
+    counts: UsageCounts,
     /// The blocks that are open.
-    blocks: Vec<Block>,
+    blocks: Vec<OpenBlock>,
     calls: u32,
     done: bool,
 }
 
 #[derive(Debug)]
-struct Block {
+struct OpenBlock {
     number: u64,
-    kind: Kind,
+    kind: BlockKind,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum BlockKind {
     /// With its seal, once that has come.
     Thinking(String),
     /// The call's place among the calls.
@@ -40,109 +42,117 @@ enum Kind {
 }
 
 #[derive(Default)]
-struct Payload<'a> {
+struct MessagesPayload<'a> {
     kind: Option<Cow<'a, str>>,
-    index: Option<Raw<'a>>,
-    delta: Option<Raw<'a>>,
-    content_block: Option<Raw<'a>>,
-    message: Option<Raw<'a>>,
-    usage: Option<Raw<'a>>,
-    error: Option<Raw<'a>>,
+    index: Option<RawJson<'a>>,
+    delta: Option<RawJson<'a>>,
+    content_block: Option<RawJson<'a>>,
+    message: Option<RawJson<'a>>,
+    usage: Option<RawJson<'a>>,
+    error: Option<RawJson<'a>>,
 }
 
-impl<'a> Payload<'a> {
-    fn read(&mut self, cursor: &mut Cursor<'a>) -> Walked<()> {
+impl<'a> MessagesPayload<'a> {
+    fn parse(&mut self, cursor: &mut Cursor<'a>) -> CursorResult<()> {
         let mut kind = None;
         cursor.object(|name, cursor| match name {
-            b"type" => cursor.once(&mut kind),
-            b"index" => cursor.once(&mut self.index),
-            b"delta" => cursor.once(&mut self.delta),
-            b"content_block" => cursor.once(&mut self.content_block),
-            b"message" => cursor.once(&mut self.message),
-            b"usage" => cursor.once(&mut self.usage),
-            b"error" => cursor.once(&mut self.error),
+            b"type" => cursor.field_once(&mut kind),
+            b"index" => cursor.field_once(&mut self.index),
+            b"delta" => cursor.field_once(&mut self.delta),
+            b"content_block" => cursor.field_once(&mut self.content_block),
+            b"message" => cursor.field_once(&mut self.message),
+            b"usage" => cursor.field_once(&mut self.usage),
+            b"error" => cursor.field_once(&mut self.error),
             _ => cursor.skip(),
         })?;
-        self.kind = text_or_nothing(kind)?;
+        self.kind = optional_text(kind)?;
         Ok(())
     }
 }
 
 #[derive(Default)]
-struct Delta<'a> {
+struct BlockDelta<'a> {
     text: Option<Cow<'a, str>>,
     thinking: Option<Cow<'a, str>>,
     signature: Option<Cow<'a, str>>,
     partial_json: Option<Cow<'a, str>>,
-    citation: Option<Raw<'a>>,
+    citation: Option<RawJson<'a>>,
 }
 
-impl<'a> Delta<'a> {
-    fn read(cursor: &mut Cursor<'a>) -> Walked<Self> {
+impl<'a> BlockDelta<'a> {
+    fn parse(cursor: &mut Cursor<'a>) -> CursorResult<Self> {
         let (mut text, mut thinking, mut signature, mut partial_json, mut citation) =
             Default::default();
         cursor.object(|name, cursor| match name {
-            b"text" => cursor.once(&mut text),
-            b"thinking" => cursor.once(&mut thinking),
-            b"signature" => cursor.once(&mut signature),
-            b"partial_json" => cursor.once(&mut partial_json),
-            b"citation" => cursor.once(&mut citation),
+            b"text" => cursor.field_once(&mut text),
+            b"thinking" => cursor.field_once(&mut thinking),
+            b"signature" => cursor.field_once(&mut signature),
+            b"partial_json" => cursor.field_once(&mut partial_json),
+            b"citation" => cursor.field_once(&mut citation),
             _ => cursor.skip(),
         })?;
         Ok(Self {
-            text: text_or_nothing(text)?,
-            thinking: text_or_nothing(thinking)?,
-            signature: text_or_nothing(signature)?,
-            partial_json: text_or_nothing(partial_json)?,
+            text: optional_text(text)?,
+            thinking: optional_text(thinking)?,
+            signature: optional_text(signature)?,
+            partial_json: optional_text(partial_json)?,
             citation,
         })
     }
 }
 
-impl crate::EventReader for EventReader {
-    fn read(&mut self, data: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
-        let mut seen = Seen::default();
+impl crate::EventReader for AnthropicEventReader {
+    fn read_payload(
+        &mut self,
+        data: &[u8],
+        mut sink: EventSink<'_>,
+    ) -> Result<PayloadInfo, Failure> {
+        let mut seen = PayloadInfo::default();
         if data.trim_ascii() == DONE {
             // Nothing of Anthropic's, but one gateway adds it.
             return Ok(seen);
         }
-        let mut payload = Payload::default();
-        walk(data, |cursor| payload.read(cursor))
+        let mut payload = MessagesPayload::default();
+        walk(data, |cursor| payload.parse(cursor))
             .map_err(|e| Failure::bad_payload("a Messages event", e.into()))?;
-        seen.known = payload.kind.is_some();
+        seen.is_typed = payload.kind.is_some();
         let number = payload
             .index
             .and_then(|raw| raw.get().parse().ok())
             .unwrap_or(0);
         match payload.kind.as_deref() {
             Some("message_start") => {
-                let message = value(payload.message.map(Raw::get));
+                let message = value(payload.message.map(RawJson::get));
                 self.count(&message["usage"], &mut seen, &mut sink);
             }
             Some("content_block_start") => {
                 if sink.is_some() {
-                    if self.blocks.len() == MOST_CALLS || self.calls as usize == MOST_CALLS {
-                        seen.error = Some(too_many("blocks"));
+                    if self.blocks.len() == MAX_CALLS || self.calls as usize == MAX_CALLS {
+                        seen.error = Some(too_many_error("blocks"));
                         return Ok(seen);
                     }
                     self.start(
                         number,
-                        &value(payload.content_block.map(Raw::get)),
+                        &value(payload.content_block.map(RawJson::get)),
                         &mut seen,
                         &mut sink,
                     );
                 }
             }
             Some("content_block_delta") => {
-                seen.said = true;
+                seen.has_content = true;
                 if let (true, Some(delta)) = (sink.is_some(), payload.delta) {
                     self.delta(number, delta, &mut seen, &mut sink);
                 }
             }
             Some("content_block_stop") => self.stop(number, &mut sink),
             Some("message_delta") => {
-                self.count(&value(payload.usage.map(Raw::get)), &mut seen, &mut sink);
-                let delta = value(payload.delta.map(Raw::get));
+                self.count(
+                    &value(payload.usage.map(RawJson::get)),
+                    &mut seen,
+                    &mut sink,
+                );
+                let delta = value(payload.delta.map(RawJson::get));
                 if let Some(reason) = delta["stop_reason"].as_str() {
                     emit(
                         &mut sink,
@@ -152,7 +162,7 @@ impl crate::EventReader for EventReader {
             }
             Some("message_stop") => {
                 self.done = true;
-                seen.done = true;
+                seen.is_end = true;
             }
             Some("error") => {
                 let error = payload
@@ -161,7 +171,7 @@ impl crate::EventReader for EventReader {
                 seen.error = Some(error.unwrap_or_else(|| {
                     Failure::upstream_error("the upstream reported an error".to_owned())
                 }));
-                seen.told = true;
+                seen.error_is_native = true;
             }
             // A ping, or what we have never heard of.
             _ => {
@@ -173,7 +183,7 @@ impl crate::EventReader for EventReader {
         Ok(seen)
     }
 
-    fn end(&mut self, _sink: Sink<'_>) -> Result<(), Failure> {
+    fn finish_stream(&mut self, _sink: EventSink<'_>) -> Result<(), Failure> {
         if self.done {
             Ok(())
         } else {
@@ -182,45 +192,51 @@ impl crate::EventReader for EventReader {
     }
 }
 
-impl EventReader {
-    fn count(&mut self, usage: &Value, seen: &mut Seen, sink: &mut Sink<'_>) {
+impl AnthropicEventReader {
+    fn count(&mut self, usage: &Value, seen: &mut PayloadInfo, sink: &mut EventSink<'_>) {
         if usage.is_object() {
-            self.counts.read(usage);
+            self.counts.update(usage);
             seen.usage = Some(self.counts.usage());
             emit(sink, Event::Usage(self.counts.usage()));
         }
     }
 
-    fn start(&mut self, number: u64, block: &Value, seen: &mut Seen, sink: &mut Sink<'_>) {
+    fn start(
+        &mut self,
+        number: u64,
+        block: &Value,
+        seen: &mut PayloadInfo,
+        sink: &mut EventSink<'_>,
+    ) {
         self.stop(number, sink);
         let text = |name: &str| block[name].as_str().unwrap_or_default();
         let kind = match block["type"].as_str() {
             Some("text") => {
                 if !text("text").is_empty() {
-                    seen.said = true;
+                    seen.has_content = true;
                     emit(sink, Event::Text(text("text").into()));
                 }
-                Kind::Text
+                BlockKind::Text
             }
             Some("thinking") => {
                 if !text("thinking").is_empty() {
-                    seen.said = true;
+                    seen.has_content = true;
                     emit(sink, Event::Reasoning(text("thinking").into()));
                 }
-                Kind::Thinking(text("signature").to_owned())
+                BlockKind::Thinking(text("signature").to_owned())
             }
             Some("redacted_thinking") => {
-                let state = State {
-                    origin: Origin::AnthropicRedacted,
+                let state = ReasoningState {
+                    origin: StateOrigin::AnthropicRedacted,
                     value: text("data").into(),
                 };
                 emit(sink, Event::State(state));
-                Kind::Other
+                BlockKind::Other
             }
             Some("tool_use") => {
                 let index = self.calls;
                 self.calls += 1;
-                seen.said = true;
+                seen.has_content = true;
                 emit(
                     sink,
                     Event::ToolCall {
@@ -242,20 +258,26 @@ impl EventReader {
                         },
                     );
                 }
-                Kind::Tool(index)
+                BlockKind::Tool(index)
             }
-            _ => Kind::Other,
+            _ => BlockKind::Other,
         };
-        self.blocks.push(Block { number, kind });
+        self.blocks.push(OpenBlock { number, kind });
     }
 
-    fn delta(&mut self, number: u64, raw: Raw<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
-        let Ok(delta) = walk_raw(raw, Delta::read) else {
+    fn delta(
+        &mut self,
+        number: u64,
+        raw: RawJson<'_>,
+        seen: &mut PayloadInfo,
+        sink: &mut EventSink<'_>,
+    ) {
+        let Ok(delta) = walk_raw(raw, BlockDelta::parse) else {
             return;
         };
         let block = self.blocks.iter_mut().find(|block| block.number == number);
         match block.map(|block| &mut block.kind) {
-            Some(Kind::Tool(index)) => {
+            Some(BlockKind::Tool(index)) => {
                 if let Some(fragment) = delta.partial_json.filter(|json| !json.is_empty()) {
                     emit(
                         sink,
@@ -266,20 +288,20 @@ impl EventReader {
                     );
                 }
             }
-            Some(Kind::Thinking(seal)) => {
+            Some(BlockKind::Thinking(seal)) => {
                 if let Some(thought) = delta.thinking {
                     emit(sink, Event::Reasoning(thought));
                 }
                 if let Some(signature) = delta.signature {
                     seal.push_str(&signature);
-                    if seal.len() > HELD {
-                        seen.error = Some(Failure::response_too_large(HELD));
+                    if seal.len() > MAX_HELD_BYTES {
+                        seen.error = Some(Failure::response_too_large(MAX_HELD_BYTES));
                     }
                 }
             }
-            Some(Kind::Other) => {}
+            Some(BlockKind::Other) => {}
             // A block that was never started can only have been text: nothing else can be told from its delta.
-            Some(Kind::Text) | None => {
+            Some(BlockKind::Text) | None => {
                 if let Some(text) = delta.text {
                     emit(sink, Event::Text(text));
                 }
@@ -293,15 +315,18 @@ impl EventReader {
         }
     }
 
-    fn stop(&mut self, number: u64, sink: &mut Sink<'_>) {
+    fn stop(&mut self, number: u64, sink: &mut EventSink<'_>) {
         let Some(at) = self.blocks.iter().position(|block| block.number == number) else {
             return;
         };
         match self.blocks.swap_remove(at).kind {
-            Kind::Thinking(seal) if !seal.is_empty() => {
-                emit(sink, Event::State(State::unpack(&seal, Origin::Anthropic)));
+            BlockKind::Thinking(seal) if !seal.is_empty() => {
+                emit(
+                    sink,
+                    Event::State(ReasoningState::decode(&seal, StateOrigin::Anthropic)),
+                );
             }
-            Kind::Tool(index) => emit(sink, Event::ToolEnd { index }),
+            BlockKind::Tool(index) => emit(sink, Event::ToolEnd { index }),
             _ => {}
         }
     }

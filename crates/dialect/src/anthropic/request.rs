@@ -1,14 +1,14 @@
-//! A Messages request, read from a client and written to an upstream ([`write`]).
+//! A Messages request, read from a client and written to an upstream ([`encode_request`]).
 
 mod thinking;
 mod write;
 
-pub(super) use write::write;
+pub(super) use write::encode_request;
 
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::event::{Origin, State};
+use crate::event::{ReasoningState, StateOrigin};
 use crate::failure::Failure;
 use crate::json;
 use crate::request::{
@@ -16,11 +16,11 @@ use crate::request::{
 };
 
 /// What another answer would come of without it.
-const MATTERS: &[&str] = &["container", "mcp_servers"];
+const ESSENTIAL_FIELDS: &[&str] = &["container", "mcp_servers"];
 
 /// Reads a client's request.
-pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
-    let mut body = json::Fields::read(&bytes)?;
+pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
+    let mut body = json::RequestFields::parse(&bytes)?;
     let mut request = Request {
         model: body.model()?,
         stream: body.take("stream", "true or false")?.unwrap_or(false),
@@ -64,7 +64,7 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
                     .filter(|_| all_required(&tool["input_schema"])),
             }),
             // A tool that Anthropic runs itself.
-            _ => request.needs(format!("tools[{at}]")),
+            _ => request.require(format!("tools[{at}]")),
         }
     }
     let choice = body.value("tool_choice");
@@ -95,9 +95,9 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
         }
     }
     if memchr::memmem::find(&bytes, b"\"cache_control\":").is_some() {
-        request.drops("cache_control");
+        request.ignore("cache_control");
     }
-    body.rest(&mut request, &["cache_control"], MATTERS);
+    body.rest(&mut request, &["cache_control"], ESSENTIAL_FIELDS);
     request.body = bytes;
     Ok(request)
 }
@@ -192,7 +192,7 @@ fn blocks(request: &mut Request, name: &str, content: &Value) -> Result<Vec<Part
         Value::String(text) => return Ok(vec![Part::Text(text.clone())]),
         Value::Array(list) => list,
         _ => {
-            request.needs(name);
+            request.require(name);
             return Ok(Vec::new());
         }
     };
@@ -213,13 +213,13 @@ fn blocks(request: &mut Request, name: &str, content: &Value) -> Result<Vec<Part
             },
             Some("image") => match image(&block["source"]) {
                 Some(image) => parts.push(Part::Image(image)),
-                None => request.needs(format!("{name}.source")),
+                None => request.require(format!("{name}.source")),
             },
             Some("thinking") => {
                 let seal = text("signature");
-                let state = (!seal.is_empty()).then(|| State {
-                    origin: State::unpack(&seal, Origin::Anthropic).origin,
-                    value: State::unpack(&seal, Origin::Anthropic)
+                let state = (!seal.is_empty()).then(|| ReasoningState {
+                    origin: ReasoningState::decode(&seal, StateOrigin::Anthropic).origin,
+                    value: ReasoningState::decode(&seal, StateOrigin::Anthropic)
                         .value
                         .into_owned()
                         .into(),
@@ -230,8 +230,8 @@ fn blocks(request: &mut Request, name: &str, content: &Value) -> Result<Vec<Part
                 });
             }
             Some("redacted_thinking") => {
-                let state = State {
-                    origin: Origin::AnthropicRedacted,
+                let state = ReasoningState {
+                    origin: StateOrigin::AnthropicRedacted,
                     value: text("data").into(),
                 };
                 parts.push(Part::Reasoning {
@@ -260,7 +260,7 @@ fn blocks(request: &mut Request, name: &str, content: &Value) -> Result<Vec<Part
                     error,
                 });
             }
-            _ => request.needs(name),
+            _ => request.require(name),
         }
     }
     Ok(parts)

@@ -7,19 +7,19 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{citation_json, error_type, signature, stop_reason, unsealed, usage_json};
-use crate::event::{Event, FinishReason, Origin, Usage};
+use super::{citation_json, error_type, signature, stop_reason, unsigned_signature, usage_json};
+use crate::event::{Event, FinishReason, StateOrigin, Usage};
 use crate::failure::Failure;
 use crate::json::quote;
-use crate::{HELD, Out, tools};
+use crate::{FrameSink, MAX_HELD_BYTES, tools};
 
 /// The state of one client's stream.
 #[derive(Debug)]
-pub(super) struct EventWriter {
+pub(super) struct AnthropicEventWriter {
     id: String,
     model: String,
     begun: bool,
-    open: Option<Open>,
+    open: Option<CurrentBlock>,
     /// The number of the next block.
     next: u32,
     /// What waits for a call's arguments to be whole.
@@ -33,16 +33,16 @@ pub(super) struct EventWriter {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Open {
+enum CurrentBlock {
     Text,
     Thinking,
     Tool(u32),
 }
 
 /// The most events that wait.
-const MOST_WAITING: usize = 20_000;
+const MAX_WAITING_EVENTS: usize = 20_000;
 
-impl EventWriter {
+impl AnthropicEventWriter {
     pub(super) fn new(id: String, model: String) -> Self {
         Self {
             id,
@@ -59,7 +59,7 @@ impl EventWriter {
         }
     }
 
-    fn begin(&mut self, out: Out<'_>) {
+    fn begin(&mut self, out: FrameSink<'_>) {
         if std::mem::replace(&mut self.begun, true) {
             return;
         }
@@ -75,7 +75,7 @@ impl EventWriter {
     }
 
     /// Opens a block, unless one of that kind is open.
-    fn open(&mut self, kind: Open, block: impl FnOnce() -> Value, out: Out<'_>) {
+    fn open(&mut self, kind: CurrentBlock, block: impl FnOnce() -> Value, out: FrameSink<'_>) {
         if self.open == Some(kind) {
             return;
         }
@@ -86,23 +86,23 @@ impl EventWriter {
         frame("content_block_start", &block, out);
     }
 
-    fn close(&mut self, out: Out<'_>) {
+    fn close(&mut self, out: FrameSink<'_>) {
         match self.open.take() {
             None => return,
             // Clients wait for a seal.
-            Some(Open::Thinking) => self.seal(&unsealed(), out),
+            Some(CurrentBlock::Thinking) => self.seal(&unsigned_signature(), out),
             Some(_) => {}
         }
         self.closed(out);
     }
 
-    fn seal(&mut self, seal: &str, out: Out<'_>) {
+    fn seal(&mut self, seal: &str, out: FrameSink<'_>) {
         let delta = json!({ "type": "signature_delta", "signature": seal });
         let delta = json!({ "type": "content_block_delta", "index": self.next, "delta": delta });
         frame("content_block_delta", &delta, out);
     }
 
-    fn closed(&mut self, out: Out<'_>) {
+    fn closed(&mut self, out: FrameSink<'_>) {
         self.open = None;
         frame(
             "content_block_stop",
@@ -113,7 +113,7 @@ impl EventWriter {
     }
 
     /// A delta of one string: what nearly every frame is.
-    fn delta(&mut self, block: u32, kind: &str, field: &str, text: &str, out: Out<'_>) {
+    fn delta(&mut self, block: u32, kind: &str, field: &str, text: &str, out: FrameSink<'_>) {
         self.line.clear();
         // Writing to a Vec can't fail.
         let _ = write!(
@@ -125,9 +125,13 @@ impl EventWriter {
         out(Some("content_block_delta"), &self.line);
     }
 
-    fn text(&mut self, text: &str, out: Out<'_>) {
+    fn text(&mut self, text: &str, out: FrameSink<'_>) {
         if !text.is_empty() {
-            self.open(Open::Text, || json!({ "type": "text", "text": "" }), out);
+            self.open(
+                CurrentBlock::Text,
+                || json!({ "type": "text", "text": "" }),
+                out,
+            );
             self.delta(self.next, "text_delta", "text", text, out);
         }
     }
@@ -137,7 +141,7 @@ impl EventWriter {
         match event {
             Event::ToolArguments { index, .. } | Event::ToolEnd { index } => self.waits(*index),
             Event::Usage(_) | Event::Finish(_) => false,
-            _ => matches!(self.open, Some(Open::Tool(_))) || !self.waiting.is_empty(),
+            _ => matches!(self.open, Some(CurrentBlock::Tool(_))) || !self.waiting.is_empty(),
         }
     }
 
@@ -149,33 +153,33 @@ impl EventWriter {
             Event::ToolCall { id, name, .. } => id.len() + name.len(),
             _ => 0,
         } + size_of::<Event<'_>>();
-        if self.held > HELD || self.waiting.len() == MOST_WAITING {
-            return Err(Failure::response_too_large(HELD));
+        if self.held > MAX_HELD_BYTES || self.waiting.len() == MAX_WAITING_EVENTS {
+            return Err(Failure::response_too_large(MAX_HELD_BYTES));
         }
         self.waiting.push(event.clone().into_owned());
         Ok(())
     }
 
     /// What comes after a call's arguments were whole is white space: its block is closed.
-    fn arguments(&mut self, index: u32, fragment: &str, out: Out<'_>) {
-        if self.open == Some(Open::Tool(index)) && !fragment.is_empty() {
+    fn arguments(&mut self, index: u32, fragment: &str, out: FrameSink<'_>) {
+        if self.open == Some(CurrentBlock::Tool(index)) && !fragment.is_empty() {
             self.delta(self.next, "input_json_delta", "partial_json", fragment, out);
         }
     }
 
     /// Lets those speak that waited, each until the next has to.
-    fn resume(&mut self, out: Out<'_>) -> Result<(), Failure> {
+    fn resume(&mut self, out: FrameSink<'_>) -> Result<(), Failure> {
         self.held = 0;
         for event in std::mem::take(&mut self.waiting) {
             use crate::EventWriter as _;
-            self.write(&event, out)?;
+            self.write_event(&event, out)?;
         }
         Ok(())
     }
 }
 
-impl crate::EventWriter for EventWriter {
-    fn write(&mut self, event: &Event<'_>, out: Out<'_>) -> Result<(), Failure> {
+impl crate::EventWriter for AnthropicEventWriter {
+    fn write_event(&mut self, event: &Event<'_>, out: FrameSink<'_>) -> Result<(), Failure> {
         if let Event::Usage(usage) = event {
             self.usage = Some(*usage);
         }
@@ -192,10 +196,10 @@ impl crate::EventWriter for EventWriter {
             Event::Reasoning(text) if text.is_empty() => {}
             Event::Reasoning(text) => {
                 let block = || json!({ "type": "thinking", "thinking": "", "signature": "" });
-                self.open(Open::Thinking, block, out);
+                self.open(CurrentBlock::Thinking, block, out);
                 self.delta(self.next, "thinking_delta", "thinking", text, out);
             }
-            Event::State(state) if state.origin == Origin::AnthropicRedacted => {
+            Event::State(state) if state.origin == StateOrigin::AnthropicRedacted => {
                 self.close(out);
                 let block = json!({ "type": "redacted_thinking", "data": state.value });
                 let block = json!({ "type": "content_block_start", "index": self.next, "content_block": block });
@@ -204,12 +208,12 @@ impl crate::EventWriter for EventWriter {
             }
             Event::State(state) => {
                 let block = || json!({ "type": "thinking", "thinking": "", "signature": "" });
-                self.open(Open::Thinking, block, out);
+                self.open(CurrentBlock::Thinking, block, out);
                 self.seal(&signature(state), out);
                 self.closed(out);
             }
             Event::Citation(citation) => {
-                if self.open == Some(Open::Text) {
+                if self.open == Some(CurrentBlock::Text) {
                     let delta =
                         json!({ "type": "citations_delta", "citation": citation_json(citation) });
                     let delta = json!({ "type": "content_block_delta", "index": self.next, "delta": delta });
@@ -219,12 +223,12 @@ impl crate::EventWriter for EventWriter {
             Event::ToolCall { index, id, name } => {
                 let id = tools::fit_id(id, 64);
                 let block = || json!({ "type": "tool_use", "id": id, "name": name, "input": {} });
-                self.open(Open::Tool(*index), block, out);
+                self.open(CurrentBlock::Tool(*index), block, out);
                 self.delta(self.next, "input_json_delta", "partial_json", "", out);
             }
             Event::ToolArguments { index, fragment } => self.arguments(*index, fragment, out),
             Event::ToolEnd { index } => {
-                if self.open == Some(Open::Tool(*index)) {
+                if self.open == Some(CurrentBlock::Tool(*index)) {
                     self.close(out);
                     self.resume(out)?;
                 }
@@ -235,7 +239,7 @@ impl crate::EventWriter for EventWriter {
         Ok(())
     }
 
-    fn done(&mut self, out: Out<'_>) {
+    fn write_end(&mut self, out: FrameSink<'_>) {
         self.begin(out);
         self.close(out);
         while !self.waiting.is_empty() {
@@ -254,7 +258,7 @@ impl crate::EventWriter for EventWriter {
         frame("message_stop", &json!({ "type": "message_stop" }), out);
     }
 
-    fn error(&mut self, failure: &Failure, request_id: &str, out: Out<'_>) {
+    fn write_error(&mut self, failure: &Failure, request_id: &str, out: FrameSink<'_>) {
         let error = json!({ "type": error_type(failure), "message": failure.to_string() });
         frame(
             "error",
@@ -264,7 +268,7 @@ impl crate::EventWriter for EventWriter {
     }
 }
 
-impl EventWriter {
+impl AnthropicEventWriter {
     /// Whether that call has not begun because it waits.
     fn waits(&self, index: u32) -> bool {
         self.waiting
@@ -273,6 +277,6 @@ impl EventWriter {
     }
 }
 
-fn frame(name: &'static str, payload: &Value, out: Out<'_>) {
+fn frame(name: &'static str, payload: &Value, out: FrameSink<'_>) {
     out(Some(name), payload.to_string().as_bytes());
 }

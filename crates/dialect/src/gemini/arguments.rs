@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 
 /// Deeper than any honest arguments.
-const DEEPEST: usize = 64;
+const MAX_NESTING: usize = 64;
 
 /// Puts one leaf where it belongs; a string that goes on is appended to.
 pub(super) fn put(arguments: &mut Value, leaf: &Value) {
@@ -32,27 +32,27 @@ pub(super) fn put(arguments: &mut Value, leaf: &Value) {
     }
 }
 
-enum Step {
+enum PathStep {
     Name(String),
     At(usize),
 }
 
-fn steps(path: &str) -> Option<Vec<Step>> {
+fn steps(path: &str) -> Option<Vec<PathStep>> {
     let mut rest = path.strip_prefix('$')?;
     let mut steps = Vec::new();
     while !rest.is_empty() {
-        if steps.len() == DEEPEST {
+        if steps.len() == MAX_NESTING {
             return None;
         }
         if let Some(after) = rest.strip_prefix('.') {
             let end = after.find(['.', '[']).unwrap_or(after.len());
-            steps.push(Step::Name(after[..end].to_owned()));
+            steps.push(PathStep::Name(after[..end].to_owned()));
             rest = &after[end..];
         } else {
             let (inner, after) = rest.strip_prefix('[')?.split_once(']')?;
             steps.push(match inner.parse() {
-                Ok(at) => Step::At(at),
-                Err(_) => Step::Name(inner.trim_matches(['\'', '"']).to_owned()),
+                Ok(at) => PathStep::At(at),
+                Err(_) => PathStep::Name(inner.trim_matches(['\'', '"']).to_owned()),
             });
             rest = after;
         }
@@ -60,9 +60,9 @@ fn steps(path: &str) -> Option<Vec<Step>> {
     Some(steps)
 }
 
-fn reach<'v>(place: &'v mut Value, step: &Step) -> Option<&'v mut Value> {
+fn reach<'v>(place: &'v mut Value, step: &PathStep) -> Option<&'v mut Value> {
     match step {
-        Step::Name(name) => {
+        PathStep::Name(name) => {
             if !place.is_object() {
                 *place = Value::Object(Map::new());
             }
@@ -73,7 +73,7 @@ fn reach<'v>(place: &'v mut Value, step: &Step) -> Option<&'v mut Value> {
                     .or_insert(Value::Null),
             )
         }
-        Step::At(at) => {
+        PathStep::At(at) => {
             if !place.is_array() {
                 *place = Value::Array(Vec::new());
             }

@@ -3,25 +3,25 @@
 use std::borrow::Cow;
 
 use crate::event::Usage;
-use crate::json::{Cursor, Raw, Walked, Wrong, walk, walk_raw};
+use crate::json::{Cursor, CursorError, CursorResult, RawJson, walk, walk_raw};
 
 /// What such a payload says.
 #[derive(Debug)]
-pub(super) struct Piece<'a> {
+pub(super) struct TextPiece<'a> {
     pub(super) text: Cow<'a, str>,
     pub(super) is_thought: bool,
     pub(super) usage: Option<Usage>,
 }
 
 /// Reads one; none is what has anything else to say, or may be no JSON to whoever looks closer.
-pub(super) fn piece(data: &[u8]) -> Option<Piece<'_>> {
-    let mut fields = Fields::default();
+pub(super) fn piece(data: &[u8]) -> Option<TextPiece<'_>> {
+    let mut fields = PieceFields::default();
     walk(data, |cursor| {
         fields.payload(cursor)?;
         if cursor.is_certain() {
             Ok(())
         } else {
-            Err(Wrong::Unlike)
+            Err(CursorError::Mismatch)
         }
     })
     .ok()?;
@@ -30,7 +30,7 @@ pub(super) fn piece(data: &[u8]) -> Option<Piece<'_>> {
         None => None,
     };
     let is_thought = fields.thought.is_some_and(|raw| raw.get() == "true");
-    Some(Piece {
+    Some(TextPiece {
         text: fields.text?.text()?,
         is_thought,
         usage,
@@ -39,17 +39,17 @@ pub(super) fn piece(data: &[u8]) -> Option<Piece<'_>> {
 
 /// The fields that are looked for, each as it stands.
 #[derive(Default)]
-struct Fields<'a> {
+struct PieceFields<'a> {
     candidates: bool,
     content: bool,
     parts: bool,
-    text: Option<Raw<'a>>,
-    thought: Option<Raw<'a>>,
-    usage: Option<Raw<'a>>,
+    text: Option<RawJson<'a>>,
+    thought: Option<RawJson<'a>>,
+    usage: Option<RawJson<'a>>,
 }
 
-impl<'a> Fields<'a> {
-    fn payload(&mut self, cursor: &mut Cursor<'a>) -> Walked<()> {
+impl<'a> PieceFields<'a> {
+    fn payload(&mut self, cursor: &mut Cursor<'a>) -> CursorResult<()> {
         cursor.object(|name, cursor| match name {
             b"candidates" => {
                 first(&mut self.candidates)?;
@@ -59,24 +59,26 @@ impl<'a> Fields<'a> {
                     self.candidate(cursor)
                 })
             }
-            b"usageMetadata" => cursor.once(&mut self.usage),
-            b"error" | b"promptFeedback" => Err(Wrong::Unlike),
+            b"usageMetadata" => cursor.field_once(&mut self.usage),
+            b"error" | b"promptFeedback" => Err(CursorError::Mismatch),
             _ => cursor.skip(),
         })
     }
 
-    fn candidate(&mut self, cursor: &mut Cursor<'a>) -> Walked<()> {
+    fn candidate(&mut self, cursor: &mut Cursor<'a>) -> CursorResult<()> {
         cursor.object(|name, cursor| match name {
             b"content" => {
                 first(&mut self.content)?;
                 self.content(cursor)
             }
-            b"finishReason" | b"groundingMetadata" | b"citationMetadata" => Err(Wrong::Unlike),
+            b"finishReason" | b"groundingMetadata" | b"citationMetadata" => {
+                Err(CursorError::Mismatch)
+            }
             _ => cursor.skip(),
         })
     }
 
-    fn content(&mut self, cursor: &mut Cursor<'a>) -> Walked<()> {
+    fn content(&mut self, cursor: &mut Cursor<'a>) -> CursorResult<()> {
         cursor.object(|name, cursor| match name {
             b"parts" => {
                 first(&mut self.parts)?;
@@ -90,36 +92,36 @@ impl<'a> Fields<'a> {
         })
     }
 
-    fn part(&mut self, cursor: &mut Cursor<'a>) -> Walked<()> {
+    fn part(&mut self, cursor: &mut Cursor<'a>) -> CursorResult<()> {
         cursor.object(|name, cursor| match name {
-            b"text" => cursor.once(&mut self.text),
-            b"thought" => cursor.once(&mut self.thought),
-            b"functionCall" | b"thoughtSignature" => Err(Wrong::Unlike),
+            b"text" => cursor.field_once(&mut self.text),
+            b"thought" => cursor.field_once(&mut self.thought),
+            b"functionCall" | b"thoughtSignature" => Err(CursorError::Mismatch),
             _ => cursor.skip(),
         })
     }
 }
 
 /// A second one is more than a piece.
-fn first(seen: &mut bool) -> Walked<()> {
+fn first(seen: &mut bool) -> CursorResult<()> {
     if std::mem::replace(seen, true) {
-        Err(Wrong::Twice)
+        Err(CursorError::DuplicateField)
     } else {
         Ok(())
     }
 }
 
-fn usage(cursor: &mut Cursor<'_>) -> Walked<Option<Usage>> {
+fn usage(cursor: &mut Cursor<'_>) -> CursorResult<Option<Usage>> {
     let (mut prompt, mut tools, mut answer, mut thoughts, mut cached) = Default::default();
     cursor.object(|name, cursor| match name {
-        b"promptTokenCount" => cursor.once(&mut prompt),
-        b"toolUsePromptTokenCount" => cursor.once(&mut tools),
-        b"candidatesTokenCount" => cursor.once(&mut answer),
-        b"thoughtsTokenCount" => cursor.once(&mut thoughts),
-        b"cachedContentTokenCount" => cursor.once(&mut cached),
+        b"promptTokenCount" => cursor.field_once(&mut prompt),
+        b"toolUsePromptTokenCount" => cursor.field_once(&mut tools),
+        b"candidatesTokenCount" => cursor.field_once(&mut answer),
+        b"thoughtsTokenCount" => cursor.field_once(&mut thoughts),
+        b"cachedContentTokenCount" => cursor.field_once(&mut cached),
         _ => cursor.skip(),
     })?;
-    let count = |raw: Option<Raw<'_>>| raw?.get().parse().ok();
+    let count = |raw: Option<RawJson<'_>>| raw?.get().parse().ok();
     Ok(super::reader::usage_of(
         count(prompt),
         count(tools),

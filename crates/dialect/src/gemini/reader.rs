@@ -6,14 +6,14 @@ use super::piece::piece;
 use super::{arguments, unseal};
 use crate::event::{Citation, Event, FinishReason, Usage};
 use crate::failure::Failure;
-use crate::{HELD, Seen, Sink, emit, openai_chat};
+use crate::{EventSink, MAX_HELD_BYTES, PayloadInfo, emit, openai_chat};
 
 /// More sources than any answer has; those beyond may be told twice.
-const MOST_CITATIONS: usize = 1000;
+const MAX_CITATIONS: usize = 1000;
 
 /// The state of one stream.
 #[derive(Debug, Default)]
-pub(super) struct EventReader {
+pub(super) struct GeminiEventReader {
     calls: u32,
     /// A call whose arguments come leaf by leaf.
     partial: Option<Value>,
@@ -25,9 +25,9 @@ pub(super) struct EventReader {
 }
 
 /// Reads a whole answer.
-pub(super) fn answer(body: &[u8], sink: Sink<'_>) -> Result<Seen, Failure> {
+pub(super) fn parse_answer(body: &[u8], sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
     use crate::EventReader as _;
-    let mut reader = EventReader::default();
+    let mut reader = GeminiEventReader::default();
     let mut sink = sink;
     if sink.is_none() {
         // A client of the same dialect reads for itself how it ended; only an error is no answer.
@@ -35,32 +35,39 @@ pub(super) fn answer(body: &[u8], sink: Sink<'_>) -> Result<Seen, Failure> {
             .map_err(|e| Failure::bad_payload("a Gemini response", e.into()))?;
         return match error(&payload["error"]) {
             Some(failure) => Err(failure),
-            None => Ok(Seen {
-                done: true,
+            None => Ok(PayloadInfo {
+                is_end: true,
                 usage: usage(&payload["usageMetadata"]),
-                ..Seen::default()
+                ..PayloadInfo::default()
             }),
         };
     }
     let seen = match &mut sink {
-        Some(sink) => reader.read(body, Some(&mut **sink))?,
-        None => reader.read(body, None)?,
+        Some(sink) => reader.read_payload(body, Some(&mut **sink))?,
+        None => reader.read_payload(body, None)?,
     };
     if let Some(failure) = seen.error {
         return Err(failure);
     }
     if sink.is_some() {
-        reader.end(sink)?;
+        reader.finish_stream(sink)?;
     }
-    Ok(Seen { done: true, ..seen })
+    Ok(PayloadInfo {
+        is_end: true,
+        ..seen
+    })
 }
 
-impl crate::EventReader for EventReader {
-    fn read(&mut self, data: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
-        let mut seen = Seen::default();
+impl crate::EventReader for GeminiEventReader {
+    fn read_payload(
+        &mut self,
+        data: &[u8],
+        mut sink: EventSink<'_>,
+    ) -> Result<PayloadInfo, Failure> {
+        let mut seen = PayloadInfo::default();
         if let Some(piece) = piece(data) {
             if !piece.text.is_empty() {
-                seen.said = true;
+                seen.has_content = true;
                 emit(
                     &mut sink,
                     if piece.is_thought {
@@ -84,7 +91,7 @@ impl crate::EventReader for EventReader {
         }
         if !payload["error"].is_null() {
             seen.error = error(&payload["error"]);
-            seen.told = true;
+            seen.error_is_native = true;
             return Ok(seen);
         }
         let candidate = &payload["candidates"][0];
@@ -110,14 +117,14 @@ impl crate::EventReader for EventReader {
         Ok(seen)
     }
 
-    fn error(&self, data: &[u8]) -> Option<Failure> {
+    fn read_error(&self, data: &[u8]) -> Option<Failure> {
         // In the middle of a stream an error may come as bare JSON, or as a list of one.
         let value: Value = serde_json::from_slice(data).ok()?;
         let value = if value.is_array() { &value[0] } else { &value };
         error(&value["error"])
     }
 
-    fn end(&mut self, mut sink: Sink<'_>) -> Result<(), Failure> {
+    fn finish_stream(&mut self, mut sink: EventSink<'_>) -> Result<(), Failure> {
         if !self.finished {
             return Err(Failure::upstream_truncated("it has no finishReason"));
         }
@@ -126,8 +133,8 @@ impl crate::EventReader for EventReader {
     }
 }
 
-impl EventReader {
-    fn part(&mut self, part: &Value, seen: &mut Seen, sink: &mut Sink<'_>) {
+impl GeminiEventReader {
+    fn part(&mut self, part: &Value, seen: &mut PayloadInfo, sink: &mut EventSink<'_>) {
         let text = part["text"].as_str().filter(|text| !text.is_empty());
         let state = part["thoughtSignature"]
             .as_str()
@@ -135,7 +142,7 @@ impl EventReader {
         let state = state.map(|seal| Event::State(unseal(seal)));
         if part["thought"] == true {
             if let Some(text) = text {
-                seen.said = true;
+                seen.has_content = true;
                 emit(sink, Event::Reasoning(text.into()));
             }
             if let Some(state) = state {
@@ -148,17 +155,17 @@ impl EventReader {
             emit(sink, state);
         }
         if let Some(text) = text {
-            seen.said = true;
+            seen.has_content = true;
             emit(sink, Event::Text(text.into()));
         }
         let call = &part["functionCall"];
         if call.is_object() {
-            seen.said = true;
+            seen.has_content = true;
             self.call(call, seen, sink);
         }
     }
 
-    fn call(&mut self, call: &Value, seen: &mut Seen, sink: &mut Sink<'_>) {
+    fn call(&mut self, call: &Value, seen: &mut PayloadInfo, sink: &mut EventSink<'_>) {
         if let Some(name) = call["name"].as_str() {
             self.flush(sink);
             let id = call["id"]
@@ -195,8 +202,8 @@ impl EventReader {
             self.held += leaf["stringValue"].as_str().map_or(0, str::len)
                 + leaf["jsonPath"].as_str().map_or(0, str::len);
             self.held += size_of::<Value>();
-            if self.held > HELD {
-                seen.error = Some(Failure::response_too_large(HELD));
+            if self.held > MAX_HELD_BYTES {
+                seen.error = Some(Failure::response_too_large(MAX_HELD_BYTES));
                 return;
             }
             arguments::put(arguments, leaf);
@@ -207,7 +214,7 @@ impl EventReader {
     }
 
     /// Says the arguments of the call that is being put together, if there is one.
-    fn flush(&mut self, sink: &mut Sink<'_>) {
+    fn flush(&mut self, sink: &mut EventSink<'_>) {
         if let Some(arguments) = self.partial.take() {
             let index = self.calls.saturating_sub(1);
             emit(
@@ -221,7 +228,7 @@ impl EventReader {
         }
     }
 
-    fn cite(&mut self, candidate: &Value, sink: &mut Sink<'_>) {
+    fn cite(&mut self, candidate: &Value, sink: &mut EventSink<'_>) {
         let chunks = candidate["groundingMetadata"]["groundingChunks"].as_array();
         let chunks = chunks
             .into_iter()
@@ -248,7 +255,7 @@ impl EventReader {
                 span,
             };
             if sink.is_some() && !self.cited.contains(&citation) {
-                if self.cited.len() < MOST_CITATIONS {
+                if self.cited.len() < MAX_CITATIONS {
                     self.cited.push(citation.clone());
                 }
                 emit(sink, Event::Citation(citation));
@@ -256,7 +263,13 @@ impl EventReader {
         }
     }
 
-    fn finish(&mut self, reason: &str, message: &Value, seen: &mut Seen, sink: &mut Sink<'_>) {
+    fn finish(
+        &mut self,
+        reason: &str,
+        message: &Value,
+        seen: &mut PayloadInfo,
+        sink: &mut EventSink<'_>,
+    ) {
         let reason = match reason {
             "FINISH_REASON_UNSPECIFIED" | "" => return,
             "STOP" if self.calls > 0 => FinishReason::ToolCalls,
@@ -273,7 +286,7 @@ impl EventReader {
                 seen.error = Some(Failure::upstream_error(format!(
                     "the upstream gave up (finishReason `{other}`){why}"
                 )));
-                seen.told = true;
+                seen.error_is_native = true;
                 return;
             }
         };

@@ -1,8 +1,8 @@
-//! A request, read from a client and written to an upstream ([`write`]). The model and the method stand in its path.
+//! A request, read from a client and written to an upstream ([`encode_request`]). The model and the method stand in its path.
 
 mod write;
 
-pub(super) use write::write;
+pub(super) use write::encode_request;
 
 use std::collections::{HashMap, VecDeque};
 
@@ -12,12 +12,12 @@ use serde_json::{Map, Value};
 use super::unseal;
 use crate::failure::Failure;
 use crate::request::{
-    Effort, Format, Image, Message, Part, Reasoning, Request, Role, Task, Tool, ToolChoice,
+    Effort, Format, Image, Message, Operation, Part, Reasoning, Request, Role, Tool, ToolChoice,
 };
 use crate::{json, tools};
 
 /// Reads a client's request; `call` is `model:method`.
-pub(super) fn read(bytes: Bytes, call: &str) -> Result<Request, Failure> {
+pub(super) fn parse_request(bytes: Bytes, call: &str) -> Result<Request, Failure> {
     const METHODS: &str = "there are generateContent, streamGenerateContent and countTokens";
     let (model, method) = call.rsplit_once(':').ok_or_else(|| {
         Failure::not_found(format!(
@@ -25,9 +25,9 @@ pub(super) fn read(bytes: Bytes, call: &str) -> Result<Request, Failure> {
         ))
     })?;
     let (task, stream) = match method {
-        "streamGenerateContent" => (Task::Generate, true),
-        "generateContent" => (Task::Generate, false),
-        "countTokens" => (Task::CountTokens, false),
+        "streamGenerateContent" => (Operation::Generate, true),
+        "generateContent" => (Operation::Generate, false),
+        "countTokens" => (Operation::CountTokens, false),
         _ => {
             let method: String = method.chars().take(60).collect();
             return Err(Failure::not_found(format!(
@@ -38,11 +38,11 @@ pub(super) fn read(bytes: Bytes, call: &str) -> Result<Request, Failure> {
     let model = percent_encoding::percent_decode_str(model)
         .decode_utf8_lossy()
         .into_owned();
-    let fields: Map<String, Value> = json::read(&bytes)?;
+    let fields: Map<String, Value> = json::parse_body(&bytes)?;
     let mut body = Value::Object(fields);
     camel_case(&mut body);
     let mut request = Request {
-        task,
+        operation: task,
         model: Some(model),
         stream,
         include_usage: true,
@@ -56,7 +56,7 @@ pub(super) fn read(bytes: Bytes, call: &str) -> Result<Request, Failure> {
             &mut request,
             "systemInstruction",
             &system["parts"],
-            &mut Calls::new(),
+            &mut UnansweredCalls::new(),
         );
         request.messages.push(Message {
             role: Role::System,
@@ -65,7 +65,7 @@ pub(super) fn read(bytes: Bytes, call: &str) -> Result<Request, Failure> {
     }
     let contents = take("contents");
     // A count may be asked for a whole request inside the request.
-    if task == Task::Generate || !contents.is_null() {
+    if task == Operation::Generate || !contents.is_null() {
         contents_of(&mut request, &contents)?;
     }
     let tools = list(take("tools"), "tools", "a list of tools")?;
@@ -83,15 +83,15 @@ pub(super) fn read(bytes: Bytes, call: &str) -> Result<Request, Failure> {
         _ => None,
     };
     if allowed.len() > 1 {
-        request.needs("toolConfig.functionCallingConfig.allowedFunctionNames");
+        request.require("toolConfig.functionCallingConfig.allowedFunctionNames");
     }
     generation(&mut request, &take("generationConfig"))?;
     for (name, value) in body.as_object().into_iter().flatten() {
         match name.as_str() {
-            _ if json::is_nothing(value) => {}
+            _ if json::is_empty_value(value) => {}
             "model" => {}
-            "cachedContent" => request.needs("cachedContent"),
-            name => request.drops(name),
+            "cachedContent" => request.require("cachedContent"),
+            name => request.ignore(name),
         }
     }
     request.body = bytes;
@@ -192,8 +192,8 @@ fn generation(request: &mut Request, config: &Value) -> Result<(), Failure> {
                 if value
                     .as_array()
                     .is_some_and(|list| list.iter().all(|mode| mode == "TEXT")) => {}
-            "responseModalities" => request.needs("generationConfig.responseModalities"),
-            _ => request.drops(format!("generationConfig.{name}")),
+            "responseModalities" => request.require("generationConfig.responseModalities"),
+            _ => request.ignore(format!("generationConfig.{name}")),
         }
     }
     let schema = [&config["responseJsonSchema"], &config["responseSchema"]]
@@ -229,7 +229,7 @@ fn thinking(value: &Value) -> Reasoning {
 }
 
 /// The ids of the calls that have no result yet, by function.
-type Calls = HashMap<String, VecDeque<String>>;
+type UnansweredCalls = HashMap<String, VecDeque<String>>;
 
 fn contents_of(request: &mut Request, contents: &Value) -> Result<(), Failure> {
     const WANT: &str = "`contents` is missing or empty; it should be a list, as in [{\"role\": \"user\", \"parts\": \
@@ -239,7 +239,7 @@ fn contents_of(request: &mut Request, contents: &Value) -> Result<(), Failure> {
         return Err(Failure::invalid("contents", WANT));
     }
     // Results name the function, not the call: each answers the first call of that name that has no answer yet.
-    let mut calls = Calls::new();
+    let mut calls = UnansweredCalls::new();
     for (at, content) in list.iter().enumerate() {
         let role = if content["role"] == "model" {
             Role::Assistant
@@ -269,10 +269,15 @@ fn contents_of(request: &mut Request, contents: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
-fn parts(request: &mut Request, name: &str, list: &Value, calls: &mut Calls) -> Vec<Part> {
+fn parts(
+    request: &mut Request,
+    name: &str,
+    list: &Value,
+    calls: &mut UnansweredCalls,
+) -> Vec<Part> {
     let mut parts = Vec::new();
     if !matches!(list, Value::Null | Value::Array(_) | Value::Object(_)) {
-        request.needs(name);
+        request.require(name);
     }
     for (at, part) in one_or_more(list).iter().enumerate() {
         let text = part["text"].as_str();
@@ -349,7 +354,7 @@ fn parts(request: &mut Request, name: &str, list: &Value, calls: &mut Calls) -> 
                 calls,
             ));
         } else {
-            request.needs(format!("{name}[{at}]"));
+            request.require(format!("{name}[{at}]"));
         }
     }
     parts
@@ -372,7 +377,7 @@ fn tool_result(
     name: &str,
     function: &str,
     result: &Value,
-    calls: &mut Calls,
+    calls: &mut UnansweredCalls,
 ) -> Part {
     let called = calls.get_mut(function).and_then(VecDeque::pop_front);
     let id = result["id"]
@@ -394,7 +399,7 @@ fn tool_result(
     for (at, part) in one_or_more(&result["parts"]).iter().enumerate() {
         match image(&part["inlineData"]) {
             Some(image) => content.push(Part::Image(image)),
-            None => request.needs(format!("{name}.functionResponse.parts[{at}]")),
+            None => request.require(format!("{name}.functionResponse.parts[{at}]")),
         }
     }
     Part::ToolResult {
@@ -407,7 +412,7 @@ fn tool_result(
 fn tools_of(request: &mut Request, name: &str, tool: &Value) {
     for (kind, value) in tool.as_object().into_iter().flatten() {
         if kind != "functionDeclarations" {
-            request.needs(format!("{name}.{kind}"));
+            request.require(format!("{name}.{kind}"));
             continue;
         }
         for function in one_or_more(value) {

@@ -8,17 +8,17 @@ use super::{error_json, finish_reason, seal, usage_json};
 use crate::event::{Citation, Event, FinishReason, Usage};
 use crate::failure::Failure;
 use crate::request::Part;
-use crate::{Answer, Answering, HELD, Out, tools};
+use crate::{Answer, FrameSink, MAX_HELD_BYTES, ResponseMeta, tools};
 
 /// The state of one client's stream.
 #[derive(Debug)]
-pub(super) struct EventWriter {
+pub(super) struct GeminiEventWriter {
     id: String,
     model: String,
     /// The seal for the part that comes next.
     state: Option<String>,
     /// Calls whose arguments are not whole: index, id, name, arguments, and their seal.
-    calls: Vec<Call>,
+    calls: Vec<PendingCall>,
     /// The bytes of those arguments.
     held: usize,
     refused: bool,
@@ -29,7 +29,7 @@ pub(super) struct EventWriter {
 }
 
 #[derive(Debug)]
-struct Call {
+struct PendingCall {
     index: u32,
     id: String,
     name: String,
@@ -38,7 +38,7 @@ struct Call {
     whole: bool,
 }
 
-impl EventWriter {
+impl GeminiEventWriter {
     pub(super) fn new(id: &str, model: &str) -> Self {
         Self {
             id: id.to_owned(),
@@ -57,7 +57,7 @@ impl EventWriter {
         json!({ "candidates": [candidate], "modelVersion": self.model, "responseId": self.id })
     }
 
-    fn part(&mut self, mut part: Value, out: Out<'_>) {
+    fn part(&mut self, mut part: Value, out: FrameSink<'_>) {
         if part["thought"] != true
             && let Some(state) = self.state.take()
         {
@@ -69,14 +69,14 @@ impl EventWriter {
     }
 
     /// Says the calls that are whole, in their order: one that is not keeps those after it.
-    fn say_calls(&mut self, out: Out<'_>) {
+    fn say_calls(&mut self, out: FrameSink<'_>) {
         while self.calls.first().is_some_and(|call| call.whole) {
             let call = self.calls.remove(0);
             self.say_call(call, out);
         }
     }
 
-    fn say_call(&mut self, call: Call, out: Out<'_>) {
+    fn say_call(&mut self, call: PendingCall, out: FrameSink<'_>) {
         self.held = self.held.saturating_sub(call.arguments.len());
         let Some(arguments) = tools::whole_object(&call.arguments) else {
             self.malformed = true;
@@ -91,8 +91,8 @@ impl EventWriter {
     }
 }
 
-impl crate::EventWriter for EventWriter {
-    fn write(&mut self, event: &Event<'_>, out: Out<'_>) -> Result<(), Failure> {
+impl crate::EventWriter for GeminiEventWriter {
+    fn write_event(&mut self, event: &Event<'_>, out: FrameSink<'_>) -> Result<(), Failure> {
         match event {
             Event::Text(text) | Event::Reasoning(text) | Event::Refusal(text)
                 if text.is_empty() => {}
@@ -114,8 +114,8 @@ impl crate::EventWriter for EventWriter {
                 out(None, payload.to_string().as_bytes());
             }
             Event::ToolCall { index, id, name } => {
-                self.held += id.len() + name.len() + size_of::<Call>();
-                self.calls.push(Call {
+                self.held += id.len() + name.len() + size_of::<PendingCall>();
+                self.calls.push(PendingCall {
                     index: *index,
                     id: id.to_string(),
                     name: name.to_string(),
@@ -139,14 +139,14 @@ impl crate::EventWriter for EventWriter {
             Event::Usage(usage) => self.usage = Some(*usage),
             Event::Finish(reason) => self.finish = Some(*reason),
         }
-        if self.held > HELD {
-            Err(Failure::response_too_large(HELD))
+        if self.held > MAX_HELD_BYTES {
+            Err(Failure::response_too_large(MAX_HELD_BYTES))
         } else {
             Ok(())
         }
     }
 
-    fn done(&mut self, out: Out<'_>) {
+    fn write_end(&mut self, out: FrameSink<'_>) {
         for call in std::mem::take(&mut self.calls) {
             self.say_call(call, out);
         }
@@ -164,7 +164,7 @@ impl crate::EventWriter for EventWriter {
         out(None, payload.to_string().as_bytes());
     }
 
-    fn error(&mut self, failure: &Failure, _request_id: &str, out: Out<'_>) {
+    fn write_error(&mut self, failure: &Failure, _request_id: &str, out: FrameSink<'_>) {
         out(None, error_json(failure, None).to_string().as_bytes());
     }
 }
@@ -185,7 +185,7 @@ fn grounding<'a>(citations: impl IntoIterator<Item = &'a Citation>) -> Value {
 }
 
 /// Writes a whole answer.
-pub(super) fn answer(answer: &Answer, answering: &Answering) -> Value {
+pub(super) fn encode_answer(answer: &Answer, meta: &ResponseMeta) -> Value {
     let mut parts = Vec::new();
     let (mut refused, mut malformed) = (false, false);
     let mut state: Option<String> = None;
@@ -241,7 +241,8 @@ pub(super) fn answer(answer: &Answer, answering: &Answering) -> Value {
     if !answer.citations.is_empty() {
         candidate["groundingMetadata"] = grounding(&answer.citations);
     }
-    let mut body = json!({ "candidates": [candidate], "modelVersion": answering.model, "responseId": answering.id });
+    let mut body =
+        json!({ "candidates": [candidate], "modelVersion": meta.model, "responseId": meta.id });
     if let Some(usage) = &answer.usage {
         body["usageMetadata"] = usage_json(usage);
     }

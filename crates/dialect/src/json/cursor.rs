@@ -3,18 +3,18 @@
 //! A payload is looked at once per token, for a few of its fields: what need not be known is only checked, as
 //! `serde_json` would check it, and what must be is a slice of the payload. The caller names the fields.
 
-mod halves;
-mod open;
+mod error;
+mod nesting;
+mod surrogates;
 #[cfg(test)]
 mod tests;
-mod wrong;
 
 use std::borrow::Cow;
 
-use self::open::Open;
-use self::wrong::Malformed;
-pub(crate) use self::wrong::Wrong;
-use super::Text;
+pub(crate) use self::error::CursorError;
+use self::error::MalformedJson;
+use self::nesting::Nesting;
+use super::BorrowedText;
 
 /// Where a walk through a text is.
 #[derive(Debug)]
@@ -23,16 +23,16 @@ pub(crate) struct Cursor<'a> {
     /// The same as text, if it is one: to look at it as a whole costs less than at each of its parts.
     text: Option<&'a str>,
     at: usize,
-    doubtful: bool,
+    lenient: bool,
 }
 
-pub(crate) type Walked<T> = Result<T, Wrong>;
+pub(crate) type CursorResult<T> = Result<T, CursorError>;
 
 /// A value as it stands, which was found well-formed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Raw<'a>(&'a str);
+pub(crate) struct RawJson<'a>(&'a str);
 
-impl<'a> Raw<'a> {
+impl<'a> RawJson<'a> {
     pub(crate) fn get(self) -> &'a str {
         self.0
     }
@@ -49,7 +49,7 @@ impl<'a> Raw<'a> {
         }
         match self.exact() {
             Some(text) => Some(text),
-            None => serde_json::from_str(&halves::replaced(self.0))
+            None => serde_json::from_str(&surrogates::replaced(self.0))
                 .ok()
                 .map(Cow::Owned),
         }
@@ -57,17 +57,17 @@ impl<'a> Raw<'a> {
 
     /// The same, but for texts with such characters, which are none.
     fn exact(self) -> Option<Cow<'a, str>> {
-        serde_json::from_str::<Text<'_>>(self.0)
+        serde_json::from_str::<BorrowedText<'_>>(self.0)
             .ok()
             .map(|text| text.0)
     }
 }
 
 /// What a field says that is a text or nothing.
-pub(crate) fn text_or_nothing(field: Option<Raw<'_>>) -> Walked<Option<Cow<'_, str>>> {
+pub(crate) fn optional_text(field: Option<RawJson<'_>>) -> CursorResult<Option<Cow<'_, str>>> {
     match field {
-        None | Some(Raw("null")) => Ok(None),
-        Some(raw) => raw.text().map(Some).ok_or(Wrong::Text),
+        None | Some(RawJson("null")) => Ok(None),
+        Some(raw) => raw.text().map(Some).ok_or(CursorError::Text),
     }
 }
 
@@ -75,18 +75,18 @@ pub(crate) fn text_or_nothing(field: Option<Raw<'_>>) -> Walked<Option<Cow<'_, s
 ///
 /// # Errors
 ///
-/// [`Malformed`] for what is no JSON, or not what the walk looks for.
+/// [`MalformedJson`] for what is no JSON, or not what the walk looks for.
 #[inline]
 pub(crate) fn walk<'a, T>(
     data: &'a [u8],
-    walk: impl FnOnce(&mut Cursor<'a>) -> Walked<T>,
-) -> Result<T, Malformed> {
+    walk: impl FnOnce(&mut Cursor<'a>) -> CursorResult<T>,
+) -> Result<T, MalformedJson> {
     walk_on(
         Cursor {
             bytes: data,
             text: std::str::from_utf8(data).ok(),
             at: 0,
-            doubtful: false,
+            lenient: false,
         },
         walk,
     )
@@ -95,15 +95,15 @@ pub(crate) fn walk<'a, T>(
 /// Walks through a value that was found well-formed.
 #[inline]
 pub(crate) fn walk_raw<'a, T>(
-    raw: Raw<'a>,
-    walk: impl FnOnce(&mut Cursor<'a>) -> Walked<T>,
-) -> Result<T, Malformed> {
+    raw: RawJson<'a>,
+    walk: impl FnOnce(&mut Cursor<'a>) -> CursorResult<T>,
+) -> Result<T, MalformedJson> {
     walk_on(
         Cursor {
             bytes: raw.0.as_bytes(),
             text: Some(raw.0),
             at: 0,
-            doubtful: false,
+            lenient: false,
         },
         walk,
     )
@@ -112,17 +112,17 @@ pub(crate) fn walk_raw<'a, T>(
 #[inline]
 fn walk_on<'a, T>(
     mut cursor: Cursor<'a>,
-    walk: impl FnOnce(&mut Cursor<'a>) -> Walked<T>,
-) -> Result<T, Malformed> {
+    walk: impl FnOnce(&mut Cursor<'a>) -> CursorResult<T>,
+) -> Result<T, MalformedJson> {
     let walked = walk(&mut cursor).and_then(|value| {
         cursor.space();
         if cursor.is_at_end() {
             Ok(value)
         } else {
-            Err(Wrong::Trailing)
+            Err(CursorError::Trailing)
         }
     });
-    walked.map_err(|what| Malformed {
+    walked.map_err(|what| MalformedJson {
         what,
         at: cursor.at,
     })
@@ -133,10 +133,10 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub(crate) fn object(
         &mut self,
-        mut field: impl FnMut(&[u8], &mut Self) -> Walked<()>,
-    ) -> Walked<()> {
+        mut field: impl FnMut(&[u8], &mut Self) -> CursorResult<()>,
+    ) -> CursorResult<()> {
         if self.space() != b'{' {
-            return Err(Wrong::Object);
+            return Err(CursorError::Object);
         }
         self.at += 1;
         if self.space() == b'}' {
@@ -145,16 +145,16 @@ impl<'a> Cursor<'a> {
         }
         loop {
             if self.space() != b'"' {
-                return Err(Wrong::Name);
+                return Err(CursorError::Name);
             }
             let start = self.at;
             let escaped = self.string()?;
             let end = self.at;
             self.colon()?;
             if escaped || self.text.is_none() {
-                let name = Raw(self.slice(start, end)?)
+                let name = RawJson(self.slice(start, end)?)
                     .exact()
-                    .ok_or(Wrong::Characters)?;
+                    .ok_or(CursorError::Characters)?;
                 field(name.as_bytes(), self)?;
             } else {
                 field(self.bytes.get(start + 1..end - 1).unwrap_or_default(), self)?;
@@ -167,9 +167,12 @@ impl<'a> Cursor<'a> {
 
     /// Walks through a list. Each value is where the cursor is, and must be walked over.
     #[inline]
-    pub(crate) fn list(&mut self, mut value: impl FnMut(&mut Self) -> Walked<()>) -> Walked<()> {
+    pub(crate) fn list(
+        &mut self,
+        mut value: impl FnMut(&mut Self) -> CursorResult<()>,
+    ) -> CursorResult<()> {
         if self.space() != b'[' {
-            return Err(Wrong::List);
+            return Err(CursorError::List);
         }
         self.at += 1;
         if self.space() == b']' {
@@ -186,7 +189,7 @@ impl<'a> Cursor<'a> {
 
     /// Walks over a null, if one is here.
     #[inline]
-    pub(crate) fn null(&mut self) -> Walked<bool> {
+    pub(crate) fn null(&mut self) -> CursorResult<bool> {
         if self.space() != b'n' {
             return Ok(false);
         }
@@ -195,34 +198,34 @@ impl<'a> Cursor<'a> {
 
     /// Walks over a value, which is kept as it stands.
     #[inline]
-    pub(crate) fn raw(&mut self) -> Walked<Raw<'a>> {
+    pub(crate) fn raw(&mut self) -> CursorResult<RawJson<'a>> {
         self.space();
         let start = self.at;
         self.skip()?;
-        Ok(Raw(self.slice(start, self.at)?))
+        Ok(RawJson(self.slice(start, self.at)?))
     }
 
     /// Walks over a value, which is kept as it stands if it can be: it need not be known.
     #[inline]
-    pub(crate) fn raw_or_not(&mut self) -> Walked<Option<Raw<'a>>> {
+    pub(crate) fn raw_lossy(&mut self) -> CursorResult<Option<RawJson<'a>>> {
         self.space();
         let start = self.at;
         self.skip()?;
-        Ok(self.slice(start, self.at).ok().map(Raw))
+        Ok(self.slice(start, self.at).ok().map(RawJson))
     }
 
     /// Walks over a field's value, which is kept as it stands; a field that is there twice could mean either.
     #[inline]
-    pub(crate) fn once(&mut self, field: &mut Option<Raw<'a>>) -> Walked<()> {
+    pub(crate) fn field_once(&mut self, field: &mut Option<RawJson<'a>>) -> CursorResult<()> {
         if field.is_some() {
-            return Err(Wrong::Twice);
+            return Err(CursorError::DuplicateField);
         }
         *field = Some(self.raw()?);
         Ok(())
     }
 
     /// Walks over a value.
-    pub(crate) fn skip(&mut self) -> Walked<()> {
+    pub(crate) fn skip(&mut self) -> CursorResult<()> {
         match self.space() {
             b'"' => self.string().map(drop),
             b'{' | b'[' => self.nested(),
@@ -232,8 +235,8 @@ impl<'a> Cursor<'a> {
 
     /// Walks over a value that nests others, however deep: what is open is told by a bit each, so that the stack is not
     /// the sender's to fill.
-    fn nested(&mut self) -> Walked<()> {
-        let mut open = Open::default();
+    fn nested(&mut self) -> CursorResult<()> {
+        let mut open = Nesting::default();
         loop {
             match self.space() {
                 first @ (b'{' | b'[') => {
@@ -245,7 +248,7 @@ impl<'a> Cursor<'a> {
                     } else {
                         open.push(is_object);
                         // A tree this deep may be refused.
-                        self.doubtful |= open.depth > Open::AT_ONCE;
+                        self.lenient |= open.depth > Nesting::AT_ONCE;
                         if is_object {
                             self.name()?;
                         }
@@ -276,7 +279,7 @@ impl<'a> Cursor<'a> {
             bytes,
             text: None,
             at: 0,
-            doubtful: false,
+            lenient: false,
         }
     }
 
@@ -295,38 +298,38 @@ impl<'a> Cursor<'a> {
 
     /// Walks over a text, which is kept as it stands if it is wanted.
     #[inline]
-    pub(super) fn text(&mut self, is_wanted: bool) -> Walked<Option<Raw<'a>>> {
+    pub(super) fn text(&mut self, is_wanted: bool) -> CursorResult<Option<RawJson<'a>>> {
         let start = self.at;
         if self.peek() != b'"' {
-            return Err(Wrong::Text);
+            return Err(CursorError::Text);
         }
         self.string()?;
         // To find out that a text is ASCII costs less than to make one of it.
         if !is_wanted && self.bytes.get(start..self.at).is_some_and(<[u8]>::is_ascii) {
             return Ok(None);
         }
-        Ok(Some(Raw(self.slice(start, self.at)?)))
+        Ok(Some(RawJson(self.slice(start, self.at)?)))
     }
 
     /// Whether a tree could be built of what was walked over: texts and numbers that no tree takes were not looked at.
     pub(crate) fn is_certain(&self) -> bool {
-        !self.doubtful && self.text.is_some()
+        !self.lenient && self.text.is_some()
     }
 
     /// Walks over a field's name.
     #[inline]
-    fn name(&mut self) -> Walked<()> {
+    fn name(&mut self) -> CursorResult<()> {
         if self.space() != b'"' {
-            return Err(Wrong::Name);
+            return Err(CursorError::Name);
         }
         self.string()?;
         self.colon()
     }
 
     #[inline]
-    fn colon(&mut self) -> Walked<()> {
+    fn colon(&mut self) -> CursorResult<()> {
         if self.space() != b':' {
-            return Err(Wrong::Colon);
+            return Err(CursorError::Colon);
         }
         self.at += 1;
         Ok(())
@@ -334,36 +337,36 @@ impl<'a> Cursor<'a> {
 
     /// Walks over the `,` after a value, or over what ends the object or the list that it stands in.
     #[inline]
-    fn is_last(&mut self, end: u8) -> Walked<bool> {
+    fn is_last(&mut self, end: u8) -> CursorResult<bool> {
         let byte = self.space();
         if byte != b',' && byte != end {
-            return Err(Wrong::Comma);
+            return Err(CursorError::Comma);
         }
         self.at += 1;
         Ok(byte == end)
     }
 
-    fn scalar(&mut self, first: u8) -> Walked<()> {
+    fn scalar(&mut self, first: u8) -> CursorResult<()> {
         match first {
             b'"' => self.string().map(drop),
             b'n' => self.literal(b"null"),
             b't' => self.literal(b"true"),
             b'f' => self.literal(b"false"),
             b'-' | b'0'..=b'9' => self.number(),
-            _ => Err(Wrong::Value),
+            _ => Err(CursorError::Value),
         }
     }
 
     #[inline]
-    fn literal(&mut self, word: &[u8]) -> Walked<()> {
+    fn literal(&mut self, word: &[u8]) -> CursorResult<()> {
         if !self.rest().starts_with(word) {
-            return Err(Wrong::Value);
+            return Err(CursorError::Value);
         }
         self.at += word.len();
         Ok(())
     }
 
-    fn number(&mut self) -> Walked<()> {
+    fn number(&mut self) -> CursorResult<()> {
         let start = self.at;
         if self.peek() == b'-' {
             self.at += 1;
@@ -371,12 +374,12 @@ impl<'a> Cursor<'a> {
         let first = self.peek();
         let digits = self.digits();
         if digits == 0 || (first == b'0' && digits > 1) {
-            return Err(Wrong::Number);
+            return Err(CursorError::Number);
         }
         if self.peek() == b'.' {
             self.at += 1;
             if self.digits() == 0 {
-                return Err(Wrong::Number);
+                return Err(CursorError::Number);
             }
         }
         if matches!(self.peek(), b'e' | b'E') {
@@ -385,12 +388,12 @@ impl<'a> Cursor<'a> {
                 self.at += 1;
             }
             if self.digits() == 0 {
-                return Err(Wrong::Number);
+                return Err(CursorError::Number);
             }
-            self.doubtful = true;
+            self.lenient = true;
         }
         // One of so many digits may be more than a float can hold.
-        self.doubtful |= self.at - start > 300;
+        self.lenient |= self.at - start > 300;
         Ok(())
     }
 
@@ -404,7 +407,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Walks over a text, at whose opening quote the cursor is, and says whether it has escapes.
-    fn string(&mut self) -> Walked<bool> {
+    fn string(&mut self) -> CursorResult<bool> {
         self.at += 1;
         let mut escaped = false;
         loop {
@@ -418,13 +421,13 @@ impl<'a> Cursor<'a> {
                     self.escape()?;
                     escaped = true;
                 }
-                _ => return Err(Wrong::Unended),
+                _ => return Err(CursorError::UnterminatedString),
             }
         }
     }
 
-    /// Walks over an escape. Whether halves of characters are paired is seen where they are decoded.
-    fn escape(&mut self) -> Walked<()> {
+    /// Walks over an escape. Whether surrogates of characters are paired is seen where they are decoded.
+    fn escape(&mut self) -> CursorResult<()> {
         match *self.rest() {
             [
                 _,
@@ -432,13 +435,13 @@ impl<'a> Cursor<'a> {
                 ..,
             ] => self.at += 2,
             [_, b'u', a, b, c, d, ..] if [a, b, c, d].iter().all(u8::is_ascii_hexdigit) => {
-                self.doubtful |= matches!(
+                self.lenient |= matches!(
                     (a, b),
                     (b'd' | b'D', b'8'..=b'9' | b'a'..=b'f' | b'A'..=b'F')
                 );
                 self.at += 6;
             }
-            _ => return Err(Wrong::Escape),
+            _ => return Err(CursorError::Escape),
         }
         Ok(())
     }
@@ -467,7 +470,7 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    fn slice(&self, start: usize, end: usize) -> Walked<&'a str> {
+    fn slice(&self, start: usize, end: usize) -> CursorResult<&'a str> {
         match self.text {
             Some(text) => text.get(start..end),
             None => self
@@ -475,7 +478,7 @@ impl<'a> Cursor<'a> {
                 .get(start..end)
                 .and_then(|bytes| std::str::from_utf8(bytes).ok()),
         }
-        .ok_or(Wrong::Characters)
+        .ok_or(CursorError::Characters)
     }
 }
 

@@ -2,57 +2,60 @@
 
 use serde_json::{Value, json};
 
-use super::chunk::Message;
+use super::chunk::MessageFields;
 use super::error::error_value;
-use super::reader::Reading;
+use super::reader::MessageReader;
 use super::usage::{usage, usage_json};
 use super::{citation_json, finish_reason};
 use crate::event::Event;
 use crate::failure::Failure;
-use crate::json::{Cursor, Raw, Walked, Wrong, walk};
+use crate::json::{Cursor, CursorError, CursorResult, RawJson, walk};
 use crate::request::{Part, text_of};
-use crate::{Answer, Seen, Sink, emit, tools};
+use crate::{Answer, EventSink, PayloadInfo, emit, tools};
 
 #[derive(Default)]
-struct Body<'a> {
-    first: Option<Choice<'a>>,
-    usage: Option<Raw<'a>>,
-    error: Option<Raw<'a>>,
+struct AnswerBody<'a> {
+    first: Option<AnswerChoice<'a>>,
+    usage: Option<RawJson<'a>>,
+    error: Option<RawJson<'a>>,
 }
 
 #[derive(Default)]
-struct Choice<'a> {
-    message: Option<Message<'a>>,
-    finish_reason: Option<Raw<'a>>,
+struct AnswerChoice<'a> {
+    message: Option<MessageFields<'a>>,
+    finish_reason: Option<RawJson<'a>>,
 }
 
-impl<'a> Body<'a> {
-    fn read(cursor: &mut Cursor<'a>) -> Walked<Self> {
+impl<'a> AnswerBody<'a> {
+    fn parse(cursor: &mut Cursor<'a>) -> CursorResult<Self> {
         let (mut body, mut chosen) = (Self::default(), false);
         cursor.object(|name, cursor| match name {
-            b"choices" if std::mem::replace(&mut chosen, true) => Err(Wrong::Twice),
+            b"choices" if std::mem::replace(&mut chosen, true) => Err(CursorError::DuplicateField),
             b"choices" if cursor.null()? => Ok(()),
             b"choices" => cursor.list(|cursor| {
-                let choice = Choice::read(cursor)?;
+                let choice = AnswerChoice::parse(cursor)?;
                 body.first.get_or_insert(choice);
                 Ok(())
             }),
-            b"usage" => cursor.once(&mut body.usage),
-            b"error" => cursor.once(&mut body.error),
+            b"usage" => cursor.field_once(&mut body.usage),
+            b"error" => cursor.field_once(&mut body.error),
             _ => cursor.skip(),
         })?;
         Ok(body)
     }
 }
 
-impl<'a> Choice<'a> {
-    fn read(cursor: &mut Cursor<'a>) -> Walked<Self> {
+impl<'a> AnswerChoice<'a> {
+    fn parse(cursor: &mut Cursor<'a>) -> CursorResult<Self> {
         let (mut choice, mut told) = (Self::default(), false);
         cursor.object(|name, cursor| match name {
-            b"message" if std::mem::replace(&mut told, true) => Err(Wrong::Twice),
+            b"message" if std::mem::replace(&mut told, true) => Err(CursorError::DuplicateField),
             b"message" if cursor.null()? => Ok(()),
-            b"message" => choice.message.insert(Message::default()).read(cursor),
-            b"finish_reason" => cursor.once(&mut choice.finish_reason),
+            b"message" => choice
+                .message
+                .insert(MessageFields::default())
+                .parse(cursor),
+            b"finish_reason" => cursor.field_once(&mut choice.finish_reason),
             _ => cursor.skip(),
         })?;
         Ok(choice)
@@ -60,26 +63,26 @@ impl<'a> Choice<'a> {
 }
 
 /// Reads an upstream's answer: what it cost, that it is no error, and, with a sink, what it says.
-pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
-    let body = walk(body, Body::read)
+pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
+    let body = walk(body, AnswerBody::parse)
         .map_err(|e| Failure::bad_payload("a Chat Completions answer", e.into()))?;
     if let Some(failure) = body.error.and_then(|raw| error_value(raw.get())) {
         return Err(failure);
     }
-    let mut seen = Seen {
-        done: true,
+    let mut seen = PayloadInfo {
+        is_end: true,
         usage: body.usage.and_then(|raw| usage(raw.get())),
-        ..Seen::default()
+        ..PayloadInfo::default()
     };
     if sink.is_some() {
         let Some(choice) = body.first else {
             return Err(Failure::upstream_truncated("it has no choices"));
         };
-        let mut reading = Reading::default();
+        let mut reading = MessageReader::default();
         if let Some(message) = &choice.message {
             reading.message(message, &mut seen, &mut sink);
         }
-        let reason = choice.finish_reason.and_then(Raw::text);
+        let reason = choice.finish_reason.and_then(RawJson::text);
         reading.finish(reason.as_deref().unwrap_or("stop"), &mut seen, &mut sink);
         if let Some(failure) = seen.error.take() {
             return Err(failure);
@@ -93,7 +96,7 @@ pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
 
 /// Writes an answer.
 #[must_use]
-pub(super) fn write(answer: &Answer, id: &str, created: u64, model: &str) -> Value {
+pub(super) fn encode_answer(answer: &Answer, id: &str, created: u64, model: &str) -> Value {
     let mut calls = Vec::new();
     let (mut reasoning, mut refusal) = (String::new(), String::new());
     let mut details = Vec::new();
@@ -110,9 +113,9 @@ pub(super) fn write(answer: &Answer, id: &str, created: u64, model: &str) -> Val
                 }
                 match (state, text.is_empty()) {
                     (None, _) => {}
-                    (Some(state), false) => details[index]["signature"] = state.packed().into(),
+                    (Some(state), false) => details[index]["signature"] = state.encode().into(),
                     (Some(state), true) => {
-                        details.push(json!({ "type": "reasoning.encrypted", "index": index, "data": state.packed() }));
+                        details.push(json!({ "type": "reasoning.encrypted", "index": index, "data": state.encode() }));
                     }
                 }
             }

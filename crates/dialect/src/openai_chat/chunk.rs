@@ -2,71 +2,71 @@
 
 use super::usage::usage;
 use crate::event::Usage;
-use crate::json::{Cursor, Raw, Walked, Wrong, walk_raw};
+use crate::json::{Cursor, CursorError, CursorResult, RawJson, walk_raw};
 
 #[derive(Default)]
-pub(super) struct Chunk<'a> {
-    pub(super) choices: Choices<'a>,
-    pub(super) usage: Option<Raw<'a>>,
-    pub(super) x_groq: Option<Raw<'a>>,
-    pub(super) error: Option<Raw<'a>>,
+pub(super) struct ChatChunk<'a> {
+    pub(super) choices: ChunkChoices<'a>,
+    pub(super) usage: Option<RawJson<'a>>,
+    pub(super) x_groq: Option<RawJson<'a>>,
+    pub(super) error: Option<RawJson<'a>>,
     /// OpenAI's, of a random length.
-    pub(super) obfuscation: Option<Raw<'a>>,
+    pub(super) obfuscation: Option<RawJson<'a>>,
 }
 
 /// One as a rule, which needs no list.
 #[derive(Default)]
-pub(super) struct Choices<'a> {
-    pub(super) first: Option<Choice<'a>>,
-    pub(super) others: Vec<Choice<'a>>,
+pub(super) struct ChunkChoices<'a> {
+    pub(super) first: Option<ChunkChoice<'a>>,
+    pub(super) others: Vec<ChunkChoice<'a>>,
 }
 
 #[derive(Default)]
-pub(super) struct Choice<'a> {
-    pub(super) index: Option<Raw<'a>>,
-    pub(super) delta: Option<Message<'a>>,
-    pub(super) finish_reason: Option<Raw<'a>>,
+pub(super) struct ChunkChoice<'a> {
+    pub(super) index: Option<RawJson<'a>>,
+    pub(super) delta: Option<MessageFields<'a>>,
+    pub(super) finish_reason: Option<RawJson<'a>>,
 }
 
 /// A delta, or a whole message.
 #[derive(Default)]
-pub(super) struct Message<'a> {
-    pub(super) content: Option<Raw<'a>>,
-    pub(super) reasoning_content: Option<Raw<'a>>,
-    pub(super) reasoning: Option<Raw<'a>>,
-    pub(super) reasoning_details: Option<Raw<'a>>,
-    pub(super) refusal: Option<Raw<'a>>,
-    pub(super) tool_calls: Option<Raw<'a>>,
-    pub(super) function_call: Option<Raw<'a>>,
-    pub(super) annotations: Option<Raw<'a>>,
+pub(super) struct MessageFields<'a> {
+    pub(super) content: Option<RawJson<'a>>,
+    pub(super) reasoning_content: Option<RawJson<'a>>,
+    pub(super) reasoning: Option<RawJson<'a>>,
+    pub(super) reasoning_details: Option<RawJson<'a>>,
+    pub(super) refusal: Option<RawJson<'a>>,
+    pub(super) tool_calls: Option<RawJson<'a>>,
+    pub(super) function_call: Option<RawJson<'a>>,
+    pub(super) annotations: Option<RawJson<'a>>,
 }
 
 #[derive(Default)]
-pub(super) struct ToolCall<'a> {
-    pub(super) index: Option<Raw<'a>>,
-    pub(super) id: Option<Raw<'a>>,
-    pub(super) function: Option<Raw<'a>>,
+pub(super) struct ToolCallFields<'a> {
+    pub(super) index: Option<RawJson<'a>>,
+    pub(super) id: Option<RawJson<'a>>,
+    pub(super) function: Option<RawJson<'a>>,
 }
 
 #[derive(Default)]
-pub(super) struct Function<'a> {
-    pub(super) name: Option<Raw<'a>>,
-    pub(super) arguments: Option<Raw<'a>>,
+pub(super) struct FunctionFields<'a> {
+    pub(super) name: Option<RawJson<'a>>,
+    pub(super) arguments: Option<RawJson<'a>>,
 }
 
-impl<'a> Chunk<'a> {
+impl<'a> ChatChunk<'a> {
     /// Reads into one that is empty: it is too large to be handed around.
-    pub(super) fn read(&mut self, cursor: &mut Cursor<'a>) -> Walked<()> {
+    pub(super) fn parse(&mut self, cursor: &mut Cursor<'a>) -> CursorResult<()> {
         let mut chosen = false;
         cursor.object(|name, cursor| match name {
-            b"choices" if std::mem::replace(&mut chosen, true) => Err(Wrong::Twice),
+            b"choices" if std::mem::replace(&mut chosen, true) => Err(CursorError::DuplicateField),
             b"choices" if cursor.null()? => Ok(()),
-            b"choices" => cursor.list(|cursor| self.choices.read(cursor)),
-            b"usage" => cursor.once(&mut self.usage),
-            b"x_groq" => cursor.once(&mut self.x_groq),
-            b"error" => cursor.once(&mut self.error),
+            b"choices" => cursor.list(|cursor| self.choices.parse(cursor)),
+            b"usage" => cursor.field_once(&mut self.usage),
+            b"x_groq" => cursor.field_once(&mut self.x_groq),
+            b"error" => cursor.field_once(&mut self.error),
             b"obfuscation" => {
-                self.obfuscation = cursor.raw_or_not()?;
+                self.obfuscation = cursor.raw_lossy()?;
                 Ok(())
             }
             _ => cursor.skip(),
@@ -74,7 +74,7 @@ impl<'a> Chunk<'a> {
     }
 
     /// The only thing that it says, if that is a piece of the first answer's text or thought, and in which field.
-    pub(super) fn piece(&self) -> Option<(Raw<'a>, Field)> {
+    pub(super) fn piece(&self) -> Option<(RawJson<'a>, TextField)> {
         let choice = self
             .choices
             .first
@@ -82,17 +82,17 @@ impl<'a> Chunk<'a> {
             .filter(|choice| self.choices.others.is_empty() && choice.number() == 0)?;
         let message = choice.delta.as_ref()?;
         let (raw, field) = match message {
-            Message {
+            MessageFields {
                 content: Some(raw), ..
-            } if says(*raw) => (*raw, Field::Content),
-            Message {
+            } if says(*raw) => (*raw, TextField::Content),
+            MessageFields {
                 reasoning_content: Some(raw),
                 ..
-            } if says(*raw) => (*raw, Field::ReasoningContent),
-            Message {
+            } if says(*raw) => (*raw, TextField::ReasoningContent),
+            MessageFields {
                 reasoning: Some(raw),
                 ..
-            } if says(*raw) => (*raw, Field::Reasoning),
+            } if says(*raw) => (*raw, TextField::Reasoning),
             _ => return None,
         };
         let ends = choice.finish_reason.is_some_and(says);
@@ -116,7 +116,7 @@ impl<'a> Chunk<'a> {
             let mut inner = None;
             walk_raw(self.x_groq?, |cursor| {
                 cursor.object(|name, cursor| match name {
-                    b"usage" => cursor.once(&mut inner),
+                    b"usage" => cursor.field_once(&mut inner),
                     _ => cursor.skip(),
                 })
             })
@@ -127,19 +127,19 @@ impl<'a> Chunk<'a> {
     }
 }
 
-impl<'a> Choices<'a> {
-    fn read(&mut self, cursor: &mut Cursor<'a>) -> Walked<()> {
+impl<'a> ChunkChoices<'a> {
+    fn parse(&mut self, cursor: &mut Cursor<'a>) -> CursorResult<()> {
         if self.first.is_none() {
-            return self.first.insert(Choice::default()).read(cursor);
+            return self.first.insert(ChunkChoice::default()).parse(cursor);
         }
-        let mut choice = Choice::default();
-        choice.read(cursor)?;
+        let mut choice = ChunkChoice::default();
+        choice.parse(cursor)?;
         self.others.push(choice);
         Ok(())
     }
 }
 
-impl<'a> Choice<'a> {
+impl<'a> ChunkChoice<'a> {
     /// Which answer it is of.
     pub(super) fn number(&self) -> u32 {
         self.index
@@ -147,14 +147,14 @@ impl<'a> Choice<'a> {
             .unwrap_or(0)
     }
 
-    fn read(&mut self, cursor: &mut Cursor<'a>) -> Walked<()> {
+    fn parse(&mut self, cursor: &mut Cursor<'a>) -> CursorResult<()> {
         let mut moved = false;
         cursor.object(|name, cursor| match name {
-            b"index" => cursor.once(&mut self.index),
-            b"delta" if std::mem::replace(&mut moved, true) => Err(Wrong::Twice),
+            b"index" => cursor.field_once(&mut self.index),
+            b"delta" if std::mem::replace(&mut moved, true) => Err(CursorError::DuplicateField),
             b"delta" if cursor.null()? => Ok(()),
-            b"delta" => self.delta.insert(Message::default()).read(cursor),
-            b"finish_reason" => cursor.once(&mut self.finish_reason),
+            b"delta" => self.delta.insert(MessageFields::default()).parse(cursor),
+            b"finish_reason" => cursor.field_once(&mut self.finish_reason),
             _ => cursor.skip(),
         })
     }
@@ -162,25 +162,25 @@ impl<'a> Choice<'a> {
 
 /// A field of a message that holds a piece of text or thought.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Field {
+pub(super) enum TextField {
     Content,
     ReasoningContent,
     Reasoning,
 }
 
-impl<'a> Message<'a> {
+impl<'a> MessageFields<'a> {
     /// One of nothing but that.
-    pub(super) fn of(raw: Raw<'a>, field: Field) -> Self {
+    pub(super) fn of(raw: RawJson<'a>, field: TextField) -> Self {
         let mut message = Self::default();
         *match field {
-            Field::Content => &mut message.content,
-            Field::ReasoningContent => &mut message.reasoning_content,
-            Field::Reasoning => &mut message.reasoning,
+            TextField::Content => &mut message.content,
+            TextField::ReasoningContent => &mut message.reasoning_content,
+            TextField::Reasoning => &mut message.reasoning,
         } = Some(raw);
         message
     }
 
-    fn fields(&self) -> [Option<Raw<'a>>; 8] {
+    fn fields(&self) -> [Option<RawJson<'a>>; 8] {
         [
             self.content,
             self.reasoning_content,
@@ -193,40 +193,40 @@ impl<'a> Message<'a> {
         ]
     }
 
-    pub(super) fn read(&mut self, cursor: &mut Cursor<'a>) -> Walked<()> {
+    pub(super) fn parse(&mut self, cursor: &mut Cursor<'a>) -> CursorResult<()> {
         cursor.object(|name, cursor| match name {
-            b"content" => cursor.once(&mut self.content),
-            b"reasoning_content" => cursor.once(&mut self.reasoning_content),
-            b"reasoning" => cursor.once(&mut self.reasoning),
-            b"reasoning_details" => cursor.once(&mut self.reasoning_details),
-            b"refusal" => cursor.once(&mut self.refusal),
-            b"tool_calls" => cursor.once(&mut self.tool_calls),
-            b"function_call" => cursor.once(&mut self.function_call),
-            b"annotations" => cursor.once(&mut self.annotations),
+            b"content" => cursor.field_once(&mut self.content),
+            b"reasoning_content" => cursor.field_once(&mut self.reasoning_content),
+            b"reasoning" => cursor.field_once(&mut self.reasoning),
+            b"reasoning_details" => cursor.field_once(&mut self.reasoning_details),
+            b"refusal" => cursor.field_once(&mut self.refusal),
+            b"tool_calls" => cursor.field_once(&mut self.tool_calls),
+            b"function_call" => cursor.field_once(&mut self.function_call),
+            b"annotations" => cursor.field_once(&mut self.annotations),
             _ => cursor.skip(),
         })
     }
 }
 
-impl<'a> ToolCall<'a> {
-    pub(super) fn read(cursor: &mut Cursor<'a>) -> Walked<Self> {
+impl<'a> ToolCallFields<'a> {
+    pub(super) fn parse(cursor: &mut Cursor<'a>) -> CursorResult<Self> {
         let mut call = Self::default();
         cursor.object(|name, cursor| match name {
-            b"index" => cursor.once(&mut call.index),
-            b"id" => cursor.once(&mut call.id),
-            b"function" => cursor.once(&mut call.function),
+            b"index" => cursor.field_once(&mut call.index),
+            b"id" => cursor.field_once(&mut call.id),
+            b"function" => cursor.field_once(&mut call.function),
             _ => cursor.skip(),
         })?;
         Ok(call)
     }
 }
 
-impl<'a> Function<'a> {
-    pub(super) fn read(cursor: &mut Cursor<'a>) -> Walked<Self> {
+impl<'a> FunctionFields<'a> {
+    pub(super) fn parse(cursor: &mut Cursor<'a>) -> CursorResult<Self> {
         let mut function = Self::default();
         cursor.object(|name, cursor| match name {
-            b"name" => cursor.once(&mut function.name),
-            b"arguments" => cursor.once(&mut function.arguments),
+            b"name" => cursor.field_once(&mut function.name),
+            b"arguments" => cursor.field_once(&mut function.arguments),
             _ => cursor.skip(),
         })?;
         Ok(function)
@@ -234,6 +234,6 @@ impl<'a> Function<'a> {
 }
 
 /// Whether a field holds anything, found without reading it.
-pub(super) fn says(raw: Raw<'_>) -> bool {
+pub(super) fn says(raw: RawJson<'_>) -> bool {
     !matches!(raw.get(), "null" | "\"\"" | "[]")
 }

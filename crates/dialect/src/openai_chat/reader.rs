@@ -8,40 +8,42 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::chunk::{Choice, Chunk, Field, Function, Message, ToolCall, says};
+use super::chunk::{
+    ChatChunk, ChunkChoice, FunctionFields, MessageFields, TextField, ToolCallFields, says,
+};
 use super::error::error_value;
-use crate::event::{Event, FinishReason, Origin, State};
+use crate::event::{Event, FinishReason, ReasoningState, StateOrigin};
 use crate::failure::Failure;
-use crate::json::{self, Mould, Raw, walk, walk_raw};
+use crate::json::{self, PayloadTemplate, RawJson, walk, walk_raw};
 use crate::tools::Arguments;
-use crate::{DONE, FinishRule, MOST_CALLS, Seen, Sink, emit, too_many};
+use crate::{DONE, EventSink, FinishRule, MAX_CALLS, PayloadInfo, emit, too_many_error};
 
 /// The state of one stream: which answers (`n` of them) began and which have ended.
 #[derive(Debug, Default)]
-pub struct EventReader {
+pub struct ChatEventReader {
     rule: FinishRule,
     begun: u128,
     finished: u128,
     done: bool,
     /// The usage came by itself, as it does at the end only; some count along with every token.
     counted: bool,
-    reading: Reading,
+    reading: MessageReader,
     /// The last payload that was but a piece of the first answer, and the field which that was in.
-    last: Mould,
-    piece: Option<Field>,
+    last: PayloadTemplate,
+    piece: Option<TextField>,
 }
 
 /// What of the first answer has been read: the only one that another dialect has a place for.
 #[derive(Debug, Default)]
-pub(super) struct Reading {
-    calls: Vec<Call>,
+pub(super) struct MessageReader {
+    calls: Vec<AnnouncedCall>,
     /// The field that the thought comes in which is not over: there its upstream will want it back.
     thought: Option<&'static str>,
 }
 
 /// A tool call that was announced.
 #[derive(Debug)]
-struct Call {
+struct AnnouncedCall {
     /// What the upstream numbers it by: not unique everywhere.
     number: u32,
     id: String,
@@ -49,7 +51,7 @@ struct Call {
     ended: bool,
 }
 
-impl EventReader {
+impl ChatEventReader {
     /// A reader for an upstream that keeps that rule.
     #[must_use]
     pub fn new(rule: FinishRule) -> Self {
@@ -61,26 +63,31 @@ impl EventReader {
 
     /// Payloads that lack the blank line between them: vLLM ends a refused request with an error and `[DONE]` so. No
     /// client could read them as they are.
-    fn read_lines(&mut self, data: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
+    fn read_lines(&mut self, data: &[u8], mut sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
         use crate::EventReader as _;
-        let mut seen = Seen::default();
+        let mut seen = PayloadInfo::default();
         for line in data
             .split(|&byte| byte == b'\n')
             .filter(|line| !line.is_empty())
         {
             let line = match &mut sink {
-                Some(sink) => self.read(line, Some(&mut **sink))?,
-                None => self.read(line, None)?,
+                Some(sink) => self.read_payload(line, Some(&mut **sink))?,
+                None => self.read_payload(line, None)?,
             };
-            seen.said |= line.said;
-            seen.done |= line.done;
+            seen.has_content |= line.has_content;
+            seen.is_end |= line.is_end;
             seen.usage = line.usage.or(seen.usage);
             seen.error = seen.error.or(line.error);
         }
         Ok(seen)
     }
 
-    fn choice(&mut self, choice: &Choice<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
+    fn choice(
+        &mut self,
+        choice: &ChunkChoice<'_>,
+        seen: &mut PayloadInfo,
+        sink: &mut EventSink<'_>,
+    ) {
         let index = choice.number();
         let bit = 1_u128.checked_shl(index).unwrap_or(0);
         // Another answer than the first is nothing that an event could say.
@@ -90,7 +97,7 @@ impl EventReader {
             self.begun |= bit;
             self.reading.message(delta, seen, sink);
         }
-        let reason = choice.finish_reason.and_then(Raw::text);
+        let reason = choice.finish_reason.and_then(RawJson::text);
         if let Some(reason) = reason.filter(|r| !r.is_empty()) {
             self.begun |= bit;
             self.finished |= bit;
@@ -99,30 +106,34 @@ impl EventReader {
     }
 }
 
-impl crate::EventReader for EventReader {
-    fn read(&mut self, data: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
-        let mut seen = Seen::default();
+impl crate::EventReader for ChatEventReader {
+    fn read_payload(
+        &mut self,
+        data: &[u8],
+        mut sink: EventSink<'_>,
+    ) -> Result<PayloadInfo, Failure> {
+        let mut seen = PayloadInfo::default();
         if data.trim_ascii() == DONE {
             self.done = true;
-            seen.done = true;
+            seen.is_end = true;
             return Ok(seen);
         }
         if let Some((field, raw)) = self
             .piece
-            .and_then(|field| Some((field, self.last.fit(data)?)))
+            .and_then(|field| Some((field, self.last.match_payload(data)?)))
         {
             // The answer has begun with the last one.
             self.reading
-                .message(&Message::of(raw, field), &mut seen, &mut sink);
+                .message(&MessageFields::of(raw, field), &mut seen, &mut sink);
             return Ok(seen);
         }
-        let mut chunk = Chunk::default();
-        if let Err(error) = walk(data, |cursor| chunk.read(cursor)) {
+        let mut chunk = ChatChunk::default();
+        if let Err(error) = walk(data, |cursor| chunk.parse(cursor)) {
             if data.contains(&b'\n') {
                 return self.read_lines(data, sink);
             }
-            return match json::last_counts(data) {
-                Some(once) if once != data => self.read(&once, sink),
+            return match json::with_last_duplicates(data) {
+                Some(once) if once != data => self.read_payload(&once, sink),
                 _ => Err(Failure::bad_payload(
                     "a Chat Completions chunk",
                     error.into(),
@@ -131,28 +142,29 @@ impl crate::EventReader for EventReader {
         }
         if let Some((raw, field)) = chunk.piece() {
             self.piece = Some(field);
-            self.last.cast(data, raw, chunk.obfuscation);
+            self.last.learn(data, raw, chunk.obfuscation);
         }
         for choice in chunk.choices.first.iter().chain(&chunk.choices.others) {
             self.choice(choice, &mut seen, &mut sink);
         }
         if let Some(usage) = chunk.usage() {
             seen.usage = Some(usage);
-            self.counted |= !seen.said;
+            self.counted |= !seen.has_content;
             emit(&mut sink, Event::Usage(usage));
         }
         if let Some(failure) = chunk.error.and_then(|raw| error_value(raw.get())) {
             seen.error = Some(failure);
-            seen.told = true;
+            seen.error_is_native = true;
         }
         Ok(seen)
     }
 
-    fn end(&mut self, mut sink: Sink<'_>) -> Result<(), Failure> {
+    fn finish_stream(&mut self, mut sink: EventSink<'_>) -> Result<(), Failure> {
         let finished = self.begun != 0 && self.begun == self.finished;
         if !finished && self.done && self.begun != 0 {
             // It never says why it ends; whether it called tools says it.
-            self.reading.finish("stop", &mut Seen::default(), &mut sink);
+            self.reading
+                .finish("stop", &mut PayloadInfo::default(), &mut sink);
         }
         if finished || (self.done && (self.counted || self.rule == FinishRule::Optional)) {
             return Ok(());
@@ -167,9 +179,14 @@ impl crate::EventReader for EventReader {
     }
 }
 
-impl Reading {
+impl MessageReader {
     /// Reads a delta, or a whole message: they have the same fields.
-    pub(super) fn message(&mut self, message: &Message<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
+    pub(super) fn message(
+        &mut self,
+        message: &MessageFields<'_>,
+        seen: &mut PayloadInfo,
+        sink: &mut EventSink<'_>,
+    ) {
         // One source of reasoning: some send the same text in several fields. Details come first, as they are the ones
         // that tell one thought, and what goes back with it, from the next.
         let details: Vec<Value> = match message.reasoning_details {
@@ -212,7 +229,7 @@ impl Reading {
             field(raw, Event::Refusal, seen, sink);
         }
         if let Some(raw) = message.tool_calls.filter(|raw| says(*raw)) {
-            seen.said = true;
+            seen.has_content = true;
             if sink.is_some() {
                 self.tool_calls(raw, seen, sink);
             }
@@ -224,7 +241,7 @@ impl Reading {
             // What tool calls were called before there could be several.
             self.tool_call(
                 0,
-                ToolCall {
+                ToolCallFields {
                     index: None,
                     id: None,
                     function: message.function_call,
@@ -242,7 +259,12 @@ impl Reading {
     }
 
     /// Reads why an answer ended.
-    pub(super) fn finish(&mut self, reason: &str, seen: &mut Seen, sink: &mut Sink<'_>) {
+    pub(super) fn finish(
+        &mut self,
+        reason: &str,
+        seen: &mut PayloadInfo,
+        sink: &mut EventSink<'_>,
+    ) {
         let reason = match reason {
             // OpenRouter's `error` and vLLM's `abort` are no ends but breaks.
             "error" | "abort" => {
@@ -268,24 +290,24 @@ impl Reading {
     }
 
     /// The thought is over.
-    fn seal(&mut self, sink: &mut Sink<'_>) {
+    fn seal(&mut self, sink: &mut EventSink<'_>) {
         if let Some(field) = self.thought.take() {
             emit(
                 sink,
-                Event::State(State {
-                    origin: Origin::OpenAiChat,
+                Event::State(ReasoningState {
+                    origin: StateOrigin::OpenAiChat,
                     value: field.into(),
                 }),
             );
         }
     }
 
-    fn tool_calls(&mut self, raw: Raw<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
+    fn tool_calls(&mut self, raw: RawJson<'_>, seen: &mut PayloadInfo, sink: &mut EventSink<'_>) {
         let mut at = 0;
         // What is no list says nothing.
         let _ = walk_raw(raw, |cursor| {
             cursor.list(|cursor| {
-                match walk_raw(cursor.raw()?, ToolCall::read) {
+                match walk_raw(cursor.raw()?, ToolCallFields::parse) {
                     Ok(call) => self.tool_call(at, call, seen, sink),
                     // Without it the answer would look whole, and not be.
                     Err(error) => {
@@ -300,18 +322,24 @@ impl Reading {
         });
     }
 
-    fn tool_call(&mut self, at: u32, call: ToolCall<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
+    fn tool_call(
+        &mut self,
+        at: u32,
+        call: ToolCallFields<'_>,
+        seen: &mut PayloadInfo,
+        sink: &mut EventSink<'_>,
+    ) {
         let number = call
             .index
             .and_then(|raw| raw.get().trim_matches('"').parse().ok())
             .unwrap_or(at);
         let function = call
             .function
-            .and_then(|raw| walk_raw(raw, Function::read).ok())
+            .and_then(|raw| walk_raw(raw, FunctionFields::parse).ok())
             .unwrap_or_default();
         let name = function
             .name
-            .and_then(Raw::text)
+            .and_then(RawJson::text)
             .filter(|name| !name.is_empty());
         let id = call
             .id
@@ -328,8 +356,8 @@ impl Reading {
             (Some(at), _) => at,
             // A fragment of a call that was never announced belongs nowhere.
             (None, None) => return,
-            (None, Some(_)) if self.calls.len() == MOST_CALLS => {
-                seen.error = Some(too_many("tool calls"));
+            (None, Some(_)) if self.calls.len() == MAX_CALLS => {
+                seen.error = Some(too_many_error("tool calls"));
                 return;
             }
             (None, Some(name)) => {
@@ -346,7 +374,7 @@ impl Reading {
                         name,
                     },
                 );
-                self.calls.push(Call {
+                self.calls.push(AnnouncedCall {
                     number,
                     id,
                     arguments: Arguments::default(),
@@ -372,7 +400,7 @@ impl Reading {
 }
 
 /// Mistral's content: a list of text and thinking parts.
-fn parts(raw: Raw<'_>, sink: &mut Sink<'_>) {
+fn parts(raw: RawJson<'_>, sink: &mut EventSink<'_>) {
     let Ok(parts) = serde_json::from_str::<Vec<Value>>(raw.get()) else {
         return;
     };
@@ -390,12 +418,12 @@ fn parts(raw: Raw<'_>, sink: &mut Sink<'_>) {
 
 /// A field of text, or of Mistral's parts.
 fn field<'a>(
-    raw: Raw<'a>,
+    raw: RawJson<'a>,
     kind: fn(Cow<'a, str>) -> Event<'a>,
-    seen: &mut Seen,
-    sink: &mut Sink<'_>,
+    seen: &mut PayloadInfo,
+    sink: &mut EventSink<'_>,
 ) {
-    seen.said = true;
+    seen.has_content = true;
     if sink.is_some() {
         match raw.text() {
             Some(text) => emit(sink, kind(text)),
@@ -413,9 +441,9 @@ fn thought(detail: &Value) -> Option<&str> {
 
 /// One of OpenRouter's details: a thought, and what goes back with it.
 /// Whether it was sealed.
-fn detail(mut detail: Value, seen: &mut Seen, sink: &mut Sink<'_>) -> bool {
+fn detail(mut detail: Value, seen: &mut PayloadInfo, sink: &mut EventSink<'_>) -> bool {
     if let Some(text) = thought(&detail) {
-        seen.said = true;
+        seen.has_content = true;
         emit(sink, Event::Reasoning(text.into()));
     }
     let seal = [&detail["signature"], &detail["data"]]
@@ -424,8 +452,8 @@ fn detail(mut detail: Value, seen: &mut Seen, sink: &mut Sink<'_>) -> bool {
     let Some(seal) = seal.filter(|seal| !seal.is_empty()) else {
         return false;
     };
-    let state = State::unpack(seal, Origin::OpenAiChat);
-    if state.origin != Origin::OpenAiChat {
+    let state = ReasoningState::decode(seal, StateOrigin::OpenAiChat);
+    if state.origin != StateOrigin::OpenAiChat {
         // A server like this one, in front of another dialect.
         emit(sink, Event::State(state));
         return true;
@@ -435,8 +463,8 @@ fn detail(mut detail: Value, seen: &mut Seen, sink: &mut Sink<'_>) -> bool {
     }
     emit(
         sink,
-        Event::State(State {
-            origin: Origin::OpenAiChat,
+        Event::State(ReasoningState {
+            origin: StateOrigin::OpenAiChat,
             value: detail.to_string().into(),
         }),
     );

@@ -7,18 +7,18 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::event::{Origin, State};
+use crate::event::{ReasoningState, StateOrigin};
 use crate::failure::Failure;
 use crate::request::{
     Effort, Format, Image, Message, Part, Reasoning, Request, Role, Sampling, Tool, ToolChoice,
     text_of, texts_of,
 };
-use crate::{Written, json, tools};
+use crate::{UpstreamPayload, json, tools};
 
 /// More answers at once than OpenAI itself allows.
 const MOST_ANSWERS: u32 = 128;
 /// What another answer would come of without it.
-const MATTERS: &[&str] = &[
+const ESSENTIAL_FIELDS: &[&str] = &[
     "functions",
     "function_call",
     "audio",
@@ -27,15 +27,15 @@ const MATTERS: &[&str] = &[
     "top_logprobs",
 ];
 /// What says nothing that another dialect would have to know.
-const IGNORED: &[&str] = &["stream_options", "store"];
+const INERT_FIELDS: &[&str] = &["stream_options", "store"];
 
 /// Reads a client's request.
 ///
 /// # Errors
 ///
 /// A 400 that names the field.
-pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
-    let mut body = json::Fields::read(&bytes)?;
+pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
+    let mut body = json::RequestFields::parse(&bytes)?;
     let n = body
         .take::<u32>("n", "a whole number from 1 to 128")?
         .unwrap_or(1);
@@ -76,7 +76,7 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
     let choice = body.value("tool_choice");
     request.tool_choice = tool_choice(&choice);
     if request.tool_choice.is_none() && !choice.is_null() {
-        request.needs("tool_choice");
+        request.require("tool_choice");
     }
     format(&mut request, &body.value("response_format"));
     let effort = [
@@ -98,16 +98,16 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
         .as_array()
         .is_some_and(|list| list.iter().any(|mode| mode != "text"))
     {
-        request.needs("modalities");
+        request.require("modalities");
     }
-    body.rest(&mut request, IGNORED, MATTERS);
+    body.rest(&mut request, INERT_FIELDS, ESSENTIAL_FIELDS);
     request.body = bytes;
     Ok(request)
 }
 
 fn messages(request: &mut Request, raw: Option<&RawValue>) -> Result<(), Failure> {
     const WANT: &str = "a list of messages, as in [{\"role\": \"user\", \"content\": \"Hello\"}]";
-    let list: Vec<Value> = json::field("messages", raw, WANT)?.unwrap_or_default();
+    let list: Vec<Value> = json::parse_field("messages", raw, WANT)?.unwrap_or_default();
     if list.is_empty() {
         return Err(Failure::invalid(
             "messages",
@@ -132,7 +132,7 @@ fn messages(request: &mut Request, raw: Option<&RawValue>) -> Result<(), Failure
             }
             "tool" => Role::Tool,
             "function" => {
-                request.needs(format!("{name}.role"));
+                request.require(format!("{name}.role"));
                 Role::Tool
             }
             _ => Role::User,
@@ -156,14 +156,14 @@ fn messages(request: &mut Request, raw: Option<&RawValue>) -> Result<(), Failure
                         .unwrap_or_default()
                         .to_owned(),
                 }),
-                _ => request.needs(format!("{name}.tool_calls[{at}]")),
+                _ => request.require(format!("{name}.tool_calls[{at}]")),
             }
         }
         if ["function_call", "audio"]
             .iter()
             .any(|field| !message[*field].is_null())
         {
-            request.needs(name);
+            request.require(name);
         }
         if role == Role::Tool {
             let id = message["tool_call_id"]
@@ -201,11 +201,11 @@ fn content(request: &mut Request, name: &str, content: &Value, parts: &mut Vec<P
                         ));
                     }
                     (_, Some(text), _) => parts.push(Part::Text(text.to_owned())),
-                    _ => request.needs(format!("{name}.content[{at}]")),
+                    _ => request.require(format!("{name}.content[{at}]")),
                 }
             }
         }
-        _ => request.needs(format!("{name}.content")),
+        _ => request.require(format!("{name}.content")),
     }
 }
 
@@ -221,8 +221,8 @@ fn reasoning(message: &Value, parts: &mut Vec<Part>) {
             .into_iter()
             .find_map(Value::as_str);
         let state = seal.filter(|seal| !seal.is_empty()).map(|seal| {
-            let state = State::unpack(seal, Origin::OpenAiChat);
-            let value = if state.origin == Origin::OpenAiChat
+            let state = ReasoningState::decode(seal, StateOrigin::OpenAiChat);
+            let value = if state.origin == StateOrigin::OpenAiChat
                 && !state.value.starts_with('{')
                 && !state.value.is_empty()
             {
@@ -234,7 +234,7 @@ fn reasoning(message: &Value, parts: &mut Vec<Part>) {
             } else {
                 state.value.into_owned()
             };
-            State {
+            ReasoningState {
                 origin: state.origin,
                 value: value.into(),
             }
@@ -258,7 +258,7 @@ fn reasoning(message: &Value, parts: &mut Vec<Part>) {
 }
 
 fn tools(request: &mut Request, raw: Option<&RawValue>) -> Result<(), Failure> {
-    let list: Vec<Value> = json::field("tools", raw, "a list of tools")?.unwrap_or_default();
+    let list: Vec<Value> = json::parse_field("tools", raw, "a list of tools")?.unwrap_or_default();
     for (at, tool) in list.iter().enumerate() {
         let function = &tool["function"];
         match function["name"].as_str() {
@@ -268,7 +268,7 @@ fn tools(request: &mut Request, raw: Option<&RawValue>) -> Result<(), Failure> {
                 parameters: function["parameters"].clone(),
                 strict: function["strict"].as_bool(),
             }),
-            None => request.needs(format!("tools[{at}]")),
+            None => request.require(format!("tools[{at}]")),
         }
     }
     Ok(())
@@ -297,16 +297,16 @@ fn format(request: &mut Request, value: &Value) {
                 strict: inner["strict"].as_bool(),
             });
         }
-        Some(_) => request.needs("response_format"),
+        Some(_) => request.require("response_format"),
     }
 }
 
 /// A request of another dialect, in this one. We wrote it, so we ask for the usage too.
-pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> {
+pub(super) fn encode_request(request: &Request, model: &str) -> Result<UpstreamPayload, Failure> {
     let mut dropped = Vec::new();
     let mut messages = Vec::new();
     // Only in the turn that is going on does an upstream want its reasoning back.
-    let turn = request.turn();
+    let turn = request.current_turn();
     let mut images = Vec::new();
     for (at, message) in request.messages.iter().enumerate() {
         if message.role != Role::Tool {
@@ -342,9 +342,9 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
     let sampling = &request.sampling;
     set("seed", sampling.seed.map(Value::from));
     let stop = (!request.stop.is_empty())
-        .then(|| json!(&request.stop[..request.stop.len().min(MOST_STOPS)]));
-    if request.stop.len() > MOST_STOPS {
-        dropped.push(format!("stop (more than {MOST_STOPS})"));
+        .then(|| json!(&request.stop[..request.stop.len().min(MAX_STOP_SEQUENCES)]));
+    if request.stop.len() > MAX_STOP_SEQUENCES {
+        dropped.push(format!("stop (more than {MAX_STOP_SEQUENCES})"));
     }
     for (name, value) in [
         ("temperature", sampling.temperature.map(Value::from)),
@@ -425,14 +425,14 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
             }
         }),
     );
-    Ok(Written {
+    Ok(UpstreamPayload {
         body: body.to_string().into(),
         dropped,
     })
 }
 
 /// OpenAI takes no more.
-const MOST_STOPS: usize = 4;
+const MAX_STOP_SEQUENCES: usize = 4;
 
 /// OpenAI's newer models refuse `max_tokens`, which is all that others know, and have no sampling.
 fn is_newer(model: &str) -> bool {
@@ -480,8 +480,8 @@ fn assistant(parts: &[Part], current: bool) -> Option<Value> {
             Part::Reasoning {
                 text,
                 state:
-                    Some(State {
-                        origin: Origin::OpenAiChat,
+                    Some(ReasoningState {
+                        origin: StateOrigin::OpenAiChat,
                         value,
                     }),
             } if current => {

@@ -8,17 +8,19 @@ use super::*;
 use crate::event::{Event, Usage};
 use crate::json::with_model;
 use crate::request::Role;
-use crate::{Answer, EventReader as _, EventWriter as _, FinishRule, Seen};
+use crate::{Answer, EventReader as _, EventWriter as _, FinishRule, PayloadInfo};
 
-fn read(reader: &mut EventReader, data: &str) -> (Seen, Vec<Event<'static>>) {
+fn read(reader: &mut ChatEventReader, data: &str) -> (PayloadInfo, Vec<Event<'static>>) {
     let mut events = Vec::new();
     let mut sink = |event: Event<'_>| events.push(event.into_owned());
-    let seen = reader.read(data.as_bytes(), Some(&mut sink)).unwrap();
+    let seen = reader
+        .read_payload(data.as_bytes(), Some(&mut sink))
+        .unwrap();
     (seen, events)
 }
 
 fn events(chunks: &[&str]) -> Vec<Event<'static>> {
-    let mut reader = EventReader::new(FinishRule::Required);
+    let mut reader = ChatEventReader::new(FinishRule::Required);
     chunks
         .iter()
         .flat_map(|chunk| read(&mut reader, chunk).1)
@@ -106,16 +108,16 @@ fn a_payload_reads_the_same_after_one_that_is_much_like_it() {
         .iter()
         .flat_map(|before| chunks.iter().map(move |chunk| (before, chunk)))
     {
-        let mut reader = EventReader::default();
+        let mut reader = ChatEventReader::default();
         read(&mut reader, before);
         let (seen, mut events) = read(&mut reader, chunk);
-        let (alone, want) = read(&mut EventReader::default(), chunk);
+        let (alone, want) = read(&mut ChatEventReader::default(), chunk);
         // A thought that came before is over.
         events.retain(|event| !matches!(event, Event::State(_)));
         assert_eq!(events, want, "{before} {chunk}");
         assert_eq!(
-            (seen.said, seen.usage, seen.told),
-            (alone.said, alone.usage, alone.told),
+            (seen.has_content, seen.usage, seen.error_is_native),
+            (alone.has_content, alone.usage, alone.error_is_native),
             "{before} {chunk}"
         );
         assert_eq!(
@@ -131,13 +133,18 @@ fn what_need_not_be_known_need_not_be_utf_8() {
     let chunk =
         b"{\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"obfuscation\":\"\xff\",\"x\":\"\xff\"}";
     for sink in [true, false] {
-        let mut reader = EventReader::default();
+        let mut reader = ChatEventReader::default();
         let mut said = |_: Event<'_>| {};
-        assert!(reader.read(chunk, sink.then_some(&mut said)).unwrap().said);
+        assert!(
+            reader
+                .read_payload(chunk, sink.then_some(&mut said))
+                .unwrap()
+                .has_content
+        );
     }
     assert!(
-        EventReader::default()
-            .read(b"{\"choices\":[{\"delta\":{\"content\":\"\xff\"}}]}", None)
+        ChatEventReader::default()
+            .read_payload(b"{\"choices\":[{\"delta\":{\"content\":\"\xff\"}}]}", None)
             .is_err()
     );
 }
@@ -152,9 +159,9 @@ fn what_says_nothing_is_no_error() {
         r#"{"error":null,"choices":[]}"#,
         "{}",
     ] {
-        let (seen, events) = read(&mut EventReader::default(), chunk);
+        let (seen, events) = read(&mut ChatEventReader::default(), chunk);
         assert!(
-            events.is_empty() && !seen.said && seen.error.is_none(),
+            events.is_empty() && !seen.has_content && seen.error.is_none(),
             "{chunk}"
         );
     }
@@ -209,15 +216,19 @@ fn errors_in_every_shape_are_errors() {
             "the upstream gave up (finish_reason `error`)",
         ),
     ] {
-        let (seen, _) = read(&mut EventReader::default(), chunk);
+        let (seen, _) = read(&mut ChatEventReader::default(), chunk);
         assert_eq!(seen.error.unwrap().to_string(), message, "{chunk}");
     }
     assert!(
-        EventReader::default()
-            .read(b"{\"choices\":[", None)
+        ChatEventReader::default()
+            .read_payload(b"{\"choices\":[", None)
             .is_err()
     );
-    assert!(EventReader::default().read(b"<html>", None).is_err());
+    assert!(
+        ChatEventReader::default()
+            .read_payload(b"<html>", None)
+            .is_err()
+    );
 }
 
 #[test]
@@ -225,11 +236,11 @@ fn a_stream_is_whole_when_every_answer_finished() {
     let stop = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
     let other = r#"{"choices":[{"index":1,"delta":{"content":"b"}}]}"#;
     let end = |rule, chunks: &[&str]| {
-        let mut reader = EventReader::new(rule);
+        let mut reader = ChatEventReader::new(rule);
         for chunk in chunks {
-            let _ = reader.read(chunk.as_bytes(), None).unwrap();
+            let _ = reader.read_payload(chunk.as_bytes(), None).unwrap();
         }
-        reader.end(None).is_ok()
+        reader.finish_stream(None).is_ok()
     };
     assert!(end(FinishRule::Required, &[stop]));
     assert!(end(FinishRule::Required, &[stop, "[DONE]"]));
@@ -261,7 +272,7 @@ fn a_stream_is_whole_when_every_answer_finished() {
 #[test]
 fn usage_is_read_wherever_it_stands() {
     let chunk = r#"{"choices":[{"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":2},"completion_tokens_details":null}}"#;
-    let (seen, _) = read(&mut EventReader::default(), chunk);
+    let (seen, _) = read(&mut ChatEventReader::default(), chunk);
     assert_eq!(
         seen.usage,
         Some(Usage {
@@ -276,7 +287,7 @@ fn usage_is_read_wherever_it_stands() {
 #[test]
 fn the_body_changes_only_in_the_models_name() {
     let body = r#"{ "x" : [1, {"model":"inner"}],  "model" : "alias" , "messages":[{"role":"developer","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"data:"}}]}],"vendor":{"k":1.0}}"#;
-    let request = request::read(Bytes::from(body)).unwrap();
+    let request = request::parse_request(Bytes::from(body)).unwrap();
     assert_eq!(
         (
             request.messages[0].role,
@@ -314,7 +325,7 @@ fn wrong_fields_are_named() {
         ),
     ] {
         let failure =
-            request::read(Bytes::from(format!(r#"{{"model":"m",{field}}}"#))).unwrap_err();
+            request::parse_request(Bytes::from(format!(r#"{{"model":"m",{field}}}"#))).unwrap_err();
         assert_eq!(failure.param(), Some(param), "{field}: {failure}");
     }
     for (body, says) in [
@@ -327,13 +338,13 @@ fn wrong_fields_are_named() {
         ),
         (&*format!("{{\"a\":{}", "[".repeat(10_000)), "nested deeper"),
     ] {
-        let failure = request::read(Bytes::from(body.to_owned()))
+        let failure = request::parse_request(Bytes::from(body.to_owned()))
             .unwrap_err()
             .to_string();
         assert!(failure.contains(says), "{failure}");
     }
     assert!(
-        request::read(Bytes::from_static(b"{\"model\":\"\xff\"}"))
+        request::parse_request(Bytes::from_static(b"{\"model\":\"\xff\"}"))
             .unwrap_err()
             .to_string()
             .contains("not UTF-8")
@@ -357,7 +368,7 @@ fn what_is_written_reads_back() {
         Event::ToolEnd { index: 0 },
         Event::Finish(FinishReason::ToolCalls),
     ];
-    let mut writer = EventWriter::new("id", 1, "m", true);
+    let mut writer = ChatEventWriter::new("id", 1, "m", true);
     let mut wire = Vec::new();
     for event in said.iter().chain([&Event::Usage(Usage {
         input: 1,
@@ -366,12 +377,12 @@ fn what_is_written_reads_back() {
         ..Usage::default()
     })]) {
         writer
-            .write(event, &mut |_, data| {
+            .write_event(event, &mut |_, data| {
                 wire.push(String::from_utf8_lossy(data).into_owned())
             })
             .unwrap();
     }
-    writer.done(&mut |_, data| wire.push(String::from_utf8_lossy(data).into_owned()));
+    writer.write_end(&mut |_, data| wire.push(String::from_utf8_lossy(data).into_owned()));
     assert_eq!(wire.pop().unwrap(), "[DONE]");
     assert!(
         wire.last().unwrap().contains(r#""choices":[]"#),
@@ -406,7 +417,7 @@ fn a_whole_answer_says_all() {
     ] {
         answer.add(&event);
     }
-    let body = answer::write(&answer, "id", 1, "m");
+    let body = answer::encode_answer(&answer, "id", 1, "m");
     assert_eq!(body["choices"][0]["message"]["content"], "ab");
     assert_eq!(
         body["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"],

@@ -11,11 +11,11 @@ use super::{citation_json, finish_reason, usage_json};
 use crate::event::{Event, FinishReason, Usage};
 use crate::failure::Failure;
 use crate::json::quote;
-use crate::{DONE, Out, Position};
+use crate::{DONE, FrameSink, PassThroughPosition};
 
 /// The state of one client's stream.
 #[derive(Debug)]
-pub struct EventWriter {
+pub struct ChatEventWriter {
     /// All that a chunk says before its choices: the same every time.
     head: Vec<u8>,
     /// One chunk's JSON, written again for each.
@@ -32,7 +32,7 @@ pub struct EventWriter {
     thought: (u32, bool),
 }
 
-impl EventWriter {
+impl ChatEventWriter {
     /// A writer of chunks that bear this id, time (Unix seconds) and model.
     #[must_use]
     pub fn new(id: &str, created: u64, model: &str, include_usage: bool) -> Self {
@@ -54,7 +54,7 @@ impl EventWriter {
         }
     }
 
-    fn begin(&mut self, out: Out<'_>) {
+    fn begin(&mut self, out: FrameSink<'_>) {
         if !std::mem::replace(&mut self.begun, true) {
             self.delta("null", out, |line| {
                 line.extend_from_slice(br#"{"role":"assistant","content":""}"#)
@@ -62,7 +62,7 @@ impl EventWriter {
         }
     }
 
-    fn field(&mut self, name: &str, text: &str, out: Out<'_>) {
+    fn field(&mut self, name: &str, text: &str, out: FrameSink<'_>) {
         self.delta("null", out, |line| {
             let _ = write!(line, r#"{{"{name}":"#);
             quote(line, text);
@@ -70,7 +70,7 @@ impl EventWriter {
         });
     }
 
-    fn reasoning(&mut self, text: &str, out: Out<'_>) {
+    fn reasoning(&mut self, text: &str, out: FrameSink<'_>) {
         self.thought.1 = true;
         let block = self.thought.0;
         self.delta("null", out, |line| {
@@ -85,7 +85,7 @@ impl EventWriter {
         });
     }
 
-    fn delta(&mut self, finish: &str, out: Out<'_>, delta: impl FnOnce(&mut Vec<u8>)) {
+    fn delta(&mut self, finish: &str, out: FrameSink<'_>, delta: impl FnOnce(&mut Vec<u8>)) {
         self.chunk("null", out, |line| {
             line.extend_from_slice(br#"[{"index":0,"delta":"#);
             delta(line);
@@ -93,7 +93,7 @@ impl EventWriter {
         });
     }
 
-    fn chunk(&mut self, usage: &str, out: Out<'_>, choices: impl FnOnce(&mut Vec<u8>)) {
+    fn chunk(&mut self, usage: &str, out: FrameSink<'_>, choices: impl FnOnce(&mut Vec<u8>)) {
         self.line.clear();
         self.line.extend_from_slice(&self.head);
         choices(&mut self.line);
@@ -106,8 +106,8 @@ impl EventWriter {
     }
 }
 
-impl crate::EventWriter for EventWriter {
-    fn write(&mut self, event: &Event<'_>, out: Out<'_>) -> Result<(), Failure> {
+impl crate::EventWriter for ChatEventWriter {
+    fn write_event(&mut self, event: &Event<'_>, out: FrameSink<'_>) -> Result<(), Failure> {
         if !matches!(event, Event::Usage(_)) {
             self.begin(out);
         }
@@ -123,7 +123,7 @@ impl crate::EventWriter for EventWriter {
                     ("reasoning.encrypted", "data")
                 };
                 let detail = json!({ "reasoning_details": [{
-                    "type": kind, "index": self.thought.0, name: state.packed(),
+                    "type": kind, "index": self.thought.0, name: state.encode(),
                 }]});
                 self.thought = (self.thought.0 + 1, false);
                 self.delta("null", out, |line| {
@@ -163,7 +163,7 @@ impl crate::EventWriter for EventWriter {
     }
 
     /// The finish reason, the usage, if the client asked for it and the upstream told it, and `[DONE]`.
-    fn done(&mut self, out: Out<'_>) {
+    fn write_end(&mut self, out: FrameSink<'_>) {
         if self.passed {
             return out(None, DONE);
         }
@@ -180,11 +180,11 @@ impl crate::EventWriter for EventWriter {
         out(None, DONE);
     }
 
-    fn error(&mut self, failure: &Failure, _request_id: &str, out: Out<'_>) {
+    fn write_error(&mut self, failure: &Failure, _request_id: &str, out: FrameSink<'_>) {
         out(None, &super::error_body(failure));
     }
 
-    fn follow(&mut self, _position: Position<'_>) {
+    fn resume_after_pass_through(&mut self, _position: PassThroughPosition<'_>) {
         self.passed = true;
     }
 }

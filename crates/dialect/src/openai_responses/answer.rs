@@ -3,21 +3,21 @@
 use serde_json::{Value, json};
 
 use super::{citation, citation_json, finish_reason, object, response_id, status, usage};
-use crate::event::{Event, FinishReason, Origin, State};
+use crate::event::{Event, FinishReason, ReasoningState, StateOrigin};
 use crate::failure::Failure;
 use crate::request::Part;
-use crate::{Answer, Answering, Seen, Sink, emit, openai_chat, tools};
+use crate::{Answer, EventSink, PayloadInfo, ResponseMeta, emit, openai_chat, tools};
 
 /// Reads an upstream's answer: what it cost, that it is no error, and, with a sink, what it says.
-pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
+pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
     let body: Value = serde_json::from_slice(body)
         .map_err(|e| Failure::bad_payload("a Responses answer", e.into()))?;
     if sink.is_none() && body["status"].is_string() {
         // A client of the same dialect reads for itself how it ended.
-        return Ok(Seen {
-            done: true,
+        return Ok(PayloadInfo {
+            is_end: true,
             usage: usage(&body["usage"]),
-            ..Seen::default()
+            ..PayloadInfo::default()
         });
     }
     if let Some(failure) = openai_chat::error_value(&body["error"].to_string()) {
@@ -42,15 +42,15 @@ pub(super) fn read(body: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
         emit(&mut sink, Event::Usage(usage));
     }
     emit(&mut sink, Event::Finish(finish_reason(&body, calls > 0)));
-    Ok(Seen {
-        done: true,
+    Ok(PayloadInfo {
+        is_end: true,
         usage,
-        ..Seen::default()
+        ..PayloadInfo::default()
     })
 }
 
 /// The events that a whole item would have been.
-pub(super) fn item_events(item: &Value, calls: &mut u32, sink: &mut Sink<'_>) {
+pub(super) fn item_events(item: &Value, calls: &mut u32, sink: &mut EventSink<'_>) {
     match item["type"].as_str() {
         Some("message") => {
             for part in item["content"].as_array().into_iter().flatten() {
@@ -130,21 +130,22 @@ fn reasoning_text(item: &Value) -> String {
 }
 
 /// What goes back of a reasoning item on the next turn.
-pub(super) fn state(item: &Value) -> Option<State<'static>> {
+pub(super) fn state(item: &Value) -> Option<ReasoningState<'static>> {
     let sealed = item["encrypted_content"]
         .as_str()
         .filter(|sealed| !sealed.is_empty())?;
-    let State { origin, value } = State::unpack(sealed, Origin::OpenAiResponses);
+    let ReasoningState { origin, value } =
+        ReasoningState::decode(sealed, StateOrigin::OpenAiResponses);
     Some(match origin {
         // As it came from OpenAI, without an origin in front.
-        Origin::OpenAiResponses if value == sealed => {
+        StateOrigin::OpenAiResponses if value == sealed => {
             let value = format!("{} {sealed}", item["id"].as_str().unwrap_or_default());
-            State {
+            ReasoningState {
                 origin,
                 value: value.into(),
             }
         }
-        _ => State {
+        _ => ReasoningState {
             origin,
             value: value.into_owned().into(),
         },
@@ -160,11 +161,11 @@ pub(super) fn reasoning(item: &Value) -> Part {
 }
 
 /// Writes an answer.
-pub(super) fn write(answer: &Answer, answering: &Answering) -> Value {
+pub(super) fn encode_answer(answer: &Answer, meta: &ResponseMeta) -> Value {
     let mut output = Vec::new();
     let mut citations: Vec<Value> = answer.citations.iter().map(citation_json).collect();
     for (at, part) in answer.parts.iter().enumerate() {
-        let id = |prefix: &str| format!("{prefix}_{}_{at}", answering.id);
+        let id = |prefix: &str| format!("{prefix}_{}_{at}", meta.id);
         output.push(match part {
             Part::Text(text) => {
                 message_json(&id("msg"), text_part(text, std::mem::take(&mut citations)))
@@ -175,7 +176,9 @@ pub(super) fn write(answer: &Answer, answering: &Answering) -> Value {
             Part::Reasoning { text, state } => reasoning_json(
                 &id("rs"),
                 text,
-                state.as_ref().map_or_else(unsealed, State::packed),
+                state
+                    .as_ref()
+                    .map_or_else(unsigned_signature, ReasoningState::encode),
             ),
             Part::ToolCall {
                 id: call,
@@ -196,24 +199,18 @@ pub(super) fn write(answer: &Answer, answering: &Answering) -> Value {
         });
     }
     let (status, details) = status(answer.finish());
-    let mut body = object(
-        answering,
-        &response_id(answering),
-        status,
-        output,
-        answer.usage,
-    );
+    let mut body = object(meta, &response_id(meta), status, output, answer.usage);
     body["incomplete_details"] = details;
     body
 }
 
 /// The seal of reasoning that its upstream did not seal: who thought it is all that it says.
-pub(super) fn unsealed() -> String {
-    State {
-        origin: Origin::OpenAiChat,
+pub(super) fn unsigned_signature() -> String {
+    ReasoningState {
+        origin: StateOrigin::OpenAiChat,
         value: "".into(),
     }
-    .packed()
+    .encode()
 }
 
 pub(super) fn text_part(text: &str, annotations: Vec<Value>) -> Value {

@@ -11,17 +11,19 @@ use super::answer::{arguments, item_events, state};
 use super::{citation, finish_reason, usage};
 use crate::event::Event;
 use crate::failure::Failure;
-use crate::json::{Cursor, Raw, Walked, text_or_nothing, value, walk};
-use crate::{DONE, MOST_CALLS, Position, Seen, Sink, emit, openai_chat, too_many};
+use crate::json::{Cursor, CursorResult, RawJson, optional_text, value, walk};
+use crate::{
+    DONE, EventSink, MAX_CALLS, PassThroughPosition, PayloadInfo, emit, openai_chat, too_many_error,
+};
 
 /// The state of one stream.
 #[derive(Debug, Default)]
-pub(super) struct EventReader {
+pub(super) struct ResponsesEventReader {
     /// The answer's id, as the upstream gave it.
     id: String,
     /// The number of the next event.
     next: u64,
-    items: Vec<Item>,
+    items: Vec<OutputItem>,
     calls: u32,
     /// The calls' ids.
     call_ids: Vec<String>,
@@ -33,9 +35,9 @@ pub(super) struct EventReader {
 }
 
 #[derive(Debug)]
-struct Item {
+struct OutputItem {
     /// Its place in the output, or, where that is not said, its id.
-    key: Key,
+    key: ItemKey,
     /// The call's place among the calls, if it is one.
     call: Option<u32>,
     /// Whether anything of it came in pieces.
@@ -46,68 +48,72 @@ struct Item {
 }
 
 #[derive(Debug, PartialEq, Eq, Clone)]
-enum Key {
+enum ItemKey {
     Place(u64),
     Id(String),
 }
 
 #[derive(Default)]
-struct Payload<'a> {
+struct ResponsesPayload<'a> {
     kind: Option<Cow<'a, str>>,
-    sequence_number: Option<Raw<'a>>,
-    output_index: Option<Raw<'a>>,
-    item_id: Option<Raw<'a>>,
-    delta: Option<Raw<'a>>,
-    item: Option<Raw<'a>>,
-    response: Option<Raw<'a>>,
-    annotation: Option<Raw<'a>>,
-    arguments: Option<Raw<'a>>,
-    summary_index: Option<Raw<'a>>,
-    error: Option<Raw<'a>>,
+    sequence_number: Option<RawJson<'a>>,
+    output_index: Option<RawJson<'a>>,
+    item_id: Option<RawJson<'a>>,
+    delta: Option<RawJson<'a>>,
+    item: Option<RawJson<'a>>,
+    response: Option<RawJson<'a>>,
+    annotation: Option<RawJson<'a>>,
+    arguments: Option<RawJson<'a>>,
+    summary_index: Option<RawJson<'a>>,
+    error: Option<RawJson<'a>>,
 }
 
-impl<'a> Payload<'a> {
-    fn read(&mut self, cursor: &mut Cursor<'a>) -> Walked<()> {
+impl<'a> ResponsesPayload<'a> {
+    fn parse(&mut self, cursor: &mut Cursor<'a>) -> CursorResult<()> {
         let mut kind = None;
         cursor.object(|name, cursor| match name {
-            b"type" => cursor.once(&mut kind),
-            b"sequence_number" => cursor.once(&mut self.sequence_number),
-            b"output_index" => cursor.once(&mut self.output_index),
-            b"item_id" => cursor.once(&mut self.item_id),
-            b"delta" => cursor.once(&mut self.delta),
-            b"item" => cursor.once(&mut self.item),
-            b"response" => cursor.once(&mut self.response),
-            b"annotation" => cursor.once(&mut self.annotation),
-            b"arguments" => cursor.once(&mut self.arguments),
-            b"summary_index" => cursor.once(&mut self.summary_index),
-            b"error" => cursor.once(&mut self.error),
+            b"type" => cursor.field_once(&mut kind),
+            b"sequence_number" => cursor.field_once(&mut self.sequence_number),
+            b"output_index" => cursor.field_once(&mut self.output_index),
+            b"item_id" => cursor.field_once(&mut self.item_id),
+            b"delta" => cursor.field_once(&mut self.delta),
+            b"item" => cursor.field_once(&mut self.item),
+            b"response" => cursor.field_once(&mut self.response),
+            b"annotation" => cursor.field_once(&mut self.annotation),
+            b"arguments" => cursor.field_once(&mut self.arguments),
+            b"summary_index" => cursor.field_once(&mut self.summary_index),
+            b"error" => cursor.field_once(&mut self.error),
             _ => cursor.skip(),
         })?;
-        self.kind = text_or_nothing(kind)?;
+        self.kind = optional_text(kind)?;
         Ok(())
     }
 }
 
-impl crate::EventReader for EventReader {
-    fn read(&mut self, data: &[u8], mut sink: Sink<'_>) -> Result<Seen, Failure> {
-        let mut seen = Seen::default();
+impl crate::EventReader for ResponsesEventReader {
+    fn read_payload(
+        &mut self,
+        data: &[u8],
+        mut sink: EventSink<'_>,
+    ) -> Result<PayloadInfo, Failure> {
+        let mut seen = PayloadInfo::default();
         if data.trim_ascii() == DONE {
             // Nothing of this dialect's, but some send it.
             return Ok(seen);
         }
-        let mut payload = Payload::default();
-        walk(data, |cursor| payload.read(cursor))
+        let mut payload = ResponsesPayload::default();
+        walk(data, |cursor| payload.parse(cursor))
             .map_err(|e| Failure::bad_payload("a Responses event", e.into()))?;
         let number = payload
             .sequence_number
             .and_then(|raw| raw.get().parse::<u64>().ok());
         self.next = number.map_or(self.next, |number| number.saturating_add(1));
         let kind = payload.kind.as_deref().unwrap_or_default();
-        seen.known = !kind.is_empty();
-        seen.said = kind.ends_with(".delta");
+        seen.is_typed = !kind.is_empty();
+        seen.has_content = kind.ends_with(".delta");
         match kind {
             "response.created" => {
-                value(payload.response.map(Raw::get))["id"]
+                value(payload.response.map(RawJson::get))["id"]
                     .as_str()
                     .unwrap_or_default()
                     .clone_into(&mut self.id);
@@ -119,11 +125,11 @@ impl crate::EventReader for EventReader {
                 let error = self.failing.take();
                 let own = || {
                     openai_chat::error_value(
-                        &value(payload.response.map(Raw::get))["error"].to_string(),
+                        &value(payload.response.map(RawJson::get))["error"].to_string(),
                     )
                 };
                 seen.error = error.or_else(own).or_else(|| Some(unnamed(kind)));
-                seen.told = true;
+                seen.error_is_native = true;
             }
             "error" => {
                 // Nested, as it really comes, or flat, as the types have it.
@@ -137,8 +143,8 @@ impl crate::EventReader for EventReader {
             }
             _ if sink.is_some() => {
                 self.piece(kind, &payload, &mut sink);
-                if self.items.len() > MOST_CALLS {
-                    seen.error = Some(too_many("items"));
+                if self.items.len() > MAX_CALLS {
+                    seen.error = Some(too_many_error("items"));
                 }
             }
             _ => {}
@@ -146,7 +152,7 @@ impl crate::EventReader for EventReader {
         Ok(seen)
     }
 
-    fn error(&self, data: &[u8]) -> Option<Failure> {
+    fn read_error(&self, data: &[u8]) -> Option<Failure> {
         // A payload under `event: error` is read as any other; only what can't be is an error by its name alone.
         match serde_json::from_slice::<Value>(data) {
             Ok(value) if value["type"].is_string() => None,
@@ -157,7 +163,7 @@ impl crate::EventReader for EventReader {
         }
     }
 
-    fn end(&mut self, _sink: Sink<'_>) -> Result<(), Failure> {
+    fn finish_stream(&mut self, _sink: EventSink<'_>) -> Result<(), Failure> {
         match self.failing.take() {
             Some(failure) => Err(failure),
             None if self.done => Ok(()),
@@ -165,10 +171,10 @@ impl crate::EventReader for EventReader {
         }
     }
 
-    fn position(&self) -> Position<'_> {
-        Position {
-            id: &self.id,
-            next: self.next,
+    fn position(&self) -> PassThroughPosition<'_> {
+        PassThroughPosition {
+            response_id: &self.id,
+            next_number: self.next,
         }
     }
 }
@@ -177,11 +183,16 @@ fn unnamed(kind: &str) -> Failure {
     Failure::upstream_error(format!("the upstream said {kind}"))
 }
 
-impl EventReader {
-    fn completed(&mut self, payload: &Payload<'_>, seen: &mut Seen, sink: &mut Sink<'_>) {
+impl ResponsesEventReader {
+    fn completed(
+        &mut self,
+        payload: &ResponsesPayload<'_>,
+        seen: &mut PayloadInfo,
+        sink: &mut EventSink<'_>,
+    ) {
         self.done = true;
-        seen.done = true;
-        let response = value(payload.response.map(Raw::get));
+        seen.is_end = true;
+        let response = value(payload.response.map(RawJson::get));
         if sink.is_some() {
             // What was not said in pieces is said now.
             for item in response["output"].as_array().into_iter().flatten() {
@@ -211,13 +222,13 @@ impl EventReader {
         );
     }
 
-    fn piece(&mut self, kind: &str, payload: &Payload<'_>, sink: &mut Sink<'_>) {
+    fn piece(&mut self, kind: &str, payload: &ResponsesPayload<'_>, sink: &mut EventSink<'_>) {
         let key = match payload.output_index.and_then(|raw| raw.get().parse().ok()) {
-            Some(place) => Key::Place(place),
-            None => Key::Id(
+            Some(place) => ItemKey::Place(place),
+            None => ItemKey::Id(
                 payload
                     .item_id
-                    .and_then(Raw::text)
+                    .and_then(RawJson::text)
                     .unwrap_or_default()
                     .into_owned(),
             ),
@@ -225,16 +236,16 @@ impl EventReader {
         let delta = || {
             payload
                 .delta
-                .and_then(Raw::text)
+                .and_then(RawJson::text)
                 .filter(|delta| !delta.is_empty())
         };
         match kind {
             "response.output_item.added" => {
-                let item = value(payload.item.map(Raw::get));
+                let item = value(payload.item.map(RawJson::get));
                 self.add(key, &item, sink);
             }
             "response.output_item.done" => {
-                self.item_done(key, &value(payload.item.map(Raw::get)), sink)
+                self.item_done(key, &value(payload.item.map(RawJson::get)), sink)
             }
             "response.output_text.delta" => {
                 if let Some(text) = delta() {
@@ -278,11 +289,14 @@ impl EventReader {
                 }
             }
             "response.function_call_arguments.done" => {
-                let whole = payload.arguments.and_then(Raw::text).unwrap_or_default();
+                let whole = payload
+                    .arguments
+                    .and_then(RawJson::text)
+                    .unwrap_or_default();
                 self.call_done(key, &whole, sink);
             }
             "response.output_text.annotation.added" => {
-                if let Some(cited) = citation(&value(payload.annotation.map(Raw::get))) {
+                if let Some(cited) = citation(&value(payload.annotation.map(RawJson::get))) {
                     emit(sink, Event::Citation(cited));
                 }
             }
@@ -290,13 +304,13 @@ impl EventReader {
         }
     }
 
-    fn item(&mut self, key: Key) -> &mut Item {
+    fn item(&mut self, key: ItemKey) -> &mut OutputItem {
         let at = self
             .items
             .iter()
             .position(|item| item.key == key)
             .unwrap_or_else(|| {
-                self.items.push(Item {
+                self.items.push(OutputItem {
                     key,
                     call: None,
                     said: false,
@@ -308,10 +322,10 @@ impl EventReader {
         &mut self.items[at]
     }
 
-    fn add(&mut self, key: Key, item: &Value, sink: &mut Sink<'_>) {
+    fn add(&mut self, key: ItemKey, item: &Value, sink: &mut EventSink<'_>) {
         // Where the place is not said, the item's own id is what its events name.
         let key = match key {
-            Key::Id(_) => Key::Id(item["id"].as_str().unwrap_or_default().to_owned()),
+            ItemKey::Id(_) => ItemKey::Id(item["id"].as_str().unwrap_or_default().to_owned()),
             place => place,
         };
         let is_call = matches!(
@@ -337,7 +351,7 @@ impl EventReader {
         );
     }
 
-    fn call_done(&mut self, key: Key, whole: &str, sink: &mut Sink<'_>) {
+    fn call_done(&mut self, key: ItemKey, whole: &str, sink: &mut EventSink<'_>) {
         let item = self.item(key);
         let Some(index) = item.call.filter(|_| !item.ended) else {
             return;
@@ -355,9 +369,9 @@ impl EventReader {
         emit(sink, Event::ToolEnd { index });
     }
 
-    fn item_done(&mut self, key: Key, item: &Value, sink: &mut Sink<'_>) {
+    fn item_done(&mut self, key: ItemKey, item: &Value, sink: &mut EventSink<'_>) {
         let key = match key {
-            Key::Id(_) => Key::Id(item["id"].as_str().unwrap_or_default().to_owned()),
+            ItemKey::Id(_) => ItemKey::Id(item["id"].as_str().unwrap_or_default().to_owned()),
             place => place,
         };
         match item["type"].as_str() {

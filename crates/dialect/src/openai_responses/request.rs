@@ -6,16 +6,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{answer, format_json, tool_choice_json, tool_json};
-use crate::event::{Origin, State};
+use crate::event::{ReasoningState, StateOrigin};
 use crate::failure::Failure;
 use crate::request::{
     Effort, Format, Image, Message, Part, Reasoning, Request, Role, Sampling, Tool, ToolChoice,
     texts_of,
 };
-use crate::{Written, json, tools};
+use crate::{UpstreamPayload, json, tools};
 
 /// What another answer would come of without it.
-const MATTERS: &[&str] = &[
+const ESSENTIAL_FIELDS: &[&str] = &[
     "previous_response_id",
     "conversation",
     "prompt",
@@ -23,7 +23,7 @@ const MATTERS: &[&str] = &[
     "context_management",
 ];
 /// What says nothing that another dialect would have to know.
-const IGNORED: &[&str] = &[
+const INERT_FIELDS: &[&str] = &[
     "include",
     "store",
     "stream_options",
@@ -32,8 +32,8 @@ const IGNORED: &[&str] = &[
 ];
 
 /// Reads a client's request.
-pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
-    let mut body = json::Fields::read(&bytes)?;
+pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
+    let mut body = json::RequestFields::parse(&bytes)?;
     let mut request = Request {
         model: body.model()?,
         stream: body.take("stream", "true or false")?.unwrap_or(false),
@@ -71,7 +71,7 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
                 strict: tool["strict"].as_bool(),
             }),
             // A tool that OpenAI runs itself, or one whose arguments are no JSON.
-            _ => request.needs(format!("tools[{at}]")),
+            _ => request.require(format!("tools[{at}]")),
         }
     }
     let choice = body.value("tool_choice");
@@ -87,7 +87,7 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
         _ => None,
     };
     if request.tool_choice.is_none() && !choice.is_null() {
-        request.needs("tool_choice");
+        request.require("tool_choice");
     }
     text(&mut request, &body.value("text"));
     let reasoning = body.value("reasoning");
@@ -106,14 +106,14 @@ pub(super) fn read(bytes: Bytes) -> Result<Request, Failure> {
             shown: Some(true),
         });
     }
-    body.rest(&mut request, IGNORED, MATTERS);
+    body.rest(&mut request, INERT_FIELDS, ESSENTIAL_FIELDS);
     request.body = bytes;
     Ok(request)
 }
 
 /// The response that a request goes on from, as its upstream knows it.
 #[must_use]
-pub fn previous(body: &[u8]) -> Option<String> {
+pub fn previous_response_id(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Asked {
         previous_response_id: String,
@@ -129,8 +129,8 @@ pub fn previous(body: &[u8]) -> Option<String> {
 ///
 /// # Errors
 ///
-/// Never for one that has a [`previous`].
-pub fn with_previous(body: &Bytes, id: &str) -> Result<Bytes, Failure> {
+/// Never for one that has a [`previous_response_id`].
+pub fn with_previous_response_id(body: &Bytes, id: &str) -> Result<Bytes, Failure> {
     json::with_fields(
         body,
         &[("previous_response_id", Some(&Value::from(id).to_string()))],
@@ -149,10 +149,10 @@ fn text(request: &mut Request, text: &Value) {
                 strict: format["strict"].as_bool(),
             });
         }
-        Some(_) => request.needs("text.format"),
+        Some(_) => request.require("text.format"),
     }
     if !matches!(text["verbosity"].as_str(), None | Some("medium")) {
-        request.drops("text.verbosity");
+        request.ignore("text.verbosity");
     }
 }
 
@@ -167,7 +167,7 @@ fn input(request: &mut Request, input: &Value) -> Result<(), Failure> {
         Value::Array(list) => list,
         // A stored prompt or conversation may be all the input: its upstream knows.
         Value::Null => {
-            request.needs("input");
+            request.require("input");
             return Ok(());
         }
         _ => return Err(Failure::invalid("input", WANT)),
@@ -224,7 +224,7 @@ fn input(request: &mut Request, input: &Value) -> Result<(), Failure> {
                 )
             }
             Some(_) => {
-                request.needs(name);
+                request.require(name);
                 continue;
             }
         };
@@ -245,7 +245,7 @@ fn content(request: &mut Request, name: &str, content: &Value) -> Vec<Part> {
         Value::Array(list) => list,
         Value::Null => return Vec::new(),
         _ => {
-            request.needs(name);
+            request.require(name);
             return Vec::new();
         }
     };
@@ -263,17 +263,17 @@ fn content(request: &mut Request, name: &str, content: &Value) -> Vec<Part> {
                 ));
             }
             (_, Some(text), _) => parts.push(Part::Text(text.to_owned())),
-            _ => request.needs(format!("{name}[{at}]")),
+            _ => request.require(format!("{name}[{at}]")),
         }
     }
     parts
 }
 
 /// Less than this is refused.
-const LEAST_TOKENS: u32 = 16;
+const MIN_OUTPUT_TOKENS: u32 = 16;
 
 /// A request of another dialect, in this one.
-pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> {
+pub(super) fn encode_request(request: &Request, model: &str) -> Result<UpstreamPayload, Failure> {
     let mut dropped = Vec::new();
     let mut leading = request
         .messages
@@ -304,16 +304,19 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
         "instructions",
         (!system.is_empty()).then(|| system.join("\n\n").into()),
     );
-    if let Some(limit) = request.max_tokens.filter(|limit| *limit < LEAST_TOKENS) {
+    if let Some(limit) = request
+        .max_tokens
+        .filter(|limit| *limit < MIN_OUTPUT_TOKENS)
+    {
         dropped.push(format!(
-            "max_tokens {limit} (sent as {LEAST_TOKENS}, the least there is)"
+            "max_tokens {limit} (sent as {MIN_OUTPUT_TOKENS}, the least there is)"
         ));
     }
     set(
         "max_output_tokens",
         request
             .max_tokens
-            .map(|limit| limit.max(LEAST_TOKENS).into()),
+            .map(|limit| limit.max(MIN_OUTPUT_TOKENS).into()),
     );
     let sampling = &request.sampling;
     set("temperature", sampling.temperature.map(Value::from));
@@ -376,7 +379,7 @@ pub(super) fn write(request: &Request, model: &str) -> Result<Written, Failure> 
         // Nothing is stored, so what was thought must come along to go back.
         set("include", Some(json!(["reasoning.encrypted_content"])));
     }
-    Ok(Written {
+    Ok(UpstreamPayload {
         body: body.to_string().into(),
         dropped,
     })
@@ -403,8 +406,8 @@ fn items_of(message: &Message, items: &mut Vec<Value>, dropped: &mut Vec<String>
             Part::Reasoning {
                 text,
                 state:
-                    Some(State {
-                        origin: Origin::OpenAiResponses,
+                    Some(ReasoningState {
+                        origin: StateOrigin::OpenAiResponses,
                         value,
                     }),
             } => {

@@ -9,15 +9,15 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::object;
-use crate::Answering;
+use crate::ResponseMeta;
 use crate::failure::Failure;
-use crate::json::{Text, value};
-use crate::plain::Encoding;
+use crate::json::{BorrowedText, value};
+use crate::plain::TextEncoding;
 use crate::request::Request;
 
 /// What a response's events say of it.
 #[derive(Debug, Default)]
-pub struct Stored {
+pub struct StoredResponse {
     /// The latest response object.
     response: Value,
     /// The items that are whole, by their place.
@@ -26,7 +26,7 @@ pub struct Stored {
 
 /// What is known of a response besides its events.
 #[derive(Debug)]
-pub struct Known<'a> {
+pub struct StoredMeta<'a> {
     /// The id by which it is asked for.
     pub id: &'a str,
     /// When it was asked for the first time, in Unix seconds.
@@ -36,25 +36,25 @@ pub struct Known<'a> {
     /// Whether it goes on without its client.
     pub background: bool,
     /// Why its events are not all that there should be, if they ended so.
-    pub cut: Option<Cut>,
+    pub interruption: Option<Interruption>,
 }
 
 /// Why a response ended that its model did not end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cut {
+pub enum Interruption {
     /// Someone wanted it so.
     Cancelled,
     /// Whoever wrote it is gone.
-    Lost,
+    WriterLost,
 }
 
-impl Stored {
+impl StoredResponse {
     /// Reads the next event.
-    pub fn read(&mut self, payload: &[u8]) {
+    pub fn read_event(&mut self, payload: &[u8]) {
         #[derive(Deserialize)]
         struct Payload<'a> {
             #[serde(borrow, rename = "type")]
-            kind: Option<Text<'a>>,
+            kind: Option<BorrowedText<'a>>,
             #[serde(borrow)]
             response: Option<&'a RawValue>,
             #[serde(borrow)]
@@ -87,7 +87,7 @@ impl Stored {
 
     /// The id that its writer gave it: ours, or, where an upstream's frames were passed on, the upstream's.
     #[must_use]
-    pub fn id(&self) -> Option<&str> {
+    pub fn response_id(&self) -> Option<&str> {
         self.response["id"].as_str()
     }
 
@@ -101,7 +101,7 @@ impl Stored {
 
     /// The response as it is now.
     #[must_use]
-    pub fn write(self, known: &Known<'_>) -> Value {
+    pub fn into_json(self, known: &StoredMeta<'_>) -> Value {
         let mut response = match self.response {
             response @ Value::Object(_) => response,
             _ => queued(known),
@@ -113,12 +113,12 @@ impl Stored {
         if known.background {
             response["background"] = true.into();
         }
-        match known.cut {
-            Some(Cut::Cancelled) => {
+        match known.interruption {
+            Some(Interruption::Cancelled) => {
                 response["status"] = "cancelled".into();
                 response["error"] = Value::Null;
             }
-            Some(Cut::Lost) => {
+            Some(Interruption::WriterLost) => {
                 response["status"] = "failed".into();
                 response["error"] = json!({ "code": "server_error", "message": Failure::writer_lost().to_string() });
             }
@@ -129,19 +129,19 @@ impl Stored {
 }
 
 /// A response of which no event is there yet.
-fn queued(known: &Known<'_>) -> Value {
+fn queued(known: &StoredMeta<'_>) -> Value {
     let request = Request {
         background: known.background,
         ..Request::default()
     };
-    let answering = Answering {
+    let meta = ResponseMeta {
         id: String::new(),
         created: known.created,
         model: known.model.to_owned(),
         request: Arc::new(request),
-        encoding: Encoding::default(),
+        encoding: TextEncoding::default(),
     };
-    object(&answering, known.id, "queued", Vec::new(), None)
+    object(&meta, known.id, "queued", Vec::new(), None)
 }
 
 /// The number of an event, if it bears one.

@@ -5,17 +5,17 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
-use super::answer::{call_json, reasoning_json, text_part, unsealed};
+use super::answer::{call_json, reasoning_json, text_part, unsigned_signature};
 use super::{citation_json, object, response_id, status};
 use crate::event::{Event, FinishReason, Usage};
 use crate::failure::{Failure, FailureKind};
 use crate::json::quote;
-use crate::{Answering, HELD, Out, Position};
+use crate::{FrameSink, MAX_HELD_BYTES, PassThroughPosition, ResponseMeta};
 
 /// The state of one client's stream.
 #[derive(Debug)]
-pub(super) struct EventWriter {
-    answering: Answering,
+pub(super) struct ResponsesEventWriter {
+    meta: ResponseMeta,
     /// The answer's id: ours, or, where an upstream's frames were passed on, its own.
     id: String,
     begun: bool,
@@ -23,8 +23,8 @@ pub(super) struct EventWriter {
     next: u64,
     /// The items of the answer, by their place; null while one is not whole.
     output: Vec<Value>,
-    open: Option<Open>,
-    calls: Vec<Call>,
+    open: Option<CurrentItem>,
+    calls: Vec<OpenCall>,
     /// The bytes of all that is kept.
     held: usize,
     usage: Option<Usage>,
@@ -34,11 +34,11 @@ pub(super) struct EventWriter {
 
 /// The item that text goes to.
 #[derive(Debug)]
-enum Open {
+enum CurrentItem {
     Message {
         place: usize,
         parts: Vec<Value>,
-        part: Option<Part>,
+        part: Option<MessagePart>,
     },
     Reasoning {
         place: usize,
@@ -48,21 +48,21 @@ enum Open {
 
 /// The part of a message that is being said.
 #[derive(Debug)]
-struct Part {
-    kind: Said,
+struct MessagePart {
+    kind: PartKind,
     text: String,
     annotations: Vec<Value>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Said {
+enum PartKind {
     Text,
     Refusal,
 }
 
 /// A call whose arguments are not whole. There may be several: items can overlap here.
 #[derive(Debug)]
-struct Call {
+struct OpenCall {
     index: u32,
     place: usize,
     id: String,
@@ -70,11 +70,11 @@ struct Call {
     arguments: String,
 }
 
-impl EventWriter {
-    pub(super) fn new(answering: Answering) -> Self {
+impl ResponsesEventWriter {
+    pub(super) fn new(meta: ResponseMeta) -> Self {
         Self {
-            id: response_id(&answering),
-            answering,
+            id: response_id(&meta),
+            meta,
             begun: false,
             next: 0,
             output: Vec::new(),
@@ -87,16 +87,16 @@ impl EventWriter {
         }
     }
 
-    fn begin(&mut self, out: Out<'_>) {
+    fn begin(&mut self, out: FrameSink<'_>) {
         if std::mem::replace(&mut self.begun, true) {
             return;
         }
-        let response = object(&self.answering, &self.id, "in_progress", Vec::new(), None);
+        let response = object(&self.meta, &self.id, "in_progress", Vec::new(), None);
         self.event("response.created", json!({ "response": response }), out);
         self.event("response.in_progress", json!({ "response": response }), out);
     }
 
-    fn event(&mut self, kind: &'static str, fields: Value, out: Out<'_>) {
+    fn event(&mut self, kind: &'static str, fields: Value, out: FrameSink<'_>) {
         let mut payload = json!({ "type": kind, "sequence_number": self.next });
         self.next = self.next.saturating_add(1);
         if let (Some(payload), Value::Object(fields)) = (payload.as_object_mut(), fields) {
@@ -113,7 +113,7 @@ impl EventWriter {
         place: usize,
         rest: &str,
         delta: &str,
-        out: Out<'_>,
+        out: FrameSink<'_>,
     ) {
         self.line.clear();
         // Writing to a Vec can't fail.
@@ -129,11 +129,11 @@ impl EventWriter {
     }
 
     fn item_id(&self, prefix: &str, place: usize) -> String {
-        format!("{prefix}_{}_{place}", self.answering.id)
+        format!("{prefix}_{}_{place}", self.meta.id)
     }
 
     /// Announces an item and gives it its place.
-    fn add(&mut self, item: impl FnOnce(&Self, usize) -> Value, out: Out<'_>) -> usize {
+    fn add(&mut self, item: impl FnOnce(&Self, usize) -> Value, out: FrameSink<'_>) -> usize {
         let place = self.output.len();
         self.output.push(Value::Null);
         let item = item(self, place);
@@ -145,7 +145,7 @@ impl EventWriter {
         place
     }
 
-    fn end(&mut self, place: usize, item: Value, out: Out<'_>) {
+    fn end(&mut self, place: usize, item: Value, out: FrameSink<'_>) {
         self.event(
             "response.output_item.done",
             json!({ "output_index": place, "item": item }),
@@ -154,26 +154,26 @@ impl EventWriter {
         self.output[place] = item;
     }
 
-    fn say(&mut self, kind: Said, text: &str, out: Out<'_>) {
-        if !matches!(self.open, Some(Open::Message { .. })) {
+    fn say(&mut self, kind: PartKind, text: &str, out: FrameSink<'_>) {
+        if !matches!(self.open, Some(CurrentItem::Message { .. })) {
             self.close("completed", out);
             let item = |writer: &Self, place| {
                 let id = writer.item_id("msg", place);
                 json!({ "id": id, "type": "message", "status": "in_progress", "role": "assistant", "content": [] })
             };
             let place = self.add(item, out);
-            self.open = Some(Open::Message {
+            self.open = Some(CurrentItem::Message {
                 place,
                 parts: Vec::new(),
                 part: None,
             });
         }
-        if !matches!(&self.open, Some(Open::Message { part: Some(part), .. }) if part.kind == kind)
+        if !matches!(&self.open, Some(CurrentItem::Message { part: Some(part), .. }) if part.kind == kind)
         {
             self.close_part(out);
             self.open_part(kind, out);
         }
-        let Some(Open::Message {
+        let Some(CurrentItem::Message {
             place,
             parts,
             part: Some(part),
@@ -185,11 +185,11 @@ impl EventWriter {
         let (place, at) = (*place, parts.len());
         let id = self.item_id("msg", place);
         match kind {
-            Said::Text => {
+            PartKind::Text => {
                 let rest = format!(r#""content_index":{at},"logprobs":[],"#);
                 self.delta("response.output_text.delta", &id, place, &rest, text, out);
             }
-            Said::Refusal => {
+            PartKind::Refusal => {
                 self.delta(
                     "response.refusal.delta",
                     &id,
@@ -202,19 +202,19 @@ impl EventWriter {
         }
     }
 
-    fn open_part(&mut self, kind: Said, out: Out<'_>) {
-        let Some(Open::Message { place, parts, part }) = &mut self.open else {
+    fn open_part(&mut self, kind: PartKind, out: FrameSink<'_>) {
+        let Some(CurrentItem::Message { place, parts, part }) = &mut self.open else {
             return;
         };
-        *part = Some(Part {
+        *part = Some(MessagePart {
             kind,
             text: String::new(),
             annotations: Vec::new(),
         });
         let (place, at) = (*place, parts.len());
         let empty = match kind {
-            Said::Text => text_part("", Vec::new()),
-            Said::Refusal => json!({ "type": "refusal", "refusal": "" }),
+            PartKind::Text => text_part("", Vec::new()),
+            PartKind::Refusal => json!({ "type": "refusal", "refusal": "" }),
         };
         let id = self.item_id("msg", place);
         let fields =
@@ -222,11 +222,11 @@ impl EventWriter {
         self.event("response.content_part.added", fields, out);
     }
 
-    fn close_part(&mut self, out: Out<'_>) {
-        let Some(Open::Message { place, parts, part }) = &mut self.open else {
+    fn close_part(&mut self, out: FrameSink<'_>) {
+        let Some(CurrentItem::Message { place, parts, part }) = &mut self.open else {
             return;
         };
-        let Some(Part {
+        let Some(MessagePart {
             kind,
             text,
             annotations,
@@ -236,19 +236,19 @@ impl EventWriter {
         };
         let (place, at) = (*place, parts.len());
         let whole = match kind {
-            Said::Text => text_part(&text, annotations),
-            Said::Refusal => json!({ "type": "refusal", "refusal": text }),
+            PartKind::Text => text_part(&text, annotations),
+            PartKind::Refusal => json!({ "type": "refusal", "refusal": text }),
         };
         parts.push(whole.clone());
         let id = self.item_id("msg", place);
         let mut fields = json!({ "item_id": id, "output_index": place, "content_index": at });
         let kind = match kind {
-            Said::Text => {
+            PartKind::Text => {
                 fields["text"] = text.into();
                 fields["logprobs"] = json!([]);
                 "response.output_text.done"
             }
-            Said::Refusal => {
+            PartKind::Refusal => {
                 fields["refusal"] = text.into();
                 "response.refusal.done"
             }
@@ -259,11 +259,11 @@ impl EventWriter {
         self.event("response.content_part.done", fields, out);
     }
 
-    fn think(&mut self, text: &str, out: Out<'_>) {
-        if !matches!(self.open, Some(Open::Reasoning { .. })) {
+    fn think(&mut self, text: &str, out: FrameSink<'_>) {
+        if !matches!(self.open, Some(CurrentItem::Reasoning { .. })) {
             self.open_reasoning(out);
         }
-        let Some(Open::Reasoning { place, text: said }) = &mut self.open else {
+        let Some(CurrentItem::Reasoning { place, text: said }) = &mut self.open else {
             return;
         };
         if text.is_empty() {
@@ -289,18 +289,18 @@ impl EventWriter {
         );
     }
 
-    fn open_reasoning(&mut self, out: Out<'_>) {
+    fn open_reasoning(&mut self, out: FrameSink<'_>) {
         self.close("completed", out);
         let item = |writer: &Self, place| json!({ "id": writer.item_id("rs", place), "type": "reasoning", "summary": [] });
         let place = self.add(item, out);
-        self.open = Some(Open::Reasoning {
+        self.open = Some(CurrentItem::Reasoning {
             place,
             text: String::new(),
         });
     }
 
-    fn close_reasoning(&mut self, sealed: String, out: Out<'_>) {
-        let Some(Open::Reasoning { place, text }) = self.open.take() else {
+    fn close_reasoning(&mut self, sealed: String, out: FrameSink<'_>) {
+        let Some(CurrentItem::Reasoning { place, text }) = self.open.take() else {
             return;
         };
         let id = self.item_id("rs", place);
@@ -317,13 +317,13 @@ impl EventWriter {
     }
 
     /// Closes the item that text goes to, if there is one.
-    fn close(&mut self, status: &str, out: Out<'_>) {
+    fn close(&mut self, status: &str, out: FrameSink<'_>) {
         match &self.open {
             None => {}
-            Some(Open::Reasoning { .. }) => self.close_reasoning(unsealed(), out),
-            Some(Open::Message { .. }) => {
+            Some(CurrentItem::Reasoning { .. }) => self.close_reasoning(unsigned_signature(), out),
+            Some(CurrentItem::Message { .. }) => {
                 self.close_part(out);
-                let Some(Open::Message { place, parts, .. }) = self.open.take() else {
+                let Some(CurrentItem::Message { place, parts, .. }) = self.open.take() else {
                     return;
                 };
                 let id = self.item_id("msg", place);
@@ -335,7 +335,7 @@ impl EventWriter {
         }
     }
 
-    fn end_call(&mut self, at: usize, status: &str, out: Out<'_>) {
+    fn end_call(&mut self, at: usize, status: &str, out: FrameSink<'_>) {
         let call = self.calls.remove(at);
         let id = self.item_id("fc", call.place);
         let item = call_json(&id, &call.id, &call.name, &call.arguments, status);
@@ -346,8 +346,8 @@ impl EventWriter {
         self.end(call.place, item, out);
     }
 
-    fn cite(&mut self, citation: Value, out: Out<'_>) {
-        let Some(Open::Message {
+    fn cite(&mut self, citation: Value, out: FrameSink<'_>) {
+        let Some(CurrentItem::Message {
             place,
             parts,
             part: Some(part),
@@ -366,30 +366,30 @@ impl EventWriter {
     }
 }
 
-impl crate::EventWriter for EventWriter {
-    fn write(&mut self, event: &Event<'_>, out: Out<'_>) -> Result<(), Failure> {
+impl crate::EventWriter for ResponsesEventWriter {
+    fn write_event(&mut self, event: &Event<'_>, out: FrameSink<'_>) -> Result<(), Failure> {
         self.begin(out);
         self.held += match event {
             Event::Text(text) | Event::Refusal(text) | Event::Reasoning(text) => text.len(),
             Event::ToolArguments { fragment, .. } => fragment.len(),
             Event::State(state) => state.value.len(),
-            Event::ToolCall { id, name, .. } => id.len() + name.len() + size_of::<Call>(),
+            Event::ToolCall { id, name, .. } => id.len() + name.len() + size_of::<OpenCall>(),
             Event::Citation(cited) => cited.url.len() + cited.title.len() + size_of::<Value>(),
             Event::ToolEnd { .. } | Event::Usage(_) | Event::Finish(_) => 0,
         };
-        if self.held > HELD {
-            return Err(Failure::response_too_large(HELD));
+        if self.held > MAX_HELD_BYTES {
+            return Err(Failure::response_too_large(MAX_HELD_BYTES));
         }
         match event {
-            Event::Text(text) if !text.is_empty() => self.say(Said::Text, text, out),
-            Event::Refusal(text) if !text.is_empty() => self.say(Said::Refusal, text, out),
+            Event::Text(text) if !text.is_empty() => self.say(PartKind::Text, text, out),
+            Event::Refusal(text) if !text.is_empty() => self.say(PartKind::Refusal, text, out),
             Event::Reasoning(text) if !text.is_empty() => self.think(text, out),
             Event::Text(_) | Event::Refusal(_) | Event::Reasoning(_) => {}
             Event::State(state) => {
-                if !matches!(self.open, Some(Open::Reasoning { .. })) {
+                if !matches!(self.open, Some(CurrentItem::Reasoning { .. })) {
                     self.open_reasoning(out);
                 }
-                self.close_reasoning(state.packed(), out);
+                self.close_reasoning(state.encode(), out);
             }
             Event::Citation(citation) => self.cite(citation_json(citation), out),
             Event::ToolCall { index, id, name } => {
@@ -399,7 +399,7 @@ impl crate::EventWriter for EventWriter {
                 };
                 let place = self.add(item, out);
                 let (id, name) = (id.to_string(), name.to_string());
-                self.calls.push(Call {
+                self.calls.push(OpenCall {
                     index: *index,
                     place,
                     id,
@@ -433,7 +433,7 @@ impl crate::EventWriter for EventWriter {
         Ok(())
     }
 
-    fn done(&mut self, out: Out<'_>) {
+    fn write_end(&mut self, out: FrameSink<'_>) {
         self.begin(out);
         let (status, details) = status(self.finish.unwrap_or(FinishReason::Stop));
         self.close(status, out);
@@ -441,7 +441,7 @@ impl crate::EventWriter for EventWriter {
             self.end_call(0, status, out);
         }
         let mut response = object(
-            &self.answering,
+            &self.meta,
             &self.id,
             status,
             std::mem::take(&mut self.output),
@@ -456,7 +456,7 @@ impl crate::EventWriter for EventWriter {
         self.event(kind, json!({ "response": response }), out);
     }
 
-    fn error(&mut self, failure: &Failure, _request_id: &str, out: Out<'_>) {
+    fn write_error(&mut self, failure: &Failure, _request_id: &str, out: FrameSink<'_>) {
         self.begin(out);
         let code = match failure.kind() {
             FailureKind::RateLimit => "rate_limit_exceeded",
@@ -470,16 +470,16 @@ impl crate::EventWriter for EventWriter {
             .into_iter()
             .filter(|item| !item.is_null())
             .collect();
-        let mut response = object(&self.answering, &self.id, "failed", output, self.usage);
+        let mut response = object(&self.meta, &self.id, "failed", output, self.usage);
         response["error"] = json!({ "code": code, "message": failure.to_string() });
         self.event("response.failed", json!({ "response": response }), out);
     }
 
-    fn follow(&mut self, position: Position<'_>) {
-        if !position.id.is_empty() {
+    fn resume_after_pass_through(&mut self, position: PassThroughPosition<'_>) {
+        if !position.response_id.is_empty() {
             self.begun = true;
-            self.next = position.next;
-            position.id.clone_into(&mut self.id);
+            self.next = position.next_number;
+            position.response_id.clone_into(&mut self.id);
         }
     }
 }

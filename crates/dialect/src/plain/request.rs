@@ -16,18 +16,18 @@ const FIELDS: &[&str] = &["prompt", "model", "system", "max_tokens", "temperatur
 ///
 /// A 400 that names the field.
 pub fn from_json(body: &[u8]) -> Result<Request, Failure> {
-    let fields: BTreeMap<String, &RawValue> = json::read(body)?;
+    let fields: BTreeMap<String, &RawValue> = json::parse_body(body)?;
     if let Some(name) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
-        return Err(json::unknown("field", name, FIELDS));
+        return Err(json::unknown_name("field", name, FIELDS));
     }
     let get = |name: &str| fields.get(name).copied();
-    let prompt: Option<String> = json::field("prompt", get("prompt"), "a string")?;
+    let prompt: Option<String> = json::parse_field("prompt", get("prompt"), "a string")?;
     let mut request = Request::prompt(asked(prompt)?);
-    system(
+    prepend_system(
         &mut request,
-        json::field("system", get("system"), "a string")?,
+        json::parse_field("system", get("system"), "a string")?,
     );
-    request.model = json::field("model", get("model"), "a string")?;
+    request.model = json::parse_field("model", get("model"), "a string")?;
     request.max_tokens = json::max_tokens("max_tokens", get("max_tokens"))?;
     request.sampling.temperature = json::temperature(get("temperature"))?;
     Ok(request)
@@ -42,7 +42,7 @@ pub fn from_query(pairs: &[(String, String)]) -> Result<Request, Failure> {
     let mut fields: BTreeMap<&str, &str> = BTreeMap::new();
     for (name, value) in pairs {
         if !FIELDS.contains(&name.as_str()) {
-            return Err(json::unknown("query parameter", name, FIELDS));
+            return Err(json::unknown_name("query parameter", name, FIELDS));
         }
         if fields.insert(name, value).is_some() {
             return Err(Failure::invalid(name, format!("`{name}` is given twice")));
@@ -52,7 +52,7 @@ pub fn from_query(pairs: &[(String, String)]) -> Result<Request, Failure> {
     // A number in a query is read as it would be in JSON; what is no number there becomes a string, and its error.
     let raw = |name: &str| fields.get(name).map(|&value| raw(value));
     let mut request = Request::prompt(asked(get("prompt"))?);
-    system(&mut request, get("system"));
+    prepend_system(&mut request, get("system"));
     request.model = get("model");
     request.max_tokens = json::max_tokens("max_tokens", raw("max_tokens").as_deref())?;
     request.sampling.temperature = json::temperature(raw("temperature").as_deref())?;
@@ -60,7 +60,7 @@ pub fn from_query(pairs: &[(String, String)]) -> Result<Request, Failure> {
 }
 
 /// Puts a system prompt in front.
-pub fn system(request: &mut Request, text: Option<String>) {
+pub fn prepend_system(request: &mut Request, text: Option<String>) {
     if let Some(text) = text {
         request
             .messages

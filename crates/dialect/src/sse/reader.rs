@@ -1,6 +1,6 @@
 //! Bytes in, whole events out.
 //!
-//! [`Reader`] finds where events end and keeps what is unfinished, at most [`Reader::new`]'s cap of it. [`frames`] then
+//! [`FrameSplitter`] finds where events end and keeps what is unfinished, at most [`FrameSplitter::new`]'s cap of it. [`frames`] then
 //! reads the events of such a run one by one.
 
 use std::borrow::Cow;
@@ -14,14 +14,14 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 /// An event longer than the cap; reading on would mean buffering without bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an event is longer than {limit} bytes")]
-pub struct TooLarge {
+pub struct EventTooLarge {
     /// The cap, in bytes.
     pub limit: usize,
 }
 
 /// Cuts a byte stream into runs of whole events.
 #[derive(Debug)]
-pub struct Reader {
+pub struct FrameSplitter {
     /// The start of an event whose end has not come yet. Empty between events, and then without an allocation.
     tail: BytesMut,
     /// Until the first three bytes are in, they might be a byte order mark.
@@ -29,7 +29,7 @@ pub struct Reader {
     limit: usize,
 }
 
-impl Reader {
+impl FrameSplitter {
     /// A reader that buffers no more than `limit` bytes of an unfinished event.
     #[must_use]
     pub fn new(limit: usize) -> Self {
@@ -45,8 +45,8 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// [`TooLarge`] when the unfinished event outgrows the cap.
-    pub fn push(&mut self, mut chunk: Bytes) -> Result<Bytes, TooLarge> {
+    /// [`EventTooLarge`] when the unfinished event outgrows the cap.
+    pub fn push(&mut self, mut chunk: Bytes) -> Result<Bytes, EventTooLarge> {
         if self.at_start {
             chunk = match self.skip_bom(chunk) {
                 Some(chunk) => chunk,
@@ -71,7 +71,7 @@ impl Reader {
             whole
         };
         if self.tail.len() > self.limit {
-            Err(TooLarge { limit: self.limit })
+            Err(EventTooLarge { limit: self.limit })
         } else {
             Ok(whole)
         }
@@ -148,20 +148,20 @@ pub struct Frame<'a> {
     pub comment: bool,
 }
 
-/// The events of a run of whole events, as [`Reader::push`] gives them.
+/// The events of a run of whole events, as [`FrameSplitter::push`] gives them.
 #[must_use]
-pub fn frames(run: &[u8]) -> Frames<'_> {
-    Frames { run, at: 0 }
+pub fn frames(run: &[u8]) -> FrameIter<'_> {
+    FrameIter { run, at: 0 }
 }
 
 /// Iterator over the events of a run; see [`frames`].
 #[derive(Debug)]
-pub struct Frames<'a> {
+pub struct FrameIter<'a> {
     run: &'a [u8],
     at: usize,
 }
 
-impl<'a> Iterator for Frames<'a> {
+impl<'a> Iterator for FrameIter<'a> {
     type Item = Frame<'a>;
 
     fn next(&mut self) -> Option<Frame<'a>> {
@@ -207,7 +207,7 @@ impl<'a> Iterator for Frames<'a> {
     }
 }
 
-impl<'a> Frames<'a> {
+impl<'a> FrameIter<'a> {
     /// The next line without its end, which is LF, CRLF or CR.
     fn line(&mut self) -> &'a [u8] {
         let rest = &self.run[self.at..];

@@ -1,4 +1,4 @@
-//! Reader and writer against each other and against the standard's own wording, one byte at a time.
+//! FrameSplitter and writer against each other and against the standard's own wording, one byte at a time.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -41,8 +41,8 @@ fn by_the_book(bytes: &[u8]) -> Vec<(String, String)> {
 fn read(
     chunks: impl IntoIterator<Item = Vec<u8>>,
     limit: usize,
-) -> Result<Vec<(String, String)>, TooLarge> {
-    let mut reader = Reader::new(limit);
+) -> Result<Vec<(String, String)>, EventTooLarge> {
+    let mut reader = FrameSplitter::new(limit);
     let mut events = Vec::new();
     let mut take = |run: &[u8]| {
         for frame in frames(run) {
@@ -127,7 +127,7 @@ fn a_last_event_without_its_blank_line_is_not_lost() {
 #[test]
 fn whole_chunks_are_passed_on_without_a_copy() {
     let chunk = Bytes::from_static(b"data: a\n\ndata: b\n\n");
-    let run = Reader::new(99).push(chunk.clone()).unwrap();
+    let run = FrameSplitter::new(99).push(chunk.clone()).unwrap();
     assert_eq!(run.as_ptr(), chunk.as_ptr());
     assert_eq!(run.len(), chunk.len());
 }
@@ -135,7 +135,7 @@ fn whole_chunks_are_passed_on_without_a_copy() {
 #[test]
 fn an_endless_line_is_refused_at_the_cap() {
     let endless = std::iter::repeat_n(vec![b'x'; 100], 100);
-    assert_eq!(read(endless, 1000), Err(TooLarge { limit: 1000 }));
+    assert_eq!(read(endless, 1000), Err(EventTooLarge { limit: 1000 }));
 }
 
 #[test]
@@ -164,7 +164,7 @@ proptest! {
     fn what_is_written_is_read_back(texts in prop::collection::vec("\\PC{0,12}|[a\r\n :]{0,8}", 1..12), sizes in prop::collection::vec(1usize..40, 1..9)) {
         let mut wire = BytesMut::new();
         for text in &texts {
-            write(&mut wire, None, text.as_bytes());
+            write_frame(&mut wire, None, text.as_bytes());
         }
         let want: Vec<_> = texts.iter().map(|t| (String::new(), t.replace("\r\n", "\n").replace('\r', "\n"))).collect();
         prop_assert_eq!(read(cut(&wire, &sizes), 1 << 20).unwrap(), want);
@@ -192,13 +192,13 @@ fn data_that_is_written_in_pieces_is_what_it_is_at_once() {
         &long.replace(' ', "\r\n"),
     ] {
         let mut at_once = BytesMut::new();
-        write(&mut at_once, None, text.as_bytes());
+        write_frame(&mut at_once, None, text.as_bytes());
         for most in [1, 2, 7, 4096, usize::MAX] {
-            let mut data = Data::new([Bytes::copy_from_slice(text.as_bytes())]);
+            let mut data = DataWriter::new([Bytes::copy_from_slice(text.as_bytes())]);
             let mut whole = String::new();
             loop {
                 let mut piece = BytesMut::new();
-                let ended = data.write(&mut piece, most);
+                let ended = data.write_up_to(&mut piece, most);
                 assert!(
                     most == usize::MAX || piece.len() < most + 4096,
                     "{}",
@@ -228,10 +228,10 @@ fn data_that_is_written_in_pieces_is_what_it_is_at_once() {
         }
     }
     let mut out = BytesMut::new();
-    let mut data = Data::base64(Bytes::from(vec![7; 10_000]));
+    let mut data = DataWriter::base64(Bytes::from(vec![7; 10_000]));
     while {
         let most = out.len() + 100;
-        !data.write(&mut out, most)
+        !data.write_up_to(&mut out, most)
     } {}
     let expected = STANDARD.encode(vec![7; 10_000]);
     assert_eq!(out, format!("data:{expected}\n\n"));

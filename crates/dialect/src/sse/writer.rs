@@ -9,13 +9,13 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// How much of a frame's data is taken at once: whole groups of base64.
-const STEP: usize = 3 * 1024;
+const ENCODE_STEP: usize = 3 * 1024;
 
 /// Writes one frame: `data` as it is, or, where it holds line ends, as one `data:` line each, so that no content can
 /// forge a frame. A reader joins them with `\n`: of `\r\n` and `\r` only the line's end arrives, not its spelling.
 ///
 /// `event` is one of a dialect's own names, never foreign text: it must hold no line end.
-pub fn write(out: &mut BytesMut, event: Option<&str>, data: &[u8]) {
+pub fn write_frame(out: &mut BytesMut, event: Option<&str>, data: &[u8]) {
     if let Some(event) = event {
         out.put_slice(b"event: ");
         out.put_slice(event.as_bytes());
@@ -30,8 +30,8 @@ pub fn write(out: &mut BytesMut, event: Option<&str>, data: &[u8]) {
     out.put_u8(b'\n');
 }
 
-/// Begins a frame: what stands before its [`Data`].
-pub fn write_begin(out: &mut BytesMut, event: Option<&str>, id: Option<&dyn fmt::Display>) {
+/// Begins a frame: what stands before its [`DataWriter`].
+pub fn write_frame_head(out: &mut BytesMut, event: Option<&str>, id: Option<&dyn fmt::Display>) {
     // Infallible: a BytesMut grows.
     if let Some(event) = event {
         let _ = writeln!(out, "event: {event}");
@@ -44,15 +44,15 @@ pub fn write_begin(out: &mut BytesMut, event: Option<&str>, id: Option<&dyn fmt:
 /// A frame's data on its way, a piece at a time: written at once, a long one would be held as often as it has readers. A
 /// space stands behind the colon only where the data begins with one: so Durable Streams are written.
 #[derive(Debug)]
-pub struct Data {
+pub struct DataWriter {
     rest: VecDeque<Bytes>,
     base64: bool,
     /// Whether a line has begun.
     within: bool,
 }
 
-impl Data {
-    /// Data that lies in pieces, each of whole lines or within one.
+impl DataWriter {
+    /// DataWriter that lies in pieces, each of whole lines or within one.
     #[must_use]
     pub fn new(pieces: impl IntoIterator<Item = Bytes>) -> Self {
         let rest = pieces
@@ -66,7 +66,7 @@ impl Data {
         }
     }
 
-    /// Data that is no text.
+    /// DataWriter that is no text.
     #[must_use]
     pub fn base64(bytes: Bytes) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl Data {
     }
 
     /// Goes on until `out` holds about so many bytes; whether the frame is whole now.
-    pub fn write(&mut self, out: &mut BytesMut, most: usize) -> bool {
+    pub fn write_up_to(&mut self, out: &mut BytesMut, most: usize) -> bool {
         while out.len() < most {
             if !self.within {
                 let space = !self.base64
@@ -91,7 +91,7 @@ impl Data {
                 out.put_slice(b"\n\n");
                 return true;
             };
-            let window = &piece[..piece.len().min(STEP)];
+            let window = &piece[..piece.len().min(ENCODE_STEP)];
             let taken = if self.base64 {
                 out.put_slice(STANDARD.encode(window).as_bytes());
                 window.len()
@@ -118,17 +118,17 @@ impl Data {
 }
 
 /// After which a client whose connection broke comes back, told once.
-pub const RETRY: Duration = Duration::from_secs(1);
+pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A block that says only when to come again. It stands at a stream's end or nowhere: SDKs, unlike browsers, choke on it.
 #[must_use]
-pub fn come_again() -> Bytes {
-    format!("retry: {}\n\n", RETRY.as_millis()).into()
+pub fn retry_frame() -> Bytes {
+    format!("retry: {}\n\n", RETRY_INTERVAL.as_millis()).into()
 }
 
 /// Writes a frame that someone else wrote, under an id of ours, which is put in front of it, into the same block: some
 /// SDKs choke on a block without data. Its own `id` and `retry` are left out, since the last one of a block counts.
-pub fn write_numbered(out: &mut BytesMut, id: &str, retry: Option<Duration>, frame: &[u8]) {
+pub fn write_frame_with_id(out: &mut BytesMut, id: &str, retry: Option<Duration>, frame: &[u8]) {
     for part in ["id: ", id, "\n"] {
         out.put_slice(part.as_bytes());
     }

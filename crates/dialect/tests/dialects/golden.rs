@@ -11,31 +11,33 @@ use dialect::request::Request;
 use dialect::sse;
 use dialect::{DIALECTS, Dialect, FinishRule};
 
-use crate::said::answering;
+use crate::said::meta;
 
 /// Its events, and how it ended.
 fn events(dialect: &Dialect, bytes: &[u8]) -> (Vec<Event<'static>>, Result<(), Failure>) {
-    let mut frames = sse::Reader::new(1 << 20);
+    let mut frames = sse::FrameSplitter::new(1 << 20);
     let mut run = frames.push(bytes.to_vec().into()).unwrap().to_vec();
     run.extend_from_slice(&frames.finish());
-    let mut reader = dialect.upstream.unwrap().reader(FinishRule::Required);
+    let mut reader = dialect.upstream.unwrap().event_reader(FinishRule::Required);
     let mut events = Vec::new();
     for frame in sse::frames(&run) {
         let failure = match &frame.data {
             Some(data) => {
                 reader
-                    .read(data, Some(&mut |event| events.push(event.into_owned())))
+                    .read_payload(data, Some(&mut |event| events.push(event.into_owned())))
                     .unwrap()
                     .error
             }
-            None if run[frame.range.clone()].starts_with(b"{") => reader.error(&run[frame.range]),
+            None if run[frame.range.clone()].starts_with(b"{") => {
+                reader.read_error(&run[frame.range])
+            }
             None => None,
         };
         if let Some(failure) = failure {
             return (events, Err(failure));
         }
     }
-    let ended = reader.end(Some(&mut |event| events.push(event.into_owned())));
+    let ended = reader.finish_stream(Some(&mut |event| events.push(event.into_owned())));
     (events, ended)
 }
 
@@ -45,17 +47,19 @@ fn written(dialect: &Dialect, events: &[Event<'_>], ended: &Result<(), Failure>)
         include_usage: true,
         ..Request::prompt("Hello")
     };
-    let mut writer = dialect.client.writer(answering(request));
+    let mut writer = dialect.client.event_writer(meta(request));
     let mut out = BytesMut::new();
     for event in events {
         writer
-            .write(event, &mut |name, data| sse::write(&mut out, name, data))
+            .write_event(event, &mut |name, data| {
+                sse::write_frame(&mut out, name, data)
+            })
             .unwrap();
     }
     match ended {
-        Ok(()) => writer.done(&mut |name, data| sse::write(&mut out, name, data)),
-        Err(failure) => writer.error(failure, "req_1", &mut |name, data| {
-            sse::write(&mut out, name, data)
+        Ok(()) => writer.write_end(&mut |name, data| sse::write_frame(&mut out, name, data)),
+        Err(failure) => writer.write_error(failure, "req_1", &mut |name, data| {
+            sse::write_frame(&mut out, name, data)
         }),
     }
     String::from_utf8(out.to_vec()).unwrap()

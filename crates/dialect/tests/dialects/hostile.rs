@@ -4,7 +4,7 @@ use dialect::event::Event;
 use dialect::{DIALECTS, Dialect, FinishRule};
 use serde_json::{Value, json};
 
-use crate::said::{answering, dialects};
+use crate::said::{dialects, meta};
 use dialect::request::Request;
 
 /// Payloads that have every field that the dialect's reader knows.
@@ -99,25 +99,25 @@ fn places(value: &Value, at: &mut Vec<String>, out: &mut Vec<String>) {
 
 /// Feeds payloads to a reader, and what it makes of them to every writer.
 fn feed(dialect: &Dialect, payloads: &[Vec<u8>]) -> Vec<Event<'static>> {
-    let mut reader = dialect.upstream.unwrap().reader(FinishRule::Required);
+    let mut reader = dialect.upstream.unwrap().event_reader(FinishRule::Required);
     let mut events = Vec::new();
     for payload in payloads {
-        match reader.read(payload, Some(&mut |event| events.push(event.into_owned()))) {
-            Ok(seen) if seen.error.is_none() && !seen.done => {}
+        match reader.read_payload(payload, Some(&mut |event| events.push(event.into_owned()))) {
+            Ok(seen) if seen.error.is_none() && !seen.is_end => {}
             _ => break,
         }
-        let _ = reader.error(payload);
+        let _ = reader.read_error(payload);
     }
-    let ended = reader.end(Some(&mut |event| events.push(event.into_owned())));
+    let ended = reader.finish_stream(Some(&mut |event| events.push(event.into_owned())));
     for client in DIALECTS {
-        let mut writer = client.client.writer(answering(Request::prompt("p")));
+        let mut writer = client.client.event_writer(meta(Request::prompt("p")));
         let mut frames = 0;
         for event in &events {
-            writer.write(event, &mut |_, _| frames += 1).unwrap();
+            writer.write_event(event, &mut |_, _| frames += 1).unwrap();
         }
         match &ended {
-            Ok(()) => writer.done(&mut |_, _| frames += 1),
-            Err(failure) => writer.error(failure, "req_1", &mut |_, _| frames += 1),
+            Ok(()) => writer.write_end(&mut |_, _| frames += 1),
+            Err(failure) => writer.write_error(failure, "req_1", &mut |_, _| frames += 1),
         }
         assert!(frames > 0, "a stream ends with a frame");
     }
@@ -273,7 +273,7 @@ fn a_piece_of_a_call_that_never_began_is_skipped_and_the_rest_is_there() {
         assert_eq!(
             events
                 .iter()
-                .filter(|event| event.is_said())
+                .filter(|event| event.has_content())
                 .collect::<Vec<_>>(),
             [&Event::Text("a".into())],
             "{name}"
@@ -347,7 +347,7 @@ fn a_request_with_a_wrong_type_in_any_place_is_an_error_or_read() {
             *request.pointer_mut(place).unwrap() = value.clone();
             let body = bytes::Bytes::from(request.to_string());
             for dialect in dialects() {
-                let Ok(read) = dialect.client.read(body.clone(), path) else {
+                let Ok(read) = dialect.client.parse_request(body.clone(), path) else {
                     continue;
                 };
                 for other in dialects() {

@@ -1,7 +1,7 @@
 //! Whatever a model says, written in any dialect and read back, is the same, up to what the dialect can say.
 
 use dialect::Dialect;
-use dialect::event::{Citation, Event, FinishReason, Origin, State, Usage};
+use dialect::event::{Citation, Event, FinishReason, ReasoningState, StateOrigin, Usage};
 use proptest::prelude::*;
 
 use crate::said::{Said, dialects, read, write};
@@ -27,20 +27,20 @@ fn json() -> impl Strategy<Value = String> {
     .prop_map(|value| value.to_string())
 }
 
-fn state() -> impl Strategy<Value = State<'static>> {
+fn state() -> impl Strategy<Value = ReasoningState<'static>> {
     let origin = prop_oneof![
-        Just(Origin::Anthropic),
-        Just(Origin::AnthropicRedacted),
-        Just(Origin::OpenAiResponses),
-        Just(Origin::Gemini)
+        Just(StateOrigin::Anthropic),
+        Just(StateOrigin::AnthropicRedacted),
+        Just(StateOrigin::OpenAiResponses),
+        Just(StateOrigin::Gemini)
     ];
     (origin, "[a-zA-Z0-9+/]{4,20}").prop_map(|(origin, value)| {
-        let value = if origin == Origin::OpenAiResponses {
+        let value = if origin == StateOrigin::OpenAiResponses {
             format!("rs_1 {value}")
         } else {
             value
         };
-        State {
+        ReasoningState {
             origin,
             value: value.into(),
         }
@@ -51,7 +51,7 @@ fn state() -> impl Strategy<Value = State<'static>> {
 #[derive(Debug, Clone)]
 enum Thing {
     Text(Vec<String>),
-    Thought(Vec<String>, State<'static>),
+    Thought(Vec<String>, ReasoningState<'static>),
     Refusal(String),
     Cited(String, Citation),
     Call {
@@ -98,7 +98,7 @@ fn events(things: &[Thing], reason: FinishReason, usage: Usage) -> Vec<Event<'st
             }
             Thing::Thought(texts, state) => {
                 // A thought that is sealed whole shows nothing.
-                if state.origin != Origin::AnthropicRedacted {
+                if state.origin != StateOrigin::AnthropicRedacted {
                     events.extend(
                         texts
                             .iter()

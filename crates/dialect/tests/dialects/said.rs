@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use dialect::event::{Citation, Event, FinishReason, Usage};
 use dialect::request::Request;
 use dialect::sse;
-use dialect::{Answering, Dialect, FinishRule, plain};
+use dialect::{Dialect, FinishRule, ResponseMeta, plain};
 use serde_json::Value;
 
 /// All that a stream says.
@@ -33,7 +33,7 @@ impl Said {
             Event::Text(text) => self.text.push_str(text),
             Event::Reasoning(text) => self.reasoning.push_str(text),
             Event::Refusal(text) => self.refusal.push_str(text),
-            Event::State(state) => self.states.push(state.packed()),
+            Event::State(state) => self.states.push(state.encode()),
             Event::Citation(citation) => self.citations.push(citation.clone()),
             Event::ToolCall { index, id, name } => {
                 assert_eq!(
@@ -84,21 +84,21 @@ pub(crate) fn read<'a>(
     mut events: Option<&mut Vec<Event<'static>>>,
 ) -> Said {
     let mut said = Said::default();
-    let mut frames = sse::Reader::new(1 << 20);
+    let mut frames = sse::FrameSplitter::new(1 << 20);
     let mut reader = dialect
         .upstream
         .expect("a dialect of upstreams")
-        .reader(FinishRule::Required);
+        .event_reader(FinishRule::Required);
     let mut take = |run: &[u8], said: &mut Said| {
         for frame in sse::frames(run) {
             if let Some(error) = frame.error {
-                said.error = reader.error(error).map(|failure| failure.to_string());
+                said.error = reader.read_error(error).map(|failure| failure.to_string());
             }
             let Some(data) = frame.data.filter(|data| !data.is_empty()) else {
                 let raw = &run[frame.range];
                 if raw.starts_with(b"{") {
                     said.error = reader
-                        .error(raw)
+                        .read_error(raw)
                         .map(|failure| failure.to_string())
                         .or(said.error.take());
                 }
@@ -113,7 +113,7 @@ pub(crate) fn read<'a>(
                 }
             };
             let seen = reader
-                .read(&data, Some(&mut sink))
+                .read_payload(&data, Some(&mut sink))
                 .expect("every payload can be read");
             said.error = seen
                 .error
@@ -131,7 +131,7 @@ pub(crate) fn read<'a>(
     }
     take(&frames.finish(), &mut said);
     let mut late = Vec::new();
-    let end = reader.end(Some(&mut |event| late.push(event.into_owned())));
+    let end = reader.finish_stream(Some(&mut |event| late.push(event.into_owned())));
     late.iter().for_each(|event| said.add(event));
     if let Some(events) = &mut events {
         events.extend(late);
@@ -147,13 +147,13 @@ pub(crate) fn read<'a>(
 }
 
 /// What a client's answer bears in tests: nothing that changes.
-pub(crate) fn answering(request: Request) -> Answering {
-    Answering {
+pub(crate) fn meta(request: Request) -> ResponseMeta {
+    ResponseMeta {
         id: "0123456789abcdef".to_owned(),
         created: 1_700_000_000,
         model: "a-model".to_owned(),
         request: Arc::new(request),
-        encoding: plain::Encoding::Text,
+        encoding: plain::TextEncoding::Text,
     }
 }
 
@@ -163,14 +163,16 @@ pub(crate) fn write(dialect: &Dialect, events: &[Event<'_>]) -> Vec<u8> {
         include_usage: true,
         ..Request::prompt("Hello")
     };
-    let mut writer = dialect.client.writer(answering(request));
+    let mut writer = dialect.client.event_writer(meta(request));
     let mut out = BytesMut::new();
     for event in events {
         writer
-            .write(event, &mut |name, data| sse::write(&mut out, name, data))
+            .write_event(event, &mut |name, data| {
+                sse::write_frame(&mut out, name, data)
+            })
             .expect("nothing is too large");
     }
-    writer.done(&mut |name, data| sse::write(&mut out, name, data));
+    writer.write_end(&mut |name, data| sse::write_frame(&mut out, name, data));
     out.to_vec()
 }
 

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 /// The body that an upstream of the client's own dialect gets.
 fn sent(name: &str, body: &Value) -> String {
-    let (dialect, side) = Dialect::of_upstreams(name).unwrap();
+    let (dialect, side) = Dialect::with_upstream(name).unwrap();
     let path = "/v1beta/models/m:generateContent";
     let request = dialect
         .client
-        .read(Bytes::from(body.to_string()), path)
+        .parse_request(Bytes::from(body.to_string()), path)
         .unwrap();
-    String::from_utf8(side.same(&request, "m").unwrap().to_vec()).unwrap()
+    String::from_utf8(side.pass_through_body(&request, "m").unwrap().to_vec()).unwrap()
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use dialect::event::{Citation, Event, FinishReason, Origin, State, Usage};
+use dialect::event::{Citation, Event, FinishReason, ReasoningState, StateOrigin, Usage};
 use dialect::request::{
     Effort, Format, Image, Message, Part, Reasoning, Request, Role, Sampling, Tool, ToolChoice,
 };
@@ -57,7 +57,7 @@ fn requests() -> Vec<(&'static str, Request, Request)> {
     add("system prompt", &base, system);
     let reasoning = |origin| Part::Reasoning {
         text: "thought".to_owned(),
-        state: Some(State {
+        state: Some(ReasoningState {
             origin,
             value: format!("rs_1 {MARK}").into(),
         }),
@@ -88,17 +88,17 @@ fn requests() -> Vec<(&'static str, Request, Request)> {
         (
             "thinking sealed by Anthropic",
             Role::Assistant,
-            reasoning(Origin::Anthropic),
+            reasoning(StateOrigin::Anthropic),
         ),
         (
             "thinking sealed by Responses",
             Role::Assistant,
-            reasoning(Origin::OpenAiResponses),
+            reasoning(StateOrigin::OpenAiResponses),
         ),
         (
             "thinking sealed by Gemini",
             Role::Assistant,
-            reasoning(Origin::Gemini),
+            reasoning(StateOrigin::Gemini),
         ),
     ] {
         add(name, &base, and(&base, role, vec![part]));
@@ -414,7 +414,7 @@ fn events() -> Vec<(&'static str, Vec<Event<'static>>)> {
         name: MARK.into(),
     };
     let state = |origin| {
-        Event::State(State {
+        Event::State(ReasoningState {
             origin,
             value: MARK.into(),
         })
@@ -436,11 +436,11 @@ fn events() -> Vec<(&'static str, Vec<Event<'static>>)> {
         ("reasoning", vec![Event::Reasoning(MARK.into())]),
         (
             "seal of reasoning",
-            vec![Event::Reasoning("x".into()), state(Origin::Anthropic)],
+            vec![Event::Reasoning("x".into()), state(StateOrigin::Anthropic)],
         ),
         (
             "reasoning sealed whole",
-            vec![state(Origin::AnthropicRedacted)],
+            vec![state(StateOrigin::AnthropicRedacted)],
         ),
         ("refusal", vec![Event::Refusal(MARK.into())]),
         ("tool call", vec![call(), Event::ToolEnd { index: 0 }]),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use dialect::event::FinishReason;
-use dialect::{Answer, DIALECTS, Dialect, Written, translate};
+use dialect::{Answer, DIALECTS, Dialect, UpstreamPayload, translate};
 use serde_json::{Value, json};
 
 use crate::said::{Said, read};
@@ -14,11 +14,11 @@ fn dialect(name: &str) -> &'static Dialect {
         .unwrap()
 }
 
-fn translated(from: &str, to: &str, model: &str, body: &Value) -> Written {
+fn translated(from: &str, to: &str, model: &str, body: &Value) -> UpstreamPayload {
     let path = "/v1beta/models/m:generateContent";
     let request = dialect(from)
         .client
-        .read(Bytes::from(body.to_string()), path)
+        .parse_request(Bytes::from(body.to_string()), path)
         .unwrap();
     translate(dialect(to), dialect(to).upstream.unwrap(), &request, model).unwrap()
 }
@@ -66,7 +66,7 @@ fn a_model_s_name_can_not_lead_elsewhere() {
         let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "x" }] });
         let request = dialect("openai-chat")
             .client
-            .read(Bytes::from(body.to_string()), "")
+            .parse_request(Bytes::from(body.to_string()), "")
             .unwrap();
         let side = dialect("gemini").upstream.unwrap();
         assert_eq!(
@@ -77,7 +77,7 @@ fn a_model_s_name_can_not_lead_elsewhere() {
             "{name}"
         );
         assert_eq!(
-            side.same(&request, name).unwrap_err().param(),
+            side.pass_through_body(&request, name).unwrap_err().param(),
             Some("model"),
             "{name}"
         );
@@ -291,7 +291,7 @@ fn a_whole_answer_that_says_nothing_is_no_answer() {
         ("anthropic", json!({ "content": [] })),
     ] {
         let mut answer = Answer::default();
-        let read = dialect(name).upstream.unwrap().read_answer(
+        let read = dialect(name).upstream.unwrap().parse_answer(
             body.to_string().as_bytes(),
             Some(&mut |event| answer.add(&event)),
         );
@@ -303,7 +303,7 @@ fn a_whole_answer_that_says_nothing_is_no_answer() {
         dialect("openai-responses")
             .upstream
             .unwrap()
-            .read_answer(failed.as_bytes(), None)
+            .parse_answer(failed.as_bytes(), None)
             .is_ok()
     );
 }

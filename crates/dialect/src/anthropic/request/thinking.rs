@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::write::{MAX_TOKENS, thought_json};
+use super::write::{DEFAULT_MAX_TOKENS, thought_json};
 use crate::request::{Effort, Message, Part, Request, Role, ToolChoice};
 
 /// What of the limit is left for the answer, where the client sets none.
 const ANSWER_TOKENS: u32 = 8_000;
 /// Less than this can't be thought with.
-const LEAST_BUDGET: u32 = 1024;
+const MIN_THINKING_TOKENS: u32 = 1024;
 
 /// A model's version, as its name has it: `claude-opus-4-7` is 4.7, `claude-3-5-sonnet-20241022` 3.5. None are before all.
 pub(super) fn version(model: &str) -> (u32, u32) {
@@ -28,10 +28,10 @@ pub(super) fn version(model: &str) -> (u32, u32) {
 /// From here on models think as much as they like, and want an effort in place of a budget.
 const ADAPTIVE: (u32, u32) = (4, 6);
 /// From here on they refuse everything about sampling, and hide what they think unless told.
-pub(super) const UNSAMPLED: (u32, u32) = (4, 7);
+pub(super) const NO_SAMPLING: (u32, u32) = (4, 7);
 
 /// How a model is to think.
-pub(super) enum Thinking {
+pub(super) enum ThinkingMode {
     Budget(u32),
     Adaptive {
         effort: &'static str,
@@ -39,12 +39,14 @@ pub(super) enum Thinking {
     },
 }
 
-impl Thinking {
+impl ThinkingMode {
     pub(super) fn json(&self) -> Value {
         match self {
-            Thinking::Budget(tokens) => json!({ "type": "enabled", "budget_tokens": tokens }),
-            Thinking::Adaptive { display: None, .. } => json!({ "type": "adaptive" }),
-            Thinking::Adaptive { display, .. } => json!({ "type": "adaptive", "display": display }),
+            ThinkingMode::Budget(tokens) => json!({ "type": "enabled", "budget_tokens": tokens }),
+            ThinkingMode::Adaptive { display: None, .. } => json!({ "type": "adaptive" }),
+            ThinkingMode::Adaptive { display, .. } => {
+                json!({ "type": "adaptive", "display": display })
+            }
         }
     }
 }
@@ -54,7 +56,7 @@ pub(super) fn thinking(
     request: &Request,
     version: (u32, u32),
     dropped: &mut Vec<String>,
-) -> Option<Thinking> {
+) -> Option<ThinkingMode> {
     let reasoning = request
         .reasoning
         .filter(|reasoning| reasoning.effort != Effort::None)?;
@@ -69,8 +71,8 @@ pub(super) fn thinking(
         return refuse("a tool is demanded, and these models don't think then");
     }
     // A turn that began without thinking can't take it up in the middle.
-    let turn = request.turn();
-    let unsealed = |message: &Message| {
+    let turn = request.current_turn();
+    let unsigned_signature = |message: &Message| {
         message.role == Role::Assistant
             && message
                 .parts
@@ -81,7 +83,7 @@ pub(super) fn thinking(
                 .iter()
                 .any(|part| thought_json(part).is_some())
     };
-    if request.messages[turn..].iter().any(unsealed) {
+    if request.messages[turn..].iter().any(unsigned_signature) {
         return refuse("this turn's tool calls came back without the thinking that led to them");
     }
     if version >= ADAPTIVE {
@@ -92,19 +94,19 @@ pub(super) fn thinking(
             Effort::Highest => "max",
         };
         let display =
-            (version >= UNSAMPLED && reasoning.shown != Some(false)).then_some("summarized");
-        return Some(Thinking::Adaptive { effort, display });
+            (version >= NO_SAMPLING && reasoning.shown != Some(false)).then_some("summarized");
+        return Some(ThinkingMode::Adaptive { effort, display });
     }
     let budget = reasoning
         .budget
         .unwrap_or_else(|| reasoning.effort.budget())
-        .max(LEAST_BUDGET);
+        .max(MIN_THINKING_TOKENS);
     let budget = match request.max_tokens {
-        Some(limit) if limit <= LEAST_BUDGET => {
+        Some(limit) if limit <= MIN_THINKING_TOKENS => {
             return refuse("the limit on tokens leaves no room for it");
         }
-        Some(limit) => budget.min(limit - 1).max(LEAST_BUDGET),
-        None => budget.min(MAX_TOKENS - ANSWER_TOKENS),
+        Some(limit) => budget.min(limit - 1).max(MIN_THINKING_TOKENS),
+        None => budget.min(DEFAULT_MAX_TOKENS - ANSWER_TOKENS),
     };
-    Some(Thinking::Budget(budget))
+    Some(ThinkingMode::Budget(budget))
 }

@@ -2,17 +2,20 @@
 
 use serde_json::{Value, json};
 
-use super::thinking::{Thinking, UNSAMPLED, thinking, version};
-use crate::event::Origin;
+use super::thinking::{NO_SAMPLING, ThinkingMode, thinking, version};
+use crate::event::StateOrigin;
 use crate::failure::Failure;
 use crate::request::{Format, Image, Part, Request, Role, Tool, ToolChoice, texts_of};
-use crate::{Written, tools};
+use crate::{UpstreamPayload, tools};
 
 /// What is asked for when the client sets no limit: this dialect must have one.
-pub(super) const MAX_TOKENS: u32 = 32_000;
+pub(super) const DEFAULT_MAX_TOKENS: u32 = 32_000;
 
 /// Writes a request.
-pub(in crate::anthropic) fn write(request: &Request, model: &str) -> Result<Written, Failure> {
+pub(in crate::anthropic) fn encode_request(
+    request: &Request,
+    model: &str,
+) -> Result<UpstreamPayload, Failure> {
     let mut dropped = Vec::new();
     let (system, alone) = request.system();
     let mut messages = messages_json(request);
@@ -22,7 +25,7 @@ pub(in crate::anthropic) fn write(request: &Request, model: &str) -> Result<Writ
     }
     let version = version(model);
     let thinking = thinking(request, version, &mut dropped);
-    let limit = request.max_tokens.unwrap_or(MAX_TOKENS);
+    let limit = request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
     let mut body = json!({
         "model": model, "max_tokens": limit, "messages": messages, "stream": request.stream,
     });
@@ -32,15 +35,15 @@ pub(in crate::anthropic) fn write(request: &Request, model: &str) -> Result<Writ
         }
     };
     set("system", system.filter(|_| !alone).map(Value::from));
-    set("thinking", thinking.as_ref().map(Thinking::json));
+    set("thinking", thinking.as_ref().map(ThinkingMode::json));
     let mut output = serde_json::Map::new();
-    if let Some(Thinking::Adaptive { effort, .. }) = thinking {
+    if let Some(ThinkingMode::Adaptive { effort, .. }) = thinking {
         output.insert("effort".to_owned(), effort.into());
     }
     let sampling = &request.sampling;
     let thinks = thinking.is_some();
     let temperature = match sampling.temperature {
-        Some(_) if version >= UNSAMPLED => {
+        Some(_) if version >= NO_SAMPLING => {
             dropped.push("temperature".to_owned());
             None
         }
@@ -56,14 +59,14 @@ pub(in crate::anthropic) fn write(request: &Request, model: &str) -> Result<Writ
     };
     set("temperature", temperature.map(Value::from));
     match sampling.top_p {
-        Some(_) if version >= UNSAMPLED => dropped.push("top_p".to_owned()),
+        Some(_) if version >= NO_SAMPLING => dropped.push("top_p".to_owned()),
         Some(p) if thinks && p < 0.95 => {
             dropped.push(format!("top_p {p} (with thinking it is 0.95 to 1)"))
         }
         Some(_) if temperature.is_some() => dropped.push("top_p (beside a temperature)".to_owned()),
         p => set("top_p", p.map(Value::from)),
     }
-    if sampling.top_k.is_some() && (thinks || version >= UNSAMPLED) {
+    if sampling.top_k.is_some() && (thinks || version >= NO_SAMPLING) {
         dropped.push("top_k".to_owned());
     } else {
         set("top_k", sampling.top_k.map(Value::from));
@@ -132,7 +135,7 @@ pub(in crate::anthropic) fn write(request: &Request, model: &str) -> Result<Writ
         }
     }
     set("output_config", (!output.is_empty()).then(|| output.into()));
-    Ok(Written {
+    Ok(UpstreamPayload {
         body: body.to_string().into(),
         dropped,
     })
@@ -198,10 +201,10 @@ pub(super) fn thought_json(part: &Part) -> Option<Value> {
         return None;
     };
     match state.origin {
-        Origin::Anthropic => {
+        StateOrigin::Anthropic => {
             Some(json!({ "type": "thinking", "thinking": text, "signature": state.value }))
         }
-        Origin::AnthropicRedacted => {
+        StateOrigin::AnthropicRedacted => {
             Some(json!({ "type": "redacted_thinking", "data": state.value }))
         }
         // What another kind of upstream thought is nothing to this one.

@@ -4,13 +4,16 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::event::{Origin, State};
+use crate::event::{ReasoningState, StateOrigin};
 use crate::failure::Failure;
 use crate::request::{Format, Image, Part, Request, Role, Tool, ToolChoice, texts_of};
-use crate::{Written, tools};
+use crate::{UpstreamPayload, tools};
 
 /// Writes a request.
-pub(in crate::gemini) fn write(request: &Request, model: &str) -> Result<Written, Failure> {
+pub(in crate::gemini) fn encode_request(
+    request: &Request,
+    model: &str,
+) -> Result<UpstreamPayload, Failure> {
     let mut dropped = Vec::new();
     super::super::check_model(model)?;
     let (system, alone) = request.system();
@@ -46,14 +49,14 @@ pub(in crate::gemini) fn write(request: &Request, model: &str) -> Result<Written
     if !config.is_empty() {
         body["generationConfig"] = config.into();
     }
-    Ok(Written {
+    Ok(UpstreamPayload {
         body: body.to_string().into(),
         dropped,
     })
 }
 
 /// The most that every model may think with.
-const MOST_THINKING: u32 = 24_576;
+const MAX_THINKING_TOKENS: u32 = 24_576;
 
 fn config_json(request: &Request, dropped: &mut Vec<String>) -> Map<String, Value> {
     let sampling = &request.sampling;
@@ -64,10 +67,10 @@ fn config_json(request: &Request, dropped: &mut Vec<String>) -> Map<String, Valu
     if let Some(budget) = request
         .reasoning
         .and_then(|reasoning| reasoning.budget)
-        .filter(|tokens| *tokens > MOST_THINKING)
+        .filter(|tokens| *tokens > MAX_THINKING_TOKENS)
     {
         dropped.push(format!(
-            "the thinking budget {budget} (sent as {MOST_THINKING})"
+            "the thinking budget {budget} (sent as {MAX_THINKING_TOKENS})"
         ));
     }
     let mut config = Map::new();
@@ -91,7 +94,7 @@ fn config_json(request: &Request, dropped: &mut Vec<String>) -> Map<String, Valu
         (
             "thinkingConfig",
             request.reasoning.map(|reasoning| {
-                let budget = reasoning.budget.unwrap_or_else(|| reasoning.effort.budget()).min(MOST_THINKING);
+                let budget = reasoning.budget.unwrap_or_else(|| reasoning.effort.budget()).min(MAX_THINKING_TOKENS);
                 json!({ "thinkingBudget": budget, "includeThoughts": reasoning.shown != Some(false) && budget > 0 })
             }),
         ),
@@ -108,7 +111,7 @@ const NO_SEAL: &str = "skip_thought_signature_validator";
 
 fn contents_json(request: &Request, model: &str) -> Vec<Value> {
     let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
-    let turn = request.turn();
+    let turn = request.current_turn();
     // Results go by the function's name.
     let calls = request.messages.iter().flat_map(|message| &message.parts);
     let names: HashMap<&str, &str> = calls
@@ -153,8 +156,8 @@ fn parts_json(parts: &[Part], names: &HashMap<&str, &str>, needs_seal: bool) -> 
             }
             Part::Reasoning {
                 state:
-                    Some(State {
-                        origin: Origin::Gemini,
+                    Some(ReasoningState {
+                        origin: StateOrigin::Gemini,
                         value,
                     }),
                 ..

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::*;
 
 /// Builds what the cursor need not: a value, as any walk could see it.
-fn value(cursor: &mut Cursor<'_>) -> Walked<Value> {
+fn value(cursor: &mut Cursor<'_>) -> CursorResult<Value> {
     match cursor.space() {
         b'{' => {
             let mut fields = Map::new();
@@ -31,10 +31,10 @@ fn value(cursor: &mut Cursor<'_>) -> Walked<Value> {
             })?;
             Ok(list.into())
         }
-        b'"' => Ok(cursor.raw()?.exact().ok_or(Wrong::Characters)?.into()),
+        b'"' => Ok(cursor.raw()?.exact().ok_or(CursorError::Characters)?.into()),
         _ if cursor.null()? => Ok(Value::Null),
         // What a number is worth is not the cursor's to know.
-        _ => serde_json::from_str(cursor.raw()?.get()).map_err(|_| Wrong::Number),
+        _ => serde_json::from_str(cursor.raw()?.get()).map_err(|_| CursorError::Number),
     }
 }
 
@@ -47,7 +47,7 @@ fn agree(data: &[u8]) {
         serde_json::from_slice::<IgnoredAny>(data).is_ok(),
         "skipped: {shown:?}"
     );
-    let raw = walk(data, Cursor::raw).ok().map(Raw::get);
+    let raw = walk(data, Cursor::raw).ok().map(RawJson::get);
     assert_eq!(
         raw,
         serde_json::from_slice::<&RawValue>(data)

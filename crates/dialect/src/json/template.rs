@@ -3,28 +3,31 @@
 //! What is the same as in a payload that was walked through needn't be walked through again: it is only compared, which
 //! takes a fraction of the time.
 
-use super::cursor::{Cursor, Raw};
+use super::cursor::{Cursor, RawJson};
 
 /// Longer ones are rare, and would have to be kept.
-const LONGEST: usize = 2048;
+const MAX_TEMPLATE_BYTES: usize = 2048;
 
 /// A payload that was read, and the places of two of its texts where others may stand; the second is often empty.
 #[derive(Debug, Default)]
-pub(crate) struct Mould {
+pub(crate) struct PayloadTemplate {
     payload: Vec<u8>,
     /// Where those texts begin and end, with their quotes. The first is the one that is asked for.
     texts: [(usize, usize); 2],
 }
 
-impl Mould {
+impl PayloadTemplate {
     /// Keeps a payload that is well-formed, and where in it these texts are. They are slices of it.
-    pub(crate) fn cast(&mut self, payload: &[u8], text: Raw<'_>, other: Option<Raw<'_>>) {
+    pub(crate) fn learn(&mut self, payload: &[u8], text: RawJson<'_>, other: Option<RawJson<'_>>) {
         self.payload.clear();
         // What is no UTF-8 would have to be looked at in all of its parts again.
-        if payload.len() > LONGEST || !text.is_text() || std::str::from_utf8(payload).is_err() {
+        if payload.len() > MAX_TEMPLATE_BYTES
+            || !text.is_text()
+            || std::str::from_utf8(payload).is_err()
+        {
             return;
         }
-        let place = |raw: Raw<'_>| {
+        let place = |raw: RawJson<'_>| {
             let start = (raw.get().as_ptr() as usize).saturating_sub(payload.as_ptr() as usize);
             (start, start + raw.get().len())
         };
@@ -37,7 +40,7 @@ impl Mould {
     }
 
     /// The first of the texts as another payload has it, if that one differs in nothing else.
-    pub(crate) fn fit<'a>(&self, payload: &'a [u8]) -> Option<Raw<'a>> {
+    pub(crate) fn match_payload<'a>(&self, payload: &'a [u8]) -> Option<RawJson<'a>> {
         if self.payload.is_empty() {
             return None;
         }
@@ -71,20 +74,20 @@ mod tests {
     use super::*;
     use crate::json::walk;
 
-    /// A mould of `{"a": …, "b": {"c": …}, "d": 1}`, in which the texts of `c` and `a` may differ.
-    fn mould(payload: &str) -> Mould {
+    /// A template of `{"a": …, "b": {"c": …}, "d": 1}`, in which the texts of `c` and `a` may differ.
+    fn template(payload: &str) -> PayloadTemplate {
         let (mut a, mut c) = (None, None);
         walk(payload.as_bytes(), |cursor| {
             cursor.object(|name, cursor| match name {
-                b"a" => cursor.once(&mut a),
-                b"b" => cursor.object(|_, cursor| cursor.once(&mut c)),
+                b"a" => cursor.field_once(&mut a),
+                b"b" => cursor.object(|_, cursor| cursor.field_once(&mut c)),
                 _ => cursor.skip(),
             })
         })
         .unwrap();
-        let mut mould = Mould::default();
-        mould.cast(payload.as_bytes(), c.unwrap(), a);
-        mould
+        let mut template = PayloadTemplate::default();
+        template.learn(payload.as_bytes(), c.unwrap(), a);
+        template
     }
 
     #[test]
@@ -95,31 +98,42 @@ mod tests {
             ("é\u{1f30a}", "\\\"\\u00e9\\n"),
             ("\\ud83c", "é"),
         ] {
-            let cast = r#"{"a":"one","b":{"c":"two"},"d":1}"#;
+            let learned = r#"{"a":"one","b":{"c":"two"},"d":1}"#;
             let whole = format!(r#"{{"a":"{a}","b":{{"c":"{c}"}},"d":1}}"#);
             assert_eq!(
-                mould(cast).fit(whole.as_bytes()).unwrap().get(),
+                template(learned)
+                    .match_payload(whole.as_bytes())
+                    .unwrap()
+                    .get(),
                 format!("\"{c}\"")
             );
             let turned = format!(r#"{{"b":{{"c":"{c}"}},"a":"{a}","d":1}}"#);
-            assert!(mould(cast).fit(turned.as_bytes()).is_none());
+            assert!(template(learned).match_payload(turned.as_bytes()).is_none());
             assert_eq!(
-                mould(&turned).fit(turned.as_bytes()).unwrap().get(),
+                template(&turned)
+                    .match_payload(turned.as_bytes())
+                    .unwrap()
+                    .get(),
                 format!("\"{c}\"")
             );
             for end in 0..whole.len() {
-                assert!(mould(cast).fit(&whole.as_bytes()[..end]).is_none(), "cut");
+                assert!(
+                    template(learned)
+                        .match_payload(&whole.as_bytes()[..end])
+                        .is_none(),
+                    "cut"
+                );
             }
             for more in [" ", "}", "x"] {
                 assert!(
-                    mould(cast)
-                        .fit(format!("{whole}{more}").as_bytes())
+                    template(learned)
+                        .match_payload(format!("{whole}{more}").as_bytes())
                         .is_none(),
                     "and more"
                 );
             }
         }
-        let mould = mould(r#"{"a":"one","b":{"c":"two"},"d":1}"#);
+        let template = template(r#"{"a":"one","b":{"c":"two"},"d":1}"#);
         for other in [
             &br#"{"a":"one","b":{"c":"two"},"d":2}"#[..],
             br#"{"a":1,"b":{"c":"two"},"d":1}"#,
@@ -134,7 +148,7 @@ mod tests {
             b"[DONE]",
         ] {
             assert!(
-                mould.fit(other).is_none(),
+                template.match_payload(other).is_none(),
                 "{}",
                 String::from_utf8_lossy(other)
             );
@@ -145,16 +159,28 @@ mod tests {
     fn what_is_no_text_or_no_utf_8_or_long_is_no_mould() {
         for payload in [
             r#"{"b":{"c":5}}"#.to_owned(),
-            format!(r#"{{"a":"{}","b":{{"c":"t"}}}}"#, "x".repeat(LONGEST)),
+            format!(
+                r#"{{"a":"{}","b":{{"c":"t"}}}}"#,
+                "x".repeat(MAX_TEMPLATE_BYTES)
+            ),
         ] {
-            assert!(mould(&payload).fit(payload.as_bytes()).is_none());
+            assert!(
+                template(&payload)
+                    .match_payload(payload.as_bytes())
+                    .is_none()
+            );
         }
         let odd = r#"{"a":5,"b":{"c":"two"}}"#;
-        assert_eq!(mould(odd).fit(odd.as_bytes()).unwrap().get(), "\"two\"");
+        assert_eq!(
+            template(odd).match_payload(odd.as_bytes()).unwrap().get(),
+            "\"two\""
+        );
         assert!(
-            mould(odd).fit(br#"{"a":6,"b":{"c":"two"}}"#).is_none(),
+            template(odd)
+                .match_payload(br#"{"a":6,"b":{"c":"two"}}"#)
+                .is_none(),
             "what is no text stays"
         );
-        assert!(Mould::default().fit(b"").is_none());
+        assert!(PayloadTemplate::default().match_payload(b"").is_none());
     }
 }

@@ -3,14 +3,14 @@
 /// Why a text can't be walked, and where.
 #[derive(Debug, thiserror::Error)]
 #[error("{what} (byte {at})")]
-pub(crate) struct Malformed {
-    pub(super) what: Wrong,
+pub(crate) struct MalformedJson {
+    pub(super) what: CursorError,
     pub(super) at: usize,
 }
 
 /// What a walk stops at: small, as every step of it returns one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Wrong {
+pub(crate) enum CursorError {
     #[error("a value should stand here")]
     Value,
     #[error("an object should stand here")]
@@ -26,7 +26,7 @@ pub(crate) enum Wrong {
     #[error("a `,` or the end of what it stands in should stand here")]
     Comma,
     #[error("this text has no end, or a control character in it")]
-    Unended,
+    UnterminatedString,
     #[error("this is no escape")]
     Escape,
     #[error("this is no number")]
@@ -34,9 +34,9 @@ pub(crate) enum Wrong {
     #[error("this is not UTF-8, or half of a character")]
     Characters,
     #[error("this field is there twice")]
-    Twice,
+    DuplicateField,
     #[error("the text should end here")]
     Trailing,
     #[error("this is not what was looked for")]
-    Unlike,
+    Mismatch,
 }

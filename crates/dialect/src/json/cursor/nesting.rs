@@ -2,14 +2,14 @@
 
 /// Objects and lists, a bit each.
 #[derive(Debug, Default)]
-pub(super) struct Open {
+pub(super) struct Nesting {
     pub(super) depth: u32,
     last: u64,
     /// Those before, where there are more than fit.
     before: Vec<u64>,
 }
 
-impl Open {
+impl Nesting {
     pub(super) const AT_ONCE: u32 = u64::BITS;
 
     #[inline]
