@@ -10,6 +10,8 @@ mod connection;
 mod request_body;
 mod request_head;
 mod response;
+#[cfg(test)]
+mod tests;
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;

@@ -173,8 +173,9 @@ where
                     *left -= piece.len() as u64;
                 }
             }
-            let is_last = self.end == BodyEnd::Length(0) || body.is_end_stream();
-            if self.rest.is_empty() && is_last {
+            let is_last =
+                self.rest.is_empty() && (self.end == BodyEnd::Length(0) || body.is_end_stream());
+            if is_last {
                 if self.end == BodyEnd::Chunks {
                     out.extend_from_slice(LAST_CHUNK);
                 }
