@@ -1,37 +1,34 @@
-//! tokenrill: prompts in, tokens out, and nothing lost between.
+//! tokenrill, an LLM token-streaming proxy: prompts in over HTTP, tokens out as Server-Sent Events.
 //!
 //! ```text
-//! client request ─ dialect reads ─▶ Request ─ route ─▶ provider (dialect writes ─ HTTP ─ SSE reader) ─▶ frames or events
-//!                                                                                                            │
-//! client response ◀─ transport (SSE body) ◀──────────── relay (same dialect: as they are; else dialect) ◀────┘
-//!              or ◀─ transport ◀─ reader ◀─ stream (a log) ◀─ generation that lingers ◀────────────────────┘
+//! request  ─▶ server ─▶ http ─▶ service ─▶ generation ─▶ provider ─▶ upstream
+//! response ◀─ server ◀─ http ◀──────────── generation ◀─ provider ◀─ upstream
+//!                          ◀─ reader ◀─ log ◀─┘ with linger
 //! ```
 //!
-//! The floors; each uses only those below it, and siblings on a floor don't know each other:
+//! `ARCHITECTURE.md` has the map, the way of a request and of a token, the tasks and their owners.
+//! A module uses only those below it, and modules of one line don't use each other:
 //!
 //! | floor | modules |
 //! | --- | --- |
-//! | composition | `main` → [`cli`] → [`app`], [`server`]: configuration to running service; sockets, connections, shutdown |
-//! | 4 edge | [`http`]: routes, handlers, failure to status; [`transport`]: frames to bytes on the wire |
-//! | 3 decisions | [`generation`]: drives one request: route, relay, timeouts, cancellation, its line in the log |
-//! | 2 siblings | [`provider`]: opens an upstream: the embedded mock, or HTTP; [`::stream`]: logs, here or in Redis, their readers, offsets and ends |
-//! | 1 tools | [`::dialect`]: codecs, and the vocabulary in which they meet; [`http1`]: where messages end; [`prompts`], [`config`], [`telemetry`] |
-//! | 0 | [`base`]: random ids, wakers, suggestions |
+//! | composition | `main`, [`cli`], [`app`]: arguments, configuration, the running service |
+//! | connections | [`server`]: listeners, workers, TLS, HTTP/2, shutdown |
+//! | adapters | [`http`]: routes, responses, errors |
+//! | decisions | [`generation`]: drives one request; then [`routing`]: targets for a model's name |
+//! | upstreams | [`provider`]: the embedded mock, or HTTP |
+//! | tools | [`config`], [`prompts`], [`telemetry`] |
+//! | data | [`outcome`], [`disconnect`], [`shutdown`] |
+//! | crates | [`stream`], [`store`], [`http1`], [`dialect`], [`base`] |
 //!
-//! What holds, always:
-//! 1. Dialects meet only in [`dialect::request`] and [`dialect::event`]: N readers and M writers, not N × M translators.
-//! 2. Every generation ends with exactly one terminal event and one line in the log. `[DONE]` means complete: an upstream
-//!    that ends without its own end mark is truncated, and said to be.
-//! 3. No request is sent upstream twice.
-//! 4. Dropping the response's body drops the upstream's, and that *is* cancellation. No generation has a task of its own,
-//!    and none changes threads: a worker has its clients' connections and its upstreams'. (HTTP/2 is an
-//!    exception: a client's stream has a task beside its connection's, and an upstream's one that reads it ahead, within a
-//!    bound; and a WebSocket has one for all that runs on it. So is a generation that lingers: its task ends with it, and it ends when nobody has read it for so
-//!    long, or, in the background, by its own time alone.)
-//! 5. One writer per log. A reader owns its offset and nothing else; one that asks for what is gone is told so, never
-//!    skipped over.
-//! 6. A client that stops reading stops our reading; every buffer between has a cap.
-//! 7. Timers and counts live in the body, not in a middleware's future, which ends when the head is sent.
+//! What always holds:
+//! 1. Dialects meet only in [`dialect::request`] and [`dialect::event`]: N readers and M writers, not
+//!    N × M translators.
+//! 2. Every generation ends with exactly one terminal event and one outcome. `[DONE]` means complete.
+//! 3. Nothing is sent upstream a second time once a client has seen a part of the answer.
+//! 4. Dropping a generation cancels its upstream. It has no task of its own, except with linger.
+//! 5. One writer per log. A reader that asks for what is gone gets an error, never a gap.
+//! 6. Every buffer has a bound. A client that stops reading stops the reading of its upstream.
+//! 7. Per token: no lock, no channel, and no allocation where the dialect is the same.
 
 pub mod app;
 pub mod cli;
