@@ -21,9 +21,10 @@
 //! | crates | [`stream`], [`store`], [`http1`], [`dialect`], [`base`] |
 //!
 //! What always holds:
-//! 1. Dialects meet only in [`dialect::request`] and [`dialect::event`]: N readers and M writers, not
-//!    N × M translators.
-//! 2. Every generation ends with exactly one terminal event and one outcome. `[DONE]` means complete.
+//! 1. Dialects meet only in [`dialect::request`] and [`dialect::event`]: N readers and M writers,
+//!    not N × M translators.
+//! 2. Every generation ends with exactly one terminal event and one outcome. `[DONE]` means
+//!    complete.
 //! 3. Nothing is sent upstream a second time once a client has seen a part of the answer.
 //! 4. Dropping a generation cancels its upstream. It has no task of its own, except with linger.
 //! 5. One writer per log. A reader that asks for what is gone gets an error, never a gap.

@@ -1,32 +1,44 @@
-//! Ids that we hand out: unguessable where someone could profit from a guess.
+//! Ids that this server gives out, unguessable where a guess would be worth something. Not for ids
+//! of streams, which have their own rules (`stream::id`).
 
 use std::fmt;
 
-/// Names one request, in every log line and in the `x-request-id` header of every answer.
+/// The id of a request, in every line of the log and in the `x-request-id` header of every
+/// response.
+///
+/// ```
+/// use base::id::RequestId;
+///
+/// assert!(RequestId::random().as_str().starts_with("req_"));
+/// let own = RequestId::from_client(b"job-17.step_2");
+/// assert_eq!(own.map(|id| id.to_string()).as_deref(), Some("job-17.step_2"));
+/// assert!(RequestId::from_client(b"two\nlines").is_none());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RequestId(Box<str>);
 
-/// The longest id that a client may bring.
-const LONGEST: usize = 128;
+/// The longest id that is taken from a client, in bytes.
+const MAX_CLIENT_ID_BYTES: usize = 128;
 
 impl RequestId {
-    /// A new id: `req_` and 128 random bits.
+    /// Returns a new id: `req_` and 128 random bits as hex digits.
     #[must_use]
     pub fn random() -> Self {
         Self(format!("req_{}", random_hex()).into())
     }
 
-    /// The client's own id, where it is 1 to 128 of `[A-Za-z0-9._-]`: nothing that could forge a log line or a header.
+    /// Takes over a client's own id if it is 1 to 128 characters of `[A-Za-z0-9._-]`, which can
+    /// forge neither a line of the log nor a header.
     #[must_use]
     pub fn from_client(value: &[u8]) -> Option<Self> {
-        let fine = (1..=LONGEST).contains(&value.len())
+        let fine = (1..=MAX_CLIENT_ID_BYTES).contains(&value.len())
             && value
                 .iter()
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
         fine.then(|| Self(String::from_utf8_lossy(value).into()))
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -39,7 +51,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// 128 random bits from the operating system.
+/// Returns 128 random bits from the operating system.
 #[must_use]
 #[expect(
     clippy::expect_used,
@@ -51,7 +63,11 @@ pub fn random_bits() -> [u8; 16] {
     bytes
 }
 
-/// 128 random bits, as 32 hex digits.
+/// Returns 128 random bits as 32 hex digits.
+///
+/// ```
+/// assert_eq!(base::id::random_hex().len(), 32);
+/// ```
 #[must_use]
 pub fn random_hex() -> String {
     format!("{:032x}", u128::from_be_bytes(random_bits()))

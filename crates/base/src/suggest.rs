@@ -1,6 +1,14 @@
-//! "Did you mean …?": the nearest of some known names to one that is unknown.
+//! Suggestions for error messages: "did you mean …?". Not for anything that a machine acts on.
 
-/// The nearest of the known names, if any is near: two slips, or a third of the name.
+/// Returns the known name that is most like an unknown one, if at most two characters or a third of
+/// them differ.
+///
+/// ```
+/// use base::suggest::did_you_mean;
+///
+/// assert_eq!(did_you_mean("max_tokns", &["model", "max_tokens"]), Some("max_tokens"));
+/// assert_eq!(did_you_mean("weather", &["model", "max_tokens"]), None);
+/// ```
 #[must_use]
 pub fn did_you_mean<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let near = |candidate: &&'a str| {

@@ -1,8 +1,8 @@
 //! A flag that futures set when they are ready to be polled again.
 //!
-//! A task that carries tokens is woken for each of them, and hardly ever because a timer, a departed client or the end of
-//! the server needs attention. Such a future is polled with the flag's waker: as long as the flag is unset, it need not be
-//! polled.
+//! A task that carries tokens is woken for each of them, and hardly ever because a timer, a
+//! departed client or the end of the server needs attention. Such a future is polled with the
+//! flag's waker: as long as the flag is unset, it need not be polled.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -93,7 +93,8 @@ impl WakeFlag {
                 .unwrap_or_else(PoisonError::into_inner))
             .clone_from(&self.task);
         }
-        // A plain read first: it shares the cache line, where a swap would claim it for every token.
+        // A plain read first: it shares the cache line, where a swap would claim it for every
+        // token.
         let set = self.is_set() && self.state.set.swap(false, Ordering::AcqRel);
         set.then(|| self.waker.clone())
     }

@@ -5,11 +5,26 @@ use std::fmt;
 use secrecy::SecretString;
 
 /// The address of a Redis: its servers, their arrangement and the credentials.
+///
+/// ```
+/// use store::redis::{RedisAddress, Topology};
+///
+/// let address = RedisAddress {
+///     tls: true,
+///     topology: Topology::Cluster,
+///     nodes: vec![("10.0.0.1".to_owned(), 6379), ("::1".to_owned(), 6379)],
+///     database: 0,
+///     username: None,
+///     password: None,
+///     key_prefix: "tokenrill:".to_owned(),
+/// };
+/// assert_eq!(address.to_string(), "rediss+cluster://10.0.0.1:6379,[::1]:6379");
+/// ```
 #[derive(Debug, Clone)]
 pub struct RedisAddress {
     /// Connections use TLS.
     pub tls: bool,
-    /// How its servers are arranged.
+    /// The arrangement of its servers.
     pub topology: Topology,
     /// Hosts and their ports.
     pub nodes: Vec<(String, u16)>,

@@ -64,6 +64,9 @@ impl Figures {
         for file in &tree.files {
             figures.measure_comments(file);
         }
+        for (path, text) in &tree.pages {
+            figures.measure_page(path, text);
+        }
         for file in tree.shipped() {
             figures.lines += file.shipped_lines();
             figures
@@ -118,6 +121,23 @@ impl Figures {
                 }
                 in_fence = !in_fence;
             }
+        }
+    }
+
+    fn measure_page(&mut self, path: &str, text: &str) {
+        let mut in_fence = false;
+        for (index, line) in text.lines().enumerate() {
+            let Some(info) = line.trim_start().strip_prefix("```") else {
+                continue;
+            };
+            if !in_fence && is_run(info) {
+                self.fences.push(Finding {
+                    file: path.to_owned(),
+                    line: index + 1,
+                    text: line.to_owned(),
+                });
+            }
+            in_fence = !in_fence;
         }
     }
 

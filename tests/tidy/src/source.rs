@@ -14,6 +14,8 @@ use crate::Finding;
 pub struct Tree {
     /// Sorted by path. Files that consist of test code are among them.
     pub files: Vec<SourceFile>,
+    /// Pages that the documentation includes (`#[doc = include_str!(…)]`), as path and text.
+    pub pages: Vec<(String, String)>,
 }
 
 /// One parsed file.
@@ -53,7 +55,17 @@ impl Tree {
                 }
             }
         }
-        Self::parse(sources)
+        let mut tree = Self::parse(sources)?;
+        for file in &tree.files {
+            let folder = Path::new(&file.path).parent().unwrap_or(Path::new(""));
+            for name in file.text.split("[doc = include_str!(\"").skip(1) {
+                let name = name.split('"').next().unwrap_or_default();
+                let path = folder.join(name);
+                let text = std::fs::read_to_string(root.join(&path))?;
+                tree.pages.push((path.to_string_lossy().into_owned(), text));
+            }
+        }
+        Ok(tree)
     }
 
     /// Parses sources given as path and text.
@@ -73,7 +85,10 @@ impl Tree {
                 test_modules.contains(&(file.package.clone(), file.module[..end].to_vec()))
             });
         }
-        Ok(Self { files })
+        Ok(Self {
+            files,
+            pages: Vec::new(),
+        })
     }
 
     /// Iterates over the files that are not test code.
