@@ -132,7 +132,7 @@ pub(super) async fn join(
         .head(&stream, owner.as_ref())
         .await
         .map_err(resume::failure)?;
-    let id = openai_responses::id(stream.random_part());
+    let id = openai_responses::response_id_of(stream.random_part());
     let found = Found {
         id: &id,
         stream,

@@ -1,5 +1,6 @@
 //! What the parts of the token path cost: each measurement is of one token, as it comes in the middle of an answer.
 
+mod json;
 mod log;
 
 use std::sync::Arc;
@@ -112,7 +113,7 @@ fn pass_on(bencher: Bencher<'_, '_>, name: &str) {
         reader
             .read_payload(black_box(data.as_bytes()), None)
             .expect("a payload")
-            .said
+            .has_content
     });
 }
 
@@ -127,7 +128,7 @@ fn read_events(bencher: Bencher<'_, '_>, name: &str) {
         reader
             .read_payload(black_box(data.as_bytes()), Some(&mut sink))
             .expect("a payload")
-            .said
+            .has_content
     });
 }
 

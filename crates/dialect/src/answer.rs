@@ -1,20 +1,30 @@
-//! A whole answer, for a client that did not ask for a stream.
+//! The complete answer of a model, for a client that did not ask for a stream.
 
 use crate::event::{Citation, Event, FinishReason, Usage};
 use crate::request::Part;
 
-/// A whole answer: what its events said, in order.
+/// A complete answer: the content of its events, in order.
+///
+/// ```
+/// use dialect::{Answer, event::Event};
+///
+/// let mut answer = Answer::default();
+/// for text in ["Hel", "lo"] {
+///     answer.add(&Event::Text(text.into()));
+/// }
+/// assert_eq!(answer.text(), "Hello");
+/// ```
 #[derive(Debug, Default)]
 pub struct Answer {
-    /// Text, reasoning, refusals and tool calls, as the model said them.
+    /// Text, reasoning, refusals and tool calls, in the model's order.
     pub parts: Vec<Part>,
     /// Sources of the text.
     pub citations: Vec<Citation>,
-    /// What it cost.
+    /// Tokens spent, if the upstream reported them.
     pub usage: Option<Usage>,
-    /// Why it ended.
+    /// The finish reason, if one was given.
     pub finish: Option<FinishReason>,
-    /// Whether the last reasoning may still grow: nothing has ended its block.
+    /// The last reasoning part may still grow: no event has ended its block.
     open: bool,
 }
 
@@ -79,13 +89,13 @@ impl Answer {
         }
     }
 
-    /// All its text.
+    /// Returns all its text.
     #[must_use]
     pub fn text(&self) -> String {
         crate::request::text_of(&self.parts)
     }
 
-    /// Whether it calls tools.
+    /// Returns true if the answer calls tools.
     #[must_use]
     pub fn calls(&self) -> bool {
         self.parts
@@ -93,7 +103,7 @@ impl Answer {
             .any(|part| matches!(part, Part::ToolCall { .. }))
     }
 
-    /// Why it ended; an answer that does not say so said all.
+    /// Returns the finish reason; [`FinishReason::Stop`] if none was given.
     #[must_use]
     pub fn finish(&self) -> FinishReason {
         self.finish.unwrap_or(FinishReason::Stop)

@@ -1,4 +1,16 @@
 //! [Anthropic Messages](https://docs.anthropic.com/en/api/messages).
+//!
+//! ```
+//! use bytes::Bytes;
+//! use dialect::request::Operation;
+//!
+//! let body = r#"{"model": "claude-sonnet-5", "messages": [{"role": "user", "content": "Hello"}]}"#;
+//! let client = dialect::anthropic::DIALECT.client;
+//! let request = client.parse_request(Bytes::from(body), "/v1/messages/count_tokens")?;
+//! assert_eq!(request.operation, Operation::CountTokens);
+//! assert_eq!(client.encode_token_count(8).unwrap(), br#"{"input_tokens":8}"#);
+//! # Ok::<(), dialect::failure::Failure>(())
+//! ```
 
 mod answer;
 mod reader;
@@ -29,7 +41,7 @@ pub static DIALECT: Dialect = Dialect {
     heartbeat: b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
 };
 
-/// The path is the same here and at an upstream.
+/// Request path, the same on this server and on an upstream.
 const MESSAGES: &str = "/v1/messages";
 const COUNT_TOKENS: &str = "/v1/messages/count_tokens";
 
@@ -107,7 +119,7 @@ fn answer_id(meta: &ResponseMeta) -> String {
     format!("msg_{}", meta.id)
 }
 
-/// Anthropic's `type` of an error.
+/// Returns Anthropic's `type` of an error.
 fn error_type(failure: &Failure) -> &'static str {
     match failure.kind() {
         FailureKind::InvalidRequest => "invalid_request_error",
@@ -136,7 +148,7 @@ fn stop_reason(reason: FinishReason) -> &'static str {
 fn finish_reason(reason: &str, called: bool) -> FinishReason {
     match reason {
         "stop_sequence" => FinishReason::StopSequence,
-        // A paused turn is not whole either: only the same upstream could go on with it.
+        // A paused turn is incomplete as well: only the same upstream could continue it.
         "max_tokens" | "model_context_window_exceeded" | "pause_turn" => FinishReason::Length,
         "tool_use" => FinishReason::ToolCalls,
         "refusal" => FinishReason::ContentFilter,
@@ -145,7 +157,7 @@ fn finish_reason(reason: &str, called: bool) -> FinishReason {
     }
 }
 
-/// Usage as it comes, in parts that don't overlap; what is said later replaces what was said before.
+/// Token counts in disjoint parts; a later report replaces an earlier one.
 #[derive(Debug, Default, Clone, Copy)]
 struct UsageCounts {
     input: u64,
@@ -183,7 +195,7 @@ impl UsageCounts {
 
 fn usage_json(usage: Option<Usage>) -> Value {
     let usage = usage.unwrap_or_default();
-    // Parts of a whole; some upstreams count more cached tokens than tokens.
+    // Parts of a whole, although some upstreams report more cached tokens than input tokens.
     let cached = usage.cached.unwrap_or(0).min(usage.input);
     let written = usage.cache_written.unwrap_or(0).min(usage.input - cached);
     let mut value = json!({
@@ -198,7 +210,7 @@ fn usage_json(usage: Option<Usage>) -> Value {
     value
 }
 
-/// A seal, as this dialect's clients get to see it.
+/// Returns the signature in the form in which clients of this dialect see it.
 fn signature(state: &ReasoningState<'_>) -> String {
     match state.origin {
         StateOrigin::Anthropic => state.value.to_string(),
@@ -206,7 +218,7 @@ fn signature(state: &ReasoningState<'_>) -> String {
     }
 }
 
-/// The seal of reasoning that its upstream did not seal: who thought it is all that it says.
+/// Returns the signature for reasoning that its upstream did not sign: it names only the origin.
 fn unsigned_signature() -> String {
     ReasoningState {
         origin: StateOrigin::OpenAiChat,

@@ -1,53 +1,64 @@
-//! What a model says, piece by piece, in no one's wire format.
+//! The output of a model as a sequence of events, in no particular wire format.
 //!
-//! Every dialect reads into and writes from these; two dialects never meet anywhere else, so that N readers and M
-//! writers cost N + M. An event borrows from the frame that it was read from: a token that is only passed on is never
-//! copied. Not here: how events are framed (`sse`), spelled (`dialect`) or counted (`generation`).
+//! Every dialect reads into and writes from these events, and two dialects meet nowhere else: N
+//! readers and M writers cost N + M. An event borrows from the frame that it was read from, so a
+//! token is not copied on its way. Not here: how events are framed ([`crate::sse`]), spelled (the
+//! dialects) or counted (the generation).
+//!
+//! ```
+//! use dialect::event::{Event, FinishReason};
+//!
+//! let events = [Event::Text("Hello".into()), Event::Finish(FinishReason::Stop)];
+//! assert!(events[0].has_content());
+//! assert!(!events[1].has_content());
+//! ```
 
 use std::borrow::Cow;
 
-/// One neutral thing that a model says.
+/// One piece of a model's output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// A piece of the answer.
+    /// A piece of the answer's text.
     Text(Cow<'a, str>),
-    /// Where a piece of the text just said comes from.
+    /// The source of a piece of the preceding text.
     Citation(Citation),
-    /// A piece of the model's reasoning, shown apart from the answer.
+    /// A piece of the model's reasoning, which is shown apart from the answer.
     Reasoning(Cow<'a, str>),
-    /// What the upstream wants back on the next turn, unread, for the reasoning just shown; it ends that block of it.
+    /// Opaque state of the preceding reasoning, to be sent back on the next turn. It ends that
+    /// block of reasoning.
     State(ReasoningState<'a>),
-    /// A piece of a refusal, where the model says it apart from the answer.
+    /// A piece of a refusal, where the model marks it as one.
     Refusal(Cow<'a, str>),
-    /// A tool call begins. Its arguments follow as [`Event::ToolArguments`] of the same index.
+    /// Start of a tool call. Its arguments follow as [`Event::ToolArguments`] of the same index.
     ToolCall {
-        /// The call's place among this answer's calls, from 0.
+        /// Index among the calls of this answer, from 0.
         index: u32,
-        /// The call's id, which its result must name.
+        /// Id of the call, named by its result.
         id: Cow<'a, str>,
-        /// The tool's name.
+        /// Name of the tool.
         name: Cow<'a, str>,
     },
-    /// A piece of a tool call's arguments: a fragment of JSON text.
+    /// A piece of a tool call's arguments.
     ToolArguments {
-        /// Which call of this answer.
+        /// Index of the call in this answer.
         index: u32,
-        /// The fragment; only all fragments together are JSON. None at all means `{}`.
+        /// A fragment of JSON text; only all fragments together are valid. None at all means `{}`.
         fragment: Cow<'a, str>,
     },
-    /// A tool call's arguments are whole.
+    /// End of a tool call's arguments.
     ToolEnd {
-        /// Which call of this answer.
+        /// Index of the call in this answer.
         index: u32,
     },
-    /// Tokens spent so far. Cumulative: a later one replaces an earlier one.
+    /// Tokens spent so far. Cumulative: a later event replaces an earlier one.
     Usage(Usage),
-    /// The model stopped, and why. Said twice, the later one counts.
+    /// The reason why the model stopped. A later event replaces an earlier one.
     Finish(FinishReason),
 }
 
 impl Event<'_> {
-    /// Whether a reader sees something new: this is what "first token" and "tokens" count.
+    /// Returns true for events with visible content, which is what "first token" and "tokens"
+    /// count.
     #[must_use]
     pub fn has_content(&self) -> bool {
         match self {
@@ -62,7 +73,7 @@ impl Event<'_> {
         }
     }
 
-    /// The same event, borrowing from nothing.
+    /// Returns the same event, borrowing from nothing.
     #[must_use]
     pub fn into_owned(self) -> Event<'static> {
         fn own(text: Cow<'_, str>) -> Cow<'static, str> {
@@ -93,75 +104,76 @@ impl Event<'_> {
     }
 }
 
-/// Why a model stopped.
+/// The reason why a model stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FinishReason {
-    /// It had said all.
+    /// The answer is complete.
     Stop,
-    /// It met one of the request's stop sequences.
+    /// A stop sequence of the request was generated.
     StopSequence,
-    /// It met a limit on tokens or time: there would have been more.
+    /// A limit on tokens or time was reached; there would have been more.
     Length,
-    /// It calls tools and waits for their results.
+    /// The model called tools and waits for their results.
     ToolCalls,
-    /// A filter or the model itself refused.
+    /// A content filter, or the model itself, refused.
     ContentFilter,
 }
 
-/// Tokens that a request cost, as the upstream counted them.
+/// Tokens that a request cost, as counted by the upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// All input tokens, the cached ones included.
+    /// All input tokens, including cached ones.
     pub input: u64,
-    /// All output tokens, the reasoning ones included.
+    /// All output tokens, including reasoning.
     pub output: u64,
-    /// Of the input: read from a cache.
+    /// Input tokens read from a cache.
     pub cached: Option<u64>,
-    /// Of the input: written to a cache.
+    /// Input tokens written to a cache.
     pub cache_written: Option<u64>,
-    /// Of the output: reasoning.
+    /// Output tokens spent on reasoning.
     pub reasoning: Option<u64>,
 }
 
 /// A source on the web.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Citation {
-    /// Its address.
+    /// URL of the source.
     pub url: String,
-    /// Its title; empty if it has none.
+    /// Title; empty if unknown.
     pub title: String,
-    /// The words that were cited; empty if they are not said.
+    /// The cited words; empty if unknown.
     pub quote: String,
-    /// Which part of the text it backs, in characters, where that is known.
+    /// The range of the answer's text that it supports, in characters, if known.
     pub span: Option<(u64, u64)>,
 }
 
-/// Reasoning that a model wants back on the next turn and nobody else can read: a signature, or the thought, sealed.
+/// Reasoning that a model wants back on the next turn and that only its maker can read: a
+/// signature, or the encrypted reasoning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReasoningState<'a> {
-    /// Whose seal it is: only there is it worth anything.
+    /// The kind of upstream that issued it, and the only one that accepts it.
     pub origin: StateOrigin,
-    /// The seal, as its origin spells it.
+    /// The opaque value, as spelled by its origin.
     pub value: Cow<'a, str>,
 }
 
-/// Which kind of upstream sealed a [`ReasoningState`].
+/// The kind of upstream that issued a [`ReasoningState`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StateOrigin {
-    /// The signature of an Anthropic thinking block.
+    /// Signature of an Anthropic thinking block.
     Anthropic,
-    /// An Anthropic thinking block that is sealed whole (`redacted_thinking`).
+    /// Encrypted Anthropic thinking block (`redacted_thinking`).
     AnthropicRedacted,
-    /// A reasoning item of OpenAI Responses: its id, a space, its encrypted content.
+    /// Reasoning item of OpenAI Responses: its id, a space, its encrypted content.
     OpenAiResponses,
-    /// A detail of a Chat Completions gateway, as JSON; or the name of the field that the text goes back in; or nothing,
-    /// where nothing goes back.
+    /// A `reasoning_details` entry of a Chat Completions gateway as JSON, or the name of the field
+    /// in which the text is sent back, or nothing where nothing is sent back.
     OpenAiChat,
-    /// A Gemini thought signature: it belongs to the part that follows.
+    /// Gemini thought signature, which belongs to the part that follows it.
     Gemini,
 }
 
-/// How every seal begins that [`ReasoningState::encode`] writes.
+/// Prefix of every value made by [`ReasoningState::encode`].
 pub const SIGNATURE_MARK: &str = "tokenrill.";
 
 impl StateOrigin {
@@ -175,7 +187,8 @@ impl StateOrigin {
 }
 
 impl ReasoningState<'_> {
-    /// The seal for a dialect that is not its origin's: there it goes out, and comes back, with its origin in front.
+    /// Encodes the state for clients of another dialect: prefixed with its origin, so that it can
+    /// be decoded when they send it back.
     #[must_use]
     pub fn encode(&self) -> String {
         let prefix = StateOrigin::ALL
@@ -185,7 +198,16 @@ impl ReasoningState<'_> {
         format!("{prefix}{}", self.value)
     }
 
-    /// Reads what [`ReasoningState::encode`] wrote; anything else is a seal of `own`.
+    /// Decodes a value made by [`ReasoningState::encode`]; any other value is a state of `own`.
+    ///
+    /// ```
+    /// use dialect::event::{ReasoningState, StateOrigin};
+    ///
+    /// let state = ReasoningState { origin: StateOrigin::Gemini, value: "c2lnbmVk".into() };
+    /// let sent = state.encode();
+    /// assert_eq!(sent, "tokenrill.gemini:c2lnbmVk");
+    /// assert_eq!(ReasoningState::decode(&sent, StateOrigin::Anthropic), state);
+    /// ```
     #[must_use]
     pub fn decode(text: &str, own: StateOrigin) -> ReasoningState<'_> {
         for (origin, prefix) in StateOrigin::ALL {

@@ -1,7 +1,19 @@
-//! [Gemini](https://ai.google.dev/api/generate-content): `generateContent` and `streamGenerateContent?alt=sse`.
+//! [Gemini](https://ai.google.dev/api/generate-content): `generateContent` and
+//! `streamGenerateContent?alt=sse`.
 //!
-//! Every event is a whole response with a piece of the answer in it, and a whole answer is one such event. No mark ends a
-//! stream: a finish reason and a clean end do.
+//! Every event is a whole response with a piece of the answer, and a complete answer is one such
+//! event. No mark ends a stream: it has a finish reason and a clean end.
+//!
+//! ```
+//! use dialect::request::Operation;
+//!
+//! let upstream = dialect::gemini::DIALECT.upstream.unwrap();
+//! let path = upstream.request_path(Operation::Generate, "gemini-2.5-flash", true);
+//! assert_eq!(
+//!     path.as_deref(),
+//!     Some("/models/gemini-2.5-flash:streamGenerateContent?alt=sse")
+//! );
+//! ```
 
 mod arguments;
 mod piece;
@@ -23,7 +35,7 @@ use crate::event::{FinishReason, ReasoningState, StateOrigin, Usage};
 use crate::failure::{Failure, FailureKind};
 use crate::request::{Operation, Request};
 
-/// Gemini.
+/// The Gemini dialect.
 pub static DIALECT: Dialect = Dialect {
     name: "gemini",
     client: &Gemini,
@@ -40,7 +52,7 @@ pub static DIALECT: Dialect = Dialect {
 #[derive(Debug)]
 struct Gemini;
 
-/// What stands in a path as it is.
+/// Characters percent-encoded in a model's path segment: all but the unreserved ones and `/`.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -48,7 +60,7 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~')
     .remove(b'/');
 
-/// Where models are: some clients know only one of the two.
+/// Path prefixes of models: some clients know only one of the two.
 const MODELS: &[&str] = &["/v1beta/models/", "/v1/models/"];
 
 impl ClientSide for Gemini {
@@ -98,10 +110,10 @@ impl UpstreamSide for Gemini {
         &["x-goog-user-project", "x-goog-request-params"]
     }
 
-    /// The model stands in the path, not in the body.
+    /// The model is named in the path, not in the body.
     fn pass_through_body(&self, request: &Request, model: &str) -> Result<Bytes, Failure> {
         check_model(model)?;
-        // The mark in base64.
+        // Base64 of the start of the mark.
         let foreign = |seal: &str| unseal(seal).origin != StateOrigin::Gemini;
         Ok(json::without_foreign_signatures(
             &request.body,
@@ -123,7 +135,7 @@ impl UpstreamSide for Gemini {
     }
 }
 
-/// A model's name is part of an address, and must lead nowhere else.
+/// Rejects model names that would change the path of the upstream's address.
 fn check_model(model: &str) -> Result<(), Failure> {
     if model
         .split('/')
@@ -137,7 +149,8 @@ fn check_model(model: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A seal, as this dialect's clients get to see it: in base64, and nothing else, says Google's own.
+/// Returns the signature in the form in which clients of this dialect see it: Google's SDK requires
+/// base64.
 fn seal(state: &ReasoningState<'_>) -> String {
     match state.origin {
         StateOrigin::Gemini => state.value.to_string(),
@@ -145,7 +158,7 @@ fn seal(state: &ReasoningState<'_>) -> String {
     }
 }
 
-/// Reads a seal. It may come back in the other alphabet of base64.
+/// Decodes a signature. It may come back in either alphabet of base64.
 fn unseal(text: &str) -> ReasoningState<'static> {
     let decoded = STANDARD
         .decode(text)
@@ -166,7 +179,7 @@ fn unseal(text: &str) -> ReasoningState<'static> {
     }
 }
 
-/// The error body: `{"error": {"code", "message", "status"}}`.
+/// Returns the error body: `{"error": {"code", "message", "status"}}`.
 fn error_json(failure: &Failure, told: Option<u16>) -> Value {
     let (code, status) = match failure.kind() {
         FailureKind::InvalidRequest | FailureKind::TooLarge => (400, "INVALID_ARGUMENT"),
@@ -191,7 +204,7 @@ fn finish_reason(reason: FinishReason) -> &'static str {
 }
 
 fn usage_json(usage: &Usage) -> Value {
-    // Part of the output; some upstreams count more of it than output.
+    // A part of the output, although some upstreams report more reasoning than output.
     let reasoning = usage.reasoning.map(|reasoning| reasoning.min(usage.output));
     let mut value = json!({
         "promptTokenCount": usage.input,

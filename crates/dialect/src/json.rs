@@ -1,4 +1,14 @@
-//! Reading a request's JSON: bounded, and with errors that say what, where, and what would be right.
+//! JSON of requests: bounded parsing, with errors that name the field and the expected value.
+//!
+//! ```
+//! use dialect::json::RequestFields;
+//!
+//! let mut fields = RequestFields::parse(br#"{"model": "m", "stream": "yes"}"#)?;
+//! assert_eq!(fields.model()?.as_deref(), Some("m"));
+//! let failure = fields.take::<bool>("stream", "true or false").unwrap_err();
+//! assert_eq!(failure.to_string(), r#"`stream` should be true or false, not "yes""#);
+//! # Ok::<(), dialect::failure::Failure>(())
+//! ```
 
 mod cursor;
 mod template;
@@ -23,14 +33,14 @@ use crate::failure::Failure;
 use crate::request::Request;
 use base::suggest::did_you_mean;
 
-/// Deeper nesting than any honest request has; beyond it a parser's stack would be the sender's to fill.
+/// Maximum nesting of a request; beyond it a parser's stack would be under the sender's control.
 const MAX_NESTING: usize = 128;
 
-/// Reads a body as JSON of type `T`, which borrows from it.
+/// Parses a body as JSON of type `T`, which borrows from it.
 ///
 /// # Errors
 ///
-/// A 400 for a body that is not UTF-8, not JSON, too deep, or not of that shape.
+/// A 400 for a body that is not UTF-8, not JSON, too deep, or of another shape.
 pub fn parse_body<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
     let text = std::str::from_utf8(body).map_err(|error| {
         invalid(format!(
@@ -52,11 +62,11 @@ pub fn parse_body<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Fa
     })
 }
 
-/// Reads one field, for an error that names it.
+/// Parses one field.
 ///
 /// # Errors
 ///
-/// A 400 that says which field is wrong and what it should be.
+/// A 400 that names the field and the expected value.
 pub fn parse_field<T: DeserializeOwned>(
     name: &str,
     raw: Option<&RawValue>,
@@ -74,7 +84,7 @@ pub fn parse_field<T: DeserializeOwned>(
     }
 }
 
-/// An error about a field or parameter that this endpoint doesn't know.
+/// Returns the error for an unknown field or parameter, with the nearest known name.
 #[must_use]
 pub fn unknown_name(what: &str, name: &str, known: &[&str]) -> Failure {
     let name = excerpt(name);
@@ -86,11 +96,11 @@ pub fn unknown_name(what: &str, name: &str, known: &[&str]) -> Failure {
     )
 }
 
-/// The fields of a request's body, taken out one by one: what is left in the end has no word here.
+/// The fields of a request's body, taken out one by one; the rest is unknown to the neutral form.
 #[derive(Debug)]
 pub struct RequestFields<'a>(BTreeMap<String, &'a RawValue>);
 
-/// A field that is there twice means one thing to us and another to whoever reads it next, so it is refused.
+/// Rejects repeated fields: we and the next reader might each use another of the two.
 impl<'de> Deserialize<'de> for RequestFields<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Once;
@@ -123,25 +133,25 @@ impl<'de> Deserialize<'de> for RequestFields<'de> {
 }
 
 impl<'a> RequestFields<'a> {
-    /// Reads a body, which must be an object.
+    /// Parses a body, which must be an object.
     ///
     /// # Errors
     ///
-    /// As [`parse_body`].
+    /// Those of [`parse_body`].
     pub fn parse(body: &'a [u8]) -> Result<Self, Failure> {
         parse_body(body)
     }
 
-    /// One field as it stands.
+    /// Takes one field as raw JSON.
     pub fn raw(&mut self, name: &str) -> Option<&'a RawValue> {
         self.0.remove(name)
     }
 
-    /// One field.
+    /// Takes and parses one field.
     ///
     /// # Errors
     ///
-    /// A 400 that says what it should be.
+    /// A 400 that names the expected value.
     pub fn take<T: DeserializeOwned>(
         &mut self,
         name: &str,
@@ -150,14 +160,14 @@ impl<'a> RequestFields<'a> {
         parse_field(name, self.raw(name), want)
     }
 
-    /// One field, of any shape; null if it is not there.
+    /// Takes one field of any shape; null if it is missing.
     pub fn value(&mut self, name: &str) -> Value {
         self.raw(name)
             .and_then(|raw| serde_json::from_str(raw.get()).ok())
             .unwrap_or_default()
     }
 
-    /// The model's name, which every API wants.
+    /// Takes the model's name, which every API requires.
     ///
     /// # Errors
     ///
@@ -173,15 +183,16 @@ impl<'a> RequestFields<'a> {
         Ok(model)
     }
 
-    /// Notes everything that is left and says something: what of `matters` is there can't be done without.
-    pub fn rest(self, request: &mut Request, ignored: &[&str], matters: &[&str]) {
+    /// Records all remaining fields with a value as unsupported; those in `essential` can't be
+    /// dropped.
+    pub fn record_rest(self, request: &mut Request, ignored: &[&str], essential: &[&str]) {
         for (name, raw) in self.0 {
             if matches!(raw.get(), "null" | "false" | "[]" | "{}" | "\"\"")
                 || ignored.contains(&name.as_str())
             {
                 continue;
             }
-            if matters.contains(&name.as_str()) {
+            if essential.contains(&name.as_str()) {
                 request.require(name)
             } else {
                 request.ignore(excerpt(&name))
@@ -190,8 +201,9 @@ impl<'a> RequestFields<'a> {
     }
 }
 
-/// What a client sends back of thoughts that were sealed elsewhere, taken out of its body: an upstream of its own dialect
-/// would take the seal for one of its own, and refuse it. A body without any stays what it is, byte for byte.
+/// Removes reasoning state that other upstreams issued from a client's body: an upstream of the
+/// client's dialect would take it for its own, and reject it. Without any, the body stays byte for
+/// byte the same.
 #[must_use]
 pub fn without_foreign_signatures(body: &Bytes, mark: &str, is_foreign: fn(&str) -> bool) -> Bytes {
     if memchr::memmem::find(body, mark.as_bytes()).is_none() {
@@ -208,7 +220,7 @@ fn unseal(value: &mut Value, is_foreign: fn(&str) -> bool) {
     let foreign = |value: &Value| value.as_str().is_some_and(is_foreign);
     match value {
         Value::Array(list) => {
-            // A block, an item or a detail goes with its seal.
+            // A block, an item or a detail is removed together with its signature.
             let sealed = |value: &Value| {
                 ["signature", "encrypted_content", "data"]
                     .iter()
@@ -218,7 +230,7 @@ fn unseal(value: &mut Value, is_foreign: fn(&str) -> bool) {
             list.iter_mut().for_each(|value| unseal(value, is_foreign));
         }
         Value::Object(fields) => {
-            // A part outlives its own.
+            // A part stays without its signature.
             fields.retain(|name, value| {
                 name != "thoughtSignature" && name != "thought_signature" || !foreign(value)
             });
@@ -230,7 +242,7 @@ fn unseal(value: &mut Value, is_foreign: fn(&str) -> bool) {
     }
 }
 
-/// The client's own body, with another model's name.
+/// Returns the client's body with another model name.
 ///
 /// # Errors
 ///
@@ -251,7 +263,7 @@ pub fn with_model(request: &Request, model: &str) -> Result<Bytes, Failure> {
         .map_err(|e| Failure::internal(e.into()))?
         .model
         .get();
-    // The raw value is a slice of the body: where it lies there is where the new name goes.
+    // The raw value is a slice of the body, so its place is that of the name.
     let start = (raw.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
     let name = Value::from(model).to_string();
     let mut out = BytesMut::with_capacity(body.len() + name.len());
@@ -261,7 +273,7 @@ pub fn with_model(request: &Request, model: &str) -> Result<Bytes, Failure> {
     Ok(out.freeze())
 }
 
-/// An object's fields in their order, each as it stands; one may be there twice.
+/// The fields of an object in order, as raw JSON; repeated ones are kept.
 #[derive(Debug)]
 pub struct OrderedFields<'a>(pub Vec<(String, &'a RawValue)>);
 
@@ -290,7 +302,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for OrderedFields<'a> {
     }
 }
 
-/// An object of these fields; the values are JSON.
+/// Encodes an object of these fields; the values are JSON.
 pub fn object<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Bytes {
     let mut out = Vec::new();
     for (name, value) in fields {
@@ -303,7 +315,8 @@ pub fn object<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Bytes
     out.into()
 }
 
-/// A body with other values for these fields, or without them; the rest stays as it was, byte for byte.
+/// Returns the body with other values for these fields, or without them; all else stays byte for
+/// byte the same.
 ///
 /// # Errors
 ///
@@ -325,17 +338,18 @@ pub fn with_fields(body: &Bytes, changes: &[(&str, Option<&str>)]) -> Result<Byt
     ))
 }
 
-/// A text that borrows from its payload where it can. (In an `Option`, a bare `Cow` never does.)
+/// A string that borrows from its payload where it has no escapes. (A bare `Cow` in an `Option`
+/// always allocates.)
 #[derive(Debug, Deserialize)]
 pub(super) struct BorrowedText<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
-/// A field as a value; null if it is not there.
+/// Parses a field; null if it is missing.
 pub(super) fn value(json: Option<&str>) -> Value {
     json.and_then(|json| serde_json::from_str(json).ok())
         .unwrap_or_default()
 }
 
-/// A payload in which a field is there twice, which readers refuse: as anyone else would read it, the last one counts.
+/// Rewrites a payload with repeated fields, which readers reject, to keep only the last of each.
 pub(super) fn with_last_duplicates(payload: &[u8]) -> Option<Vec<u8>> {
     serde_json::from_slice::<Value>(payload)
         .ok()
@@ -343,7 +357,7 @@ pub(super) fn with_last_duplicates(payload: &[u8]) -> Option<Vec<u8>> {
         .map(|value| value.to_string().into_bytes())
 }
 
-/// Whether a value says no more than its absence would.
+/// Returns true for a value that means the same as its absence.
 pub(super) fn is_empty_value(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
@@ -354,7 +368,7 @@ pub(super) fn is_empty_value(value: &Value) -> bool {
     }
 }
 
-/// A string, or a list of them.
+/// Returns the strings of a list, or a single string as a list of one.
 pub(super) fn strings(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![text.clone()],
@@ -415,10 +429,10 @@ fn invalid(message: String) -> Failure {
     Failure::invalid_request(message)
 }
 
-/// The largest `max_tokens` that is taken for earnest.
+/// Largest accepted limit on tokens.
 const MAX_TOKEN_LIMIT: u64 = 10_000_000;
 
-/// Checks a limit on tokens.
+/// Parses a limit on tokens.
 ///
 /// # Errors
 ///
@@ -436,7 +450,7 @@ pub fn max_tokens(name: &str, raw: Option<&RawValue>) -> Result<Option<u32>, Fai
     }
 }
 
-/// Checks a temperature.
+/// Parses a temperature.
 ///
 /// # Errors
 ///

@@ -1,11 +1,57 @@
-//! Dialects: the wire formats of LLM APIs, as codecs and nothing else.
+//! The wire formats of LLM APIs, as codecs and nothing else.
 //!
-//! A dialect converts four things: it reads a client's request and writes an upstream's, reads an upstream's events and
-//! writes a client's. Bytes in, bytes out, no I/O, so any dialect stands in front of any other, and every one is tested
-//! without a network. They meet only in [`crate::request`] and [`crate::event`].
+//! A [`Dialect`] has up to two sides. [`ClientSide`] parses a client's request and encodes its
+//! response; [`UpstreamSide`] encodes a request for an upstream and parses the response. Bytes in,
+//! bytes out, no I/O: any dialect stands in front of any other, and all are tested without a network.
+//! They meet only in [`request`] and [`event`], so N clients and M upstreams cost N + M codecs.
 //!
-//! **Add a dialect**: a file beside the others that has a [`Dialect`], and its line in [`DIALECTS`]. Routes, configuration,
-//! error shapes and tests of every pair go through that list.
+//! | module | subject |
+//! | --- | --- |
+//! | [`request`], [`event`], [`Answer`] | the neutral form of a request, a stream and a complete answer |
+//! | [`plain`], [`openai_chat`], [`openai_responses`], [`anthropic`], [`gemini`] | the dialects |
+//! | [`sse`] | Server-Sent Events: bytes to frames and back |
+//! | [`json`] | bounded JSON of requests; the cursor over payloads |
+//! | [`failure`] | errors as data: code, kind, status, blame, retry |
+//!
+//! A request from one dialect to another:
+//!
+//! ```
+//! use bytes::Bytes;
+//! use dialect::{Dialect, openai_chat, translate};
+//!
+//! let body = r#"{"model": "fast", "messages": [{"role": "user", "content": "Hello"}]}"#;
+//! let client = openai_chat::DIALECT.client;
+//! let request = client.parse_request(Bytes::from(body), "/v1/chat/completions")?;
+//!
+//! let (gemini, upstream) = Dialect::with_upstream("gemini").unwrap();
+//! let payload = translate(gemini, upstream, &request, "gemini-2.5-flash")?;
+//! assert_eq!(payload.body, r#"{"contents":[{"role":"user","parts":[{"text":"Hello"}]}]}"#);
+//! # Ok::<(), dialect::failure::Failure>(())
+//! ```
+//!
+//! A payload of an upstream's stream, through events, to frames for a client:
+//!
+//! ```
+//! use dialect::{Dialect, FinishRule, ResponseMeta, plain, sse};
+//!
+//! let (_, upstream) = Dialect::with_upstream("anthropic").unwrap();
+//! let mut reader = upstream.event_reader(FinishRule::Required);
+//! let mut writer = plain::DIALECT.client.event_writer(ResponseMeta::for_error());
+//! let mut wire = bytes::BytesMut::new();
+//!
+//! let payload = br#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi"}}"#;
+//! let mut events = Vec::new();
+//! let info = reader.read_payload(payload, Some(&mut |event| events.push(event.into_owned())))?;
+//! assert!(info.has_content);
+//! for event in &events {
+//!     writer.write_event(event, &mut |name, data| sse::write_frame(&mut wire, name, data))?;
+//! }
+//! assert_eq!(&wire[..], b"data: Hi\n\n");
+//! # Ok::<(), dialect::failure::Failure>(())
+//! ```
+//!
+//! **Adding a dialect**: a file beside the others with a [`Dialect`], and its line in [`DIALECTS`].
+//! Routes, configuration, error shapes and the tests of every pair go through that list.
 
 pub mod event;
 pub mod failure;
@@ -33,7 +79,12 @@ use crate::failure::Failure;
 use crate::request::{Operation, Request};
 use base::id::random_hex;
 
-/// Every dialect there is.
+/// All dialects.
+///
+/// ```
+/// let names: Vec<&str> = dialect::DIALECTS.iter().map(|dialect| dialect.name).collect();
+/// assert_eq!(names, ["plain", "openai-chat", "openai-responses", "anthropic", "gemini"]);
+/// ```
 pub static DIALECTS: &[&Dialect] = &[
     &plain::DIALECT,
     &openai_chat::DIALECT,
@@ -42,14 +93,14 @@ pub static DIALECTS: &[&Dialect] = &[
     &gemini::DIALECT,
 ];
 
-/// A wire format.
+/// A wire format: its name, its codecs and the facts that its clients rely on.
 #[derive(Debug)]
 pub struct Dialect {
-    /// Its name in the configuration.
+    /// Name in the configuration.
     pub name: &'static str,
-    /// How clients speak it.
+    /// Codec for clients of this dialect.
     pub client: &'static dyn ClientSide,
-    /// How upstreams speak it, if any do.
+    /// Codec for upstreams of this dialect, if there are any.
     pub upstream: Option<&'static dyn UpstreamSide>,
     /// Routes on which clients speak it, as axum spells them; empty if it has handlers of its own.
     pub endpoints: &'static [&'static str],
@@ -77,14 +128,20 @@ impl PartialEq for Dialect {
 impl Eq for Dialect {}
 
 impl Dialect {
-    /// The dialect of that name, if upstreams speak it.
+    /// Returns the dialect of that name and its codec for upstreams, if it has one.
     #[must_use]
     pub fn with_upstream(name: &str) -> Option<(&'static Dialect, &'static dyn UpstreamSide)> {
         let dialect = DIALECTS.iter().find(|dialect| dialect.name == name)?;
         Some((dialect, dialect.upstream?))
     }
 
-    /// The dialect of that name.
+    /// Returns the dialect of that name.
+    ///
+    /// ```
+    /// let gemini = dialect::Dialect::named("gemini").unwrap();
+    /// assert!(gemini.ends_without_mark);
+    /// assert!(dialect::Dialect::named("telnet").is_none());
+    /// ```
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Dialect> {
         DIALECTS
@@ -93,7 +150,7 @@ impl Dialect {
             .copied()
     }
 
-    /// The names of all dialects that upstreams speak.
+    /// Returns the names of all dialects that upstreams speak.
     pub fn upstream_names() -> impl Iterator<Item = &'static str> {
         DIALECTS
             .iter()
@@ -122,11 +179,24 @@ pub fn dialect_for_path(path: &str) -> &'static Dialect {
     }
 }
 
-/// Writes a request that came in another dialect than its upstream's.
+/// Encodes a neutral request for an upstream of another dialect than the client's.
 ///
 /// # Errors
 ///
-/// A 400 that names what this dialect can't say.
+/// A 400 that names the feature which the upstream's dialect lacks.
+///
+/// # Examples
+///
+/// ```
+/// use dialect::{Dialect, request::Request, translate};
+///
+/// let (anthropic, upstream) = Dialect::with_upstream("anthropic").unwrap();
+/// let request = Request::prompt("Hello");
+/// let payload = translate(anthropic, upstream, &request, "claude-sonnet-5")?;
+/// assert!(payload.dropped.is_empty());
+/// assert!(payload.body.windows(5).any(|window| window == b"Hello"));
+/// # Ok::<(), dialect::failure::Failure>(())
+/// ```
 pub fn translate(
     to: &Dialect,
     upstream: &dyn UpstreamSide,
@@ -160,109 +230,114 @@ pub fn translate(
     Ok(written)
 }
 
-/// How clients speak a dialect.
+/// The codec for clients of a dialect: parses their requests, encodes their responses.
 pub trait ClientSide: Debug + Sync {
-    /// Reads a request that came to that path.
+    /// Parses a request that was sent to that path.
     ///
     /// # Errors
     ///
     /// A 400 that names the field.
     fn parse_request(&self, body: Bytes, path: &str) -> Result<Request, Failure>;
 
-    /// Writes a stream.
+    /// Returns a writer for a streamed answer.
     fn event_writer(&self, meta: ResponseMeta) -> Box<dyn EventWriter>;
 
-    /// Writes a whole answer.
+    /// Encodes a complete answer.
     fn encode_answer(&self, answer: &Answer, meta: &ResponseMeta) -> Vec<u8>;
 
-    /// Writes an answer of which nothing is there yet, for a client that will ask for it later.
+    /// Encodes an answer that has not begun, for a client that will retrieve it later.
     fn encode_queued(&self, _answering: &ResponseMeta) -> Vec<u8> {
         Vec::new()
     }
 
-    /// Writes how many tokens a request has, where clients ask for that.
+    /// Encodes the token count of a request, if the dialect has such an operation.
     fn encode_token_count(&self, _tokens: u64) -> Option<Vec<u8>> {
         None
     }
 
-    /// The body of an error that came before any answer, and is told with that HTTP status.
+    /// Encodes an error that occurred before the answer began; `status` is the HTTP status.
     fn error_body(&self, failure: &Failure, status: u16, request_id: &str) -> Vec<u8>;
 }
 
-/// How upstreams speak a dialect.
+/// The codec for upstreams of a dialect: encodes requests, parses responses.
 pub trait UpstreamSide: Debug + Sync {
-    /// What follows a provider's base URL in the address of a request; none for a task that these upstreams don't know.
+    /// Returns the path after a provider's base URL; `None` for an operation that these upstreams
+    /// lack.
     fn request_path(&self, task: Operation, model: &str, stream: bool) -> Option<String>;
 
-    /// The header that holds a key: its name, in lower case, and its value.
+    /// Returns the header for an API key: its lower-case name and its value.
     fn key_header(&self, key: &str) -> (&'static str, String);
 
-    /// Headers of a client of the same dialect that go on as they are.
+    /// Returns the names of the client's headers that are forwarded if the client speaks the same
+    /// dialect.
     fn forwarded_headers(&self) -> &'static [&'static str];
 
-    /// Headers that are sent when the client has sent no others.
+    /// Returns headers that are sent unless the client sent its own.
     fn default_headers(&self) -> &'static [(&'static str, &'static str)] {
         &[]
     }
 
-    /// The body of a client of the same dialect: its own, with the model's name changed.
+    /// Returns the body for an upstream of the client's own dialect: the client's body with another
+    /// model name.
     ///
     /// # Errors
     ///
-    /// Never for a request that this dialect read.
+    /// Never for a request that this dialect parsed.
     fn pass_through_body(&self, request: &Request, model: &str) -> Result<Bytes, Failure> {
         json::with_model(request, model)
     }
 
-    /// Writes a request that came in another dialect.
+    /// Encodes a request of another dialect.
     ///
     /// # Errors
     ///
-    /// A 400 when it asks for what this dialect can't say.
+    /// A 400 for a feature that this dialect lacks.
     fn encode_request(&self, request: &Request, model: &str) -> Result<UpstreamPayload, Failure>;
 
-    /// Reads a stream.
+    /// Returns a reader for a streamed answer.
     fn event_reader(&self, rule: FinishRule) -> Box<dyn EventReader>;
 
-    /// Reads a whole answer; with a sink, as the events that it would have been.
+    /// Parses a complete answer; with a sink, as the events that it would have been.
     ///
     /// # Errors
     ///
-    /// [`Failure::bad_payload`] for what is none, [`Failure::upstream_error`] for an error told with a status 200.
+    /// [`Failure::bad_payload`] for another shape, [`Failure::upstream_error`] for an error sent
+    /// with status 200.
     fn parse_answer(&self, body: &[u8], sink: EventSink<'_>) -> Result<PayloadInfo, Failure>;
 
-    /// The message in an error body, however its provider spells that.
+    /// Returns the message of an error body, in any provider's spelling.
     fn error_message(&self, body: &[u8]) -> Option<String> {
         openai_chat::error_message(body)
     }
 }
 
-/// A request in an upstream's dialect.
+/// A request body in an upstream's dialect.
 #[derive(Debug)]
 pub struct UpstreamPayload {
-    /// The body.
+    /// The encoded body.
     pub body: Bytes,
-    /// What this dialect has no place for, and does without.
+    /// Parameters of the request that this dialect lacks and does without.
     pub dropped: Vec<String>,
 }
 
-/// What a client's answer bears besides what the model says.
+/// Metadata of a response: all that it carries besides the model's output.
 #[derive(Debug, Clone)]
 pub struct ResponseMeta {
-    /// Random, without a prefix.
+    /// Random id, without a dialect's prefix.
     pub id: String,
-    /// In Unix seconds.
+    /// Unix time of the request, in seconds.
     pub created: u64,
-    /// The name that the client asked for.
+    /// The model name that the client asked for.
     pub model: String,
-    /// What it asked.
+    /// The request that is answered.
     pub request: Arc<Request>,
-    /// How plain text goes into `data:`.
+    /// Encoding of text in `data:` fields (plain dialect).
     pub encoding: plain::TextEncoding,
 }
 
 impl ResponseMeta {
-    /// For a writer that has but an error to tell, of an answer that is not known here.
+    /// Returns metadata for a writer that only writes an error, of a response that is not known
+    /// here.
     #[must_use]
     pub fn for_error() -> Self {
         let request = Arc::default();
@@ -276,111 +351,116 @@ impl ResponseMeta {
     }
 }
 
-/// What one payload meant for the course of the stream.
+/// The meaning of one payload for the course of a stream.
 #[derive(Debug, Default)]
 pub struct PayloadInfo {
-    /// Something that a reader would see: a token.
+    /// The payload has visible content: it counts as a token.
     pub has_content: bool,
-    /// The usage so far.
+    /// Tokens spent so far.
     pub usage: Option<Usage>,
-    /// The upstream's own end mark: nothing that follows counts.
+    /// The payload is the upstream's end mark: anything after it is ignored.
     pub is_end: bool,
-    /// The upstream reported an error.
+    /// The error that the upstream reported.
     pub error: Option<Failure>,
-    /// Clients of this dialect know this payload for an error.
+    /// Clients of this dialect recognize the payload as an error themselves.
     pub error_is_native: bool,
-    /// The payload says itself what it is, whatever its `event:` says.
+    /// The payload names its own type, which overrides its `event:` field.
     pub is_typed: bool,
 }
 
-/// Receives one frame that a writer made: its event name, if it has one, and its data.
+/// A receiver of frames: called with a frame's event name, if any, and its data.
 pub type FrameSink<'a> = &'a mut dyn FnMut(Option<&str>, &[u8]);
 
-/// Whether to make events of what is read, or only to know what it means.
+/// A receiver of events; `None` if the caller only needs to know a payload's meaning.
 pub type EventSink<'s> = Option<&'s mut dyn FnMut(Event<'_>)>;
 
-/// Gives an event to a sink, if there is one.
+/// Passes an event to the sink, if there is one.
 pub(crate) fn emit(sink: &mut EventSink<'_>, event: Event<'_>) {
     if let Some(sink) = sink {
         sink(event);
     }
 }
 
-/// Reads an upstream's stream.
+/// A reader of one upstream stream.
 pub trait EventReader: Debug + Send {
-    /// Reads one payload; with a sink, as events too.
+    /// Reads one payload; with a sink, emits its events.
     ///
     /// # Errors
     ///
-    /// [`Failure::bad_payload`] when it can't be read.
+    /// [`Failure::bad_payload`] when it is malformed.
     fn read_payload(&mut self, data: &[u8], sink: EventSink<'_>) -> Result<PayloadInfo, Failure>;
 
-    /// Reads an error that came outside of a payload: in an `error:` field, under an event's name, or as bare lines.
+    /// Reads an error from outside a payload: in an `error:` field, under an event's name, or as
+    /// bare lines.
     fn read_error(&self, data: &[u8]) -> Option<Failure> {
         openai_chat::read_error(data)
     }
 
-    /// The stream ended: was it whole? What was held back until now goes to the sink.
+    /// Checks that the stream was complete when it ended, and emits held-back events.
     ///
     /// # Errors
     ///
     /// [`Failure::upstream_truncated`] when it was not.
     fn finish_stream(&mut self, sink: EventSink<'_>) -> Result<(), Failure>;
 
-    /// Where the stream is: what a frame of ours must go on from, when an upstream's own frames were passed on.
+    /// Returns the position from which frames of our own must continue after an upstream's own
+    /// frames.
     fn position(&self) -> PassThroughPosition<'_> {
         PassThroughPosition::default()
     }
 }
 
-/// Where a stream of passed-on frames is.
+/// A position in a stream whose frames were passed through.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct PassThroughPosition<'a> {
-    /// The upstream's id of the answer.
+    /// Id that the upstream gave the response.
     pub response_id: &'a str,
-    /// The number of the next frame.
+    /// Sequence number of the next frame.
     pub next_number: u64,
 }
 
-/// Writes a client's stream.
+/// A writer of one client stream.
 pub trait EventWriter: Debug + Send {
     /// Writes one event.
     ///
     /// # Errors
     ///
-    /// [`Failure::response_too_large`] when what must be kept of the answer outgrows [`MAX_HELD_BYTES`].
+    /// [`Failure::response_too_large`] when the writer would hold more than [`MAX_HELD_BYTES`].
     fn write_event(&mut self, event: &Event<'_>, out: FrameSink<'_>) -> Result<(), Failure>;
 
-    /// Writes the end of a whole answer. Never called for a broken one.
+    /// Writes the end of a complete answer. Never called for a broken one.
     fn write_end(&mut self, out: FrameSink<'_>);
 
     /// Writes the end of a broken answer.
     fn write_error(&mut self, failure: &Failure, request_id: &str, out: FrameSink<'_>);
 
-    /// The frames so far were the upstream's own, and this is where they left off.
+    /// Continues after frames that the upstream wrote itself, up to that position.
     fn resume_after_pass_through(&mut self, _position: PassThroughPosition<'_>) {}
 }
 
-/// The most of an answer that a writer keeps, in bytes, where its dialect says it once more at the end.
+/// Maximum size, in bytes, of the output that a reader or writer holds, for dialects that repeat it
+/// at the end.
 pub const MAX_HELD_BYTES: usize = 8 << 20;
 
-/// The most tool calls, items or blocks of one answer: more than any model says, and few enough to be looked through.
+/// Maximum number of tool calls, items or blocks of one answer: more than any model makes, and few
+/// enough for a linear search.
 pub(crate) const MAX_CALLS: usize = 1000;
 
-/// What ends a stream that says more of them.
+/// Returns the error for an answer with more of them.
 pub(crate) fn too_many_error(what: &str) -> Failure {
     Failure::upstream_error(format!("the upstream said more than {MAX_CALLS} {what}"))
 }
 
-/// The data of the frame that says: this answer is complete.
+/// Data of the frame that marks the end of a complete answer.
 pub const DONE: &[u8] = b"[DONE]";
 
-/// How a finish reason and a failure to reach one are told apart: see [`EventReader::end`].
+/// The rule by which a stream without a finish reason is judged; see
+/// [`EventReader::finish_stream`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FinishRule {
-    /// A stream without a finish reason is broken off, even if it says `[DONE]`: gateways are known to add one to a
-    /// stream that was cut. (OpenRouter and Snowflake sometimes leave the reason out, but then count the usage before
-    /// `[DONE]`; no gateway makes that up.)
+    /// A stream without a finish reason was cut off, even if it says `[DONE]`: some gateways add
+    /// that to a stream that broke. (OpenRouter and Snowflake sometimes omit the reason, but then
+    /// report the usage before `[DONE]`, which no gateway invents.)
     #[default]
     Required,
     /// `[DONE]` suffices, for upstreams that never send a finish reason.

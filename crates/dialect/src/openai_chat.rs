@@ -1,5 +1,16 @@
-//! [OpenAI Chat Completions](https://platform.openai.com/docs/api-reference/chat), as OpenAI and some thirty others
-//! speak it.
+//! [OpenAI Chat Completions](https://platform.openai.com/docs/api-reference/chat), as OpenAI and
+//! some thirty other providers speak it.
+//!
+//! ```
+//! use bytes::Bytes;
+//!
+//! let body = r#"{"model": "gpt-5", "messages": [{"role": "user", "content": "Hello"}], "stream": true}"#;
+//! let client = dialect::openai_chat::DIALECT.client;
+//! let request = client.parse_request(Bytes::from(body), "/v1/chat/completions")?;
+//! assert!(request.stream);
+//! assert_eq!(request.last_user_text(), "Hello");
+//! # Ok::<(), dialect::failure::Failure>(())
+//! ```
 
 mod answer;
 mod chunk;
@@ -28,7 +39,7 @@ use crate::event::{Citation, FinishReason};
 use crate::failure::Failure;
 use crate::request::{Operation, Request};
 
-/// OpenAI Chat Completions.
+/// The OpenAI Chat Completions dialect.
 pub static DIALECT: Dialect = Dialect {
     name: "openai-chat",
     client: &Chat,
@@ -95,7 +106,7 @@ impl UpstreamSide for Chat {
     }
 }
 
-/// Headers of OpenAI's clients that its servers, and those like it, know.
+/// Headers of OpenAI's clients that are forwarded to OpenAI and compatible servers.
 pub(super) const FORWARDED: &[&str] = &[
     "openai-organization",
     "openai-project",
@@ -117,7 +128,7 @@ fn finish_reason(reason: FinishReason) -> &'static str {
     }
 }
 
-/// OpenAI's own SDK merges what bears the same index, and wants one.
+/// Encodes a citation. OpenAI's SDK merges entries of the same index, and requires one.
 fn citation_json(index: usize, citation: &Citation) -> serde_json::Value {
     let (start, end) = citation.span.unwrap_or_default();
     json!({ "index": index, "type": "url_citation", "url_citation": {

@@ -1,4 +1,12 @@
 //! [OpenAI Responses](https://platform.openai.com/docs/api-reference/responses).
+//!
+//! ```
+//! use dialect::openai_responses::{meta_id, response_id_of};
+//!
+//! assert_eq!(response_id_of("0123"), "resp_0123");
+//! assert_eq!(meta_id("resp_0123"), Some("0123"));
+//! assert_eq!(meta_id("chatcmpl-1"), None);
+//! ```
 
 mod answer;
 mod reader;
@@ -20,7 +28,7 @@ use crate::event::{Citation, FinishReason, Usage};
 use crate::failure::Failure;
 use crate::request::{Format, Operation, Request, Tool, ToolChoice};
 
-/// OpenAI Responses.
+/// The OpenAI Responses dialect.
 pub static DIALECT: Dialect = Dialect {
     name: "openai-responses",
     client: &Responses,
@@ -75,7 +83,8 @@ impl UpstreamSide for Responses {
     fn pass_through_body(&self, request: &Request, model: &str) -> Result<Bytes, Failure> {
         let body = json::with_model(request, model)?;
         match request.background {
-            // What goes on without its client is a stream to us, and nothing special to the upstream.
+            // A background response is an ordinary stream for the upstream: this server keeps it
+            // running.
             true => json::with_fields(&body, &[("background", None), ("stream", Some("true"))]),
             false => Ok(body),
         }
@@ -94,7 +103,7 @@ impl UpstreamSide for Responses {
     }
 }
 
-/// How an answer ended: its status, and, of one that is not whole, why.
+/// Returns the status and, for an incomplete answer, its details.
 fn status(reason: FinishReason) -> (&'static str, Value) {
     match reason {
         FinishReason::Stop | FinishReason::StopSequence | FinishReason::ToolCalls => {
@@ -160,26 +169,26 @@ fn citation_json(citation: &Citation) -> Value {
     })
 }
 
-/// In front of the ids of our responses.
+/// Prefix of the ids of our responses.
 const PREFIX: &str = "resp_";
 
 fn response_id(meta: &ResponseMeta) -> String {
-    id(&meta.id)
+    response_id_of(&meta.id)
 }
 
-/// The id of our response that was made with that [`ResponseMeta::id`].
+/// Returns the id of the response made with that [`ResponseMeta::id`].
 #[must_use]
-pub fn id(meta_id: &str) -> String {
+pub fn response_id_of(meta_id: &str) -> String {
     format!("{PREFIX}{meta_id}")
 }
 
-/// The [`ResponseMeta::id`] of our response of that id; none if it is not one of ours.
+/// Returns the [`ResponseMeta::id`] of a response id; `None` if it is not one of ours.
 #[must_use]
 pub fn meta_id(response: &str) -> Option<&str> {
     response.strip_prefix(PREFIX)
 }
 
-/// The response object, which stands in the first events, in the last, and is the whole answer.
+/// Encodes the response object, which is the complete answer and part of the first and last events.
 fn object(
     meta: &ResponseMeta,
     id: &str,
@@ -234,7 +243,8 @@ fn format_json(format: Option<&Format>) -> Value {
     }
 }
 
-/// `strict` is always said: here it is on where nothing is, and another dialect's schemas need not fit it.
+/// Encodes a tool. `strict` is always sent: here its default is true, and schemas of other dialects
+/// need not comply.
 fn tool_json(tool: &Tool) -> Value {
     json!({
         "type": "function", "name": tool.name, "description": tool.description,

@@ -1,7 +1,23 @@
-//! The plain dialect: a prompt in, and each frame's data is the token's text itself, ending in `data: [DONE]`.
+//! The plain dialect: a prompt in, and the token's text itself as each frame's data, up to `data:
+//! [DONE]`.
 //!
-//! What a client reads back is the text, exactly, but for one thing that SSE can't carry: `\r\n` and `\r` arrive as
-//! `\n`. Where that matters, [`TextEncoding::Json`] sends every token as a JSON string.
+//! Clients receive the exact text, with one exception that SSE can't carry: `\r\n` and `\r` arrive
+//! as `\n`. Where that matters, [`TextEncoding::Json`] sends every token as a JSON string.
+//!
+//! ```
+//! use dialect::event::Event;
+//! use dialect::plain::{PlainEventWriter, TextEncoding};
+//! use dialect::{EventWriter as _, sse};
+//!
+//! let mut wire = bytes::BytesMut::new();
+//! let mut writer = PlainEventWriter::new(TextEncoding::Text);
+//! writer.write_event(&Event::Text("Hello".into()), &mut |name, data| {
+//!     sse::write_frame(&mut wire, name, data)
+//! })?;
+//! writer.write_end(&mut |name, data| sse::write_frame(&mut wire, name, data));
+//! assert_eq!(&wire[..], b"data: Hello\n\ndata: [DONE]\n\n");
+//! # Ok::<(), dialect::failure::Failure>(())
+//! ```
 
 pub mod request;
 
@@ -13,7 +29,7 @@ use crate::event::Event;
 use crate::failure::Failure;
 use crate::request::{Part, Request};
 
-/// The plain dialect. Spoken by clients only.
+/// The plain dialect, spoken by clients only.
 pub static DIALECT: Dialect = Dialect {
     name: "plain",
     client: &Plain,
@@ -37,7 +53,8 @@ impl ClientSide for Plain {
         Box::new(PlainEventWriter::new(meta.encoding))
     }
 
-    /// The text alone, in JSON. Plain requests are always streamed; this is for whoever builds one that isn't.
+    /// Encodes the text alone, as JSON. Plain requests always stream; this serves callers that
+    /// build one which does not.
     fn encode_answer(&self, answer: &Answer, _answering: &ResponseMeta) -> Vec<u8> {
         let said = |part: &Part| match part {
             Part::Text(text) | Part::Refusal(text) => Some(text.clone()),
@@ -53,26 +70,27 @@ impl ClientSide for Plain {
     }
 }
 
-/// How text goes into `data:`.
+/// The encoding of text in `data:` fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TextEncoding {
-    /// As it is.
+    /// The text as it is.
     #[default]
     Text,
-    /// As a JSON string, which keeps every line end as it was.
+    /// A JSON string, which keeps every line end as it was.
     Json,
 }
 
-/// Writes a client's stream.
+/// Writer of one client stream.
 #[derive(Debug, Default)]
 pub struct PlainEventWriter {
     encoding: TextEncoding,
-    /// The last token ended in CR. Should the next begin with LF, the two are one line end, cut in half.
+    /// The last token ended in CR. If the next begins with LF, the two are one line end that was
+    /// cut in half.
     after_cr: bool,
 }
 
 impl PlainEventWriter {
-    /// A writer of that encoding.
+    /// Returns a writer for that encoding.
     #[must_use]
     pub fn new(encoding: TextEncoding) -> Self {
         Self {
@@ -91,7 +109,7 @@ impl PlainEventWriter {
         }
         self.after_cr = text.ends_with('\r');
         if text.as_bytes() == DONE {
-            // The model said the end mark itself. In two frames it is only text.
+            // The model generated the end mark as text. In two frames it stays text.
             let (head, tail) = text.split_at(3);
             out(None, head.as_bytes());
             out(None, tail.as_bytes());
@@ -102,7 +120,7 @@ impl PlainEventWriter {
 }
 
 impl super::EventWriter for PlainEventWriter {
-    /// Text and refusals are written; this dialect has no place for reasoning, tool calls and usage.
+    /// Writes text and refusals; reasoning, tool calls and usage have no place in this dialect.
     fn write_event(&mut self, event: &Event<'_>, out: FrameSink<'_>) -> Result<(), Failure> {
         if let Event::Text(text) | Event::Refusal(text) = event {
             match self.encoding {
@@ -123,7 +141,7 @@ impl super::EventWriter for PlainEventWriter {
     }
 }
 
-/// The error body: `{"error": {"message", "type", "code", "param"?, "request_id"}}`.
+/// Returns the error body: `{"error": {"message", "type", "code", "param"?, "request_id"}}`.
 fn error_body(failure: &Failure, request_id: &str) -> Vec<u8> {
     let mut error = json!({
         "message": failure.to_string(),

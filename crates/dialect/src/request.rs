@@ -1,8 +1,18 @@
-//! What a client asks for, in no one's wire format.
+//! A client's request, in no particular wire format.
 //!
-//! A request keeps the body that it was read from: to an upstream of the same dialect that very body goes on, so that
-//! fields we have never heard of arrive as they were sent. The neutral fields are what another dialect, or the mock,
-//! needs to know; what they have no word for is listed in [`Request::unsupported`], so that nothing is lost in silence.
+//! A request keeps the body that it was parsed from: an upstream of the same dialect gets that very
+//! body, so unknown fields arrive as they were sent. The neutral fields are those that other
+//! dialects, or the mock, need; anything they can't express is listed in [`Request::unsupported`],
+//! so that nothing is lost silently.
+//!
+//! ```
+//! use dialect::request::{Message, Request, Role};
+//!
+//! let mut request = Request::prompt("Why is the sky blue?");
+//! request.messages.insert(0, Message::text(Role::System, "Be brief."));
+//! assert_eq!(request.last_user_text(), "Why is the sky blue?");
+//! assert_eq!(request.system().0.as_deref(), Some("Be brief."));
+//! ```
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -12,65 +22,65 @@ use crate::event::ReasoningState;
 /// A request for one generation.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Request {
-    /// What is asked of the model.
+    /// The requested operation.
     pub operation: Operation,
-    /// The model that the client named, if it named one.
+    /// Name of the model, if the client gave one.
     pub model: Option<String>,
-    /// Whether tokens are wanted as they come.
+    /// The client wants tokens as they are generated.
     pub stream: bool,
-    /// Whether the answer is to be made to its end though its client leaves, which asks for it later by its id.
+    /// The answer is completed although its client leaves, which retrieves it later by its id.
     pub background: bool,
-    /// Whether the client wants to be told the usage at the end of its stream.
+    /// The client wants the usage at the end of its stream.
     pub include_usage: bool,
-    /// The conversation so far, the system prompt included.
+    /// The conversation so far, including the system prompt.
     pub messages: Vec<Message>,
-    /// The tools that the model may call.
+    /// Tools that the model may call.
     pub tools: Vec<Tool>,
-    /// Whether it must, and which.
+    /// Constraint on tool calls.
     pub tool_choice: Option<ToolChoice>,
-    /// Whether it may call several at once.
+    /// Permission to call several tools at once.
     pub parallel_tool_calls: Option<bool>,
-    /// The form that the answer must have.
+    /// Required format of the answer.
     pub format: Option<Format>,
-    /// Whether to think first, and how much.
+    /// Reasoning options.
     pub reasoning: Option<Reasoning>,
-    /// At most so many tokens of output.
+    /// Maximum number of output tokens.
     pub max_tokens: Option<u32>,
-    /// How it samples.
+    /// Sampling parameters.
     pub sampling: Sampling,
-    /// What ends the answer when the model says it.
+    /// Sequences that end the answer when the model generates them.
     pub stop: Vec<String>,
     /// The client's own user, as an opaque name.
     pub user: Option<String>,
-    /// How many answers the client wants; 0 and 1 are one.
+    /// Number of answers; 0 and 1 both mean one.
     pub n: u32,
-    /// What was asked for and can't be said here.
+    /// Parts of the request that the neutral form can't express.
     pub unsupported: Vec<Unsupported>,
-    /// The body as it came, where the client's dialect is also spoken by upstreams.
+    /// The original body, if upstreams speak the client's dialect.
     pub body: Bytes,
 }
 
-/// What is asked of the model.
+/// The operation requested of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Operation {
-    /// An answer.
+    /// Generate an answer.
     #[default]
     Generate,
-    /// Only how many tokens the request has.
+    /// Count the tokens of the request only.
     CountTokens,
 }
 
-/// A part of a request that the neutral vocabulary has no word for.
+/// A part of a request that the neutral form can't express.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsupported {
-    /// Where it stands, as in `messages[0].content[1]`.
+    /// Path of the part, as in `messages[0].content[1]`.
     pub param: String,
-    /// Whether the answer would be to another question without it: then another dialect refuses the request.
+    /// Without it the answer would be to another question: other dialects refuse the request.
     pub essential: bool,
 }
 
 impl Request {
-    /// A request of one user prompt, streamed, all else left to the model.
+    /// Returns a streamed request of one user prompt, with defaults for all else.
     #[must_use]
     pub fn prompt(prompt: impl Into<String>) -> Self {
         Self {
@@ -81,7 +91,7 @@ impl Request {
         }
     }
 
-    /// The last thing that the user said.
+    /// Returns the user's last message.
     #[must_use]
     pub fn last_user_text(&self) -> String {
         self.messages
@@ -91,8 +101,8 @@ impl Request {
             .map_or_else(String::new, Message::all_text)
     }
 
-    /// Where the turn that is going on began: with the last thing that the user said, but for what was only said beside
-    /// tools' results.
+    /// Returns the index of the message that began the current turn: the user's last one, except
+    /// text beside tool results.
     #[must_use]
     pub fn current_turn(&self) -> usize {
         let said = |at: &usize| {
@@ -104,7 +114,7 @@ impl Request {
         (0..self.messages.len()).rev().find(said).unwrap_or(0)
     }
 
-    /// The text of its system messages, if it has any; and whether it has nothing else.
+    /// Returns the text of the system messages, and true if there are no other messages.
     #[must_use]
     pub fn system(&self) -> (Option<String>, bool) {
         let system = self
@@ -118,7 +128,7 @@ impl Request {
         ((!texts.is_empty()).then(|| texts.join("\n\n")), alone)
     }
 
-    /// Notes what can be left out, with a line in the log.
+    /// Records a part that can be dropped, with a line in the log.
     pub fn ignore(&mut self, param: impl Into<String>) {
         self.unsupported.push(Unsupported {
             param: param.into(),
@@ -126,7 +136,7 @@ impl Request {
         });
     }
 
-    /// Notes what can't be left out.
+    /// Records a part that can't be dropped.
     pub fn require(&mut self, param: impl Into<String>) {
         self.unsupported.push(Unsupported {
             param: param.into(),
@@ -135,30 +145,30 @@ impl Request {
     }
 }
 
-/// Who said a message.
+/// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Standing instructions (`system`, `developer`).
     System,
-    /// The person.
+    /// The user.
     User,
     /// The model.
     Assistant,
-    /// Tools: their results.
+    /// Tools, with their results.
     Tool,
 }
 
 /// One message of a conversation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
-    /// Who said it.
+    /// Author.
     pub role: Role,
-    /// What was said, in order.
+    /// Content, in order.
     pub parts: Vec<Part>,
 }
 
 impl Message {
-    /// A message of text alone.
+    /// Returns a message of text alone.
     #[must_use]
     pub fn text(role: Role, text: impl Into<String>) -> Self {
         Self {
@@ -167,14 +177,14 @@ impl Message {
         }
     }
 
-    /// Its text parts joined.
+    /// Returns the text of its parts, joined.
     #[must_use]
     pub fn all_text(&self) -> String {
         text_of(&self.parts)
     }
 }
 
-/// The text of some parts, joined.
+/// Returns the text of some parts, joined.
 #[must_use]
 pub fn text_of(parts: &[Part]) -> String {
     parts
@@ -186,7 +196,7 @@ pub fn text_of(parts: &[Part]) -> String {
         .collect()
 }
 
-/// The texts of some parts, each a piece of its own.
+/// Returns the texts of some parts, joined by a separator.
 #[must_use]
 pub fn texts_of(parts: &[Part], between: &str) -> String {
     let texts = parts.iter().filter_map(|part| match part {
@@ -203,51 +213,51 @@ pub enum Part {
     Text(String),
     /// An image.
     Image(Image),
-    /// What the model thought, as it was shown, and what the upstream wants back for it.
+    /// The model's reasoning as it was shown, and the state to send back for it.
     Reasoning {
-        /// What was shown.
+        /// Visible text.
         text: String,
-        /// What goes back.
+        /// State to send back.
         state: Option<ReasoningState<'static>>,
     },
-    /// What the model refused, said apart from its text.
+    /// A refusal, marked as one by the model.
     Refusal(String),
-    /// A tool that the model called.
+    /// A tool call of the model.
     ToolCall {
-        /// The call's id.
+        /// Id of the call.
         id: String,
-        /// The tool's name.
+        /// Name of the tool.
         name: String,
-        /// Its arguments, as JSON text.
+        /// Arguments, as JSON text.
         arguments: String,
     },
-    /// What a tool answered.
+    /// The result of a tool call.
     ToolResult {
-        /// The id of the call.
+        /// Id of the call.
         id: String,
         /// Text and images.
         content: Vec<Part>,
-        /// Whether the tool failed.
+        /// The tool failed.
         error: bool,
     },
 }
 
-/// An image, by its address or as it is.
+/// An image, by URL or inline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Image {
-    /// Where it is.
+    /// URL of the image.
     Url(String),
-    /// What it is.
+    /// Inline image.
     Data {
-        /// Its media type, as in `image/png`.
+        /// Media type, as in `image/png`.
         media_type: String,
-        /// Its bytes in base64.
+        /// The bytes in base64.
         base64: String,
     },
 }
 
 impl Image {
-    /// Reads an address; one of the `data:` scheme holds the image itself.
+    /// Parses a URL; one of the `data:` scheme holds an inline image.
     #[must_use]
     pub fn from_url(url: &str) -> Self {
         let data = url
@@ -262,7 +272,7 @@ impl Image {
         }
     }
 
-    /// Its address, of the `data:` scheme where there is no other.
+    /// Returns the image's URL; an inline image gets one of the `data:` scheme.
     #[must_use]
     pub fn to_url(&self) -> String {
         match self {
@@ -275,75 +285,76 @@ impl Image {
 /// A tool that the model may call.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Tool {
-    /// Its name.
+    /// Name of the tool.
     pub name: String,
-    /// What it does.
+    /// Description for the model.
     pub description: Option<String>,
-    /// The JSON schema of its arguments; null if it takes none.
+    /// JSON schema of its arguments; null if it takes none.
     pub parameters: Value,
-    /// Whether arguments must fit the schema.
+    /// Enforce the schema on arguments.
     pub strict: Option<bool>,
 }
 
-/// Whether tools must be called.
+/// A constraint on tool calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToolChoice {
-    /// As the model likes.
+    /// The model chooses.
     Auto,
-    /// None.
+    /// No tools.
     None,
-    /// At least one.
+    /// At least one tool.
     Required,
-    /// That one.
+    /// The named tool.
     Named(String),
 }
 
-/// The form that an answer must have.
+/// A required format of the answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Format {
     /// Any JSON object.
     Json,
     /// JSON that fits a schema.
     Schema {
-        /// The schema's name.
+        /// Name of the schema.
         name: String,
-        /// The schema.
+        /// The JSON schema.
         schema: Value,
-        /// Whether it is enforced.
+        /// Enforce the schema.
         strict: Option<bool>,
     },
 }
 
-/// How much a model thinks before it answers.
+/// Options of the reasoning before an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reasoning {
-    /// How hard.
+    /// Amount of reasoning.
     pub effort: Effort,
-    /// At most so many tokens of it, where the client said so.
+    /// Maximum reasoning tokens, if the client gave a number.
     pub budget: Option<u32>,
-    /// Whether the client wants to see it; none if it did not say, and takes it where it comes by itself.
+    /// The client wants to see the reasoning; `None` if it did not say, and takes it if it is
+    /// there.
     pub shown: Option<bool>,
 }
 
-/// How hard a model thinks.
+/// An amount of reasoning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effort {
-    /// Not at all.
+    /// `none`: no reasoning.
     None,
-    /// Hardly.
+    /// `minimal`.
     Minimal,
-    /// Little.
+    /// `low`.
     Low,
-    /// Neither.
+    /// `medium`.
     Medium,
-    /// Much.
+    /// `high`.
     High,
-    /// As much as it can.
+    /// `xhigh` (OpenAI) or `max` (Anthropic).
     Highest,
 }
 
 impl Effort {
-    /// Reads the word for it that OpenAI and Anthropic use.
+    /// Parses the word that OpenAI and Anthropic use.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Some(match word {
@@ -357,7 +368,7 @@ impl Effort {
         })
     }
 
-    /// OpenAI's word for it.
+    /// Returns OpenAI's word.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -370,7 +381,8 @@ impl Effort {
         }
     }
 
-    /// The effort that a budget of so many tokens amounts to, in words that every model knows.
+    /// Returns the effort that matches a budget in tokens, as one of the words that every model
+    /// knows.
     #[must_use]
     pub fn from_budget(tokens: u32) -> Self {
         match tokens {
@@ -381,7 +393,7 @@ impl Effort {
         }
     }
 
-    /// A budget of tokens that amounts to it.
+    /// Returns the budget in tokens that matches the effort.
     #[must_use]
     pub fn budget(self) -> u32 {
         match self {
@@ -395,19 +407,19 @@ impl Effort {
     }
 }
 
-/// How a model samples; what is not set is the upstream's own default.
+/// Sampling parameters; missing ones take the upstream's default.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Sampling {
     /// Temperature, 0 to 2.
     pub temperature: Option<f64>,
-    /// Nucleus, 0 to 1.
+    /// Nucleus probability, 0 to 1.
     pub top_p: Option<f64>,
-    /// Among how many.
+    /// Number of candidate tokens.
     pub top_k: Option<u64>,
-    /// For the same answer twice.
+    /// Seed for repeatable answers.
     pub seed: Option<i64>,
-    /// −2 to 2.
+    /// Presence penalty, −2 to 2.
     pub presence_penalty: Option<f64>,
-    /// −2 to 2.
+    /// Frequency penalty, −2 to 2.
     pub frequency_penalty: Option<f64>,
 }

@@ -1,8 +1,9 @@
-//! Server-Sent Events as bytes: a bounded reader and a writer, per the
-//! [WHATWG standard](https://html.spec.whatwg.org/multipage/server-sent-events.html).
+//! Server-Sent Events as bytes: a bounded reader and a writer, per the [WHATWG
+//! standard](https://html.spec.whatwg.org/multipage/server-sent-events.html).
 //!
-//! The reader never copies what it can slice: it hands on *whole events* as the upstream's own bytes, and reads fields
-//! in place. Not here: HTTP, JSON, or what an event means (`dialect`).
+//! The reader never copies what it can slice: it returns *whole events* as the upstream's own
+//! bytes, and reads fields in place. Not here: HTTP, JSON, or the meaning of an event (the
+//! dialects).
 
 mod reader;
 mod writer;

@@ -1,8 +1,8 @@
-//! What dialects share about tool calls: when arguments are whole, and which ids fit where.
+//! Tool calls: helpers that dialects share for arguments, schemas and ids.
 
 use std::borrow::Cow;
 
-/// Follows arguments as they come in pieces, to know when their JSON is whole.
+/// Tracks arguments that arrive in fragments, to know when their JSON is complete.
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
     depth: u32,
@@ -12,7 +12,7 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    /// Takes the next piece; true once the object or array that they are is closed.
+    /// Adds a fragment; returns true once the object or array is closed.
     pub(super) fn push(&mut self, fragment: &str) -> bool {
         for byte in fragment.bytes() {
             if self.in_string {
@@ -38,8 +38,8 @@ impl Arguments {
     }
 }
 
-/// Arguments as an object, where a dialect has them so: none, and `null`, are an empty one; what is no object is kept as
-/// its text, so that nothing is lost.
+/// Returns arguments as an object: none, and `null`, become an empty one, and anything else is kept
+/// as text in one field, so that nothing is lost.
 pub(super) fn object(arguments: &str) -> serde_json::Value {
     use serde_json::{Value, json};
     match serde_json::from_str(arguments) {
@@ -50,7 +50,7 @@ pub(super) fn object(arguments: &str) -> serde_json::Value {
     }
 }
 
-/// Arguments as an object, if they are one: what was cut off is no call that anyone should run.
+/// Returns arguments as an object, if they are one: a call that was cut off must not be run.
 pub(super) fn whole_object(arguments: &str) -> Option<serde_json::Value> {
     let value = object(arguments);
     let made_up = value
@@ -59,7 +59,7 @@ pub(super) fn whole_object(arguments: &str) -> Option<serde_json::Value> {
     (!made_up).then_some(value)
 }
 
-/// A tool's schema, with what some upstreams insist on even where there is nothing to say.
+/// Returns a tool's schema with the fields that some upstreams require even if they are empty.
 pub(super) fn schema(parameters: &serde_json::Value) -> serde_json::Value {
     use serde_json::{Value, json};
     let mut schema = if parameters.is_object() {
@@ -83,7 +83,7 @@ pub(super) fn schema(parameters: &serde_json::Value) -> serde_json::Value {
     schema
 }
 
-/// Arguments as JSON text: none are `{}`.
+/// Returns arguments as JSON text; `{}` for none.
 pub(super) fn text(arguments: &str) -> &str {
     if arguments.trim_ascii().is_empty() {
         "{}"
@@ -92,8 +92,8 @@ pub(super) fn text(arguments: &str) -> &str {
     }
 }
 
-/// An id of at most `longest` of `[A-Za-z0-9_-]`. One that does not fit becomes another, the same every time, so that a
-/// call and its result still meet.
+/// Returns an id of at most `longest` characters of `[A-Za-z0-9_-]`. Any other id is hashed, so
+/// that a call and its result still match.
 pub(super) fn fit_id(id: &str, longest: usize) -> Cow<'_, str> {
     let fits = !id.is_empty()
         && id.len() <= longest

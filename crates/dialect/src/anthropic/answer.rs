@@ -1,4 +1,4 @@
-//! A whole answer, for clients that did not ask for a stream.
+//! Complete answers: read from an upstream, written for a client.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::request::Part;
 use crate::{Answer, EventSink, PayloadInfo, emit, openai_chat, tools};
 
-/// Reads an upstream's answer: what it cost, that it is no error, and, with a sink, what it says.
+/// Parses an upstream's answer: its usage, an error in it, and, with a sink, its content as events.
 pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
     let body: Value = serde_json::from_slice(body)
         .map_err(|e| Failure::bad_payload("a Messages answer", e.into()))?;
@@ -89,7 +89,7 @@ pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<Paylo
     })
 }
 
-/// Writes an answer.
+/// Encodes an answer for a client.
 pub(super) fn encode_answer(answer: &Answer, id: &str, model: &str) -> Value {
     let mut refused = false;
     let mut content: Vec<Value> = Vec::new();
@@ -109,7 +109,7 @@ pub(super) fn encode_answer(answer: &Answer, id: &str, model: &str) -> Value {
                 let seal = state.as_ref().map_or_else(unsigned_signature, signature);
                 json!({ "type": "thinking", "thinking": text, "signature": seal })
             }
-            // Cut off for length, it is no call that anyone should run.
+            // A call that was cut off by the token limit must not be run.
             Part::ToolCall { arguments, .. }
                 if answer.finish() == FinishReason::Length && tools::whole_object(arguments).is_none() =>
             {

@@ -1,6 +1,6 @@
 //! Reads an upstream's Messages stream.
 //!
-//! What a payload is stands in its own `type`: some gateways leave the `event:` out.
+//! The `type` inside the payload decides: some gateways leave the `event:` field out.
 
 use std::borrow::Cow;
 
@@ -14,11 +14,11 @@ use crate::{
     DONE, EventSink, MAX_CALLS, MAX_HELD_BYTES, PayloadInfo, emit, openai_chat, too_many_error,
 };
 
-/// The state of one stream.
+/// Reader of one upstream stream.
 #[derive(Debug, Default)]
 pub(super) struct AnthropicEventReader {
     counts: UsageCounts,
-    /// The blocks that are open.
+    /// Blocks that have started and not stopped.
     blocks: Vec<OpenBlock>,
     calls: u32,
     done: bool,
@@ -32,12 +32,12 @@ struct OpenBlock {
 
 #[derive(Debug)]
 enum BlockKind {
-    /// With its seal, once that has come.
+    /// With its signature, once that has arrived.
     Thinking(String),
-    /// The call's place among the calls.
+    /// Index of the call among the answer's calls.
     Tool(u32),
     Text,
-    /// What the upstream's own tools say is no part of the answer.
+    /// Output of the upstream's own tools, which is not part of the answer.
     Other,
 }
 
@@ -109,7 +109,7 @@ impl crate::EventReader for AnthropicEventReader {
     ) -> Result<PayloadInfo, Failure> {
         let mut seen = PayloadInfo::default();
         if data.trim_ascii() == DONE {
-            // Nothing of Anthropic's, but one gateway adds it.
+            // Not part of Anthropic's API, but one gateway adds it.
             return Ok(seen);
         }
         let mut payload = MessagesPayload::default();
@@ -173,7 +173,7 @@ impl crate::EventReader for AnthropicEventReader {
                 }));
                 seen.error_is_native = true;
             }
-            // A ping, or what we have never heard of.
+            // A ping, or an unknown type.
             _ => {
                 seen.error = payload
                     .error
@@ -245,7 +245,7 @@ impl AnthropicEventReader {
                         name: text("name").into(),
                     },
                 );
-                // Empty at first, as a rule; a gateway may have it whole at once.
+                // Usually empty at first; a gateway may send the whole input at once.
                 if block["input"]
                     .as_object()
                     .is_some_and(|input| !input.is_empty())
@@ -300,7 +300,8 @@ impl AnthropicEventReader {
                 }
             }
             Some(BlockKind::Other) => {}
-            // A block that was never started can only have been text: nothing else can be told from its delta.
+            // A delta without a started block can only be text: nothing else is recognizable
+            // without it.
             Some(BlockKind::Text) | None => {
                 if let Some(text) = delta.text {
                     emit(sink, Event::Text(text));

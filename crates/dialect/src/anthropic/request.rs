@@ -1,4 +1,4 @@
-//! A Messages request, read from a client and written to an upstream ([`encode_request`]).
+//! A Messages request: parsed from a client, encoded for an upstream ([`encode_request`]).
 
 mod thinking;
 mod write;
@@ -15,10 +15,10 @@ use crate::request::{
     Effort, Format, Image, Message, Part, Reasoning, Request, Role, Sampling, Tool, ToolChoice,
 };
 
-/// What another answer would come of without it.
+/// Fields whose loss would change the answer: refused when the target dialect lacks them.
 const ESSENTIAL_FIELDS: &[&str] = &["container", "mcp_servers"];
 
-/// Reads a client's request.
+/// Parses a client's request.
 pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
     let mut body = json::RequestFields::parse(&bytes)?;
     let mut request = Request {
@@ -58,7 +58,7 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
                 name: name.to_owned(),
                 description: tool["description"].as_str().map(str::to_owned),
                 parameters: tool["input_schema"].clone(),
-                // Elsewhere a strict schema may leave nothing open, as these may.
+                // Other dialects require every property of a strict schema; Anthropic does not.
                 strict: tool["strict"]
                     .as_bool()
                     .filter(|_| all_required(&tool["input_schema"])),
@@ -97,12 +97,12 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
     if memchr::memmem::find(&bytes, b"\"cache_control\":").is_some() {
         request.ignore("cache_control");
     }
-    body.rest(&mut request, &["cache_control"], ESSENTIAL_FIELDS);
+    body.record_rest(&mut request, &["cache_control"], ESSENTIAL_FIELDS);
     request.body = bytes;
     Ok(request)
 }
 
-/// Whether every property of every object must be there.
+/// Returns true if every property of every object in the schema is required.
 fn all_required(schema: &Value) -> bool {
     match schema {
         Value::Object(fields) => {
@@ -168,7 +168,8 @@ fn messages(request: &mut Request, list: Vec<Value>) -> Result<(), Failure> {
             }
         };
         let parts = blocks(request, &format!("{name}.content"), &message["content"])?;
-        // Results come first in their message, and stand in one of their own here.
+        // Tool results come first in their message; the neutral form keeps them in a message of
+        // their own.
         let (results, parts): (Vec<Part>, Vec<Part>) = parts
             .into_iter()
             .partition(|part| matches!(part, Part::ToolResult { .. }));

@@ -1,7 +1,7 @@
 //! Writes a client's Messages stream.
 //!
-//! One block is open at a time. What is said while a call's arguments are not whole waits for them: its upstream speaks of
-//! both at once, and this dialect can't.
+//! One block is open at a time. Content that arrives while a tool call's arguments are incomplete
+//! waits for them: other dialects interleave, this one can't.
 
 use std::io::Write as _;
 
@@ -13,18 +13,18 @@ use crate::failure::Failure;
 use crate::json::quote;
 use crate::{FrameSink, MAX_HELD_BYTES, tools};
 
-/// The state of one client's stream.
+/// Writer of one client stream.
 #[derive(Debug)]
 pub(super) struct AnthropicEventWriter {
     id: String,
     model: String,
     begun: bool,
     open: Option<CurrentBlock>,
-    /// The number of the next block.
+    /// Index of the next block.
     next: u32,
-    /// What waits for a call's arguments to be whole.
+    /// Events that wait for an open call's arguments to be complete.
     waiting: Vec<Event<'static>>,
-    /// How much of that there is, in bytes.
+    /// Size of those events, in bytes.
     held: usize,
     refused: bool,
     usage: Option<Usage>,
@@ -39,7 +39,7 @@ enum CurrentBlock {
     Tool(u32),
 }
 
-/// The most events that wait.
+/// Maximum number of waiting events.
 const MAX_WAITING_EVENTS: usize = 20_000;
 
 impl AnthropicEventWriter {
@@ -74,7 +74,7 @@ impl AnthropicEventWriter {
         );
     }
 
-    /// Opens a block, unless one of that kind is open.
+    /// Opens a block, unless one of that kind is open already.
     fn open(&mut self, kind: CurrentBlock, block: impl FnOnce() -> Value, out: FrameSink<'_>) {
         if self.open == Some(kind) {
             return;
@@ -89,7 +89,7 @@ impl AnthropicEventWriter {
     fn close(&mut self, out: FrameSink<'_>) {
         match self.open.take() {
             None => return,
-            // Clients wait for a seal.
+            // Clients expect a signature before the block ends.
             Some(CurrentBlock::Thinking) => self.seal(&unsigned_signature(), out),
             Some(_) => {}
         }
@@ -112,7 +112,7 @@ impl AnthropicEventWriter {
         self.next += 1;
     }
 
-    /// A delta of one string: what nearly every frame is.
+    /// Writes a delta with one string, the shape of nearly every frame.
     fn delta(&mut self, block: u32, kind: &str, field: &str, text: &str, out: FrameSink<'_>) {
         self.line.clear();
         // Writing to a Vec can't fail.
@@ -136,7 +136,7 @@ impl AnthropicEventWriter {
         }
     }
 
-    /// Whether what is no part of the open call must wait for it, or for what waits already.
+    /// Returns true if an event has to wait for the open call, or for events that wait already.
     fn must_wait(&self, event: &Event<'_>) -> bool {
         match event {
             Event::ToolArguments { index, .. } | Event::ToolEnd { index } => self.waits(*index),
@@ -160,14 +160,15 @@ impl AnthropicEventWriter {
         Ok(())
     }
 
-    /// What comes after a call's arguments were whole is white space: its block is closed.
+    /// Writes arguments of the open call. Anything after they are complete is white space and
+    /// dropped.
     fn arguments(&mut self, index: u32, fragment: &str, out: FrameSink<'_>) {
         if self.open == Some(CurrentBlock::Tool(index)) && !fragment.is_empty() {
             self.delta(self.next, "input_json_delta", "partial_json", fragment, out);
         }
     }
 
-    /// Lets those speak that waited, each until the next has to.
+    /// Writes the waiting events until one has to wait again.
     fn resume(&mut self, out: FrameSink<'_>) -> Result<(), Failure> {
         self.held = 0;
         for event in std::mem::take(&mut self.waiting) {
@@ -243,7 +244,7 @@ impl crate::EventWriter for AnthropicEventWriter {
         self.begin(out);
         self.close(out);
         while !self.waiting.is_empty() {
-            // Nothing is taken in anew, so nothing outgrows a cap.
+            // Nothing new is held here, so no limit can be exceeded.
             let _ = self.resume(out);
             self.close(out);
         }
@@ -269,7 +270,7 @@ impl crate::EventWriter for AnthropicEventWriter {
 }
 
 impl AnthropicEventWriter {
-    /// Whether that call has not begun because it waits.
+    /// Returns true if the start of that call is among the waiting events.
     fn waits(&self, index: u32) -> bool {
         self.waiting
             .iter()

@@ -1,13 +1,14 @@
-//! Arguments that come leaf by leaf, each with its path in the object: `$.items[0].name`.
+//! Tool arguments that arrive leaf by leaf, each with its JSON path: `$.items[0].name`.
 //!
-//! They make JSON only when all are there, so this is the one place where a call is put together before it is said.
+//! They are valid JSON only when all leaves are there, so this is the one place where a call is
+//! assembled before it is emitted.
 
 use serde_json::{Map, Value};
 
-/// Deeper than any honest arguments.
+/// Maximum depth of a path.
 const MAX_NESTING: usize = 64;
 
-/// Puts one leaf where it belongs; a string that goes on is appended to.
+/// Stores one leaf at its path; a string that is there already is extended.
 pub(super) fn put(arguments: &mut Value, leaf: &Value) {
     let Some(steps) = leaf["jsonPath"].as_str().and_then(steps) else {
         return;
@@ -78,7 +79,7 @@ fn reach<'v>(place: &'v mut Value, step: &PathStep) -> Option<&'v mut Value> {
                 *place = Value::Array(Vec::new());
             }
             let list = place.as_array_mut()?;
-            // They come in order: one that leaves a gap would make as much of nothing as it likes.
+            // Leaves arrive in order. An index beyond the end could make the list arbitrarily long.
             if list.len() == *at {
                 list.push(Value::Null);
             }

@@ -1,11 +1,11 @@
-//! A payload that is one piece of text, as nearly all are: read without building a tree of it.
+//! The fast path for payloads with a single piece of text, which nearly all are: no tree is built.
 
 use std::borrow::Cow;
 
 use crate::event::Usage;
 use crate::json::{Cursor, CursorError, CursorResult, RawJson, walk, walk_raw};
 
-/// What such a payload says.
+/// The content of such a payload.
 #[derive(Debug)]
 pub(super) struct TextPiece<'a> {
     pub(super) text: Cow<'a, str>,
@@ -13,7 +13,7 @@ pub(super) struct TextPiece<'a> {
     pub(super) usage: Option<Usage>,
 }
 
-/// Reads one; none is what has anything else to say, or may be no JSON to whoever looks closer.
+/// Parses a payload; `None` if it holds anything else, or anything that serde_json might refuse.
 pub(super) fn piece(data: &[u8]) -> Option<TextPiece<'_>> {
     let mut fields = PieceFields::default();
     walk(data, |cursor| {
@@ -37,7 +37,7 @@ pub(super) fn piece(data: &[u8]) -> Option<TextPiece<'_>> {
     })
 }
 
-/// The fields that are looked for, each as it stands.
+/// The fields of interest, as slices of the payload.
 #[derive(Default)]
 struct PieceFields<'a> {
     candidates: bool,
@@ -102,7 +102,7 @@ impl<'a> PieceFields<'a> {
     }
 }
 
-/// A second one is more than a piece.
+/// Fails on a second occurrence: the payload is more than one piece.
 fn first(seen: &mut bool) -> CursorResult<()> {
     if std::mem::replace(seen, true) {
         Err(CursorError::DuplicateField)

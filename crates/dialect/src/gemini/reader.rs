@@ -1,4 +1,4 @@
-//! Reads an upstream's stream, or its whole answer: they are made of the same.
+//! Reads an upstream's stream and its complete answers, which have the same shape.
 
 use serde_json::{Value, json};
 
@@ -8,29 +8,29 @@ use crate::event::{Citation, Event, FinishReason, Usage};
 use crate::failure::Failure;
 use crate::{EventSink, MAX_HELD_BYTES, PayloadInfo, emit, openai_chat};
 
-/// More sources than any answer has; those beyond may be told twice.
+/// Maximum number of remembered sources; further ones may be emitted twice.
 const MAX_CITATIONS: usize = 1000;
 
-/// The state of one stream.
+/// Reader of one upstream stream.
 #[derive(Debug, Default)]
 pub(super) struct GeminiEventReader {
     calls: u32,
-    /// A call whose arguments come leaf by leaf.
+    /// A call whose arguments arrive leaf by leaf.
     partial: Option<Value>,
-    /// About how many bytes of those there are.
+    /// Approximate size of those arguments, in bytes.
     held: usize,
-    /// Sources told already: each payload has all so far.
+    /// Sources emitted already: each payload repeats all so far.
     cited: Vec<Citation>,
     finished: bool,
 }
 
-/// Reads a whole answer.
+/// Parses a complete answer.
 pub(super) fn parse_answer(body: &[u8], sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
     use crate::EventReader as _;
     let mut reader = GeminiEventReader::default();
     let mut sink = sink;
     if sink.is_none() {
-        // A client of the same dialect reads for itself how it ended; only an error is no answer.
+        // Clients of the same dialect read the finish reason themselves; only errors matter here.
         let payload: Value = serde_json::from_slice(body)
             .map_err(|e| Failure::bad_payload("a Gemini response", e.into()))?;
         return match error(&payload["error"]) {
@@ -118,7 +118,7 @@ impl crate::EventReader for GeminiEventReader {
     }
 
     fn read_error(&self, data: &[u8]) -> Option<Failure> {
-        // In the middle of a stream an error may come as bare JSON, or as a list of one.
+        // An error in the middle of a stream may be bare JSON, or a list of one.
         let value: Value = serde_json::from_slice(data).ok()?;
         let value = if value.is_array() { &value[0] } else { &value };
         error(&value["error"])
@@ -150,7 +150,7 @@ impl GeminiEventReader {
             }
             return;
         }
-        // It belongs to the part that it stands in.
+        // The signature belongs to the part that carries it.
         if let Some(state) = state {
             emit(sink, state);
         }
@@ -213,7 +213,7 @@ impl GeminiEventReader {
         }
     }
 
-    /// Says the arguments of the call that is being put together, if there is one.
+    /// Emits the arguments of the call that is being assembled, if there is one.
     fn flush(&mut self, sink: &mut EventSink<'_>) {
         if let Some(arguments) = self.partial.take() {
             let index = self.calls.saturating_sub(1);
@@ -278,7 +278,7 @@ impl GeminiEventReader {
             "SAFETY" | "RECITATION" | "LANGUAGE" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII"
             | "MODEL_ARMOR" => FinishReason::ContentFilter,
             image if image.starts_with("IMAGE_") => FinishReason::ContentFilter,
-            // The model's fault, or one that we have never heard of: no end that could be called one.
+            // An error of the model, or an unknown reason: not a regular end.
             other => {
                 let why = message
                     .as_str()
@@ -318,7 +318,8 @@ fn usage(value: &Value) -> Option<Usage> {
     )
 }
 
-/// Thoughts are counted apart from the answer, cached tokens with the prompt.
+/// Adds up the counts: thoughts are reported apart from the answer, cached tokens within the
+/// prompt.
 pub(super) fn usage_of(
     prompt: Option<u64>,
     tools: Option<u64>,

@@ -1,4 +1,5 @@
-//! A request, read from a client and written to an upstream ([`encode_request`]). The model and the method stand in its path.
+//! A Gemini request: parsed from a client, encoded for an upstream ([`encode_request`]). The model
+//! and the method are in its path.
 
 mod write;
 
@@ -16,7 +17,7 @@ use crate::request::{
 };
 use crate::{json, tools};
 
-/// Reads a client's request; `call` is `model:method`.
+/// Parses a client's request; `call` is `model:method`.
 pub(super) fn parse_request(bytes: Bytes, call: &str) -> Result<Request, Failure> {
     const METHODS: &str = "there are generateContent, streamGenerateContent and countTokens";
     let (model, method) = call.rsplit_once(':').ok_or_else(|| {
@@ -64,7 +65,7 @@ pub(super) fn parse_request(bytes: Bytes, call: &str) -> Result<Request, Failure
         });
     }
     let contents = take("contents");
-    // A count may be asked for a whole request inside the request.
+    // `countTokens` may carry a whole request inside the request instead.
     if task == Operation::Generate || !contents.is_null() {
         contents_of(&mut request, &contents)?;
     }
@@ -98,7 +99,7 @@ pub(super) fn parse_request(bytes: Bytes, call: &str) -> Result<Request, Failure
     Ok(request)
 }
 
-/// Google takes every field in both spellings, and its own clients mix them.
+/// Renames all fields to camel case: Google accepts both spellings, and its own clients mix them.
 fn camel_case(value: &mut Value) {
     match value {
         Value::Array(list) => list.iter_mut().for_each(camel_case),
@@ -111,7 +112,7 @@ fn camel_case(value: &mut Value) {
                     camel.extend(letters.next().map(|first| first.to_ascii_uppercase()));
                     camel.push_str(letters.as_str());
                 }
-                // What is the client's own inside is let be.
+                // The contents of these are the client's own.
                 if !matches!(
                     camel.as_str(),
                     "args"
@@ -130,7 +131,7 @@ fn camel_case(value: &mut Value) {
     }
 }
 
-/// Google takes one for a list of one.
+/// Returns a list, or a single object as a list of one, as Google does.
 fn one_or_more(value: &Value) -> &[Value] {
     match value {
         Value::Array(list) => list,
@@ -180,7 +181,7 @@ fn generation(request: &mut Request, config: &Value) -> Result<(), Failure> {
             }
             "temperature" => request.sampling.temperature = value.as_f64(),
             "topP" => request.sampling.top_p = value.as_f64(),
-            // Some clients send it as a float.
+            // Some clients send a float.
             "topK" => request.sampling.top_k = value.as_f64().map(|k| k.clamp(0.0, 1e9) as u64),
             "seed" => request.sampling.seed = value.as_i64(),
             "presencePenalty" => request.sampling.presence_penalty = value.as_f64(),
@@ -228,7 +229,7 @@ fn thinking(value: &Value) -> Reasoning {
     }
 }
 
-/// The ids of the calls that have no result yet, by function.
+/// Ids of the calls that have no result yet, by function name.
 type UnansweredCalls = HashMap<String, VecDeque<String>>;
 
 fn contents_of(request: &mut Request, contents: &Value) -> Result<(), Failure> {
@@ -238,7 +239,7 @@ fn contents_of(request: &mut Request, contents: &Value) -> Result<(), Failure> {
     if list.is_empty() || !list.iter().all(|content| content.is_object()) {
         return Err(Failure::invalid("contents", WANT));
     }
-    // Results name the function, not the call: each answers the first call of that name that has no answer yet.
+    // Results name the function, not the call: each answers the first unanswered call of that name.
     let mut calls = UnansweredCalls::new();
     for (at, content) in list.iter().enumerate() {
         let role = if content["role"] == "model" {
@@ -293,7 +294,7 @@ fn parts(
             continue;
         }
         if let Some(state) = state {
-            // It seals the thoughts before it, which come back as they were streamed: in pieces.
+            // It signs the preceding thoughts, which come back in pieces as they were streamed.
             let thoughts = parts
                 .iter()
                 .rev()
@@ -318,7 +319,7 @@ fn parts(
         };
         let (call, result) = (&part["functionCall"], &part["functionResponse"]);
         if let Some(text) = text {
-            // Google's own client plays its last, empty part back.
+            // Google's own client sends back the last part, which is empty.
             if !text.is_empty() {
                 parts.push(Part::Text(text.to_owned()));
             }
@@ -360,7 +361,7 @@ fn parts(
     parts
 }
 
-/// An image that is in the request itself.
+/// Parses an inline image.
 fn image(inline: &Value) -> Option<Image> {
     let media_type = inline["mimeType"]
         .as_str()
@@ -428,7 +429,7 @@ fn tools_of(request: &mut Request, name: &str, tool: &Value) {
     }
 }
 
-/// Gemini's own schemas write their types in capitals.
+/// Converts a schema to JSON Schema: Gemini's own has upper-case types.
 fn json_schema(schema: &Value) -> Value {
     match schema {
         Value::Object(fields) => {
@@ -442,7 +443,7 @@ fn json_schema(schema: &Value) -> Value {
                     )
                 }
                 ("type", Value::String(kind)) => (name.clone(), kind.to_ascii_lowercase().into()),
-                // Their whole numbers are of 64 bits, and so are strings.
+                // 64-bit integers are strings in Google's JSON.
                 (
                     "minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties"
                     | "maxProperties",

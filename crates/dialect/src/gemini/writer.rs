@@ -1,6 +1,6 @@
-//! Writes a client's stream, and its whole answer.
+//! Writes a client's stream and its complete answer.
 //!
-//! A call has its arguments as an object here, so it is said when they are whole.
+//! A call carries its arguments as an object, so it is written once they are complete.
 
 use serde_json::{Value, json};
 
@@ -10,19 +10,19 @@ use crate::failure::Failure;
 use crate::request::Part;
 use crate::{Answer, FrameSink, MAX_HELD_BYTES, ResponseMeta, tools};
 
-/// The state of one client's stream.
+/// Writer of one client stream.
 #[derive(Debug)]
 pub(super) struct GeminiEventWriter {
     id: String,
     model: String,
-    /// The seal for the part that comes next.
+    /// Signature for the next part.
     state: Option<String>,
-    /// Calls whose arguments are not whole: index, id, name, arguments, and their seal.
+    /// Calls that are not written yet, in order.
     calls: Vec<PendingCall>,
-    /// The bytes of those arguments.
+    /// Size of those calls, in bytes.
     held: usize,
     refused: bool,
-    /// A call's arguments were no object.
+    /// A call's arguments were not an object.
     malformed: bool,
     usage: Option<Usage>,
     finish: Option<FinishReason>,
@@ -68,7 +68,7 @@ impl GeminiEventWriter {
         out(None, payload.to_string().as_bytes());
     }
 
-    /// Says the calls that are whole, in their order: one that is not keeps those after it.
+    /// Writes complete calls in order: an incomplete one holds back those after it.
     fn say_calls(&mut self, out: FrameSink<'_>) {
         while self.calls.first().is_some_and(|call| call.whole) {
             let call = self.calls.remove(0);
@@ -169,7 +169,8 @@ impl crate::EventWriter for GeminiEventWriter {
     }
 }
 
-/// A refusal has no place of its own here, nor has a call that is none: the reason says it.
+/// Returns the finish reason; it also reports refusals and malformed calls, which have no other
+/// place here.
 fn reason(finish: Option<FinishReason>, refused: bool, malformed: bool) -> &'static str {
     match finish.unwrap_or(FinishReason::Stop) {
         FinishReason::Stop if refused => finish_reason(FinishReason::ContentFilter),
@@ -184,7 +185,7 @@ fn grounding<'a>(citations: impl IntoIterator<Item = &'a Citation>) -> Value {
     json!({ "groundingChunks": citations.into_iter().map(chunk).collect::<Vec<_>>() })
 }
 
-/// Writes a whole answer.
+/// Encodes a complete answer for a client.
 pub(super) fn encode_answer(answer: &Answer, meta: &ResponseMeta) -> Value {
     let mut parts = Vec::new();
     let (mut refused, mut malformed) = (false, false);

@@ -1,7 +1,12 @@
-//! Walking a JSON text without building anything.
+//! A cursor over JSON text that builds nothing.
 //!
-//! A payload is looked at once per token, for a few of its fields: what need not be known is only checked, as
-//! `serde_json` would check it, and what must be is a slice of the payload. The caller names the fields.
+//! A payload is read once per token, for a few of its fields: those are returned as slices of the
+//! payload, and all else is only validated, exactly as `serde_json` would. Callers match on the
+//! field names.
+//!
+//! All four dialects use it, although only Chat and Gemini gain much: one mechanism with one set of
+//! differential tests is worth more than a second one. docs/performance.md has the comparison with
+//! serde_json, sonic-rs and jiter.
 
 mod error;
 mod nesting;
@@ -16,11 +21,11 @@ use self::error::MalformedJson;
 use self::nesting::Nesting;
 use super::BorrowedText;
 
-/// Where a walk through a text is.
+/// A position in JSON text.
 #[derive(Debug)]
 pub(crate) struct Cursor<'a> {
     bytes: &'a [u8],
-    /// The same as text, if it is one: to look at it as a whole costs less than at each of its parts.
+    /// The input as text, if it is UTF-8: checking it once costs less than checking every part.
     text: Option<&'a str>,
     at: usize,
     lenient: bool,
@@ -28,7 +33,7 @@ pub(crate) struct Cursor<'a> {
 
 pub(crate) type CursorResult<T> = Result<T, CursorError>;
 
-/// A value as it stands, which was found well-formed.
+/// A valid JSON value, as it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RawJson<'a>(&'a str);
 
@@ -41,7 +46,8 @@ impl<'a> RawJson<'a> {
         self.0.starts_with('"')
     }
 
-    /// What it says, if it is a text. A character that was cut in two is U+FFFD: what stands around it is not lost for it.
+    /// Returns the text of a string. A lone half of a surrogate pair becomes U+FFFD, so that the
+    /// text around it is not lost.
     pub(crate) fn text(self) -> Option<Cow<'a, str>> {
         let inner = self.0.strip_prefix('"')?.strip_suffix('"')?;
         if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
@@ -55,7 +61,7 @@ impl<'a> RawJson<'a> {
         }
     }
 
-    /// The same, but for texts with such characters, which are none.
+    /// Returns the text of a string; `None` if it holds a lone surrogate.
     fn exact(self) -> Option<Cow<'a, str>> {
         serde_json::from_str::<BorrowedText<'_>>(self.0)
             .ok()
@@ -63,7 +69,7 @@ impl<'a> RawJson<'a> {
     }
 }
 
-/// What a field says that is a text or nothing.
+/// Returns the text of a field that may be missing or null.
 pub(crate) fn optional_text(field: Option<RawJson<'_>>) -> CursorResult<Option<Cow<'_, str>>> {
     match field {
         None | Some(RawJson("null")) => Ok(None),
@@ -71,11 +77,11 @@ pub(crate) fn optional_text(field: Option<RawJson<'_>>) -> CursorResult<Option<C
     }
 }
 
-/// Walks through a whole text.
+/// Parses a whole text with the closure.
 ///
 /// # Errors
 ///
-/// [`MalformedJson`] for what is no JSON, or not what the walk looks for.
+/// [`MalformedJson`] for invalid JSON, or JSON of another shape than the closure accepts.
 #[inline]
 pub(crate) fn walk<'a, T>(
     data: &'a [u8],
@@ -92,7 +98,7 @@ pub(crate) fn walk<'a, T>(
     )
 }
 
-/// Walks through a value that was found well-formed.
+/// Parses a value that is known to be valid.
 #[inline]
 pub(crate) fn walk_raw<'a, T>(
     raw: RawJson<'a>,
@@ -129,7 +135,7 @@ fn walk_on<'a, T>(
 }
 
 impl<'a> Cursor<'a> {
-    /// Walks through an object. Each field's value is where the cursor is, and must be walked over.
+    /// Visits the fields of an object. The closure must consume each value.
     #[inline]
     pub(crate) fn object(
         &mut self,
@@ -165,7 +171,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Walks through a list. Each value is where the cursor is, and must be walked over.
+    /// Visits the elements of a list. The closure must consume each element.
     #[inline]
     pub(crate) fn list(
         &mut self,
@@ -187,7 +193,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Walks over a null, if one is here.
+    /// Consumes a null, if the next value is one.
     #[inline]
     pub(crate) fn null(&mut self) -> CursorResult<bool> {
         if self.space() != b'n' {
@@ -196,7 +202,7 @@ impl<'a> Cursor<'a> {
         self.literal(b"null").map(|()| true)
     }
 
-    /// Walks over a value, which is kept as it stands.
+    /// Consumes a value and returns it.
     #[inline]
     pub(crate) fn raw(&mut self) -> CursorResult<RawJson<'a>> {
         self.space();
@@ -205,7 +211,7 @@ impl<'a> Cursor<'a> {
         Ok(RawJson(self.slice(start, self.at)?))
     }
 
-    /// Walks over a value, which is kept as it stands if it can be: it need not be known.
+    /// Consumes a value and returns it if it is UTF-8; other bytes are tolerated.
     #[inline]
     pub(crate) fn raw_lossy(&mut self) -> CursorResult<Option<RawJson<'a>>> {
         self.space();
@@ -214,7 +220,8 @@ impl<'a> Cursor<'a> {
         Ok(self.slice(start, self.at).ok().map(RawJson))
     }
 
-    /// Walks over a field's value, which is kept as it stands; a field that is there twice could mean either.
+    /// Consumes the value of a field and stores it. A repeated field is an error: it could mean
+    /// either.
     #[inline]
     pub(crate) fn field_once(&mut self, field: &mut Option<RawJson<'a>>) -> CursorResult<()> {
         if field.is_some() {
@@ -224,7 +231,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Walks over a value.
+    /// Consumes a value.
     pub(crate) fn skip(&mut self) -> CursorResult<()> {
         match self.space() {
             b'"' => self.string().map(drop),
@@ -233,8 +240,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Walks over a value that nests others, however deep: what is open is told by a bit each, so that the stack is not
-    /// the sender's to fill.
+    /// Consumes a nested value of any depth. One bit tracks each open level, so the sender can't
+    /// exhaust the stack.
     fn nested(&mut self) -> CursorResult<()> {
         let mut open = Nesting::default();
         loop {
@@ -242,12 +249,12 @@ impl<'a> Cursor<'a> {
                 first @ (b'{' | b'[') => {
                     self.at += 1;
                     let is_object = first == b'{';
-                    // `]` and `}` lie two after `[` and `{`.
+                    // The closing brackets are two code points after the opening ones in ASCII.
                     if self.space() == first + 2 {
                         self.at += 1;
                     } else {
                         open.push(is_object);
-                        // A tree this deep may be refused.
+                        // serde_json may refuse a tree of this depth.
                         self.lenient |= open.depth > Nesting::AT_ONCE;
                         if is_object {
                             self.name()?;
@@ -272,7 +279,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A cursor that knows nothing of the whole.
+    /// Returns a cursor that validates UTF-8 part by part.
     #[inline]
     pub(super) fn over_parts(bytes: &'a [u8]) -> Self {
         Self {
@@ -283,7 +290,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Goes over these very bytes.
+    /// Consumes exactly these bytes.
     #[inline]
     pub(super) fn same(&mut self, bytes: &[u8]) -> Option<()> {
         let same = self.rest().starts_with(bytes);
@@ -296,7 +303,7 @@ impl<'a> Cursor<'a> {
         self.at == self.bytes.len()
     }
 
-    /// Walks over a text, which is kept as it stands if it is wanted.
+    /// Consumes a string and returns it if it is wanted.
     #[inline]
     pub(super) fn text(&mut self, is_wanted: bool) -> CursorResult<Option<RawJson<'a>>> {
         let start = self.at;
@@ -304,19 +311,20 @@ impl<'a> Cursor<'a> {
             return Err(CursorError::Text);
         }
         self.string()?;
-        // To find out that a text is ASCII costs less than to make one of it.
+        // An ASCII check is cheaper than a UTF-8 conversion.
         if !is_wanted && self.bytes.get(start..self.at).is_some_and(<[u8]>::is_ascii) {
             return Ok(None);
         }
         Ok(Some(RawJson(self.slice(start, self.at)?)))
     }
 
-    /// Whether a tree could be built of what was walked over: texts and numbers that no tree takes were not looked at.
+    /// Returns true if serde_json would surely build a tree of the consumed values: strings and
+    /// numbers were validated only in shape.
     pub(crate) fn is_certain(&self) -> bool {
         !self.lenient && self.text.is_some()
     }
 
-    /// Walks over a field's name.
+    /// Consumes a field's name and the colon after it.
     #[inline]
     fn name(&mut self) -> CursorResult<()> {
         if self.space() != b'"' {
@@ -335,7 +343,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Walks over the `,` after a value, or over what ends the object or the list that it stands in.
+    /// Consumes the `,` after a value, or the end of its container; returns true for the end.
     #[inline]
     fn is_last(&mut self, end: u8) -> CursorResult<bool> {
         let byte = self.space();
@@ -392,7 +400,7 @@ impl<'a> Cursor<'a> {
             }
             self.lenient = true;
         }
-        // One of so many digits may be more than a float can hold.
+        // A number of this length may exceed the range of a float.
         self.lenient |= self.at - start > 300;
         Ok(())
     }
@@ -406,7 +414,7 @@ impl<'a> Cursor<'a> {
         self.at - start
     }
 
-    /// Walks over a text, at whose opening quote the cursor is, and says whether it has escapes.
+    /// Consumes a string from its opening quote; returns true if it has escapes.
     fn string(&mut self) -> CursorResult<bool> {
         self.at += 1;
         let mut escaped = false;
@@ -426,7 +434,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Walks over an escape. Whether surrogates of characters are paired is seen where they are decoded.
+    /// Consumes an escape. Surrogate pairs are checked only when the string is decoded.
     fn escape(&mut self) -> CursorResult<()> {
         match *self.rest() {
             [
@@ -446,7 +454,8 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Goes on to what is no white space, which it returns: 0, that stands nowhere outside of texts, at the end.
+    /// Skips white space and returns the next byte without consuming it; 0 at the end, which is
+    /// valid nowhere outside strings.
     #[inline]
     fn space(&mut self) -> u8 {
         loop {
@@ -482,16 +491,18 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// How many bytes of a text come before a quote, a backslash or a control character: eight at a time.
+/// Returns the number of leading bytes that are no quote, backslash or control character, eight at
+/// a time.
 #[inline]
 fn plain(text: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     let mut rest = text;
     while let Some((eight, after)) = rest.split_first_chunk() {
         let bytes = u64::from_le_bytes(*eight);
-        // With the bit of 2 flipped, a quote comes to lie next to the control characters. A subtraction leaves the high bit
-        // of a byte set that was too small; bytes above ASCII have it anyway. What is borrowed from the byte above can't
-        // matter: only the first byte found does.
+        // Flipping bit 1 moves the quote next to the control characters. The subtraction sets the
+        // high bit of every byte below the bound; bytes above ASCII have it set anyway and are
+        // masked out. A borrow can only disturb bytes after the first match, which are not looked
+        // at.
         let quote_or_control = (bytes ^ (ONES * 2)).wrapping_sub(ONES * 0x21);
         let backslash = (bytes ^ (ONES * 0x5c)).wrapping_sub(ONES);
         let found = (quote_or_control | backslash) & !bytes & (ONES * 0x80);

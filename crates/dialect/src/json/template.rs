@@ -1,26 +1,28 @@
-//! Payloads that differ from one before in a few texts alone, as nearly all of an answer's do.
+//! A template for payloads that differ from an earlier one only in a few strings, as nearly all of
+//! an answer do.
 //!
-//! What is the same as in a payload that was walked through needn't be walked through again: it is only compared, which
+//! Bytes equal to those of a payload that was validated need no second validation: comparing them
 //! takes a fraction of the time.
 
 use super::cursor::{Cursor, RawJson};
 
-/// Longer ones are rare, and would have to be kept.
+/// Largest payload that is kept: longer ones are rare.
 const MAX_TEMPLATE_BYTES: usize = 2048;
 
-/// A payload that was read, and the places of two of its texts where others may stand; the second is often empty.
+/// A validated payload and the places of the two strings in it that may differ; the second may be
+/// empty.
 #[derive(Debug, Default)]
 pub(crate) struct PayloadTemplate {
     payload: Vec<u8>,
-    /// Where those texts begin and end, with their quotes. The first is the one that is asked for.
+    /// Ranges of those strings, quotes included. The first is the one that is returned.
     texts: [(usize, usize); 2],
 }
 
 impl PayloadTemplate {
-    /// Keeps a payload that is well-formed, and where in it these texts are. They are slices of it.
+    /// Remembers a valid payload. The strings must be slices of it.
     pub(crate) fn learn(&mut self, payload: &[u8], text: RawJson<'_>, other: Option<RawJson<'_>>) {
         self.payload.clear();
-        // What is no UTF-8 would have to be looked at in all of its parts again.
+        // Other bytes would need a UTF-8 check of every part.
         if payload.len() > MAX_TEMPLATE_BYTES
             || !text.is_text()
             || std::str::from_utf8(payload).is_err()
@@ -39,7 +41,7 @@ impl PayloadTemplate {
         ];
     }
 
-    /// The first of the texts as another payload has it, if that one differs in nothing else.
+    /// Returns the first string of another payload, if that payload differs in nothing else.
     pub(crate) fn match_payload<'a>(&self, payload: &'a [u8]) -> Option<RawJson<'a>> {
         if self.payload.is_empty() {
             return None;
@@ -74,7 +76,8 @@ mod tests {
     use super::*;
     use crate::json::walk;
 
-    /// A template of `{"a": …, "b": {"c": …}, "d": 1}`, in which the texts of `c` and `a` may differ.
+    /// Returns a template of `{"a": …, "b": {"c": …}, "d": 1}` in which the strings `c` and `a` may
+    /// differ.
     fn template(payload: &str) -> PayloadTemplate {
         let (mut a, mut c) = (None, None);
         walk(payload.as_bytes(), |cursor| {

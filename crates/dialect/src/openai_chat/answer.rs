@@ -1,4 +1,4 @@
-//! A whole answer, for clients that did not ask for a stream.
+//! Complete answers: read from an upstream, written for a client.
 
 use serde_json::{Value, json};
 
@@ -62,7 +62,7 @@ impl<'a> AnswerChoice<'a> {
     }
 }
 
-/// Reads an upstream's answer: what it cost, that it is no error, and, with a sink, what it says.
+/// Parses an upstream's answer: its usage, an error in it, and, with a sink, its content as events.
 pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
     let body = walk(body, AnswerBody::parse)
         .map_err(|e| Failure::bad_payload("a Chat Completions answer", e.into()))?;
@@ -94,7 +94,7 @@ pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<Paylo
     Ok(seen)
 }
 
-/// Writes an answer.
+/// Encodes an answer for a client.
 #[must_use]
 pub(super) fn encode_answer(answer: &Answer, id: &str, created: u64, model: &str) -> Value {
     let mut calls = Vec::new();

@@ -1,4 +1,4 @@
-//! The fields of a chunk that matter, each as it stands in its payload.
+//! The relevant fields of a chunk, as slices of the payload.
 
 use super::usage::usage;
 use crate::event::Usage;
@@ -10,11 +10,11 @@ pub(super) struct ChatChunk<'a> {
     pub(super) usage: Option<RawJson<'a>>,
     pub(super) x_groq: Option<RawJson<'a>>,
     pub(super) error: Option<RawJson<'a>>,
-    /// OpenAI's, of a random length.
+    /// Random padding that OpenAI adds.
     pub(super) obfuscation: Option<RawJson<'a>>,
 }
 
-/// One as a rule, which needs no list.
+/// The choices of a chunk; usually one, which needs no list.
 #[derive(Default)]
 pub(super) struct ChunkChoices<'a> {
     pub(super) first: Option<ChunkChoice<'a>>,
@@ -28,7 +28,7 @@ pub(super) struct ChunkChoice<'a> {
     pub(super) finish_reason: Option<RawJson<'a>>,
 }
 
-/// A delta, or a whole message.
+/// The fields of a delta or of a complete message.
 #[derive(Default)]
 pub(super) struct MessageFields<'a> {
     pub(super) content: Option<RawJson<'a>>,
@@ -55,7 +55,7 @@ pub(super) struct FunctionFields<'a> {
 }
 
 impl<'a> ChatChunk<'a> {
-    /// Reads into one that is empty: it is too large to be handed around.
+    /// Parses into an empty chunk: it is too large to be returned by value.
     pub(super) fn parse(&mut self, cursor: &mut Cursor<'a>) -> CursorResult<()> {
         let mut chosen = false;
         cursor.object(|name, cursor| match name {
@@ -73,7 +73,8 @@ impl<'a> ChatChunk<'a> {
         })
     }
 
-    /// The only thing that it says, if that is a piece of the first answer's text or thought, and in which field.
+    /// Returns the payload's only content and its field, if that is a piece of the first choice's
+    /// text or reasoning.
     pub(super) fn piece(&self) -> Option<(RawJson<'a>, TextField)> {
         let choice = self
             .choices
@@ -110,7 +111,7 @@ impl<'a> ChatChunk<'a> {
         (alone && !ends && !tells).then_some((raw, field))
     }
 
-    /// Usage, in its own place or in Groq's, which is sometimes the only one.
+    /// Returns the usage, from its own field or from Groq's, which is sometimes the only one.
     pub(super) fn usage(&self) -> Option<Usage> {
         let groq = || {
             let mut inner = None;
@@ -140,7 +141,7 @@ impl<'a> ChunkChoices<'a> {
 }
 
 impl<'a> ChunkChoice<'a> {
-    /// Which answer it is of.
+    /// Returns the index of the choice.
     pub(super) fn number(&self) -> u32 {
         self.index
             .and_then(|raw| raw.get().parse().ok())
@@ -160,7 +161,7 @@ impl<'a> ChunkChoice<'a> {
     }
 }
 
-/// A field of a message that holds a piece of text or thought.
+/// A message field that holds a piece of text or reasoning.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum TextField {
     Content,
@@ -169,7 +170,7 @@ pub(super) enum TextField {
 }
 
 impl<'a> MessageFields<'a> {
-    /// One of nothing but that.
+    /// Returns a message of that field alone.
     pub(super) fn of(raw: RawJson<'a>, field: TextField) -> Self {
         let mut message = Self::default();
         *match field {
@@ -233,7 +234,7 @@ impl<'a> FunctionFields<'a> {
     }
 }
 
-/// Whether a field holds anything, found without reading it.
+/// Returns true if a field holds anything, without parsing it.
 pub(super) fn says(raw: RawJson<'_>) -> bool {
     !matches!(raw.get(), "null" | "\"\"" | "[]")
 }

@@ -1,10 +1,10 @@
-//! Errors: read as thirty providers spell them, written as OpenAI does.
+//! Errors: parsed in the spellings of thirty providers, encoded as OpenAI does.
 
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, FailureKind};
 
-/// The error body: `{"error": {"message", "type", "param", "code"}}`.
+/// Returns the error body: `{"error": {"message", "type", "param", "code"}}`.
 pub(crate) fn error_body(failure: &Failure) -> Vec<u8> {
     let body = json!({ "error": {
         "message": failure.to_string(),
@@ -15,7 +15,7 @@ pub(crate) fn error_body(failure: &Failure) -> Vec<u8> {
     body.to_string().into_bytes()
 }
 
-/// OpenAI's `type` of an error.
+/// Returns OpenAI's `type` of an error.
 pub(crate) fn error_type(failure: &Failure) -> &'static str {
     match failure.kind() {
         FailureKind::InvalidRequest
@@ -29,7 +29,8 @@ pub(crate) fn error_type(failure: &Failure) -> &'static str {
     }
 }
 
-/// The message in an error body: `{"error": …}`, `{"message"}`, `{"detail"}`, or an error that is but a string.
+/// Returns the message of an error body: `{"error": …}`, `{"message"}`, `{"detail"}`, or a bare
+/// string.
 pub(crate) fn error_message(body: &[u8]) -> Option<String> {
     let value: Value = serde_json::from_slice(body).ok()?;
     // Gemini wraps its own in a list.
@@ -44,12 +45,13 @@ pub(crate) fn error_message(body: &[u8]) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Reads an error that came outside of a payload.
+/// Reads an error from outside a payload.
 pub(crate) fn read_error(data: &[u8]) -> Option<Failure> {
     error_value(&String::from_utf8_lossy(data))
 }
 
-/// Reads an error, which providers spell as an object, a string, or worse. `null`, `{}`, `""` and `false` are none.
+/// Parses an error, which may be an object, a string, or worse. `null`, `{}`, `""` and `false` mean
+/// none.
 pub(crate) fn error_value(json: &str) -> Option<Failure> {
     ErrorReport::parse(json).map(Failure::from)
 }

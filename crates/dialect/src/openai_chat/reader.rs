@@ -1,8 +1,9 @@
 //! Reads an upstream's Chat Completions stream.
 //!
-//! A payload that differs from the last one in its text alone is only compared with it. Any other is walked through once,
-//! borrowed, and leniently: thirty providers disagree on nearly every field, so a field of an unexpected type says nothing
-//! rather than breaking the stream. Only what is no JSON object at all is an error.
+//! A payload that differs from the last one only in its text is compared with it. Any other is
+//! parsed once, borrowed and leniently: thirty providers disagree on nearly every field, so a field
+//! of an unexpected type is ignored rather than breaking the stream. Only a payload that is not a
+//! JSON object is an error.
 
 use std::borrow::Cow;
 
@@ -18,33 +19,33 @@ use crate::json::{self, PayloadTemplate, RawJson, walk, walk_raw};
 use crate::tools::Arguments;
 use crate::{DONE, EventSink, FinishRule, MAX_CALLS, PayloadInfo, emit, too_many_error};
 
-/// The state of one stream: which answers (`n` of them) began and which have ended.
+/// Reader of one upstream stream; keeps which choices (up to `n`) have begun and which have ended.
 #[derive(Debug, Default)]
 pub struct ChatEventReader {
     rule: FinishRule,
     begun: u128,
     finished: u128,
     done: bool,
-    /// The usage came by itself, as it does at the end only; some count along with every token.
+    /// Usage arrived on its own, as it does only at the end; some upstreams add it to every token.
     counted: bool,
     reading: MessageReader,
-    /// The last payload that was but a piece of the first answer, and the field which that was in.
+    /// The last payload with nothing but a piece of the first choice, and the field of that piece.
     last: PayloadTemplate,
     piece: Option<TextField>,
 }
 
-/// What of the first answer has been read: the only one that another dialect has a place for.
+/// State of the first choice, the only one that other dialects can express.
 #[derive(Debug, Default)]
 pub(super) struct MessageReader {
     calls: Vec<AnnouncedCall>,
-    /// The field that the thought comes in which is not over: there its upstream will want it back.
+    /// The field of the current reasoning, in which its upstream expects it back.
     thought: Option<&'static str>,
 }
 
-/// A tool call that was announced.
+/// A tool call that has started.
 #[derive(Debug)]
 struct AnnouncedCall {
-    /// What the upstream numbers it by: not unique everywhere.
+    /// The upstream's index of the call; not unique everywhere.
     number: u32,
     id: String,
     arguments: Arguments,
@@ -52,7 +53,7 @@ struct AnnouncedCall {
 }
 
 impl ChatEventReader {
-    /// A reader for an upstream that keeps that rule.
+    /// Returns a reader for an upstream that follows that rule.
     #[must_use]
     pub fn new(rule: FinishRule) -> Self {
         Self {
@@ -61,8 +62,8 @@ impl ChatEventReader {
         }
     }
 
-    /// Payloads that lack the blank line between them: vLLM ends a refused request with an error and `[DONE]` so. No
-    /// client could read them as they are.
+    /// Reads payloads without a blank line between them: vLLM ends a refused request with an error
+    /// and `[DONE]` this way. No client could read them as they are.
     fn read_lines(&mut self, data: &[u8], mut sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
         use crate::EventReader as _;
         let mut seen = PayloadInfo::default();
@@ -90,7 +91,7 @@ impl ChatEventReader {
     ) {
         let index = choice.number();
         let bit = 1_u128.checked_shl(index).unwrap_or(0);
-        // Another answer than the first is nothing that an event could say.
+        // Only the first choice can be expressed as events.
         let mut nowhere = None;
         let sink = if index == 0 { sink } else { &mut nowhere };
         if let Some(delta) = &choice.delta {
@@ -122,7 +123,7 @@ impl crate::EventReader for ChatEventReader {
             .piece
             .and_then(|field| Some((field, self.last.match_payload(data)?)))
         {
-            // The answer has begun with the last one.
+            // The choice has begun with the last payload.
             self.reading
                 .message(&MessageFields::of(raw, field), &mut seen, &mut sink);
             return Ok(seen);
@@ -162,7 +163,7 @@ impl crate::EventReader for ChatEventReader {
     fn finish_stream(&mut self, mut sink: EventSink<'_>) -> Result<(), Failure> {
         let finished = self.begun != 0 && self.begun == self.finished;
         if !finished && self.done && self.begun != 0 {
-            // It never says why it ends; whether it called tools says it.
+            // This upstream gives no reason; only its tool calls tell.
             self.reading
                 .finish("stop", &mut PayloadInfo::default(), &mut sink);
         }
@@ -180,15 +181,15 @@ impl crate::EventReader for ChatEventReader {
 }
 
 impl MessageReader {
-    /// Reads a delta, or a whole message: they have the same fields.
+    /// Reads a delta or a complete message, which have the same fields.
     pub(super) fn message(
         &mut self,
         message: &MessageFields<'_>,
         seen: &mut PayloadInfo,
         sink: &mut EventSink<'_>,
     ) {
-        // One source of reasoning: some send the same text in several fields. Details come first, as they are the ones
-        // that tell one thought, and what goes back with it, from the next.
+        // Some providers send the same reasoning in several fields, so only one is used. Details
+        // come first, because only they separate one block, and its signature, from the next.
         let details: Vec<Value> = match message.reasoning_details {
             Some(raw) if sink.is_some() && says(raw) => {
                 serde_json::from_str(raw.get()).unwrap_or_default()
@@ -238,7 +239,7 @@ impl MessageReader {
             return;
         }
         if message.function_call.is_some_and(says) {
-            // What tool calls were called before there could be several.
+            // The predecessor of tool calls, limited to one.
             self.tool_call(
                 0,
                 ToolCallFields {
@@ -258,7 +259,7 @@ impl MessageReader {
         }
     }
 
-    /// Reads why an answer ended.
+    /// Reads the finish reason.
     pub(super) fn finish(
         &mut self,
         reason: &str,
@@ -266,7 +267,7 @@ impl MessageReader {
         sink: &mut EventSink<'_>,
     ) {
         let reason = match reason {
-            // OpenRouter's `error` and vLLM's `abort` are no ends but breaks.
+            // OpenRouter's `error` and vLLM's `abort` are failures, not ends.
             "error" | "abort" => {
                 seen.error = Some(Failure::upstream_error(format!(
                     "the upstream gave up (finish_reason `{reason}`)"
@@ -276,7 +277,7 @@ impl MessageReader {
             "length" | "max_tokens" => FinishReason::Length,
             "content_filter" => FinishReason::ContentFilter,
             "tool_calls" | "function_call" => FinishReason::ToolCalls,
-            // `stop` after a tool call: OpenAI says so when `tool_choice` named the tool.
+            // `stop` after a tool call: OpenAI sends it when `tool_choice` named the tool.
             _ if !self.calls.is_empty() => FinishReason::ToolCalls,
             _ => FinishReason::Stop,
         };
@@ -289,7 +290,7 @@ impl MessageReader {
         emit(sink, Event::Finish(reason));
     }
 
-    /// The thought is over.
+    /// Ends the current reasoning.
     fn seal(&mut self, sink: &mut EventSink<'_>) {
         if let Some(field) = self.thought.take() {
             emit(
@@ -304,12 +305,12 @@ impl MessageReader {
 
     fn tool_calls(&mut self, raw: RawJson<'_>, seen: &mut PayloadInfo, sink: &mut EventSink<'_>) {
         let mut at = 0;
-        // What is no list says nothing.
+        // A value that is not a list is ignored.
         let _ = walk_raw(raw, |cursor| {
             cursor.list(|cursor| {
                 match walk_raw(cursor.raw()?, ToolCallFields::parse) {
                     Ok(call) => self.tool_call(at, call, seen, sink),
-                    // Without it the answer would look whole, and not be.
+                    // Ignoring it would make the answer look complete.
                     Err(error) => {
                         let message =
                             format!("the upstream sent a tool call that can't be read: {error}");
@@ -347,14 +348,14 @@ impl MessageReader {
             .map(|raw| raw.text().unwrap_or(raw.get().into()));
         let id = id.filter(|id| !id.is_empty());
         let known = self.calls.iter().rposition(|known| known.number == number);
-        // Some number all their calls 0: then a name and an id of its own tell a call from the one before.
+        // Some upstreams give all calls the index 0: then a new name and id mark a new call.
         let known = known.filter(|&at| match (&name, &id) {
             (Some(_), Some(id)) => self.calls[at].id == **id,
             _ => true,
         });
         let at = match (known, name) {
             (Some(at), _) => at,
-            // A fragment of a call that was never announced belongs nowhere.
+            // A fragment of a call that never started is dropped.
             (None, None) => return,
             (None, Some(_)) if self.calls.len() == MAX_CALLS => {
                 seen.error = Some(too_many_error("tool calls"));
@@ -383,7 +384,7 @@ impl MessageReader {
                 self.calls.len() - 1
             }
         };
-        // Groq says `"null"` for none; some send the object itself instead of its text.
+        // Groq sends `"null"` for none; some send the object itself instead of its text.
         let fragment = function
             .arguments
             .map(|raw| raw.text().unwrap_or(raw.get().into()));
@@ -399,7 +400,7 @@ impl MessageReader {
     }
 }
 
-/// Mistral's content: a list of text and thinking parts.
+/// Emits Mistral's content: a list of text and thinking parts.
 fn parts(raw: RawJson<'_>, sink: &mut EventSink<'_>) {
     let Ok(parts) = serde_json::from_str::<Vec<Value>>(raw.get()) else {
         return;
@@ -416,7 +417,7 @@ fn parts(raw: RawJson<'_>, sink: &mut EventSink<'_>) {
     }
 }
 
-/// A field of text, or of Mistral's parts.
+/// Emits a field of text, or of Mistral's parts.
 fn field<'a>(
     raw: RawJson<'a>,
     kind: fn(Cow<'a, str>) -> Event<'a>,
@@ -439,8 +440,7 @@ fn thought(detail: &Value) -> Option<&str> {
         .filter(|text| !text.is_empty())
 }
 
-/// One of OpenRouter's details: a thought, and what goes back with it.
-/// Whether it was sealed.
+/// Emits one of OpenRouter's reasoning details; returns true if it was signed.
 fn detail(mut detail: Value, seen: &mut PayloadInfo, sink: &mut EventSink<'_>) -> bool {
     if let Some(text) = thought(&detail) {
         seen.has_content = true;

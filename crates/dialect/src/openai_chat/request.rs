@@ -1,7 +1,7 @@
-//! A Chat Completions request, read from a client and written to an upstream.
+//! A Chat Completions request: parsed from a client, encoded for an upstream.
 //!
-//! To an upstream of the same dialect the client's own bytes go on: only the model's name is cut out and replaced. What
-//! is read here is what routing, the mock and another dialect must know; what a body holds beyond that is noted.
+//! An upstream of the same dialect gets the client's own bytes with another model name. Parsed here
+//! are the fields that routing, the mock and other dialects need; all others are recorded.
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -15,9 +15,9 @@ use crate::request::{
 };
 use crate::{UpstreamPayload, json, tools};
 
-/// More answers at once than OpenAI itself allows.
+/// Maximum `n`, as OpenAI has it.
 const MOST_ANSWERS: u32 = 128;
-/// What another answer would come of without it.
+/// Fields whose loss would change the answer: refused when the target dialect lacks them.
 const ESSENTIAL_FIELDS: &[&str] = &[
     "functions",
     "function_call",
@@ -26,10 +26,10 @@ const ESSENTIAL_FIELDS: &[&str] = &[
     "logprobs",
     "top_logprobs",
 ];
-/// What says nothing that another dialect would have to know.
+/// Fields without meaning for another dialect.
 const INERT_FIELDS: &[&str] = &["stream_options", "store"];
 
-/// Reads a client's request.
+/// Parses a client's request.
 ///
 /// # Errors
 ///
@@ -100,7 +100,7 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
     {
         request.require("modalities");
     }
-    body.rest(&mut request, INERT_FIELDS, ESSENTIAL_FIELDS);
+    body.record_rest(&mut request, INERT_FIELDS, ESSENTIAL_FIELDS);
     request.body = bytes;
     Ok(request)
 }
@@ -209,7 +209,7 @@ fn content(request: &mut Request, name: &str, content: &Value, parts: &mut Vec<P
     }
 }
 
-/// What an assistant message thought: as details, one by one, or as one text.
+/// Parses an assistant message's reasoning: detail by detail, or as one text.
 fn reasoning(message: &Value, parts: &mut Vec<Part>) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     for detail in message["reasoning_details"]
@@ -301,11 +301,11 @@ fn format(request: &mut Request, value: &Value) {
     }
 }
 
-/// A request of another dialect, in this one. We wrote it, so we ask for the usage too.
+/// Encodes a request of another dialect, and asks for the usage.
 pub(super) fn encode_request(request: &Request, model: &str) -> Result<UpstreamPayload, Failure> {
     let mut dropped = Vec::new();
     let mut messages = Vec::new();
-    // Only in the turn that is going on does an upstream want its reasoning back.
+    // Upstreams want their reasoning back only within the current turn.
     let turn = request.current_turn();
     let mut images = Vec::new();
     for (at, message) in request.messages.iter().enumerate() {
@@ -360,7 +360,7 @@ pub(super) fn encode_request(request: &Request, model: &str) -> Result<UpstreamP
         ("stop", stop),
     ] {
         match value {
-            // These models refuse them.
+            // These models reject them.
             Some(_) if is_newer(model) => dropped.push(name.to_owned()),
             value => set(name, value),
         }
@@ -370,7 +370,7 @@ pub(super) fn encode_request(request: &Request, model: &str) -> Result<UpstreamP
     if sampling.top_k.is_some() {
         dropped.push("top_k".to_owned());
     }
-    // None at all is a word that few models know: only who said it himself is taken at it.
+    // Few models know the effort `none`, so it is sent only if the client used that word.
     let unthinking = request
         .reasoning
         .is_some_and(|reasoning| reasoning.budget == Some(0));
@@ -431,10 +431,11 @@ pub(super) fn encode_request(request: &Request, model: &str) -> Result<UpstreamP
     })
 }
 
-/// OpenAI takes no more.
+/// Maximum number of stop sequences, as OpenAI has it.
 const MAX_STOP_SEQUENCES: usize = 4;
 
-/// OpenAI's newer models refuse `max_tokens`, which is all that others know, and have no sampling.
+/// Returns true for OpenAI's newer models, which reject `max_tokens`, the field that others
+/// require, and all sampling parameters.
 fn is_newer(model: &str) -> bool {
     let name = model.rsplit('/').next().unwrap_or(model);
     let digit =
@@ -459,7 +460,7 @@ fn content_json(parts: &[Part]) -> Value {
     parts.iter().filter_map(part).collect()
 }
 
-/// An assistant's message; none if all that it says is nothing to this upstream.
+/// Encodes an assistant's message; `None` if this upstream could use none of it.
 fn assistant(parts: &[Part], current: bool) -> Option<Value> {
     let text = text_of(parts);
     let mut message = json!({ "role": "assistant", "content": text });
@@ -476,7 +477,7 @@ fn assistant(parts: &[Part], current: bool) -> Option<Value> {
                 "function": { "name": name, "arguments": tools::text(arguments) },
             })),
             Part::Refusal(text) => message["refusal"] = text.as_str().into(),
-            // What another kind of upstream thought is nothing to this one.
+            // Reasoning of other upstreams can't be sent back here.
             Part::Reasoning {
                 text,
                 state:
@@ -486,7 +487,8 @@ fn assistant(parts: &[Part], current: bool) -> Option<Value> {
                     }),
             } if current => {
                 match (&**value, serde_json::from_str::<Value>(value)) {
-                    // Where it came from, and there alone: others refuse a field that they don't know.
+                    // Only back to the field that it came from: other upstreams reject unknown
+                    // fields.
                     (field @ ("reasoning_content" | "reasoning"), _) => {
                         let before = message[field].as_str().unwrap_or_default();
                         message[field] = format!("{before}{text}").into();
@@ -526,7 +528,8 @@ fn assistant(parts: &[Part], current: bool) -> Option<Value> {
     (!empty).then_some(message)
 }
 
-/// A message for each result. Their images, which no tool message can hold, are kept for after the last of them.
+/// Appends a message for each result. Images, which tool messages can't hold, are collected for a
+/// later user message.
 fn tool_results(
     parts: &[Part],
     messages: &mut Vec<Value>,
@@ -553,7 +556,7 @@ fn tool_results(
     }
 }
 
-/// The images of the results before, as a user's message.
+/// Appends the images of the preceding results as a user's message.
 fn results_images(images: &mut Vec<Part>, messages: &mut Vec<Value>) {
     if !images.is_empty() {
         messages.push(json!({ "role": "user", "content": content_json(images) }));

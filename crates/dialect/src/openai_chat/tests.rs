@@ -1,4 +1,4 @@
-//! What thirty providers send, in shapes of our own making: each is a trap that someone's gateway fell into.
+//! Payloads in the shapes of thirty providers: each is a trap that some gateway fell into.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -40,7 +40,7 @@ fn text_in_every_shape_is_text() {
             r#"{"reasoning_content":"r"}"#,
             vec![Event::Reasoning("r".into())],
         ),
-        // The same thought in two fields is one thought.
+        // The same reasoning in two fields is emitted once.
         (
             r#"{"reasoning":"r","reasoning_content":"r"}"#,
             vec![Event::Reasoning("r".into())],
@@ -58,7 +58,7 @@ fn text_in_every_shape_is_text() {
             vec![Event::Reasoning("t".into())],
         ),
         (r#"{"refusal":"no"}"#, vec![Event::Refusal("no".into())]),
-        // A character that was cut in two does not take the text around it along.
+        // A character that was cut in two does not invalidate the text around it.
         (
             r#"{"content":"a\ud83d"}"#,
             vec![Event::Text("a\u{fffd}".into())],
@@ -112,7 +112,7 @@ fn a_payload_reads_the_same_after_one_that_is_much_like_it() {
         read(&mut reader, before);
         let (seen, mut events) = read(&mut reader, chunk);
         let (alone, want) = read(&mut ChatEventReader::default(), chunk);
-        // A thought that came before is over.
+        // Reasoning that came before is over.
         events.retain(|event| !matches!(event, Event::State(_)));
         assert_eq!(events, want, "{before} {chunk}");
         assert_eq!(
@@ -185,7 +185,7 @@ fn tool_calls_keep_their_index_and_fragments() {
         index,
         fragment: text.into(),
     };
-    // The fragment of a call that was never announced is no event.
+    // The fragment of a call that never started is no event.
     let want = [
         call(0, "c1", "f"),
         arguments(0, "{\"a\""),

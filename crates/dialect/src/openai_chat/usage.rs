@@ -1,11 +1,11 @@
-//! Tokens, as Chat Completions counts them.
+//! Token counts of Chat Completions.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::event::Usage;
 
-/// Reads usage, from a chunk or a whole answer.
+/// Parses the usage of a chunk or of a complete answer.
 pub(super) fn usage(json: &str) -> Option<Usage> {
     #[derive(Deserialize)]
     struct Counts {
@@ -31,7 +31,7 @@ pub(super) fn usage(json: &str) -> Option<Usage> {
     let reasoning = counts
         .completion_tokens_details
         .and_then(|d| d.reasoning_tokens);
-    // xAI counts reasoning apart, which its total tells.
+    // xAI counts reasoning apart from the output, which its total shows.
     let all = input
         .checked_add(output)
         .and_then(|sum| sum.checked_add(reasoning?));
@@ -50,7 +50,7 @@ pub(super) fn usage(json: &str) -> Option<Usage> {
     })
 }
 
-/// Writes usage.
+/// Encodes the usage.
 pub(super) fn usage_json(usage: &Usage) -> Value {
     let mut value = json!({
         "prompt_tokens": usage.input,

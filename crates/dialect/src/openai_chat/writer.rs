@@ -1,7 +1,8 @@
 //! Writes a client's Chat Completions stream.
 //!
-//! Reasoning goes out as `reasoning_content`, which most clients show, and once more as `reasoning_details`, the way of
-//! OpenRouter, which a client may send back: only there has what an upstream wants returned a place.
+//! Reasoning is written as `reasoning_content`, which most clients show, and again as OpenRouter's
+//! `reasoning_details`, which clients may send back: only those have room for the state that an
+//! upstream wants returned.
 
 use std::io::Write as _;
 
@@ -13,27 +14,27 @@ use crate::failure::Failure;
 use crate::json::quote;
 use crate::{DONE, FrameSink, PassThroughPosition};
 
-/// The state of one client's stream.
+/// Writer of one client stream.
 #[derive(Debug)]
 pub struct ChatEventWriter {
-    /// All that a chunk says before its choices: the same every time.
+    /// The start of every chunk, up to its choices.
     head: Vec<u8>,
-    /// One chunk's JSON, written again for each.
+    /// Buffer for one chunk, reused.
     line: Vec<u8>,
     include_usage: bool,
     usage: Option<Usage>,
     finish: Option<FinishReason>,
     begun: bool,
-    /// The chunks were the upstream's own: only the end mark is ours.
+    /// The upstream's own chunks were passed through: only the end mark is ours.
     passed: bool,
-    /// How many sources were told.
+    /// Number of citations written.
     cited: usize,
-    /// Which block of reasoning this is, and whether it has any text.
+    /// Index of the current reasoning block, and whether it has text.
     thought: (u32, bool),
 }
 
 impl ChatEventWriter {
-    /// A writer of chunks that bear this id, time (Unix seconds) and model.
+    /// Returns a writer of chunks with this id, time (Unix seconds) and model.
     #[must_use]
     pub fn new(id: &str, created: u64, model: &str, include_usage: bool) -> Self {
         let head = format!(
@@ -156,13 +157,14 @@ impl crate::EventWriter for ChatEventWriter {
             }),
             Event::ToolEnd { .. } => {}
             Event::Usage(usage) => self.usage = Some(*usage),
-            // Kept for the end: some upstreams say it more than once, and then break.
+            // Kept until the end: some upstreams repeat it, and then break.
             Event::Finish(reason) => self.finish = Some(*reason),
         }
         Ok(())
     }
 
-    /// The finish reason, the usage, if the client asked for it and the upstream told it, and `[DONE]`.
+    /// Writes the finish reason, the usage (if the client asked and the upstream reported it) and
+    /// `[DONE]`.
     fn write_end(&mut self, out: FrameSink<'_>) {
         if self.passed {
             return out(None, DONE);

@@ -1,4 +1,4 @@
-//! A whole answer, for clients that did not ask for a stream.
+//! Complete answers: read from an upstream, written for a client.
 
 use serde_json::{Value, json};
 
@@ -8,12 +8,12 @@ use crate::failure::Failure;
 use crate::request::Part;
 use crate::{Answer, EventSink, PayloadInfo, ResponseMeta, emit, openai_chat, tools};
 
-/// Reads an upstream's answer: what it cost, that it is no error, and, with a sink, what it says.
+/// Parses an upstream's answer: its usage, an error in it, and, with a sink, its content as events.
 pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
     let body: Value = serde_json::from_slice(body)
         .map_err(|e| Failure::bad_payload("a Responses answer", e.into()))?;
     if sink.is_none() && body["status"].is_string() {
-        // A client of the same dialect reads for itself how it ended.
+        // Clients of the same dialect read the status themselves.
         return Ok(PayloadInfo {
             is_end: true,
             usage: usage(&body["usage"]),
@@ -24,7 +24,7 @@ pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<Paylo
         return Err(failure);
     }
     match body["status"].as_str() {
-        // Some leave it out.
+        // Some upstreams omit it.
         Some("completed" | "incomplete") | None if body["output"].is_array() => {}
         _ if sink.is_none() => {}
         status => {
@@ -49,7 +49,7 @@ pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<Paylo
     })
 }
 
-/// The events that a whole item would have been.
+/// Emits the events of a complete item.
 pub(super) fn item_events(item: &Value, calls: &mut u32, sink: &mut EventSink<'_>) {
     match item["type"].as_str() {
         Some("message") => {
@@ -97,12 +97,12 @@ pub(super) fn item_events(item: &Value, calls: &mut u32, sink: &mut EventSink<'_
             );
             emit(sink, Event::ToolEnd { index });
         }
-        // What the upstream's own tools did is no part of the answer.
+        // Output of the upstream's own tools, which is not part of the answer.
         _ => {}
     }
 }
 
-/// A call's arguments; the free text of a custom tool becomes an object's.
+/// Returns a call's arguments; the free text of a custom tool becomes an object.
 pub(super) fn arguments(item: &Value) -> String {
     match item["input"].as_str() {
         Some(input) => json!({ "input": input }).to_string(),
@@ -110,7 +110,8 @@ pub(super) fn arguments(item: &Value) -> String {
     }
 }
 
-/// What a reasoning item shows: its summary, or, where there is none, the thought itself.
+/// Returns the visible text of a reasoning item: its summary, or the reasoning itself if there is
+/// none.
 fn reasoning_text(item: &Value) -> String {
     let texts = |list: &Value| -> Vec<String> {
         list.as_array()
@@ -129,7 +130,7 @@ fn reasoning_text(item: &Value) -> String {
     .join("\n\n")
 }
 
-/// What goes back of a reasoning item on the next turn.
+/// Returns the part of a reasoning item that is sent back on the next turn.
 pub(super) fn state(item: &Value) -> Option<ReasoningState<'static>> {
     let sealed = item["encrypted_content"]
         .as_str()
@@ -137,7 +138,7 @@ pub(super) fn state(item: &Value) -> Option<ReasoningState<'static>> {
     let ReasoningState { origin, value } =
         ReasoningState::decode(sealed, StateOrigin::OpenAiResponses);
     Some(match origin {
-        // As it came from OpenAI, without an origin in front.
+        // OpenAI's own value, without an origin prefix.
         StateOrigin::OpenAiResponses if value == sealed => {
             let value = format!("{} {sealed}", item["id"].as_str().unwrap_or_default());
             ReasoningState {
@@ -152,7 +153,7 @@ pub(super) fn state(item: &Value) -> Option<ReasoningState<'static>> {
     })
 }
 
-/// Reads the text and the seal of a reasoning item that a client sends back.
+/// Parses a reasoning item that a client sends back.
 pub(super) fn reasoning(item: &Value) -> Part {
     Part::Reasoning {
         text: reasoning_text(item),
@@ -160,7 +161,7 @@ pub(super) fn reasoning(item: &Value) -> Part {
     }
 }
 
-/// Writes an answer.
+/// Encodes an answer for a client.
 pub(super) fn encode_answer(answer: &Answer, meta: &ResponseMeta) -> Value {
     let mut output = Vec::new();
     let mut citations: Vec<Value> = answer.citations.iter().map(citation_json).collect();
@@ -204,7 +205,7 @@ pub(super) fn encode_answer(answer: &Answer, meta: &ResponseMeta) -> Value {
     body
 }
 
-/// The seal of reasoning that its upstream did not seal: who thought it is all that it says.
+/// Returns the signature for reasoning that its upstream did not sign: it names only the origin.
 pub(super) fn unsigned_signature() -> String {
     ReasoningState {
         origin: StateOrigin::OpenAiChat,

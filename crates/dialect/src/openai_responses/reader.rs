@@ -1,7 +1,7 @@
 //! Reads an upstream's Responses stream.
 //!
-//! Items are told apart by their place in the output: one gateway gives every event of an item another id. What an
-//! upstream did not say in pieces is said when the item, or the answer, is whole.
+//! Items are identified by their output index: one gateway gives every event of an item another id.
+//! Content that an upstream did not stream is emitted when the item, or the answer, is complete.
 
 use std::borrow::Cow;
 
@@ -16,34 +16,34 @@ use crate::{
     DONE, EventSink, MAX_CALLS, PassThroughPosition, PayloadInfo, emit, openai_chat, too_many_error,
 };
 
-/// The state of one stream.
+/// Reader of one upstream stream.
 #[derive(Debug, Default)]
 pub(super) struct ResponsesEventReader {
-    /// The answer's id, as the upstream gave it.
+    /// Id that the upstream gave the response.
     id: String,
-    /// The number of the next event.
+    /// Sequence number of the next event.
     next: u64,
     items: Vec<OutputItem>,
     calls: u32,
-    /// The calls' ids.
+    /// Ids of the calls.
     call_ids: Vec<String>,
-    /// Whether any text or refusal was said.
+    /// Text or a refusal was emitted.
     texted: bool,
     done: bool,
-    /// An error that the end of the stream, or `response.failed`, will tell.
+    /// An error to be reported at the end of the stream, or with `response.failed`.
     failing: Option<Failure>,
 }
 
 #[derive(Debug)]
 struct OutputItem {
-    /// Its place in the output, or, where that is not said, its id.
+    /// Output index, or the id if the index is missing.
     key: ItemKey,
-    /// The call's place among the calls, if it is one.
+    /// Index of the call among the answer's calls, if it is one.
     call: Option<u32>,
-    /// Whether anything of it came in pieces.
+    /// A piece of it was emitted.
     said: bool,
     ended: bool,
-    /// Which kind of event its reasoning came in: some say it in two.
+    /// Kind of event that carries its reasoning: some upstreams send it in two.
     thought: Option<&'static str>,
 }
 
@@ -98,7 +98,7 @@ impl crate::EventReader for ResponsesEventReader {
     ) -> Result<PayloadInfo, Failure> {
         let mut seen = PayloadInfo::default();
         if data.trim_ascii() == DONE {
-            // Nothing of this dialect's, but some send it.
+            // Not part of this API, but some servers send it.
             return Ok(seen);
         }
         let mut payload = ResponsesPayload::default();
@@ -132,7 +132,7 @@ impl crate::EventReader for ResponsesEventReader {
                 seen.error_is_native = true;
             }
             "error" => {
-                // Nested, as it really comes, or flat, as the types have it.
+                // Nested, as servers send it, or flat, as the API reference has it.
                 let raw = payload.error.filter(|raw| raw.get() != "null");
                 let json = raw.map_or_else(
                     || String::from_utf8_lossy(data).into_owned(),
@@ -153,7 +153,8 @@ impl crate::EventReader for ResponsesEventReader {
     }
 
     fn read_error(&self, data: &[u8]) -> Option<Failure> {
-        // A payload under `event: error` is read as any other; only what can't be is an error by its name alone.
+        // A payload under `event: error` is read like any other; only unreadable ones are errors by
+        // name.
         match serde_json::from_slice::<Value>(data) {
             Ok(value) if value["type"].is_string() => None,
             Ok(value) if !value["error"].is_null() => {
@@ -194,7 +195,7 @@ impl ResponsesEventReader {
         seen.is_end = true;
         let response = value(payload.response.map(RawJson::get));
         if sink.is_some() {
-            // What was not said in pieces is said now.
+            // Content that was not streamed is emitted now.
             for item in response["output"].as_array().into_iter().flatten() {
                 let call = item["call_id"].as_str().unwrap_or_default();
                 let said = match item["type"].as_str() {
@@ -323,7 +324,7 @@ impl ResponsesEventReader {
     }
 
     fn add(&mut self, key: ItemKey, item: &Value, sink: &mut EventSink<'_>) {
-        // Where the place is not said, the item's own id is what its events name.
+        // Without an index, its events name the item's own id.
         let key = match key {
             ItemKey::Id(_) => ItemKey::Id(item["id"].as_str().unwrap_or_default().to_owned()),
             place => place,

@@ -1,4 +1,4 @@
-//! A Responses request, read from a client and written to an upstream.
+//! A Responses request: parsed from a client, encoded for an upstream.
 
 use bytes::Bytes;
 use memchr::memmem;
@@ -14,7 +14,7 @@ use crate::request::{
 };
 use crate::{UpstreamPayload, json, tools};
 
-/// What another answer would come of without it.
+/// Fields whose loss would change the answer: refused when the target dialect lacks them.
 const ESSENTIAL_FIELDS: &[&str] = &[
     "previous_response_id",
     "conversation",
@@ -22,7 +22,7 @@ const ESSENTIAL_FIELDS: &[&str] = &[
     "top_logprobs",
     "context_management",
 ];
-/// What says nothing that another dialect would have to know.
+/// Fields without meaning for another dialect.
 const INERT_FIELDS: &[&str] = &[
     "include",
     "store",
@@ -31,7 +31,7 @@ const INERT_FIELDS: &[&str] = &[
     "truncation",
 ];
 
-/// Reads a client's request.
+/// Parses a client's request.
 pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
     let mut body = json::RequestFields::parse(&bytes)?;
     let mut request = Request {
@@ -70,7 +70,7 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
                 parameters: tool["parameters"].clone(),
                 strict: tool["strict"].as_bool(),
             }),
-            // A tool that OpenAI runs itself, or one whose arguments are no JSON.
+            // A tool that OpenAI runs itself, or a custom tool whose arguments are not JSON.
             _ => request.require(format!("tools[{at}]")),
         }
     }
@@ -106,12 +106,12 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
             shown: Some(true),
         });
     }
-    body.rest(&mut request, INERT_FIELDS, ESSENTIAL_FIELDS);
+    body.record_rest(&mut request, INERT_FIELDS, ESSENTIAL_FIELDS);
     request.body = bytes;
     Ok(request)
 }
 
-/// The response that a request goes on from, as its upstream knows it.
+/// Returns the id of the response that a request continues.
 #[must_use]
 pub fn previous_response_id(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
@@ -119,17 +119,17 @@ pub fn previous_response_id(body: &[u8]) -> Option<String> {
         previous_response_id: String,
     }
     memmem::find(body, b"\"previous_response_id\"")?;
-    // A body that can't be read is refused by who reads all of it.
+    // A malformed body is rejected when the whole of it is parsed.
     serde_json::from_slice::<Asked>(body)
         .ok()
         .map(|asked| asked.previous_response_id)
 }
 
-/// A request that goes on from another response.
+/// Returns the body with another `previous_response_id`.
 ///
 /// # Errors
 ///
-/// Never for one that has a [`previous_response_id`].
+/// Never for a body that has a [`previous_response_id`].
 pub fn with_previous_response_id(body: &Bytes, id: &str) -> Result<Bytes, Failure> {
     json::with_fields(
         body,
@@ -165,7 +165,7 @@ fn input(request: &mut Request, input: &Value) -> Result<(), Failure> {
             return Ok(());
         }
         Value::Array(list) => list,
-        // A stored prompt or conversation may be all the input: its upstream knows.
+        // A stored prompt or conversation may be the only input; only its upstream knows it.
         Value::Null => {
             request.require("input");
             return Ok(());
@@ -228,7 +228,7 @@ fn input(request: &mut Request, input: &Value) -> Result<(), Failure> {
                 continue;
             }
         };
-        // Items of one side are one message elsewhere; a person's stay apart.
+        // Items of the assistant, or of tools, form one message elsewhere; a user's stay separate.
         match request.messages.last_mut() {
             Some(last) if last.role == role && matches!(role, Role::Assistant | Role::Tool) => {
                 last.parts.extend(parts)
@@ -269,10 +269,10 @@ fn content(request: &mut Request, name: &str, content: &Value) -> Vec<Part> {
     parts
 }
 
-/// Less than this is refused.
+/// Smallest accepted token limit.
 const MIN_OUTPUT_TOKENS: u32 = 16;
 
-/// A request of another dialect, in this one.
+/// Encodes a request of another dialect.
 pub(super) fn encode_request(request: &Request, model: &str) -> Result<UpstreamPayload, Failure> {
     let mut dropped = Vec::new();
     let mut leading = request
@@ -281,7 +281,7 @@ pub(super) fn encode_request(request: &Request, model: &str) -> Result<UpstreamP
         .take_while(|message| message.role == Role::System)
         .count();
     if leading == request.messages.len() {
-        // There must be an input: then they are it.
+        // The API requires input, so a request of system messages alone sends them as input.
         leading = 0;
     }
     let (system, rest) = request.messages.split_at(leading);
@@ -367,7 +367,7 @@ pub(super) fn encode_request(request: &Request, model: &str) -> Result<UpstreamP
     {
         dropped.push("the thinking budget of 0".to_owned());
     } else if let Some(reasoning) = request.reasoning {
-        // It takes a verified account, so nobody gets it unasked.
+        // Summaries require a verified account, so they are requested only if the client did.
         let summary = (reasoning.shown == Some(true)).then_some("auto");
         set(
             "reasoning",
@@ -376,7 +376,7 @@ pub(super) fn encode_request(request: &Request, model: &str) -> Result<UpstreamP
         if reasoning.budget.is_some() {
             dropped.push("the thinking budget (sent as reasoning.effort)".to_owned());
         }
-        // Nothing is stored, so what was thought must come along to go back.
+        // Nothing is stored, so the reasoning must be returned to be sent back.
         set("include", Some(json!(["reasoning.encrypted_content"])));
     }
     Ok(UpstreamPayload {
@@ -414,7 +414,7 @@ fn items_of(message: &Message, items: &mut Vec<Value>, dropped: &mut Vec<String>
                 let (id, sealed) = value.split_once(' ').unwrap_or(("", value));
                 reasoning_item(id, text, sealed)
             }
-            // What another kind of upstream thought is nothing to this one.
+            // Reasoning of other upstreams can't be sent back here.
             Part::Reasoning { .. } => continue,
             Part::ToolCall {
                 id,

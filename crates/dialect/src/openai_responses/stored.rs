@@ -1,4 +1,4 @@
-//! A response that is asked for again: made of the events of its stream, however far that has come.
+//! A response that is retrieved later: rebuilt from the events of its stream so far.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,36 +15,36 @@ use crate::json::{BorrowedText, value};
 use crate::plain::TextEncoding;
 use crate::request::Request;
 
-/// What a response's events say of it.
+/// A response as far as its events describe it.
 #[derive(Debug, Default)]
 pub struct StoredResponse {
-    /// The latest response object.
+    /// Latest response object.
     response: Value,
-    /// The items that are whole, by their place.
+    /// Complete items by output index.
     items: BTreeMap<u64, Value>,
 }
 
-/// What is known of a response besides its events.
+/// Facts about a response that its events don't carry.
 #[derive(Debug)]
 pub struct StoredMeta<'a> {
-    /// The id by which it is asked for.
+    /// Id by which it is retrieved.
     pub id: &'a str,
-    /// When it was asked for the first time, in Unix seconds.
+    /// Unix time of the original request, in seconds.
     pub created: u64,
-    /// The model's name.
+    /// Name of the model.
     pub model: &'a str,
-    /// Whether it goes on without its client.
+    /// The response continues without its client.
     pub background: bool,
-    /// Why its events are not all that there should be, if they ended so.
+    /// The reason why its stream ended early, if it did.
     pub interruption: Option<Interruption>,
 }
 
-/// Why a response ended that its model did not end.
+/// The reason why a response ended before the model ended it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interruption {
-    /// Someone wanted it so.
+    /// It was cancelled.
     Cancelled,
-    /// Whoever wrote it is gone.
+    /// Its writer is gone.
     WriterLost,
 }
 
@@ -61,7 +61,7 @@ impl StoredResponse {
             item: Option<&'a RawValue>,
             output_index: Option<u64>,
         }
-        // Nearly every event is a delta, and none of ours.
+        // Nearly every event is a delta, which adds nothing here.
         if memmem::find(payload, b"\"response\"").is_none()
             && memmem::find(payload, b"output_item.done").is_none()
         {
@@ -85,13 +85,13 @@ impl StoredResponse {
         }
     }
 
-    /// The id that its writer gave it: ours, or, where an upstream's frames were passed on, the upstream's.
+    /// Returns the id in the events: ours, or the upstream's where frames were passed through.
     #[must_use]
     pub fn response_id(&self) -> Option<&str> {
         self.response["id"].as_str()
     }
 
-    /// Whether no earlier event can add to it.
+    /// Returns true if no earlier event can add to it.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.response["output"]
@@ -99,7 +99,7 @@ impl StoredResponse {
             .is_some_and(|output| !output.is_empty())
     }
 
-    /// The response as it is now.
+    /// Returns the response as it is now.
     #[must_use]
     pub fn into_json(self, known: &StoredMeta<'_>) -> Value {
         let mut response = match self.response {
@@ -128,7 +128,7 @@ impl StoredResponse {
     }
 }
 
-/// A response of which no event is there yet.
+/// Returns a response without any event.
 fn queued(known: &StoredMeta<'_>) -> Value {
     let request = Request {
         background: known.background,
@@ -144,7 +144,7 @@ fn queued(known: &StoredMeta<'_>) -> Value {
     object(&meta, known.id, "queued", Vec::new(), None)
 }
 
-/// The number of an event, if it bears one.
+/// Returns the sequence number of an event, if it has one.
 #[must_use]
 pub fn sequence_number(payload: &[u8]) -> Option<u64> {
     #[derive(Deserialize)]

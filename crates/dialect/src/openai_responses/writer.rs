@@ -1,5 +1,6 @@
-//! Writes a client's Responses stream: every item is announced, said in pieces, said once more whole, and closed; the last
-//! event has them all. So what was said is kept until then, up to a cap.
+//! Writes a client's Responses stream: every item is announced, streamed, repeated complete, and
+//! closed, and the last event repeats all items. So the output is held until then, up to
+//! [`MAX_HELD_BYTES`].
 
 use std::io::Write as _;
 
@@ -12,27 +13,27 @@ use crate::failure::{Failure, FailureKind};
 use crate::json::quote;
 use crate::{FrameSink, MAX_HELD_BYTES, PassThroughPosition, ResponseMeta};
 
-/// The state of one client's stream.
+/// Writer of one client stream.
 #[derive(Debug)]
 pub(super) struct ResponsesEventWriter {
     meta: ResponseMeta,
-    /// The answer's id: ours, or, where an upstream's frames were passed on, its own.
+    /// Id of the response: ours, or the upstream's where frames were passed through.
     id: String,
     begun: bool,
-    /// The number of the next event.
+    /// Sequence number of the next event.
     next: u64,
-    /// The items of the answer, by their place; null while one is not whole.
+    /// Items by output index; null while incomplete.
     output: Vec<Value>,
     open: Option<CurrentItem>,
     calls: Vec<OpenCall>,
-    /// The bytes of all that is kept.
+    /// Size of all held output, in bytes.
     held: usize,
     usage: Option<Usage>,
     finish: Option<FinishReason>,
     line: Vec<u8>,
 }
 
-/// The item that text goes to.
+/// The item that receives text.
 #[derive(Debug)]
 enum CurrentItem {
     Message {
@@ -46,7 +47,7 @@ enum CurrentItem {
     },
 }
 
-/// The part of a message that is being said.
+/// The part of a message that receives text.
 #[derive(Debug)]
 struct MessagePart {
     kind: PartKind,
@@ -60,7 +61,7 @@ enum PartKind {
     Refusal,
 }
 
-/// A call whose arguments are not whole. There may be several: items can overlap here.
+/// A call with incomplete arguments. There may be several: items can overlap here.
 #[derive(Debug)]
 struct OpenCall {
     index: u32,
@@ -105,7 +106,7 @@ impl ResponsesEventWriter {
         out(Some(kind), payload.to_string().as_bytes());
     }
 
-    /// A delta of one string: what nearly every event is.
+    /// Writes a delta with one string, the shape of nearly every event.
     fn delta(
         &mut self,
         kind: &'static str,
@@ -132,7 +133,7 @@ impl ResponsesEventWriter {
         format!("{prefix}_{}_{place}", self.meta.id)
     }
 
-    /// Announces an item and gives it its place.
+    /// Announces an item and returns its output index.
     fn add(&mut self, item: impl FnOnce(&Self, usize) -> Value, out: FrameSink<'_>) -> usize {
         let place = self.output.len();
         self.output.push(Value::Null);
@@ -316,7 +317,7 @@ impl ResponsesEventWriter {
         self.end(place, reasoning_json(&id, &text, sealed), out);
     }
 
-    /// Closes the item that text goes to, if there is one.
+    /// Closes the item that receives text, if there is one.
     fn close(&mut self, status: &str, out: FrameSink<'_>) {
         match &self.open {
             None => {}
@@ -465,7 +466,7 @@ impl crate::EventWriter for ResponsesEventWriter {
         };
         let fields = json!({ "code": failure.code(), "message": failure.to_string(), "param": failure.param() });
         self.event("error", fields, out);
-        // What is whole of the answer is in it.
+        // The frames that were passed through hold the answer so far.
         let output = std::mem::take(&mut self.output)
             .into_iter()
             .filter(|item| !item.is_null())

@@ -1,4 +1,4 @@
-//! Reads a plain request: from a query, from JSON, or from a text that is the prompt.
+//! Plain requests: from a query, from JSON, or from a text that is the prompt.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::request::{Message, Request, Role};
 
 const FIELDS: &[&str] = &["prompt", "model", "system", "max_tokens", "temperature"];
 
-/// Reads `{"prompt", "model"?, "system"?, "max_tokens"?, "temperature"?}`.
+/// Parses `{"prompt", "model"?, "system"?, "max_tokens"?, "temperature"?}`.
 ///
 /// # Errors
 ///
@@ -33,7 +33,7 @@ pub fn from_json(body: &[u8]) -> Result<Request, Failure> {
     Ok(request)
 }
 
-/// Reads query parameters, given decoded.
+/// Parses query parameters, given decoded.
 ///
 /// # Errors
 ///
@@ -49,7 +49,8 @@ pub fn from_query(pairs: &[(String, String)]) -> Result<Request, Failure> {
         }
     }
     let get = |name: &str| fields.get(name).map(|&value| value.to_owned());
-    // A number in a query is read as it would be in JSON; what is no number there becomes a string, and its error.
+    // A number in a query is parsed as in JSON; anything else becomes a string there, with its
+    // error.
     let raw = |name: &str| fields.get(name).map(|&value| raw(value));
     let mut request = Request::prompt(asked(get("prompt"))?);
     prepend_system(&mut request, get("system"));
@@ -59,7 +60,7 @@ pub fn from_query(pairs: &[(String, String)]) -> Result<Request, Failure> {
     Ok(request)
 }
 
-/// Puts a system prompt in front.
+/// Inserts a system prompt at the front.
 pub fn prepend_system(request: &mut Request, text: Option<String>) {
     if let Some(text) = text {
         request

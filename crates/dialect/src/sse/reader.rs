@@ -1,7 +1,7 @@
-//! Bytes in, whole events out.
+//! From bytes to whole events.
 //!
-//! [`FrameSplitter`] finds where events end and keeps what is unfinished, at most [`FrameSplitter::new`]'s cap of it. [`frames`] then
-//! reads the events of such a run one by one.
+//! [`FrameSplitter`] finds the ends of events and keeps an unfinished one, up to the limit of
+//! [`FrameSplitter::new`]. [`frames`] then reads the events of such a run one by one.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -11,26 +11,39 @@ use memchr::{memchr2, memchr2_iter};
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
-/// An event longer than the cap; reading on would mean buffering without bound.
+/// An event longer than the limit; reading on would mean buffering without bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an event is longer than {limit} bytes")]
 pub struct EventTooLarge {
-    /// The cap, in bytes.
+    /// The limit, in bytes.
     pub limit: usize,
 }
 
-/// Cuts a byte stream into runs of whole events.
+/// Splits a byte stream into runs of whole events.
+///
+/// ```
+/// use bytes::Bytes;
+/// use dialect::sse::{FrameSplitter, frames};
+///
+/// let mut splitter = FrameSplitter::new(1024);
+/// let run = splitter.push(Bytes::from("data: one\n\ndata: tw"))?;
+/// assert_eq!(&run[..], b"data: one\n\n");
+/// let run = splitter.push(Bytes::from("o\n\n"))?;
+/// let frame = frames(&run).next().unwrap();
+/// assert_eq!(frame.data.as_deref(), Some(&b"two"[..]));
+/// # Ok::<(), dialect::sse::EventTooLarge>(())
+/// ```
 #[derive(Debug)]
 pub struct FrameSplitter {
-    /// The start of an event whose end has not come yet. Empty between events, and then without an allocation.
+    /// The start of an unfinished event. Empty, and without an allocation, between events.
     tail: BytesMut,
-    /// Until the first three bytes are in, they might be a byte order mark.
+    /// The first three bytes are not complete yet; they might be a byte order mark.
     at_start: bool,
     limit: usize,
 }
 
 impl FrameSplitter {
-    /// A reader that buffers no more than `limit` bytes of an unfinished event.
+    /// Returns a splitter that buffers at most `limit` bytes of an unfinished event.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
@@ -40,12 +53,12 @@ impl FrameSplitter {
         }
     }
 
-    /// Takes in a chunk; gives out all events that are now whole, in one piece: a slice of the chunk itself, unless an
-    /// event began in an earlier chunk. Empty when no event ended.
+    /// Adds a chunk and returns all events that are now complete, in one piece: a slice of the
+    /// chunk itself, unless an event began in an earlier chunk. Empty if no event ended.
     ///
     /// # Errors
     ///
-    /// [`EventTooLarge`] when the unfinished event outgrows the cap.
+    /// [`EventTooLarge`] when the unfinished event exceeds the limit.
     pub fn push(&mut self, mut chunk: Bytes) -> Result<Bytes, EventTooLarge> {
         if self.at_start {
             chunk = match self.skip_bom(chunk) {
@@ -59,7 +72,8 @@ impl FrameSplitter {
             self.tail.extend_from_slice(&chunk);
             whole
         } else {
-            // Old bytes hold no boundary; but a boundary may begin with up to three of them ("\r\n\r" + "\n").
+            // Old bytes hold no boundary; but a boundary may begin with up to three of them
+            // ("\r\n\r" + "\n").
             let from = self.tail.len().saturating_sub(3);
             self.tail.extend_from_slice(&chunk);
             let end = last_boundary(&self.tail, from);
@@ -77,8 +91,8 @@ impl FrameSplitter {
         }
     }
 
-    /// The stream ended: what is left of it, closed as if its blank line had come. A server that ends without one has
-    /// still said it.
+    /// Returns the rest at the end of the stream, closed as if its blank line had come: a server
+    /// that ends without one still meant the event.
     #[must_use]
     pub fn finish(&mut self) -> Bytes {
         let mut rest = std::mem::take(&mut self.tail);
@@ -105,7 +119,8 @@ impl FrameSplitter {
     }
 }
 
-/// The end of the last empty line that ends at or after `from`, or 0. An empty line is what ends an event.
+/// Returns the end of the last empty line that ends at or after `from`, or 0. An empty line ends an
+/// event.
 fn last_boundary(bytes: &[u8], from: usize) -> usize {
     if bytes.ends_with(b"\n\n") {
         return bytes.len(); // nearly always: an upstream flushes whole events
@@ -115,7 +130,8 @@ fn last_boundary(bytes: &[u8], from: usize) -> usize {
         .map(|i| i + from)
     {
         if bytes[i] == b'\r' && i + 1 == bytes.len() && bytes[..i].ends_with(b"\n") {
-            // Half of the CRLF that ends a CRLF stream's event. Passed on alone, it would tear the event's end in two.
+            // Half of the CRLF that ends a CRLF stream's event. Passed on alone, it would split the
+            // event's end in two.
             continue;
         }
         let line_end = if bytes[i] == b'\n' && i > 0 && bytes[i - 1] == b'\r' {
@@ -124,7 +140,8 @@ fn last_boundary(bytes: &[u8], from: usize) -> usize {
             i
         };
         if line_end > 0 && matches!(bytes[line_end - 1], b'\n' | b'\r') {
-            // "\r\n" is one line's end: the '\n' before a line is its predecessor's end only if it isn't half of ours.
+            // "\r\n" ends one line: the '\n' before a line ends its predecessor only if it isn't
+            // half of ours.
             return i + 1;
         }
     }
@@ -134,7 +151,7 @@ fn last_boundary(bytes: &[u8], from: usize) -> usize {
 /// One event, read in place.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// Where it lies in the run, its blank line included.
+    /// Range in the run, including the blank line.
     pub range: Range<usize>,
     /// The last `event:` field.
     pub event: Option<&'a [u8]>,
@@ -142,13 +159,14 @@ pub struct Frame<'a> {
     pub id: Option<&'a [u8]>,
     /// The `data:` fields, joined by line feeds. `None` if there was none.
     pub data: Option<Cow<'a, [u8]>>,
-    /// An `error:` field: no such thing in the standard, and yet how some servers end (llama-box, old llama.cpp).
+    /// An `error:` field: not part of the standard, but sent by some servers at the end (llama-box,
+    /// old llama.cpp).
     pub error: Option<&'a [u8]>,
-    /// Whether it holds a comment.
+    /// The event holds a comment.
     pub comment: bool,
 }
 
-/// The events of a run of whole events, as [`FrameSplitter::push`] gives them.
+/// Returns the events of a run of whole events, as [`FrameSplitter::push`] returns it.
 #[must_use]
 pub fn frames(run: &[u8]) -> FrameIter<'_> {
     FrameIter { run, at: 0 }
@@ -208,7 +226,7 @@ impl<'a> Iterator for FrameIter<'a> {
 }
 
 impl<'a> FrameIter<'a> {
-    /// The next line without its end, which is LF, CRLF or CR.
+    /// Returns the next line without its end, which is LF, CRLF or CR.
     fn line(&mut self) -> &'a [u8] {
         let rest = &self.run[self.at..];
         let end = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
@@ -223,7 +241,7 @@ impl<'a> FrameIter<'a> {
     }
 }
 
-/// A line's name and value; one space after the colon belongs to neither.
+/// Splits a line into name and value; one space after the colon belongs to neither.
 fn field(line: &[u8]) -> (&[u8], &[u8]) {
     match line.iter().position(|&b| b == b':') {
         None => (line, b""),

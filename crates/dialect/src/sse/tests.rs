@@ -1,4 +1,5 @@
-//! FrameSplitter and writer against each other and against the standard's own wording, one byte at a time.
+//! Reader and writer against each other and against the wording of the standard, one byte at a
+//! time.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -9,7 +10,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The standard's algorithm, as slowly and plainly as it is worded there: the judge of the fast one.
+/// The standard's algorithm, as slowly and plainly as it is worded there: the judge of the fast
+/// one.
 fn by_the_book(bytes: &[u8]) -> Vec<(String, String)> {
     let text = String::from_utf8_lossy(bytes)
         .replace("\r\n", "\n")

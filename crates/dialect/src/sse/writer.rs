@@ -1,4 +1,4 @@
-//! Payloads in, frames out.
+//! From payloads to frames.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
@@ -8,13 +8,20 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// How much of a frame's data is taken at once: whole groups of base64.
+/// Bytes of a frame's data taken at once: whole groups of base64.
 const ENCODE_STEP: usize = 3 * 1024;
 
-/// Writes one frame: `data` as it is, or, where it holds line ends, as one `data:` line each, so that no content can
-/// forge a frame. A reader joins them with `\n`: of `\r\n` and `\r` only the line's end arrives, not its spelling.
+/// Writes one frame: `data` as it is, or, if it holds line ends, one `data:` line for each, so that
+/// no content can forge a frame. A reader joins them with `\n`: the spelling of `\r\n` and `\r` is
+/// lost.
 ///
 /// `event` is one of a dialect's own names, never foreign text: it must hold no line end.
+///
+/// ```
+/// let mut wire = bytes::BytesMut::new();
+/// dialect::sse::write_frame(&mut wire, Some("note"), b"two\nlines");
+/// assert_eq!(&wire[..], b"event: note\ndata: two\ndata: lines\n\n");
+/// ```
 pub fn write_frame(out: &mut BytesMut, event: Option<&str>, data: &[u8]) {
     if let Some(event) = event {
         out.put_slice(b"event: ");
@@ -22,7 +29,7 @@ pub fn write_frame(out: &mut BytesMut, event: Option<&str>, data: &[u8]) {
         out.put_u8(b'\n');
     }
     lines(data, |line| {
-        // Always the space: a reader strips one, so a text that begins with a space keeps its own.
+        // Always the space: a reader strips one, so text that begins with a space keeps its own.
         out.put_slice(b"data: ");
         out.put_slice(line);
         out.put_u8(b'\n');
@@ -30,9 +37,9 @@ pub fn write_frame(out: &mut BytesMut, event: Option<&str>, data: &[u8]) {
     out.put_u8(b'\n');
 }
 
-/// Begins a frame: what stands before its [`DataWriter`].
+/// Writes the fields of a frame that come before its [`DataWriter`].
 pub fn write_frame_head(out: &mut BytesMut, event: Option<&str>, id: Option<&dyn fmt::Display>) {
-    // Infallible: a BytesMut grows.
+    // A BytesMut grows, so this can't fail.
     if let Some(event) = event {
         let _ = writeln!(out, "event: {event}");
     }
@@ -41,18 +48,19 @@ pub fn write_frame_head(out: &mut BytesMut, event: Option<&str>, id: Option<&dyn
     }
 }
 
-/// A frame's data on its way, a piece at a time: written at once, a long one would be held as often as it has readers. A
-/// space stands behind the colon only where the data begins with one: so Durable Streams are written.
+/// Writes a frame's data piece by piece: as a whole, a long frame would be in memory once for each
+/// reader. The space after the colon is written only if the data begins with one, as in Durable
+/// Streams.
 #[derive(Debug)]
 pub struct DataWriter {
     rest: VecDeque<Bytes>,
     base64: bool,
-    /// Whether a line has begun.
+    /// A line has begun.
     within: bool,
 }
 
 impl DataWriter {
-    /// DataWriter that lies in pieces, each of whole lines or within one.
+    /// Returns a writer of text in pieces, each of whole lines or within one.
     #[must_use]
     pub fn new(pieces: impl IntoIterator<Item = Bytes>) -> Self {
         let rest = pieces
@@ -66,7 +74,7 @@ impl DataWriter {
         }
     }
 
-    /// DataWriter that is no text.
+    /// Returns a writer of binary data, as base64.
     #[must_use]
     pub fn base64(bytes: Bytes) -> Self {
         Self {
@@ -75,7 +83,7 @@ impl DataWriter {
         }
     }
 
-    /// Goes on until `out` holds about so many bytes; whether the frame is whole now.
+    /// Writes until `out` holds about `most` bytes; returns true when the frame is complete.
     pub fn write_up_to(&mut self, out: &mut BytesMut, most: usize) -> bool {
         while out.len() < most {
             if !self.within {
@@ -117,23 +125,24 @@ impl DataWriter {
     }
 }
 
-/// After which a client whose connection broke comes back, told once.
+/// Delay before a client reconnects, sent once.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A block that says only when to come again. It stands at a stream's end or nowhere: SDKs, unlike browsers, choke on it.
+/// Returns a block that only sets the reconnection delay. It stands at a stream's end or nowhere:
+/// some SDKs, unlike browsers, fail on it.
 #[must_use]
 pub fn retry_frame() -> Bytes {
     format!("retry: {}\n\n", RETRY_INTERVAL.as_millis()).into()
 }
 
-/// Writes a frame that someone else wrote, under an id of ours, which is put in front of it, into the same block: some
-/// SDKs choke on a block without data. Its own `id` and `retry` are left out, since the last one of a block counts.
+/// Writes a frame from elsewhere under an id of ours, in the same block: some SDKs fail on a block
+/// without data. Its own `id` and `retry` fields are left out, since the last one of a block wins.
 pub fn write_frame_with_id(out: &mut BytesMut, id: &str, retry: Option<Duration>, frame: &[u8]) {
     for part in ["id: ", id, "\n"] {
         out.put_slice(part.as_bytes());
     }
     if let Some(retry) = retry {
-        // Infallible: a BytesMut grows.
+        // A BytesMut grows, so this can't fail.
         let _ = writeln!(out, "retry: {}", retry.as_millis());
     }
     let mut rest = frame;
@@ -157,7 +166,7 @@ pub fn write_frame_with_id(out: &mut BytesMut, id: &str, retry: Option<Duration>
     }
 }
 
-/// What lies between line ends.
+/// Calls `each` with the text between line ends.
 fn lines(data: &[u8], mut each: impl FnMut(&[u8])) {
     let mut rest = data;
     while let Some(end) = memchr::memchr2(b'\n', b'\r', rest) {

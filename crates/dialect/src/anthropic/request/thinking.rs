@@ -1,16 +1,17 @@
-//! Whether a model may think, and how it is told to: by its version.
+//! Thinking: the form in which a model accepts it, which depends on the model's version.
 
 use serde_json::{Value, json};
 
 use super::write::{DEFAULT_MAX_TOKENS, thought_json};
 use crate::request::{Effort, Message, Part, Request, Role, ToolChoice};
 
-/// What of the limit is left for the answer, where the client sets none.
+/// Tokens reserved for the answer when the client sets no limit.
 const ANSWER_TOKENS: u32 = 8_000;
-/// Less than this can't be thought with.
+/// Smallest thinking budget that the API accepts.
 const MIN_THINKING_TOKENS: u32 = 1024;
 
-/// A model's version, as its name has it: `claude-opus-4-7` is 4.7, `claude-3-5-sonnet-20241022` 3.5. None are before all.
+/// Returns the version in a model's name: 4.7 for `claude-opus-4-7`, 3.5 for
+/// `claude-3-5-sonnet-20241022`, 0.0 if there is none.
 pub(super) fn version(model: &str) -> (u32, u32) {
     let mut words = model
         .split(|c: char| !c.is_ascii_alphanumeric())
@@ -25,12 +26,12 @@ pub(super) fn version(model: &str) -> (u32, u32) {
     (parse(major), parse(minor))
 }
 
-/// From here on models think as much as they like, and want an effort in place of a budget.
+/// First version that chooses its own amount of thinking and takes an effort instead of a budget.
 const ADAPTIVE: (u32, u32) = (4, 6);
-/// From here on they refuse everything about sampling, and hide what they think unless told.
+/// First version that rejects sampling parameters and hides its thinking unless asked to show it.
 pub(super) const NO_SAMPLING: (u32, u32) = (4, 7);
 
-/// How a model is to think.
+/// The thinking setting of a request.
 pub(super) enum ThinkingMode {
     Budget(u32),
     Adaptive {
@@ -51,7 +52,7 @@ impl ThinkingMode {
     }
 }
 
-/// How the model may think, if it may.
+/// Chooses the thinking setting, `None` if the model must not think; reasons go into `dropped`.
 pub(super) fn thinking(
     request: &Request,
     version: (u32, u32),
@@ -70,7 +71,7 @@ pub(super) fn thinking(
     ) {
         return refuse("a tool is demanded, and these models don't think then");
     }
-    // A turn that began without thinking can't take it up in the middle.
+    // A turn that began without thinking can't start to think in the middle.
     let turn = request.current_turn();
     let unsigned_signature = |message: &Message| {
         message.role == Role::Assistant

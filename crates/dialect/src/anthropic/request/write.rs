@@ -1,4 +1,4 @@
-//! A request of another dialect, in this one.
+//! Encodes a neutral request as a Messages request.
 
 use serde_json::{Value, json};
 
@@ -8,10 +8,10 @@ use crate::failure::Failure;
 use crate::request::{Format, Image, Part, Request, Role, Tool, ToolChoice, texts_of};
 use crate::{UpstreamPayload, tools};
 
-/// What is asked for when the client sets no limit: this dialect must have one.
+/// Token limit when the client sets none: this API requires one.
 pub(super) const DEFAULT_MAX_TOKENS: u32 = 32_000;
 
-/// Writes a request.
+/// Encodes a request for an upstream.
 pub(in crate::anthropic) fn encode_request(
     request: &Request,
     model: &str,
@@ -20,7 +20,7 @@ pub(in crate::anthropic) fn encode_request(
     let (system, alone) = request.system();
     let mut messages = messages_json(request);
     if alone {
-        // There must be a message: then they are it.
+        // The API requires a message, so a request of system messages alone sends them as one.
         messages.push(json!({ "role": "user", "content": system }));
     }
     let version = version(model);
@@ -99,7 +99,7 @@ pub(in crate::anthropic) fn encode_request(
         dropped.push("stop (of nothing but white space)".to_owned());
     }
     match &request.user {
-        // It must be nobody's address.
+        // The API forbids personal data such as e-mail addresses and phone numbers here.
         Some(user) if user.contains('@') || user.starts_with('+') => {
             dropped.push("user (an address)".to_owned())
         }
@@ -141,7 +141,7 @@ pub(in crate::anthropic) fn encode_request(
     })
 }
 
-/// What these models' schemas don't know.
+/// Schema keywords that structured outputs don't support.
 const NOT_IN_SCHEMAS: &[&str] = &[
     "minimum",
     "maximum",
@@ -158,7 +158,7 @@ const NOT_IN_SCHEMAS: &[&str] = &[
     "nullable",
 ];
 
-/// A schema as these models want one for their answers: no object may have more than it says.
+/// Rewrites a schema for structured outputs: unsupported keywords go, objects become closed.
 fn strict(schema: &mut Value, left_out: &mut Vec<&'static str>) {
     match schema {
         Value::Array(list) => list.iter_mut().for_each(|schema| strict(schema, left_out)),
@@ -175,7 +175,7 @@ fn strict(schema: &mut Value, left_out: &mut Vec<&'static str>) {
             }
             for (name, value) in fields {
                 match (name.as_str(), value) {
-                    // Names of the client's own, each with a schema.
+                    // Property names are the client's own; each has a schema.
                     ("properties" | "$defs" | "definitions", Value::Object(named)) => {
                         named
                             .values_mut()
@@ -207,14 +207,14 @@ pub(super) fn thought_json(part: &Part) -> Option<Value> {
         StateOrigin::AnthropicRedacted => {
             Some(json!({ "type": "redacted_thinking", "data": state.value }))
         }
-        // What another kind of upstream thought is nothing to this one.
+        // Reasoning of other upstreams can't be sent back here.
         _ => None,
     }
 }
 
-/// Turns: what several messages of one side say stands in one.
+/// Encodes the messages as alternating turns: adjacent messages of one side are merged.
 fn messages_json(request: &Request) -> Vec<Value> {
-    // Of each: whose it is, the results in it, which stand before everything else, and what else is in it.
+    // Per turn: its role, its tool results (which must come first), and its other content.
     let mut turns: Vec<(&str, Vec<Value>, Vec<Value>)> = Vec::new();
     for message in &request.messages {
         let role = match message.role {

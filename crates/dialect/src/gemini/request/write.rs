@@ -1,4 +1,4 @@
-//! A request of another dialect, in this one.
+//! Encodes a neutral request as a Gemini request.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::request::{Format, Image, Part, Request, Role, Tool, ToolChoice, texts_of};
 use crate::{UpstreamPayload, tools};
 
-/// Writes a request.
+/// Encodes a request for an upstream.
 pub(in crate::gemini) fn encode_request(
     request: &Request,
     model: &str,
@@ -19,7 +19,7 @@ pub(in crate::gemini) fn encode_request(
     let (system, alone) = request.system();
     let mut body = json!({ "contents": contents_json(request, model) });
     match system {
-        // There must be a content: then it is that.
+        // The API requires contents, so a request of system messages alone sends them as one.
         Some(system) if alone => {
             body["contents"] = json!([{ "role": "user", "parts": [{ "text": system }] }])
         }
@@ -55,7 +55,7 @@ pub(in crate::gemini) fn encode_request(
     })
 }
 
-/// The most that every model may think with.
+/// Largest thinking budget that every model accepts.
 const MAX_THINKING_TOKENS: u32 = 24_576;
 
 fn config_json(request: &Request, dropped: &mut Vec<String>) -> Map<String, Value> {
@@ -106,13 +106,13 @@ fn config_json(request: &Request, dropped: &mut Vec<String>) -> Map<String, Valu
     config
 }
 
-/// What these models take for a seal when a call was another model's: without any they refuse it.
+/// Signature that Gemini accepts for tool calls of other models; without one it rejects them.
 const NO_SEAL: &str = "skip_thought_signature_validator";
 
 fn contents_json(request: &Request, model: &str) -> Vec<Value> {
     let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
     let turn = request.current_turn();
-    // Results go by the function's name.
+    // Results name the function, not the call.
     let calls = request.messages.iter().flat_map(|message| &message.parts);
     let names: HashMap<&str, &str> = calls
         .filter_map(|part| match part {
@@ -145,7 +145,7 @@ fn parts_json(parts: &[Part], names: &HashMap<&str, &str>, needs_seal: bool) -> 
     let mut sealed = !needs_seal;
     for part in parts {
         let mut value = match part {
-            // A seal before it is that of what follows.
+            // A signature before it belongs to the part that follows.
             Part::Text(text) | Part::Refusal(text) if text.is_empty() => continue,
             Part::Text(text) | Part::Refusal(text) => json!({ "text": text }),
             Part::Image(Image::Data { media_type, base64 }) => {
@@ -165,7 +165,7 @@ fn parts_json(parts: &[Part], names: &HashMap<&str, &str>, needs_seal: bool) -> 
                 seal = Some(value);
                 continue;
             }
-            // What it thought is nothing that it wants back in words.
+            // Thoughts are not sent back as text.
             Part::Reasoning { .. } => continue,
             Part::ToolCall {
                 name, arguments, ..

@@ -1,6 +1,6 @@
-//! What a walk stops at.
+//! Errors of the cursor.
 
-/// Why a text can't be walked, and where.
+/// An error and its byte offset.
 #[derive(Debug, thiserror::Error)]
 #[error("{what} (byte {at})")]
 pub(crate) struct MalformedJson {
@@ -8,7 +8,7 @@ pub(crate) struct MalformedJson {
     pub(super) at: usize,
 }
 
-/// What a walk stops at: small, as every step of it returns one.
+/// The kind of an error; small, because every step returns one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CursorError {
     #[error("a value should stand here")]

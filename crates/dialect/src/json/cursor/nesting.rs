@@ -1,11 +1,11 @@
-//! What is open around a place in a text, however deep that is.
+//! The open objects and lists around a position, at any depth.
 
-/// Objects and lists, a bit each.
+/// A stack of one bit per level: 1 for an object, 0 for a list.
 #[derive(Debug, Default)]
 pub(super) struct Nesting {
     pub(super) depth: u32,
     last: u64,
-    /// Those before, where there are more than fit.
+    /// Earlier levels, where there are more than fit into one word.
     before: Vec<u64>,
 }
 

@@ -1,7 +1,8 @@
-//! Characters that were cut in two. JSON writes those beyond 16 bits as two escapes, and some upstreams end a token between
-//! them; what `serde_json` does then is to refuse the text, and all that it says with it.
+//! Lone surrogates. JSON writes characters beyond 16 bits as two escapes, and some upstreams end a
+//! token between the two; `serde_json` then refuses the whole string.
 
-/// The same text with `\ufffd` in the place of each half that has lost its other half. The text must be well-formed.
+/// Returns the string with `\ufffd` in place of each lone surrogate. It must be valid JSON
+/// otherwise.
 pub(super) fn replaced(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     let mut rest = json;
@@ -22,7 +23,7 @@ pub(super) fn replaced(json: &str) -> String {
     out
 }
 
-/// What an escape of 16 bits stands for, if this begins with one.
+/// Returns the code unit of a leading `\u` escape.
 fn unit(escape: &str) -> Option<u16> {
     u16::from_str_radix(escape.strip_prefix("\\u")?.get(..4)?, 16).ok()
 }

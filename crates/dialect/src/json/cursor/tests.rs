@@ -1,4 +1,4 @@
-//! A cursor takes what `serde_json` takes, and tells what it tells.
+//! The cursor against `serde_json`: both accept the same input and return the same values.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::*;
 
-/// Builds what the cursor need not: a value, as any walk could see it.
+/// Builds a value through the cursor.
 fn value(cursor: &mut Cursor<'_>) -> CursorResult<Value> {
     match cursor.space() {
         b'{' => {
@@ -33,12 +33,12 @@ fn value(cursor: &mut Cursor<'_>) -> CursorResult<Value> {
         }
         b'"' => Ok(cursor.raw()?.exact().ok_or(CursorError::Characters)?.into()),
         _ if cursor.null()? => Ok(Value::Null),
-        // What a number is worth is not the cursor's to know.
+        // The cursor does not convert numbers.
         _ => serde_json::from_str(cursor.raw()?.get()).map_err(|_| CursorError::Number),
     }
 }
 
-/// Everything that a cursor and `serde_json` both say of a text is the same.
+/// Asserts that the cursor and `serde_json` agree on a text.
 fn agree(data: &[u8]) {
     let shown = String::from_utf8_lossy(data);
     let skipped = walk(data, Cursor::skip);
@@ -269,7 +269,7 @@ fn any_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What a mutation puts in: bytes that mean something, and some that don't.
+/// Inserted by mutations: bytes with a meaning in JSON, and some without.
 fn junk() -> impl Strategy<Value = Vec<u8>> {
     const PIECES: &[&str] = &[
         "{",
