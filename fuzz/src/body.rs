@@ -30,8 +30,9 @@ pub async fn read_body(body: impl http_body::Body<Data = Bytes>) -> Body {
 }
 
 impl Body {
-    /// Compares ours with the reference's. hyper takes more chunk extensions and line ends, and reads the
-    /// trailers, which we skip: where only one of them finds an end, what the other read has to fit.
+    /// Compares ours with the reference's. hyper takes more chunk extensions and line ends, and
+    /// reads the trailers, which we skip: where only one of them finds an end, what the other read
+    /// has to fit.
     pub fn agrees_with(&self, reference: &Self) -> bool {
         if self.is_complete {
             self.data == reference.data

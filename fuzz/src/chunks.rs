@@ -1,5 +1,5 @@
-//! Chunked bodies, against a second reader that was written from the grammar (RFC 9112 §7.1) and reads
-//! the whole input at once.
+//! Chunked bodies, against a second reader that was written from the grammar (RFC 9112 §7.1) and
+//! reads the whole input at once.
 
 use http1::{ChunkedReader, Framing};
 

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use dialect::event::Event;
 use dialect::request::Request;
 use dialect::sse;
-use dialect::{ResponseMeta, DIALECTS, Dialect, FinishRule, plain};
+use dialect::{DIALECTS, Dialect, FinishRule, ResponseMeta, plain};
 
-/// The payloads of a stream, one a line: read with and without a sink, which must agree; what is read is written in every
-/// dialect, and every one that upstreams speak is read again.
+/// The payloads of a stream, one a line: read with and without a sink, which must agree; what is
+/// read is written in every dialect, and every one that upstreams speak is read again.
 pub fn check_stream(dialect: &Dialect, data: &[u8]) {
     let Some(side) = dialect.upstream else { return };
     let (mut loud, mut quiet) = (
@@ -64,7 +64,9 @@ pub fn check_stream(dialect: &Dialect, data: &[u8]) {
         let mut wire = bytes::BytesMut::new();
         let mut writer = other.client.event_writer(meta());
         for event in &events {
-            let _ = writer.write_event(event, &mut |name, data| sse::write_frame(&mut wire, name, data));
+            let _ = writer.write_event(event, &mut |name, data| {
+                sse::write_frame(&mut wire, name, data)
+            });
         }
         if ok {
             writer.write_end(&mut |name, data| sse::write_frame(&mut wire, name, data));
@@ -112,7 +114,10 @@ pub fn meta() -> ResponseMeta {
 pub fn check_request(data: &[u8]) {
     for dialect in DIALECTS {
         let path = "/v1beta/models/m:streamGenerateContent";
-        let Ok(request) = dialect.client.parse_request(Bytes::copy_from_slice(data), path) else {
+        let Ok(request) = dialect
+            .client
+            .parse_request(Bytes::copy_from_slice(data), path)
+        else {
             continue;
         };
         for other in DIALECTS {

@@ -1,4 +1,5 @@
-//! The checks of the fuzz targets, one module a subject. A target in `fuzz_targets/` only calls one.
+//! The checks of the fuzz targets, one module a subject. A target in `fuzz_targets/` only calls
+//! one.
 
 mod body;
 pub mod chunks;

@@ -1,6 +1,6 @@
-//! Requests on a connection, against hyper's server: whatever `http1` accepts, hyper must accept with the
-//! same method, target, headers and body. What `http1` refuses and hyper does not must be among the rules
-//! in which it is stricter on purpose.
+//! Requests on a connection, against hyper's server: whatever `http1` accepts, hyper must accept
+//! with the same method, target, headers and body. What `http1` refuses and hyper does not must be
+//! among the rules in which it is stricter on purpose.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -129,7 +129,14 @@ async fn record<B>(
 where
     B: http_body::Body<Data = Bytes>,
 {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    // hyper leaves out repetitions of the same length.
+    if let Some(length) = parts.headers.get(CONTENT_LENGTH).cloned() {
+        let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
+        if lengths.all(|other| *other == length) {
+            parts.headers.insert(CONTENT_LENGTH, length);
+        }
+    }
     let head = format!(
         "{} {} {:?} {:?}",
         parts.method, parts.uri, parts.version, parts.headers

@@ -1,6 +1,6 @@
-//! Responses of an upstream, against hyper's client: whatever `http1` accepts, hyper must accept with the
-//! same status, headers and body. What `http1` refuses and hyper does not must be among the rules in which
-//! it is stricter on purpose.
+//! Responses of an upstream, against hyper's client: whatever `http1` accepts, hyper must accept
+//! with the same status, headers and body. What `http1` refuses and hyper does not must be among
+//! the rules in which it is stricter on purpose.
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -73,8 +73,8 @@ pub fn check(cuts: &[u8], data: &[u8]) {
     }
 }
 
-/// Compares what was read in one piece with what was read in several. A body that is malformed at its
-/// beginning is an error at once where it came with its head, and the body's error otherwise.
+/// Compares what was read in one piece with what was read in several. A body that is malformed at
+/// its beginning is an error at once where it came with its head, and the body's error otherwise.
 fn is_same(whole: &Result<Seen, H1Error>, pieces: &Result<Seen, H1Error>) -> bool {
     match (whole, pieces) {
         (Ok(whole), Ok(pieces)) => whole == pieces,

@@ -20,8 +20,8 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     RUNTIME.with(|runtime| runtime.block_on(future))
 }
 
-/// Cuts `data` into pieces whose lengths are the bytes of `cuts`, in turn, but for zeros. Without any
-/// there is one piece.
+/// Cuts `data` into pieces whose lengths are the bytes of `cuts`, in turn, but for zeros. Without
+/// any there is one piece.
 pub fn cut(mut data: &[u8], cuts: &[u8]) -> Vec<Vec<u8>> {
     let mut pieces = Vec::new();
     let lengths: Vec<usize> = cuts

@@ -1,5 +1,5 @@
-//! WebSocket handshakes, against tungstenite's: whatever `http1` accepts, tungstenite must accept with the
-//! same key derived, and all that follows the handshake is the WebSocket's.
+//! WebSocket handshakes, against tungstenite's: whatever `http1` accepts, tungstenite must accept
+//! with the same key derived, and all that follows the handshake is the WebSocket's.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -48,8 +48,9 @@ pub fn check(cuts: &[u8], data: &[u8]) {
     assert!(found, "{}", String::from_utf8_lossy(&answer));
 }
 
-/// Returns true for headers that tungstenite doesn't read: it takes `upgrade` for one protocol, the first
-/// `connection` for all of it, separated by commas and spaces, both for text, and 124 headers at most.
+/// Returns true for headers that tungstenite doesn't read: it takes `upgrade` for one protocol, the
+/// first `connection` for all of it, separated by commas and spaces, both for text, and 124 headers
+/// at most.
 fn is_ours_alone(headers: &HeaderMap) -> bool {
     let has_other = |name: HeaderName| {
         let mut values = headers.get_all(&name).iter();
