@@ -16,7 +16,8 @@ use std::task::{Context, Wake, Waker};
 ///
 /// let mut flag = WakeFlag::new();
 /// let mut cx = Context::from_waker(Waker::noop());
-/// let waker = flag.take_waker(&mut cx).expect("a new flag is set: its future has to be polled once");
+/// // A new flag is set: its future has to be polled once.
+/// let waker = flag.take_waker(&mut cx).expect("set");
 /// assert!(flag.take_waker(&mut cx).is_none(), "nothing has happened since");
 /// waker.wake();
 /// assert!(flag.is_set());
