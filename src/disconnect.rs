@@ -1,11 +1,11 @@
-//! The reason for which a client is gone, on its way from the server, which sees it, to the outcome of
-//! a generation, which records it.
+//! The reason for which a client is gone, on its way from the server, which sees it, to the outcome
+//! of a generation, which records it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The reason a client's connection or stream ended, shared between the server (which detects it) and
-/// the generation (which logs it).
+/// The reason a client's connection or stream ended, shared between the server (which detects it)
+/// and the generation (which logs it).
 #[derive(Debug, Clone, Default)]
 pub struct Disconnect {
     stalled: Arc<AtomicBool>,
@@ -28,7 +28,8 @@ impl Disconnect {
         }
     }
 
-    /// Returns the reason for one stream of this connection, which ends alone or with the connection.
+    /// Returns the reason for one stream of this connection, which ends alone or with the
+    /// connection.
     #[must_use]
     pub fn for_stream(&self) -> Self {
         Self {

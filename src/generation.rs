@@ -1,12 +1,50 @@
 //! Generations: one request being answered, from the accepted request to its one terminal event.
 //!
 //! A [`Generation`] is polled by whoever writes the answer. It drives an attempt at its target,
-//! relays what comes into the client's dialect, watches the deadlines, and leaves an outcome. It runs
-//! in no task of its own: a client that reads slowly slows the upstream's reading, and dropping the
-//! generation drops the attempt, which cancels it. Whatever must hold to the end (timers, counts, the
-//! outcome) lives in here, not in a middleware, whose future ends with the head.
+//! relays what comes into the client's dialect, watches the deadlines, and leaves an outcome. It
+//! runs in no task of its own: a client that reads slowly slows the upstream's reading, and
+//! dropping the generation drops the attempt, which cancels it. Whatever must hold to the end
+//! (timers, counts, the outcome) lives in here, not in a middleware, whose future ends with the
+//! head.
 //!
 //! Not here: HTTP, and the way frames reach a client.
+//!
+//! ```
+//! # use std::{future::poll_fn, sync::Arc, time::Duration};
+//! # use dialect::{ResponseMeta, openai_chat, request::Request};
+//! # use tokenrill::generation::{Generation, GenerationParams, GenerationTimeouts};
+//! # use tokenrill::provider::mock::Mock;
+//! # use tokenrill::routing::{Plan, Target};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), dialect::failure::Failure> {
+//! # let limit = Duration::from_secs(9);
+//! let target = Target { provider: Arc::new(Mock::new(0)), upstream_model: "mock-echo".to_owned() };
+//! let mut generation = Generation::start(GenerationParams {
+//!     request_id: base::id::RequestId::random(),
+//!     route: "/v1/chat/completions",
+//!     caller: None,
+//!     request: Arc::new(Request::prompt("Hello")),
+//!     plan: Plan::of(target),
+//!     dialect: &openai_chat::DIALECT,
+//!     answering: ResponseMeta::for_error(),
+//!     headers: http::HeaderMap::new(),
+//!     comments: true,
+//!     timeouts: GenerationTimeouts { first_token: limit, between_tokens: limit, total: limit },
+//!     abort: Default::default(),
+//!     disconnect: Default::default(),
+//!     observers: Default::default(),
+//! });
+//! // A refusal can still be told with a status.
+//! generation.opened().await?;
+//! generation.set_status(200);
+//! let mut last = bytes::Bytes::new();
+//! while let Some(frames) = poll_fn(|cx| generation.poll_frames(cx)).await {
+//!     last = frames;
+//! }
+//! assert!(last.ends_with(b"data: [DONE]\n\n"));
+//! # Ok(())
+//! # }
+//! ```
 
 mod attempt;
 mod complete;
@@ -16,6 +54,9 @@ mod linger;
 mod meter;
 mod params;
 mod relay;
+
+#[cfg(test)]
+mod tests;
 
 pub use complete::{CompleteAnswer, CompleteGeneration};
 pub use deadline::GenerationTimeouts;
@@ -81,8 +122,8 @@ impl Generation {
         self.meter.set_status(status);
     }
 
-    /// Polls for the next run of whole frames in the client's dialect, as SSE bytes. The last is the
-    /// end mark or, of an answer that broke, an error; then `None`.
+    /// Polls for the next run of whole frames in the client's dialect, as SSE bytes. The last is
+    /// the end mark or, of an answer that broke, an error; then `None`.
     pub fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
             if let Attempt::Opening(_) = self.attempt

@@ -1,8 +1,8 @@
 //! The outcome of a generation: plain data, and the trait of those who are told.
 //!
-//! Each generation has exactly one, whatever happened to it: complete, failed, cancelled, refused, or
-//! left by its client. The log is one observer; metrics, usage and budgets are others. Nothing is
-//! measured here: that is `generation`'s.
+//! Each generation has exactly one, whatever happened to it: complete, failed, cancelled, refused,
+//! or left by its client. The log is one observer; metrics, usage and budgets are others. Nothing
+//! is measured here: that is `generation`'s.
 
 use std::fmt;
 use std::sync::Arc;
@@ -102,7 +102,25 @@ impl From<&Failure> for GenerationEnd {
     }
 }
 
-/// A consumer of outcomes. It is called by the worker that drops the generation, so it must not block.
+/// A consumer of outcomes. It is called by the worker that drops the generation, so it must not
+/// block.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use tokenrill::outcome::{GenerationEnd, Observer, Outcome};
+///
+/// /// The number of generations that ended without their end mark.
+/// #[derive(Debug, Default)]
+/// struct IncompleteCount(AtomicU64);
+///
+/// impl Observer for IncompleteCount {
+///     fn on_outcome(&self, outcome: &Outcome) {
+///         if !matches!(outcome.end, GenerationEnd::Complete) {
+///             self.0.fetch_add(1, Ordering::Relaxed);
+///         }
+///     }
+/// }
+/// ```
 pub trait Observer: fmt::Debug + Send + Sync {
     /// Takes note of a generation that has ended.
     fn on_outcome(&self, outcome: &Outcome);

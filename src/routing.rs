@@ -2,6 +2,23 @@
 //!
 //! A [`Plan`] has one target today; which failures lead to the next one will be decided here, and
 //! carried out by `generation`.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use tokenrill::provider::mock::Mock;
+//! use tokenrill::routing::{Route, Routes, Target};
+//!
+//! let target = Target {
+//!     provider: Arc::new(Mock::new(0)),
+//!     upstream_model: "mock-fast".to_owned(),
+//! };
+//! let route = Route { name: "fast".to_owned(), target };
+//! let routes = Routes::new(vec![route], None, None);
+//! let plan = routes.plan("fast")?;
+//! assert_eq!(plan.first().upstream_model, "mock-fast");
+//! assert_eq!(routes.plan("slow").unwrap_err().code(), "model_not_found");
+//! # Ok::<(), dialect::failure::Failure>(())
+//! ```
 
 use std::sync::Arc;
 

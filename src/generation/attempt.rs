@@ -31,8 +31,8 @@ impl Attempt {
         Self::Opening(target.provider.open_stream(request))
     }
 
-    /// Polls until the upstream has accepted the request, and returns the headers of its response. A
-    /// failure ends the attempt. An attempt that is open or has ended is ready, with no headers.
+    /// Polls until the upstream has accepted the request, and returns the headers of its response.
+    /// A failure ends the attempt. An attempt that is open or has ended is ready, with no headers.
     pub(super) fn poll_open(
         &mut self,
         client: &ClientWriter,

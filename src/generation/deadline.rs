@@ -1,8 +1,8 @@
 //! The deadlines of a generation, with one timer that is seldom moved.
 //!
-//! Per token only a deadline changes, not the timer: it fires at the earliest deadline it once knew,
-//! looks again, and goes back to sleep. Time counts only while we wait for the upstream, never while
-//! the client keeps us from reading.
+//! Per token only a deadline changes, not the timer: it fires at the earliest deadline it once
+//! knew, looks again, and goes back to sleep. Time counts only while we wait for the upstream,
+//! never while the client keeps us from reading.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -91,8 +91,8 @@ impl Deadlines {
             .then(|| Failure::total_timeout(total))
     }
 
-    /// Polls while the upstream is silent. Ready with the failure once a deadline has passed, or the
-    /// server must end now. `has_content` says whether a token has come.
+    /// Polls while the upstream is silent. Ready with the failure once a deadline has passed, or
+    /// the server must end now. `has_content` says whether a token has come.
     pub(super) fn poll_expired(
         &mut self,
         has_content: bool,

@@ -1,8 +1,8 @@
 //! A generation that outlives its readers: it writes a stream, and they read that.
 //!
-//! It is driven by a task of its own, on the thread where it began, which owns it to its end. It reads
-//! its upstream as long as the stream has room, and ends early when it is cancelled, or when nobody
-//! has read it for its [`Linger`].
+//! It is driven by a task of its own, on the thread where it began, which owns it to its end. It
+//! reads its upstream as long as the stream has room, and ends early when it is cancelled, or when
+//! nobody has read it for its [`Linger`].
 
 use std::fmt::Write as _;
 use std::future::Future;

@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The time that a generation may run on without a reader. At zero, a client that leaves cancels its
-/// upstream at once.
+/// The time that a generation may run on without a reader. At zero, a client that leaves cancels
+/// its upstream at once.
 ///
 /// ```
 /// use std::time::Duration;

@@ -14,6 +14,15 @@ use crate::routing::Target;
 /// The status of a client that left before its response began (nginx's number for it).
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
+/// The facts of a generation that are known when it starts.
+#[derive(Debug)]
+pub(super) struct GenerationIdentity {
+    pub(super) request_id: RequestId,
+    pub(super) route: &'static str,
+    pub(super) model: String,
+    pub(super) caller: Option<String>,
+}
+
 /// The counts and times of one generation.
 #[derive(Debug)]
 pub(super) struct Meter {
@@ -27,12 +36,16 @@ pub(super) struct Meter {
 impl Meter {
     /// Starts to count, when the request has been accepted.
     pub(super) fn start(
-        request_id: RequestId,
-        route: &'static str,
-        model: String,
+        identity: GenerationIdentity,
         disconnect: Disconnect,
         observers: Observers,
     ) -> Self {
+        let GenerationIdentity {
+            request_id,
+            route,
+            model,
+            caller,
+        } = identity;
         Self {
             started: Instant::now(),
             disconnect,
@@ -41,7 +54,7 @@ impl Meter {
                 request_id,
                 route,
                 model,
-                caller: None,
+                caller,
                 attempts: Vec::new(),
                 status: CLIENT_CLOSED_REQUEST,
                 time_to_first_token: None,
@@ -139,8 +152,8 @@ fn end_by_client(disconnect: &Disconnect) -> GenerationEnd {
     }
 }
 
-/// A generation that failed before its response began. It records the failure once the status of the
-/// response is known.
+/// A generation that failed before its response began. It records the failure once the status of
+/// the response is known.
 #[derive(Debug)]
 pub struct RefusedGeneration(pub(super) Meter);
 

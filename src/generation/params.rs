@@ -9,7 +9,7 @@ use dialect::request::Request;
 use dialect::{Dialect, ResponseMeta};
 
 use super::deadline::GenerationTimeouts;
-use super::meter::Meter;
+use super::meter::{GenerationIdentity, Meter};
 use crate::disconnect::Disconnect;
 use crate::outcome::Observers;
 use crate::provider::UpstreamRequest;
@@ -23,6 +23,8 @@ pub struct GenerationParams {
     pub request_id: RequestId,
     /// The route of the client's request, for the outcome.
     pub route: &'static str,
+    /// The caller, if known.
+    pub caller: Option<String>,
     /// The client's request.
     pub request: Arc<Request>,
     /// The targets that may serve it.
@@ -47,14 +49,14 @@ pub struct GenerationParams {
 
 impl GenerationParams {
     /// Returns the meter of a generation that begins now.
-    pub(super) fn start_meter(&self) -> Meter {
-        Meter::start(
-            self.request_id.clone(),
-            self.route,
-            self.answering.model.clone(),
-            self.disconnect.clone(),
-            self.observers.clone(),
-        )
+    pub(super) fn start_meter(&mut self) -> Meter {
+        let identity = GenerationIdentity {
+            request_id: self.request_id.clone(),
+            route: self.route,
+            model: self.answering.model.clone(),
+            caller: self.caller.take(),
+        };
+        Meter::start(identity, self.disconnect.clone(), self.observers.clone())
     }
 
     /// Returns the request for the first target.

@@ -97,8 +97,8 @@ impl Relay {
         }
     }
 
-    /// Closes the upstream of a complete answer, so that its connection is kept. Dropping it instead
-    /// cancels it.
+    /// Closes the upstream of a complete answer, so that its connection is kept. Dropping it
+    /// instead cancels it.
     pub(super) fn close(self) {
         match self {
             Self::PassThrough(frames, _) | Self::Translate(frames, _) => frames.close(),

@@ -231,6 +231,7 @@ impl Prepared {
         GenerationParams {
             request_id: asked.id.clone(),
             route,
+            caller: None,
             request,
             plan,
             dialect,

@@ -1,8 +1,8 @@
 //! Failures of a request as data: a class from a static table, a message for the client, and the
 //! source for the log.
 //!
-//! Dialects spell a failure on the wire by its [`FailureKind`]; `http` makes a response of it. Nothing is
-//! sent or logged here.
+//! Dialects spell a failure on the wire by its [`FailureKind`]; `http` makes a response of it.
+//! Nothing is sent or logged here.
 //!
 //! ```
 //! use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The meaning of an upstream's frames: payload, comment, or one of the many shapes of an error; and
-//! the meaning of a payload for the course of its stream.
+//! The meaning of an upstream's frames: payload, comment, or one of the many shapes of an error;
+//! and the meaning of a payload for the course of its stream.
 
 use dialect::failure::Failure;
 use dialect::sse::Frame;
@@ -63,8 +63,8 @@ pub(super) enum PayloadVerdict {
     Broken(Failure),
 }
 
-/// Counts a payload, and returns its meaning. `is_cut` says that the upstream's body ended within or
-/// after the last frame of this run.
+/// Counts a payload, and returns its meaning. `is_cut` says that the upstream's body ended within
+/// or after the last frame of this run.
 pub(super) fn judge_payload(
     read: Result<PayloadInfo, Failure>,
     frame: &Frame<'_>,

@@ -1,6 +1,6 @@
-//! The relay between two sides of the same dialect: runs of frames go on as the upstream's own bytes,
-//! untouched and uncopied. Each payload is read only for what must be known. Frames that say nothing
-//! to a client are cut out.
+//! The relay between two sides of the same dialect: runs of frames go on as the upstream's own
+//! bytes, untouched and uncopied. Each payload is read only for what must be known. Frames that say
+//! nothing to a client are cut out.
 
 use bytes::Bytes;
 
@@ -52,8 +52,8 @@ impl PassThrough {
         }
     }
 
-    /// Relays one run. `is_cut` says that the upstream's body ended with it, perhaps within an event;
-    /// `tap` sees the events beside the bytes.
+    /// Relays one run. `is_cut` says that the upstream's body ended with it, perhaps within an
+    /// event; `tap` sees the events beside the bytes.
     pub(super) fn relay_run(
         &mut self,
         run: Bytes,
@@ -134,7 +134,8 @@ impl PassThrough {
     /// Ends a stream whose body ended without an end mark.
     pub(super) fn finish(&mut self, tap: EventSink<'_>) -> RelayStep {
         RelayStep::ended(match self.reader.finish_stream(tap) {
-            // Without a mark, the frames that were passed through are all there is of a whole stream.
+            // Without a mark, the frames that were passed through are all there is of a whole
+            // stream.
             Ok(()) => StreamEnd::Complete {
                 already_sent: self.ends_without_mark,
             },

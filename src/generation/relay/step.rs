@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use dialect::failure::Failure;
 
-/// The end of a stream. `already_sent` says that the client has been told by what was passed through.
+/// The end of a stream. `already_sent` says that the client has been told by what was passed
+/// through.
 #[derive(Debug)]
 pub(in crate::generation) enum StreamEnd {
     Complete {

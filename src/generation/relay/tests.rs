@@ -14,7 +14,7 @@ use super::splice::Splice;
 use super::step::{RelayStep, StreamEnd};
 use super::translate::Translate;
 use crate::disconnect::Disconnect;
-use crate::generation::meter::Meter;
+use crate::generation::meter::{GenerationIdentity, Meter};
 use crate::outcome::Observers;
 
 const RUN: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hel\"}}]}\n\n\
@@ -23,14 +23,13 @@ const RUN: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hel
     data: [DONE]\n\n";
 
 fn meter() -> Meter {
-    let (id, model) = (RequestId::random(), "m".to_owned());
-    Meter::start(
-        id,
-        "/test",
-        model,
-        Disconnect::default(),
-        Observers::default(),
-    )
+    let identity = GenerationIdentity {
+        request_id: RequestId::random(),
+        route: "/test",
+        model: "m".to_owned(),
+        caller: None,
+    };
+    Meter::start(identity, Disconnect::default(), Observers::default())
 }
 
 fn client(dialect: &'static Dialect) -> ClientWriter {

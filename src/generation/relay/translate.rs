@@ -24,8 +24,8 @@ impl Translate {
         Self { reader }
     }
 
-    /// Relays one run. `is_cut` says that the upstream's body ended with it, perhaps within an event;
-    /// `tap` sees the events beside the client's writer.
+    /// Relays one run. `is_cut` says that the upstream's body ended with it, perhaps within an
+    /// event; `tap` sees the events beside the client's writer.
     pub(super) fn relay_run(
         &mut self,
         run: &Bytes,
@@ -84,7 +84,8 @@ impl Translate {
         }
     }
 
-    /// Writes the events of a payload. The inner result is the reader's, the outer one the writer's.
+    /// Writes the events of a payload. The inner result is the reader's, the outer one the
+    /// writer's.
     fn write_payload(
         &mut self,
         data: &[u8],

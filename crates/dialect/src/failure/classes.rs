@@ -117,8 +117,8 @@ classes! {
     /// The whole answer took too long (`timeouts.total`).
     TOTAL_TIMEOUT: "total_timeout" Timeout 504 Upstream Never
         "the answer was not finished within {after} (timeouts.total)";
-    /// The upstream refused the request with an error of its own. FailureKind, status, blame and retry
-    /// follow from its status.
+    /// The upstream refused the request with an error of its own. Its kind, status, blame and retry
+    /// follow from the upstream's status.
     UPSTREAM_REFUSED: "upstream_refused" Server 502 Upstream BeforeFirstToken
         "provider `{provider}` answered {status}: {message}";
     /// The upstream's answer has another media type than was requested.

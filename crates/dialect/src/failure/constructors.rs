@@ -366,8 +366,8 @@ fn duration(of: Duration) -> String {
     humantime::format_duration(of).to_string()
 }
 
-/// Returns whether a body that begins like this may be a model's answer, in JSON or as SSE: no token
-/// belongs into a log.
+/// Returns whether a body that begins like this may be a model's answer, in JSON or as SSE: no
+/// token belongs into a log.
 fn is_answer(excerpt: &str) -> bool {
     let start = excerpt.trim_start();
     ["{", "[", "data:", "event:", "id:", ":"]

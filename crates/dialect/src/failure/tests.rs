@@ -9,15 +9,6 @@ use super::{Blame, CLASSES, Failure, FailureKind, Refusal, Retry};
 fn codes_are_unique_words() {
     let mut seen = HashSet::new();
     for class in CLASSES {
-        println!(
-            "{:24} {:16} {} {:9} {:17} {}",
-            class.code,
-            format!("{:?}", class.kind),
-            class.status,
-            format!("{:?}", class.blame),
-            format!("{:?}", class.retry),
-            class.message
-        );
         assert!(seen.insert(class.code), "{} is there twice", class.code);
         assert!(
             class
