@@ -26,7 +26,7 @@
 //!     request: Arc::new(Request::prompt("Hello")),
 //!     plan: Plan::of(target),
 //!     dialect: &openai_chat::DIALECT,
-//!     answering: ResponseMeta::for_error(),
+//!     meta: ResponseMeta::for_error(),
 //!     headers: http::HeaderMap::new(),
 //!     comments: true,
 //!     timeouts: GenerationTimeouts { first_token: limit, between_tokens: limit, total: limit },
@@ -100,7 +100,7 @@ impl Generation {
         let attempt = Attempt::new(target, request);
         Self {
             attempt,
-            client: ClientWriter::new(params.dialect, params.answering, params.comments),
+            client: ClientWriter::new(params.dialect, params.meta, params.comments),
             deadlines,
             meter,
             headers: HeaderMap::new(),

@@ -24,7 +24,7 @@ const OK: u16 = 200;
 pub struct CompleteGeneration {
     dialect: &'static Dialect,
     task: Operation,
-    answering: ResponseMeta,
+    meta: ResponseMeta,
     opening: OpenFuture<CompleteSource>,
     deadlines: Deadlines,
     meter: Meter,
@@ -52,7 +52,7 @@ impl CompleteGeneration {
         Self {
             dialect: params.dialect,
             task: params.request.operation,
-            answering: params.answering,
+            meta: params.meta,
             opening,
             deadlines,
             meter,
@@ -68,7 +68,7 @@ impl CompleteGeneration {
         let Self {
             dialect,
             task,
-            answering,
+            meta,
             opening,
             mut deadlines,
             mut meter,
@@ -84,11 +84,11 @@ impl CompleteGeneration {
                 CompleteSource::Body(body, _) if task == Operation::CountTokens => body,
                 CompleteSource::Body(body, upstream) => {
                     let answer = read_body(&body, upstream, &mut meter)?;
-                    dialect.client.encode_answer(&answer, &answering).into()
+                    dialect.client.encode_answer(&answer, &meta).into()
                 }
                 CompleteSource::Events(events) => {
                     let answer = collect_events(events, &mut deadlines, &mut meter).await?;
-                    dialect.client.encode_answer(&answer, &answering).into()
+                    dialect.client.encode_answer(&answer, &meta).into()
                 }
             };
             Ok(CompleteAnswer { headers, body })

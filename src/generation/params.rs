@@ -32,7 +32,7 @@ pub struct GenerationParams {
     /// The client's dialect.
     pub dialect: &'static Dialect,
     /// The id, the time and the model that the answer bears.
-    pub answering: ResponseMeta,
+    pub meta: ResponseMeta,
     /// The client's headers.
     pub headers: HeaderMap,
     /// Passes an upstream's comments on, if set.
@@ -53,7 +53,7 @@ impl GenerationParams {
         let identity = GenerationIdentity {
             request_id: self.request_id.clone(),
             route: self.route,
-            model: self.answering.model.clone(),
+            model: self.meta.model.clone(),
             caller: self.caller.take(),
         };
         Meter::start(identity, self.disconnect.clone(), self.observers.clone())

@@ -67,7 +67,7 @@ fn params(model: &str, notebook: &Arc<Notebook>, disconnect: &Disconnect) -> Gen
             upstream_model: model.to_owned(),
         }),
         dialect: &openai_chat::DIALECT,
-        answering: ResponseMeta::for_error(),
+        meta: ResponseMeta::for_error(),
         headers: HeaderMap::new(),
         comments: true,
         timeouts: GenerationTimeouts {

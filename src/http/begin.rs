@@ -142,7 +142,7 @@ pub(super) async fn queue(shared: &Shared, order: Order, asked: &Asked) -> Resul
     };
     let (dialect, id) = (prepared.dialect, writer.log().id().clone());
     let params = prepared.params(shared, asked, Some(&writer));
-    let body = dialect.client.encode_queued(&params.answering);
+    let body = dialect.client.encode_queued(&params.meta);
     let mut generation = Generation::start(params);
     generation.set_status(200);
     go_on(shared, generation, writer, Linger::UNLIMITED);
@@ -215,7 +215,7 @@ impl Prepared {
         // What is written into a log is a stream, however its client reads it.
         request.stream |= log.is_some();
         let request = Arc::new(request);
-        let answering = ResponseMeta {
+        let meta = ResponseMeta {
             id: match log {
                 Some(writer) if dialect.retrieves_by_id => {
                     writer.log().id().random_part().to_owned()
@@ -235,7 +235,7 @@ impl Prepared {
             request,
             plan,
             dialect,
-            answering,
+            meta,
             headers: asked.headers.clone(),
             comments: asked.manner.comments,
             timeouts: shared.timeouts,

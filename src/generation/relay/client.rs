@@ -21,13 +21,13 @@ pub(in crate::generation) struct ClientWriter {
 impl ClientWriter {
     pub(in crate::generation) fn new(
         dialect: &'static Dialect,
-        answering: ResponseMeta,
+        meta: ResponseMeta,
         keeps_comments: bool,
     ) -> Self {
         Self {
             dialect,
             keeps_comments,
-            writer: dialect.client.event_writer(answering),
+            writer: dialect.client.event_writer(meta),
         }
     }
 
