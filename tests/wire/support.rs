@@ -439,7 +439,7 @@ pub(crate) fn post(path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
 /// A raw HTTP/1.1 client.
 pub(crate) struct Client {
     pub(crate) stream: TcpStream,
-    received: Vec<u8>,
+    pub(crate) received: Vec<u8>,
 }
 
 impl Client {
