@@ -86,6 +86,8 @@ pub struct Generation {
     meter: Meter,
     /// The upstream's headers that the client may see; empty until it has accepted the request.
     headers: HeaderMap,
+    /// The response id of an upstream that has ended, if nobody has taken it yet.
+    upstream_id: Option<String>,
 }
 
 impl Generation {
@@ -104,6 +106,7 @@ impl Generation {
             deadlines,
             meter,
             headers: HeaderMap::new(),
+            upstream_id: None,
         }
     }
 
@@ -166,7 +169,7 @@ impl Generation {
     pub fn take_upstream_id(&mut self) -> Option<String> {
         match &mut self.attempt {
             Attempt::Open(relay) => relay.take_upstream_id(),
-            Attempt::Opening(_) | Attempt::Ended => None,
+            Attempt::Opening(_) | Attempt::Ended => self.upstream_id.take(),
         }
     }
 
@@ -221,8 +224,11 @@ impl Generation {
     /// Ends the stream: returns `bytes` and the frames that end it.
     fn finish(&mut self, bytes: Bytes, end: StreamEnd) -> Bytes {
         let request_id = self.meter.request_id();
-        let bytes = match &self.attempt {
-            Attempt::Open(relay) => relay.append_end(&mut self.client, bytes, &end, request_id),
+        let bytes = match &mut self.attempt {
+            Attempt::Open(relay) => {
+                self.upstream_id = relay.take_upstream_id();
+                relay.append_end(&mut self.client, bytes, &end, request_id)
+            }
             Attempt::Opening(_) | Attempt::Ended => bytes,
         };
         match end {

@@ -630,6 +630,33 @@ fn an_upstreams_own_response_keeps_its_bytes_its_numbers_and_its_id() {
 }
 
 #[test]
+fn an_upstreams_own_id_is_known_when_all_of_its_response_comes_at_once() {
+    let response =
+        json!({ "id": "resp_theirs", "object": "response", "status": "completed", "output": [] });
+    let upstream = Upstream::start(move |c| {
+        if c.request().is_some() {
+            c.stream_head();
+            let frame = |kind: &str| {
+                let event = json!({ "type": kind, "response": response });
+                format!("event: {kind}\ndata: {event}\n\n")
+            };
+            let all = [frame("response.created"), frame("response.completed")];
+            c.chunk(all.concat().as_bytes());
+            c.end();
+        }
+    });
+    let config = format!(
+        "[providers.up]\ndialect = \"openai-responses\"\nbase_url = \"{}\"\n\
+         [[models]]\nname = \"m\"\ntargets = [{{ provider = \"up\", model = \"real\" }}]\n",
+        upstream.base_url()
+    );
+    let server = Server::with(&config, &[]);
+    let ours = id(&create(&server, "", json!({})).json());
+    poll(&server, &ours);
+    assert_eq!(retrieve(&server, "resp_theirs")["id"], "resp_theirs");
+}
+
+#[test]
 fn events_without_numbers_are_not_guessed_at() {
     let response = json!({ "id": "r", "object": "response", "status": "completed", "output": [] });
     let (_upstream, server, go) = responses_upstream(vec![
