@@ -19,6 +19,7 @@ mod arguments;
 mod piece;
 mod reader;
 mod request;
+mod usage;
 mod writer;
 
 use base64::Engine as _;
@@ -31,7 +32,7 @@ use super::{
     Answer, ClientSide, Dialect, EventSink, FinishRule, PayloadInfo, ResponseMeta, UpstreamPayload,
     UpstreamSide, json,
 };
-use crate::event::{FinishReason, ReasoningState, StateOrigin, Usage};
+use crate::event::{FinishReason, ReasoningState, StateOrigin};
 use crate::failure::{Failure, FailureKind};
 use crate::request::{Operation, Request};
 
@@ -201,21 +202,4 @@ fn finish_reason(reason: FinishReason) -> &'static str {
         FinishReason::Length => "MAX_TOKENS",
         FinishReason::ContentFilter => "SAFETY",
     }
-}
-
-fn usage_json(usage: &Usage) -> Value {
-    // A part of the output, although some upstreams report more reasoning than output.
-    let reasoning = usage.reasoning.map(|reasoning| reasoning.min(usage.output));
-    let mut value = json!({
-        "promptTokenCount": usage.input,
-        "candidatesTokenCount": usage.output - reasoning.unwrap_or(0),
-        "totalTokenCount": usage.input.saturating_add(usage.output),
-    });
-    if let Some(cached) = usage.cached {
-        value["cachedContentTokenCount"] = cached.into();
-    }
-    if let Some(reasoning) = reasoning {
-        value["thoughtsTokenCount"] = reasoning.into();
-    }
-    value
 }

@@ -14,7 +14,7 @@
 
 mod answer;
 mod chunk;
-mod error;
+mod message;
 mod reader;
 mod request;
 mod usage;
@@ -23,9 +23,6 @@ mod writer;
 pub use reader::ChatEventReader;
 pub use writer::ChatEventWriter;
 
-pub(super) use error::{
-    ErrorReport, error_body, error_message, error_type, error_value, read_error,
-};
 use usage::usage_json;
 
 use bytes::Bytes;
@@ -37,6 +34,7 @@ use super::{
 };
 use crate::event::{Citation, FinishReason};
 use crate::failure::Failure;
+use crate::openai;
 use crate::request::{Operation, Request};
 
 /// The OpenAI Chat Completions dialect.
@@ -76,7 +74,7 @@ impl ClientSide for Chat {
     }
 
     fn error_body(&self, failure: &Failure, _status: u16, _request_id: &str) -> Vec<u8> {
-        error_body(failure)
+        openai::error_body(failure)
     }
 }
 
@@ -90,7 +88,7 @@ impl UpstreamSide for Chat {
     }
 
     fn forwarded_headers(&self) -> &'static [&'static str] {
-        FORWARDED
+        openai::FORWARDED_HEADERS
     }
 
     fn encode_request(&self, request: &Request, model: &str) -> Result<UpstreamPayload, Failure> {
@@ -105,15 +103,6 @@ impl UpstreamSide for Chat {
         answer::parse_answer(body, sink)
     }
 }
-
-/// Headers of OpenAI's clients that are forwarded to OpenAI and compatible servers.
-pub(super) const FORWARDED: &[&str] = &[
-    "openai-organization",
-    "openai-project",
-    "openai-beta",
-    "http-referer",
-    "x-title",
-];
 
 fn answer_id(meta: &ResponseMeta) -> String {
     format!("chatcmpl-{}", meta.id)

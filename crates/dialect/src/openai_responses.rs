@@ -9,6 +9,7 @@
 //! ```
 
 mod answer;
+mod payload;
 mod reader;
 mod request;
 mod stored;
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, COMMENT_HEARTBEAT, ClientSide, Dialect, EventSink, FinishRule, PayloadInfo,
-    ResponseMeta, UpstreamPayload, UpstreamSide, json, openai_chat, tools,
+    ResponseMeta, UpstreamPayload, UpstreamSide, json, openai, tools,
 };
 pub use request::{previous_response_id, with_previous_response_id};
 pub use stored::{Interruption, StoredMeta, StoredResponse, sequence_number};
@@ -63,7 +64,7 @@ impl ClientSide for Responses {
     }
 
     fn error_body(&self, failure: &Failure, _status: u16, _request_id: &str) -> Vec<u8> {
-        openai_chat::error_body(failure)
+        openai::error_body(failure)
     }
 }
 
@@ -77,7 +78,7 @@ impl UpstreamSide for Responses {
     }
 
     fn forwarded_headers(&self) -> &'static [&'static str] {
-        openai_chat::FORWARDED
+        openai::FORWARDED_HEADERS
     }
 
     fn pass_through_body(&self, request: &Request, model: &str) -> Result<Bytes, Failure> {

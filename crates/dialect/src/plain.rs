@@ -145,7 +145,7 @@ impl super::EventWriter for PlainEventWriter {
 fn error_body(failure: &Failure, request_id: &str) -> Vec<u8> {
     let mut error = json!({
         "message": failure.to_string(),
-        "type": super::openai_chat::error_type(failure),
+        "type": crate::openai::error_type(failure),
         "code": failure.code(),
         "request_id": request_id,
     });

@@ -9,13 +9,13 @@ use super::{
 use crate::event::{Event, FinishReason, ReasoningState, StateOrigin};
 use crate::failure::Failure;
 use crate::request::Part;
-use crate::{Answer, EventSink, PayloadInfo, emit, openai_chat, tools};
+use crate::{Answer, EventSink, PayloadInfo, emit, error_report, tools};
 
 /// Parses an upstream's answer: its usage, an error in it, and, with a sink, its content as events.
 pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
     let body: Value = serde_json::from_slice(body)
         .map_err(|e| Failure::bad_payload("a Messages answer", e.into()))?;
-    if let Some(failure) = openai_chat::error_value(&body["error"].to_string()) {
+    if let Some(failure) = error_report::parse_error_value(&body["error"].to_string()) {
         return Err(failure);
     }
     if body["usage"].is_null() {

@@ -11,7 +11,7 @@ use crate::event::{Event, ReasoningState, StateOrigin};
 use crate::failure::Failure;
 use crate::json::{Cursor, CursorResult, RawJson, optional_text, value, walk, walk_raw};
 use crate::{
-    DONE, EventSink, MAX_CALLS, MAX_HELD_BYTES, PayloadInfo, emit, openai_chat, too_many_error,
+    DONE, EventSink, MAX_CALLS, MAX_HELD_BYTES, PayloadInfo, emit, error_report, too_many_error,
 };
 
 /// Reader of one upstream stream.
@@ -167,7 +167,7 @@ impl crate::EventReader for AnthropicEventReader {
             Some("error") => {
                 let error = payload
                     .error
-                    .and_then(|raw| openai_chat::error_value(raw.get()));
+                    .and_then(|raw| error_report::parse_error_value(raw.get()));
                 seen.error = Some(error.unwrap_or_else(|| {
                     Failure::upstream_error("the upstream reported an error".to_owned())
                 }));
@@ -177,7 +177,7 @@ impl crate::EventReader for AnthropicEventReader {
             _ => {
                 seen.error = payload
                     .error
-                    .and_then(|raw| openai_chat::error_value(raw.get()))
+                    .and_then(|raw| error_report::parse_error_value(raw.get()))
             }
         }
         Ok(seen)

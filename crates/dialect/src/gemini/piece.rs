@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::usage::usage_of;
 use crate::event::Usage;
 use crate::json::{Cursor, CursorError, CursorResult, RawJson, walk, walk_raw};
 
@@ -26,7 +27,7 @@ pub(super) fn piece(data: &[u8]) -> Option<TextPiece<'_>> {
     })
     .ok()?;
     let usage = match fields.usage {
-        Some(raw) => walk_raw(raw, usage).ok()?,
+        Some(raw) => walk_raw(raw, parse_usage).ok()?,
         None => None,
     };
     let is_thought = fields.thought.is_some_and(|raw| raw.get() == "true");
@@ -111,7 +112,7 @@ fn first(seen: &mut bool) -> CursorResult<()> {
     }
 }
 
-fn usage(cursor: &mut Cursor<'_>) -> CursorResult<Option<Usage>> {
+fn parse_usage(cursor: &mut Cursor<'_>) -> CursorResult<Option<Usage>> {
     let (mut prompt, mut tools, mut answer, mut thoughts, mut cached) = Default::default();
     cursor.object(|name, cursor| match name {
         b"promptTokenCount" => cursor.field_once(&mut prompt),
@@ -122,7 +123,7 @@ fn usage(cursor: &mut Cursor<'_>) -> CursorResult<Option<Usage>> {
         _ => cursor.skip(),
     })?;
     let count = |raw: Option<RawJson<'_>>| raw?.get().parse().ok();
-    Ok(super::reader::usage_of(
+    Ok(usage_of(
         count(prompt),
         count(tools),
         count(answer),

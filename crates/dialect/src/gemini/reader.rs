@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::piece::piece;
+use super::usage::parse_usage;
 use super::{arguments, unseal};
-use crate::event::{Citation, Event, FinishReason, Usage};
+use crate::event::{Citation, Event, FinishReason};
 use crate::failure::Failure;
-use crate::{EventSink, MAX_HELD_BYTES, PayloadInfo, emit, openai_chat};
+use crate::{EventSink, MAX_HELD_BYTES, PayloadInfo, emit, error_report};
 
 /// Maximum number of remembered sources; further ones may be emitted twice.
 const MAX_CITATIONS: usize = 1000;
@@ -37,7 +38,7 @@ pub(super) fn parse_answer(body: &[u8], sink: EventSink<'_>) -> Result<PayloadIn
             Some(failure) => Err(failure),
             None => Ok(PayloadInfo {
                 is_end: true,
-                usage: usage(&payload["usageMetadata"]),
+                usage: parse_usage(&payload["usageMetadata"]),
                 ..PayloadInfo::default()
             }),
         };
@@ -103,7 +104,7 @@ impl crate::EventReader for GeminiEventReader {
             self.part(part, &mut seen, &mut sink);
         }
         self.cite(candidate, &mut sink);
-        if let Some(usage) = usage(&payload["usageMetadata"]) {
+        if let Some(usage) = parse_usage(&payload["usageMetadata"]) {
             seen.usage = Some(usage);
             emit(&mut sink, Event::Usage(usage));
         }
@@ -297,41 +298,12 @@ impl GeminiEventReader {
 }
 
 fn error(value: &Value) -> Option<Failure> {
-    let report = openai_chat::ErrorReport::parse(&value.to_string())?;
+    let report = error_report::ErrorReport::parse(&value.to_string())?;
     Some(
-        openai_chat::ErrorReport {
+        error_report::ErrorReport {
             kind: value["status"].as_str().map(str::to_owned),
             ..report
         }
         .into(),
     )
-}
-
-fn usage(value: &Value) -> Option<Usage> {
-    let count = |name: &str| value[name].as_u64();
-    usage_of(
-        count("promptTokenCount"),
-        count("toolUsePromptTokenCount"),
-        count("candidatesTokenCount"),
-        count("thoughtsTokenCount"),
-        count("cachedContentTokenCount"),
-    )
-}
-
-/// Adds up the counts: thoughts are reported apart from the answer, cached tokens within the
-/// prompt.
-pub(super) fn usage_of(
-    prompt: Option<u64>,
-    tools: Option<u64>,
-    answer: Option<u64>,
-    thoughts: Option<u64>,
-    cached: Option<u64>,
-) -> Option<Usage> {
-    Some(Usage {
-        input: prompt?.saturating_add(tools.unwrap_or(0)),
-        output: answer.unwrap_or(0).saturating_add(thoughts.unwrap_or(0)),
-        cached,
-        cache_written: None,
-        reasoning: thoughts,
-    })
 }

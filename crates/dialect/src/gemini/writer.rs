@@ -4,7 +4,8 @@
 
 use serde_json::{Value, json};
 
-use super::{error_json, finish_reason, seal, usage_json};
+use super::usage::usage_json;
+use super::{error_json, finish_reason, seal};
 use crate::event::{Citation, Event, FinishReason, Usage};
 use crate::failure::Failure;
 use crate::request::Part;

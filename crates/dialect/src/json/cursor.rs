@@ -10,16 +10,15 @@
 
 mod error;
 mod nesting;
+mod raw;
 mod surrogates;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
-
 pub(crate) use self::error::CursorError;
 use self::error::MalformedJson;
 use self::nesting::Nesting;
-use super::BorrowedText;
+pub(crate) use self::raw::{RawJson, optional_text};
 
 /// A position in JSON text.
 #[derive(Debug)]
@@ -32,50 +31,6 @@ pub(crate) struct Cursor<'a> {
 }
 
 pub(crate) type CursorResult<T> = Result<T, CursorError>;
-
-/// A valid JSON value, as it was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RawJson<'a>(&'a str);
-
-impl<'a> RawJson<'a> {
-    pub(crate) fn get(self) -> &'a str {
-        self.0
-    }
-
-    pub(crate) fn is_text(self) -> bool {
-        self.0.starts_with('"')
-    }
-
-    /// Returns the text of a string. A lone half of a surrogate pair becomes U+FFFD, so that the
-    /// text around it is not lost.
-    pub(crate) fn text(self) -> Option<Cow<'a, str>> {
-        let inner = self.0.strip_prefix('"')?.strip_suffix('"')?;
-        if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
-            return Some(Cow::Borrowed(inner));
-        }
-        match self.exact() {
-            Some(text) => Some(text),
-            None => serde_json::from_str(&surrogates::replaced(self.0))
-                .ok()
-                .map(Cow::Owned),
-        }
-    }
-
-    /// Returns the text of a string; `None` if it holds a lone surrogate.
-    fn exact(self) -> Option<Cow<'a, str>> {
-        serde_json::from_str::<BorrowedText<'_>>(self.0)
-            .ok()
-            .map(|text| text.0)
-    }
-}
-
-/// Returns the text of a field that may be missing or null.
-pub(crate) fn optional_text(field: Option<RawJson<'_>>) -> CursorResult<Option<Cow<'_, str>>> {
-    match field {
-        None | Some(RawJson("null")) => Ok(None),
-        Some(raw) => raw.text().map(Some).ok_or(CursorError::Text),
-    }
-}
 
 /// Parses a whole text with the closure.
 ///

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::chunk::MessageFields;
-use super::error::error_value;
-use super::reader::MessageReader;
+use super::message::MessageReader;
 use super::usage::{usage, usage_json};
 use super::{citation_json, finish_reason};
+use crate::error_report::parse_error_value;
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::json::{Cursor, CursorError, CursorResult, RawJson, walk};
@@ -66,7 +66,7 @@ impl<'a> AnswerChoice<'a> {
 pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
     let body = walk(body, AnswerBody::parse)
         .map_err(|e| Failure::bad_payload("a Chat Completions answer", e.into()))?;
-    if let Some(failure) = body.error.and_then(|raw| error_value(raw.get())) {
+    if let Some(failure) = body.error.and_then(|raw| parse_error_value(raw.get())) {
         return Err(failure);
     }
     let mut seen = PayloadInfo {

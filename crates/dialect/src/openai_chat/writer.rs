@@ -183,7 +183,7 @@ impl crate::EventWriter for ChatEventWriter {
     }
 
     fn write_error(&mut self, failure: &Failure, _request_id: &str, out: FrameSink<'_>) {
-        out(None, &super::error_body(failure));
+        out(None, &crate::openai::error_body(failure));
     }
 
     fn resume_after_pass_through(&mut self, _position: PassThroughPosition<'_>) {

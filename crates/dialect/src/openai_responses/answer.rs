@@ -6,7 +6,7 @@ use super::{citation, citation_json, finish_reason, object, response_id, status,
 use crate::event::{Event, FinishReason, ReasoningState, StateOrigin};
 use crate::failure::Failure;
 use crate::request::Part;
-use crate::{Answer, EventSink, PayloadInfo, ResponseMeta, emit, openai_chat, tools};
+use crate::{Answer, EventSink, PayloadInfo, ResponseMeta, emit, error_report, tools};
 
 /// Parses an upstream's answer: its usage, an error in it, and, with a sink, its content as events.
 pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
@@ -20,7 +20,7 @@ pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<Paylo
             ..PayloadInfo::default()
         });
     }
-    if let Some(failure) = openai_chat::error_value(&body["error"].to_string()) {
+    if let Some(failure) = error_report::parse_error_value(&body["error"].to_string()) {
         return Err(failure);
     }
     match body["status"].as_str() {

@@ -3,17 +3,17 @@
 //! Items are identified by their output index: one gateway gives every event of an item another id.
 //! Content that an upstream did not stream is emitted when the item, or the answer, is complete.
 
-use std::borrow::Cow;
-
 use serde_json::Value;
 
 use super::answer::{arguments, item_events, state};
+use super::payload::ResponsesPayload;
 use super::{citation, finish_reason, usage};
 use crate::event::Event;
 use crate::failure::Failure;
-use crate::json::{Cursor, CursorResult, RawJson, optional_text, value, walk};
+use crate::json::{RawJson, value, walk};
 use crate::{
-    DONE, EventSink, MAX_CALLS, PassThroughPosition, PayloadInfo, emit, openai_chat, too_many_error,
+    DONE, EventSink, MAX_CALLS, PassThroughPosition, PayloadInfo, emit, error_report,
+    too_many_error,
 };
 
 /// Reader of one upstream stream.
@@ -53,43 +53,6 @@ enum ItemKey {
     Id(String),
 }
 
-#[derive(Default)]
-struct ResponsesPayload<'a> {
-    kind: Option<Cow<'a, str>>,
-    sequence_number: Option<RawJson<'a>>,
-    output_index: Option<RawJson<'a>>,
-    item_id: Option<RawJson<'a>>,
-    delta: Option<RawJson<'a>>,
-    item: Option<RawJson<'a>>,
-    response: Option<RawJson<'a>>,
-    annotation: Option<RawJson<'a>>,
-    arguments: Option<RawJson<'a>>,
-    summary_index: Option<RawJson<'a>>,
-    error: Option<RawJson<'a>>,
-}
-
-impl<'a> ResponsesPayload<'a> {
-    fn parse(&mut self, cursor: &mut Cursor<'a>) -> CursorResult<()> {
-        let mut kind = None;
-        cursor.object(|name, cursor| match name {
-            b"type" => cursor.field_once(&mut kind),
-            b"sequence_number" => cursor.field_once(&mut self.sequence_number),
-            b"output_index" => cursor.field_once(&mut self.output_index),
-            b"item_id" => cursor.field_once(&mut self.item_id),
-            b"delta" => cursor.field_once(&mut self.delta),
-            b"item" => cursor.field_once(&mut self.item),
-            b"response" => cursor.field_once(&mut self.response),
-            b"annotation" => cursor.field_once(&mut self.annotation),
-            b"arguments" => cursor.field_once(&mut self.arguments),
-            b"summary_index" => cursor.field_once(&mut self.summary_index),
-            b"error" => cursor.field_once(&mut self.error),
-            _ => cursor.skip(),
-        })?;
-        self.kind = optional_text(kind)?;
-        Ok(())
-    }
-}
-
 impl crate::EventReader for ResponsesEventReader {
     fn read_payload(
         &mut self,
@@ -124,7 +87,7 @@ impl crate::EventReader for ResponsesEventReader {
             "response.failed" | "response.cancelled" => {
                 let error = self.failing.take();
                 let own = || {
-                    openai_chat::error_value(
+                    error_report::parse_error_value(
                         &value(payload.response.map(RawJson::get))["error"].to_string(),
                     )
                 };
@@ -138,7 +101,8 @@ impl crate::EventReader for ResponsesEventReader {
                     || String::from_utf8_lossy(data).into_owned(),
                     |raw| raw.get().to_owned(),
                 );
-                let failure = openai_chat::error_value(&json).unwrap_or_else(|| unnamed(kind));
+                let failure =
+                    error_report::parse_error_value(&json).unwrap_or_else(|| unnamed(kind));
                 self.failing = Some(failure);
             }
             _ if sink.is_some() => {
@@ -158,9 +122,9 @@ impl crate::EventReader for ResponsesEventReader {
         match serde_json::from_slice::<Value>(data) {
             Ok(value) if value["type"].is_string() => None,
             Ok(value) if !value["error"].is_null() => {
-                openai_chat::error_value(&value["error"].to_string())
+                error_report::parse_error_value(&value["error"].to_string())
             }
-            _ => openai_chat::read_error(data),
+            _ => error_report::read_error(data),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::write::{DEFAULT_MAX_TOKENS, thought_json};
+use crate::event::StateOrigin;
 use crate::request::{Effort, Message, Part, Request, Role, ToolChoice};
 
 /// Tokens reserved for the answer when the client sets no limit.
@@ -110,4 +110,27 @@ pub(super) fn thinking(
         None => budget.min(DEFAULT_MAX_TOKENS - ANSWER_TOKENS),
     };
     Some(ThinkingMode::Budget(budget))
+}
+
+/// Token limit when the client sets none: this API requires one.
+pub(super) const DEFAULT_MAX_TOKENS: u32 = 32_000;
+
+pub(super) fn thought_json(part: &Part) -> Option<Value> {
+    let Part::Reasoning {
+        text,
+        state: Some(state),
+    } = part
+    else {
+        return None;
+    };
+    match state.origin {
+        StateOrigin::Anthropic => {
+            Some(json!({ "type": "thinking", "thinking": text, "signature": state.value }))
+        }
+        StateOrigin::AnthropicRedacted => {
+            Some(json!({ "type": "redacted_thinking", "data": state.value }))
+        }
+        // Reasoning of other upstreams can't be sent back here.
+        _ => None,
+    }
 }

@@ -2,14 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::thinking::{NO_SAMPLING, ThinkingMode, thinking, version};
-use crate::event::StateOrigin;
+use super::thinking::{
+    DEFAULT_MAX_TOKENS, NO_SAMPLING, ThinkingMode, thinking, thought_json, version,
+};
 use crate::failure::Failure;
 use crate::request::{Format, Image, Part, Request, Role, Tool, ToolChoice, texts_of};
 use crate::{UpstreamPayload, tools};
-
-/// Token limit when the client sets none: this API requires one.
-pub(super) const DEFAULT_MAX_TOKENS: u32 = 32_000;
 
 /// Encodes a request for an upstream.
 pub(in crate::anthropic) fn encode_request(
@@ -189,26 +187,6 @@ fn strict(schema: &mut Value, left_out: &mut Vec<&'static str>) {
             }
         }
         _ => {}
-    }
-}
-
-pub(super) fn thought_json(part: &Part) -> Option<Value> {
-    let Part::Reasoning {
-        text,
-        state: Some(state),
-    } = part
-    else {
-        return None;
-    };
-    match state.origin {
-        StateOrigin::Anthropic => {
-            Some(json!({ "type": "thinking", "thinking": text, "signature": state.value }))
-        }
-        StateOrigin::AnthropicRedacted => {
-            Some(json!({ "type": "redacted_thinking", "data": state.value }))
-        }
-        // Reasoning of other upstreams can't be sent back here.
-        _ => None,
     }
 }
 

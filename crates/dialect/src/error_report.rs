@@ -1,33 +1,8 @@
-//! Errors: parsed in the spellings of thirty providers, encoded as OpenAI does.
+//! Errors that upstreams report, in the spellings of thirty providers.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::failure::{Failure, FailureKind};
-
-/// Returns the error body: `{"error": {"message", "type", "param", "code"}}`.
-pub(crate) fn error_body(failure: &Failure) -> Vec<u8> {
-    let body = json!({ "error": {
-        "message": failure.to_string(),
-        "type": error_type(failure),
-        "param": failure.param(),
-        "code": failure.code(),
-    }});
-    body.to_string().into_bytes()
-}
-
-/// Returns OpenAI's `type` of an error.
-pub(crate) fn error_type(failure: &Failure) -> &'static str {
-    match failure.kind() {
-        FailureKind::InvalidRequest
-        | FailureKind::NotFound
-        | FailureKind::TooLarge
-        | FailureKind::Authentication => "invalid_request_error",
-        FailureKind::RateLimit => "rate_limit_exceeded",
-        FailureKind::Billing => "insufficient_quota",
-        FailureKind::Permission => "permission_error",
-        FailureKind::Overloaded | FailureKind::Timeout | FailureKind::Server => "server_error",
-    }
-}
 
 /// Returns the message of an error body: `{"error": …}`, `{"message"}`, `{"detail"}`, or a bare
 /// string.
@@ -47,12 +22,12 @@ pub(crate) fn error_message(body: &[u8]) -> Option<String> {
 
 /// Reads an error from outside a payload.
 pub(crate) fn read_error(data: &[u8]) -> Option<Failure> {
-    error_value(&String::from_utf8_lossy(data))
+    parse_error_value(&String::from_utf8_lossy(data))
 }
 
 /// Parses an error, which may be an object, a string, or worse. `null`, `{}`, `""` and `false` mean
 /// none.
-pub(crate) fn error_value(json: &str) -> Option<Failure> {
+pub(crate) fn parse_error_value(json: &str) -> Option<Failure> {
     ErrorReport::parse(json).map(Failure::from)
 }
 

@@ -1,0 +1,221 @@
+//! Encodes a neutral request as a Responses request.
+
+use serde_json::{Value, json};
+
+use super::super::{format_json, tool_choice_json, tool_json};
+use crate::event::{ReasoningState, StateOrigin};
+use crate::failure::Failure;
+use crate::request::{Message, Part, Request, Role, texts_of};
+use crate::{UpstreamPayload, tools};
+
+/// Encodes a request of another dialect.
+pub(in crate::openai_responses) fn encode_request(
+    request: &Request,
+    model: &str,
+) -> Result<UpstreamPayload, Failure> {
+    let mut dropped = Vec::new();
+    let mut leading = request
+        .messages
+        .iter()
+        .take_while(|message| message.role == Role::System)
+        .count();
+    if leading == request.messages.len() {
+        // The API requires input, so a request of system messages alone sends them as input.
+        leading = 0;
+    }
+    let (system, rest) = request.messages.split_at(leading);
+    let mut items = Vec::new();
+    for message in rest {
+        items_of(message, &mut items, &mut dropped);
+    }
+    let mut body =
+        json!({ "model": model, "input": items, "stream": request.stream, "store": false });
+    let mut set = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            body[name] = value;
+        }
+    };
+    let system: Vec<String> = system
+        .iter()
+        .map(|message| texts_of(&message.parts, "\n\n"))
+        .collect();
+    set(
+        "instructions",
+        (!system.is_empty()).then(|| system.join("\n\n").into()),
+    );
+    if let Some(limit) = request
+        .max_tokens
+        .filter(|limit| *limit < MIN_OUTPUT_TOKENS)
+    {
+        dropped.push(format!(
+            "max_tokens {limit} (sent as {MIN_OUTPUT_TOKENS}, the least there is)"
+        ));
+    }
+    set(
+        "max_output_tokens",
+        request
+            .max_tokens
+            .map(|limit| limit.max(MIN_OUTPUT_TOKENS).into()),
+    );
+    let sampling = &request.sampling;
+    set("temperature", sampling.temperature.map(Value::from));
+    set("top_p", sampling.top_p.map(Value::from));
+    for (name, there) in [
+        ("top_k", sampling.top_k.is_some()),
+        ("seed", sampling.seed.is_some()),
+        (
+            "presence_penalty",
+            sampling
+                .presence_penalty
+                .is_some_and(|penalty| penalty != 0.0),
+        ),
+        (
+            "frequency_penalty",
+            sampling
+                .frequency_penalty
+                .is_some_and(|penalty| penalty != 0.0),
+        ),
+        ("stop", !request.stop.is_empty()),
+    ] {
+        if there {
+            dropped.push(name.to_owned());
+        }
+    }
+    set("user", request.user.as_deref().map(Value::from));
+    if !request.tools.is_empty() {
+        set("tools", Some(request.tools.iter().map(tool_json).collect()));
+        set(
+            "parallel_tool_calls",
+            request.parallel_tool_calls.map(Value::from),
+        );
+        set(
+            "tool_choice",
+            request.tool_choice.as_ref().map(tool_choice_json),
+        );
+    }
+    set(
+        "text",
+        request
+            .format
+            .as_ref()
+            .map(|format| json!({ "format": format_json(Some(format)) })),
+    );
+    if request
+        .reasoning
+        .is_some_and(|reasoning| reasoning.budget == Some(0))
+    {
+        dropped.push("the thinking budget of 0".to_owned());
+    } else if let Some(reasoning) = request.reasoning {
+        // Summaries require a verified account, so they are requested only if the client did.
+        let summary = (reasoning.shown == Some(true)).then_some("auto");
+        set(
+            "reasoning",
+            Some(json!({ "effort": reasoning.effort.word(), "summary": summary })),
+        );
+        if reasoning.budget.is_some() {
+            dropped.push("the thinking budget (sent as reasoning.effort)".to_owned());
+        }
+        // Nothing is stored, so the reasoning must be returned to be sent back.
+        set("include", Some(json!(["reasoning.encrypted_content"])));
+    }
+    Ok(UpstreamPayload {
+        body: body.to_string().into(),
+        dropped,
+    })
+}
+
+/// Smallest accepted token limit.
+const MIN_OUTPUT_TOKENS: u32 = 16;
+
+fn items_of(message: &Message, items: &mut Vec<Value>, dropped: &mut Vec<String>) {
+    let (role, kind) = match message.role {
+        Role::System => ("system", "input_text"),
+        Role::User | Role::Tool => ("user", "input_text"),
+        Role::Assistant => ("assistant", "output_text"),
+    };
+    let mut content = Vec::new();
+    for part in &message.parts {
+        let item = match part {
+            Part::Text(text) if text.is_empty() => continue,
+            Part::Text(_) | Part::Image(_) => {
+                content.extend(part_json(part, kind));
+                continue;
+            }
+            Part::Refusal(text) => {
+                content.push(json!({ "type": "refusal", "refusal": text }));
+                continue;
+            }
+            Part::Reasoning {
+                text,
+                state:
+                    Some(ReasoningState {
+                        origin: StateOrigin::OpenAiResponses,
+                        value,
+                    }),
+            } => {
+                let (id, sealed) = value.split_once(' ').unwrap_or(("", value));
+                reasoning_item(id, text, sealed)
+            }
+            // Reasoning of other upstreams can't be sent back here.
+            Part::Reasoning { .. } => continue,
+            Part::ToolCall {
+                id,
+                name,
+                arguments,
+            } => json!({
+                "type": "function_call", "call_id": tools::fit_id(id, 64), "name": name,
+                "arguments": tools::text(arguments),
+            }),
+            Part::ToolResult { id, content, error } => {
+                if *error {
+                    dropped.push("is_error of a tool result".to_owned());
+                }
+                let output: Value = if content.iter().all(|part| matches!(part, Part::Text(_))) {
+                    texts_of(content, "\n").into()
+                } else {
+                    content
+                        .iter()
+                        .filter_map(|part| part_json(part, "input_text"))
+                        .collect()
+                };
+                json!({ "type": "function_call_output", "call_id": tools::fit_id(id, 64), "output": output })
+            }
+        };
+        said(role, &mut content, items);
+        items.push(item);
+    }
+    said(role, &mut content, items);
+}
+
+fn said(role: &str, content: &mut Vec<Value>, items: &mut Vec<Value>) {
+    match std::mem::take(content).as_slice() {
+        [] => {}
+        [only] if only["text"].is_string() => {
+            items.push(json!({ "role": role, "content": only["text"] }))
+        }
+        several => items.push(json!({ "role": role, "content": several })),
+    }
+}
+
+fn part_json(part: &Part, kind: &str) -> Option<Value> {
+    match part {
+        Part::Text(text) => Some(json!({ "type": kind, "text": text })),
+        Part::Image(image) => {
+            Some(json!({ "type": "input_image", "image_url": image.to_url(), "detail": "auto" }))
+        }
+        _ => None,
+    }
+}
+
+fn reasoning_item(id: &str, text: &str, sealed: &str) -> Value {
+    let summary = if text.is_empty() {
+        json!([])
+    } else {
+        json!([{ "type": "summary_text", "text": text }])
+    };
+    let mut item = json!({ "type": "reasoning", "summary": summary, "encrypted_content": sealed });
+    if !id.is_empty() {
+        item["id"] = id.into();
+    }
+    item
+}

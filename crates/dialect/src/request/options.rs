@@ -1,0 +1,145 @@
+//! Options of a request: tools, format, reasoning and sampling.
+
+use serde_json::Value;
+
+/// A tool that the model may call.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Tool {
+    /// Name of the tool.
+    pub name: String,
+    /// Description for the model.
+    pub description: Option<String>,
+    /// JSON schema of its arguments; null if it takes none.
+    pub parameters: Value,
+    /// Enforce the schema on arguments.
+    pub strict: Option<bool>,
+}
+
+/// A constraint on tool calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToolChoice {
+    /// The model chooses.
+    Auto,
+    /// No tools.
+    None,
+    /// At least one tool.
+    Required,
+    /// The named tool.
+    Named(String),
+}
+
+/// A required format of the answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Format {
+    /// Any JSON object.
+    Json,
+    /// JSON that fits a schema.
+    Schema {
+        /// Name of the schema.
+        name: String,
+        /// The JSON schema.
+        schema: Value,
+        /// Enforce the schema.
+        strict: Option<bool>,
+    },
+}
+
+/// Options of the reasoning before an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reasoning {
+    /// Amount of reasoning.
+    pub effort: Effort,
+    /// Maximum reasoning tokens, if the client gave a number.
+    pub budget: Option<u32>,
+    /// The client wants to see the reasoning; `None` if it did not say, and takes it if it is
+    /// there.
+    pub shown: Option<bool>,
+}
+
+/// An amount of reasoning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effort {
+    /// `none`: no reasoning.
+    None,
+    /// `minimal`.
+    Minimal,
+    /// `low`.
+    Low,
+    /// `medium`.
+    Medium,
+    /// `high`.
+    High,
+    /// `xhigh` (OpenAI) or `max` (Anthropic).
+    Highest,
+}
+
+impl Effort {
+    /// Parses the word that OpenAI and Anthropic use.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "none" => Effort::None,
+            "minimal" => Effort::Minimal,
+            "low" => Effort::Low,
+            "medium" => Effort::Medium,
+            "high" => Effort::High,
+            "xhigh" | "max" => Effort::Highest,
+            _ => return None,
+        })
+    }
+
+    /// Returns OpenAI's word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Effort::None => "none",
+            Effort::Minimal => "minimal",
+            Effort::Low => "low",
+            Effort::Medium => "medium",
+            Effort::High => "high",
+            Effort::Highest => "xhigh",
+        }
+    }
+
+    /// Returns the effort that matches a budget in tokens, as one of the words that every model
+    /// knows.
+    #[must_use]
+    pub fn from_budget(tokens: u32) -> Self {
+        match tokens {
+            0 => Effort::None,
+            1..=4096 => Effort::Low,
+            4097..=16_384 => Effort::Medium,
+            _ => Effort::High,
+        }
+    }
+
+    /// Returns the budget in tokens that matches the effort.
+    #[must_use]
+    pub fn budget(self) -> u32 {
+        match self {
+            Effort::None => 0,
+            Effort::Minimal => 1024,
+            Effort::Low => 4096,
+            Effort::Medium => 12_288,
+            Effort::High => 24_576,
+            Effort::Highest => 49_152,
+        }
+    }
+}
+
+/// Sampling parameters; missing ones take the upstream's default.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Sampling {
+    /// Temperature, 0 to 2.
+    pub temperature: Option<f64>,
+    /// Nucleus probability, 0 to 1.
+    pub top_p: Option<f64>,
+    /// Number of candidate tokens.
+    pub top_k: Option<u64>,
+    /// Seed for repeatable answers.
+    pub seed: Option<i64>,
+    /// Presence penalty, −2 to 2.
+    pub presence_penalty: Option<f64>,
+    /// Frequency penalty, −2 to 2.
+    pub frequency_penalty: Option<f64>,
+}
