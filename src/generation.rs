@@ -18,13 +18,13 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), dialect::failure::Failure> {
 //! # let limit = Duration::from_secs(9);
-//! let target = Target { provider: Arc::new(Mock::new(0)), upstream_model: "mock-echo".to_owned() };
+//! let (provider, upstream_model) = (Arc::new(Mock::new(0)), "mock-echo".to_owned());
 //! let mut generation = Generation::start(GenerationParams {
 //!     request_id: base::id::RequestId::random(),
 //!     route: "/v1/chat/completions",
 //!     caller: None,
 //!     request: Arc::new(Request::prompt("Hello")),
-//!     plan: Plan::of(target),
+//!     plan: Plan::of(Target { provider, upstream_model }),
 //!     dialect: &openai_chat::DIALECT,
 //!     meta: ResponseMeta::for_error(),
 //!     headers: http::HeaderMap::new(),

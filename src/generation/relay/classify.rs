@@ -22,6 +22,7 @@ pub(super) enum FrameKind<'a> {
 }
 
 /// Returns the kind of a frame whose bytes are `raw`.
+#[inline]
 pub(super) fn classify_frame<'a>(
     frame: &'a Frame<'_>,
     raw: &[u8],
@@ -65,6 +66,7 @@ pub(super) enum PayloadVerdict {
 
 /// Counts a payload, and returns its meaning. `is_cut` says that the upstream's body ended within
 /// or after the last frame of this run.
+#[inline]
 pub(super) fn judge_payload(
     read: Result<PayloadInfo, Failure>,
     frame: &Frame<'_>,
