@@ -146,7 +146,7 @@ impl Client {
 fn send_failure(error: SendError) -> Failure {
     match error {
         SendError::NotSent(_) => {
-            Failure::upstream_reset("the connection was closed at once".into())
+            Failure::request_not_sent("the connection was closed at once".into())
         }
         SendError::Unknown(error) => Failure::upstream_reset(error.into()),
     }
