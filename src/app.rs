@@ -103,7 +103,7 @@ impl App {
         let (draining, abort) = (DrainSignal::default(), AbortSignal::default());
         let log: Arc<dyn Observer> = Arc::new(OutcomeLog);
         let observers = Observers::from_iter([log]);
-        let options = stream::Options {
+        let options = stream::StoreLimits {
             max_bytes: config.streams.max_bytes,
             max_total_bytes: config.streams.max_total_bytes,
             max_readers: config.streams.max_readers.get(),
@@ -136,7 +136,7 @@ impl App {
     /// # Errors
     ///
     /// When it can't be reached.
-    pub async fn connect(&self) -> Result<(), stream::Unreachable> {
+    pub async fn connect(&self) -> Result<(), stream::StoreUnreachable> {
         self.streams.connect().await
     }
 

@@ -17,7 +17,7 @@ use super::{Generation, Linger};
 use crate::shutdown::DrainSignal;
 use dialect::failure::{Failure, classes};
 use dialect::sse;
-use stream::{End, Head, Offset, Run, Streams, Writer};
+use stream::{End, Head, Offset, RecordBatch, Streams, Writer};
 
 /// The time that a full stream waits for a reader to come back, where its linger has no limit.
 const RETURN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -191,7 +191,7 @@ impl EventIds {
 
     /// Returns the frames as records with ids. Frames without data are left out: each reader has
     /// heartbeats of its own.
-    fn assign(&mut self, frames: &Bytes) -> Option<Run> {
+    fn assign(&mut self, frames: &Bytes) -> Option<RecordBatch> {
         let mut out = BytesMut::with_capacity(frames.len() + 2 * self.prefix + Offset::LENGTH);
         // All but the last: mostly there is one record, which needs no list of ends.
         let (mut ends, mut last) = (Vec::new(), 0);
@@ -208,9 +208,9 @@ impl EventIds {
             last = u32::try_from(out.len()).unwrap_or(u32::MAX);
         }
         if ends.is_empty() {
-            return (last > 0).then(|| Run::one(out.freeze()));
+            return (last > 0).then(|| RecordBatch::one(out.freeze()));
         }
         ends.push(last);
-        Some(Run::many(out.freeze(), ends))
+        Some(RecordBatch::many(out.freeze(), ends))
     }
 }

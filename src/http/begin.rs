@@ -18,7 +18,7 @@ use base::id::random_hex;
 use dialect::failure::Failure;
 use dialect::request::Request;
 use dialect::{Dialect, ResponseMeta};
-use stream::{Head, Lifetime, Once, OnceKey, Owner, Reader, StreamId, Writer};
+use stream::{Head, IdempotencyKey, IdempotentCreate, Lifetime, Owner, Reader, StreamId, Writer};
 
 /// Under which a client may send a request again without asking again, per
 /// [the IETF's draft](https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/).
@@ -281,13 +281,13 @@ async fn log(shared: &Shared, prepared: &Prepared, asked: &Asked) -> Result<Log,
     let asked = caller::digest(&[said.as_bytes()]);
     match shared
         .streams
-        .write_once(&id, head, OnceKey { key, asked })
+        .write_once(&id, head, IdempotencyKey { key, asked })
         .await
         .map_err(resume::failure)?
     {
-        Once::Made(writer) => Ok(Log::New(writer)),
-        Once::Same(id) => Ok(Log::Old(id)),
-        Once::Other => {
+        IdempotentCreate::Created(writer) => Ok(Log::New(writer)),
+        IdempotentCreate::Duplicate(id) => Ok(Log::Old(id)),
+        IdempotentCreate::Conflict => {
             let message = "this idempotency-key has been used for another request".to_owned();
             Err(Failure::conflict(message))
         }

@@ -22,7 +22,7 @@ use dialect::openai_responses::{
     self, DIALECT, Interruption, StoredMeta, StoredResponse, meta_id, sequence_number,
 };
 use dialect::sse;
-use stream::{Batch, End, Head, Offset, Owner, Run, StreamError, StreamId};
+use stream::{End, Head, Offset, Owner, ReadPage, RecordBatch, StreamError, StreamId};
 
 /// How much of a log is read at once.
 const CHUNK: usize = 256 * 1024;
@@ -272,11 +272,11 @@ async fn read(
     mut event: impl FnMut(u64, &[u8]),
 ) -> Result<(), Failure> {
     while position < found.head.next {
-        let Batch { runs, .. } = batch(shared, found, position, CHUNK).await?;
+        let ReadPage { runs, .. } = batch(shared, found, position, CHUNK).await?;
         if runs.is_empty() {
             break;
         }
-        for record in runs.iter().flat_map(Run::records) {
+        for record in runs.iter().flat_map(RecordBatch::records) {
             if let Some(payload) = payload(&record) {
                 event(position, &payload);
             }
@@ -291,7 +291,7 @@ async fn batch(
     found: &Found<'_>,
     position: u64,
     most: usize,
-) -> Result<Batch, Failure> {
+) -> Result<ReadPage, Failure> {
     let from = found.head.at(position);
     shared
         .streams

@@ -207,11 +207,11 @@ pub(super) fn failure(error: StreamError) -> Failure {
     match error {
         StreamError::Unknown => Failure::not_found(message),
         StreamError::Gone(_) => Failure::gone(message),
-        StreamError::Future => Failure::invalid(LAST_EVENT_ID, message),
+        StreamError::NotYetWritten => Failure::invalid(LAST_EVENT_ID, message),
         StreamError::TooManyReaders => Failure::too_many_readers(),
         StreamError::Exists => Failure::conflict(message),
-        StreamError::Full | StreamError::AllFull => Failure::stream_capacity(message),
-        StreamError::Away => Failure::store_unavailable(),
+        StreamError::Full | StreamError::StoreFull => Failure::stream_capacity(message),
+        StreamError::Unavailable => Failure::store_unavailable(),
     }
 }
 

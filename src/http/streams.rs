@@ -20,7 +20,7 @@ use axum::routing::{MethodRouter, get};
 use super::error::Refused;
 use super::{Shared, caller, resume};
 use dialect::failure::Failure;
-use stream::{Head, Lifetime, Offset, Refusal, StreamError, StreamId};
+use stream::{Head, Lifetime, Offset, StreamError, StreamId, StreamRejection};
 
 const PREFIX: &str = "/v1/stream/";
 
@@ -163,34 +163,34 @@ fn number(value: u64) -> HeaderValue {
 }
 
 /// What is told of a refusal.
-fn refused(refusal: Refusal) -> Refused {
+fn refused(refusal: StreamRejection) -> Refused {
     let message = refusal.to_string();
     let failure = match &refusal {
-        Refusal::Stream(StreamError::Full) => Failure::stream_full(),
-        Refusal::Stream(StreamError::Future) => Failure::invalid("offset", message),
-        Refusal::Stream(error) => resume::failure(error.clone()),
-        Refusal::Deleted => Failure::gone(message),
-        Refusal::NoSource => Failure::not_found(message),
-        Refusal::StaleEpoch { .. } => Failure::forbidden(message),
-        Refusal::NotJson(_) | Refusal::EmptyArray | Refusal::EmptyBody => {
+        StreamRejection::Stream(StreamError::Full) => Failure::stream_full(),
+        StreamRejection::Stream(StreamError::NotYetWritten) => Failure::invalid("offset", message),
+        StreamRejection::Stream(error) => resume::failure(error.clone()),
+        StreamRejection::Deleted => Failure::gone(message),
+        StreamRejection::NoSource => Failure::not_found(message),
+        StreamRejection::StaleEpoch { .. } => Failure::forbidden(message),
+        StreamRejection::NotJson(_) | StreamRejection::EmptyArray | StreamRejection::EmptyBody => {
             Failure::invalid("body", message)
         }
-        Refusal::EpochNotFromStart => Failure::invalid("producer-seq", message),
-        Refusal::ForkOffset => Failure::invalid("stream-fork-offset", message),
-        Refusal::ForkSubOffset => Failure::invalid("stream-fork-sub-offset", message),
+        StreamRejection::EpochNotFromStart => Failure::invalid("producer-seq", message),
+        StreamRejection::ForkOffset => Failure::invalid("stream-fork-offset", message),
+        StreamRejection::ForkSubOffset => Failure::invalid("stream-fork-sub-offset", message),
         _ => Failure::conflict(message),
     };
     let refused = Refused::from(failure);
     match refusal {
-        Refusal::Closed { tail } => {
+        StreamRejection::Closed { tail } => {
             let tail =
                 HeaderValue::from_str(&tail.to_string()).unwrap_or(HeaderValue::from_static(""));
             refused
                 .with(STREAM_CLOSED, TRUE)
                 .with(STREAM_NEXT_OFFSET, tail)
         }
-        Refusal::StaleEpoch { current } => refused.with(PRODUCER_EPOCH, number(current)),
-        Refusal::Gap { expected, received } => refused
+        StreamRejection::StaleEpoch { current } => refused.with(PRODUCER_EPOCH, number(current)),
+        StreamRejection::Gap { expected, received } => refused
             .with(PRODUCER_EXPECTED_SEQ, number(expected))
             .with(PRODUCER_RECEIVED_SEQ, number(received)),
         _ => refused,

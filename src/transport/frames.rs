@@ -12,7 +12,7 @@ use base::id::RequestId;
 use dialect::failure::Failure;
 use dialect::sse;
 use dialect::{Dialect, ResponseMeta};
-use stream::{End, Next, Reader};
+use stream::{End, Reader, ReaderEvent};
 
 /// Where frames come from.
 #[derive(Debug)]
@@ -70,13 +70,13 @@ impl Following {
             return Poll::Ready(Some(sse::retry_frame()));
         };
         let (failure, end) = match next {
-            Next::Run(run, _) => return Poll::Ready(Some(run.into_bytes())),
-            Next::End(End::Lost) => (Failure::writer_lost(), End::Lost),
-            Next::End(end) => {
+            ReaderEvent::Records(run, _) => return Poll::Ready(Some(run.into_bytes())),
+            ReaderEvent::End(End::Lost) => (Failure::writer_lost(), End::Lost),
+            ReaderEvent::End(end) => {
                 self.ended = Some(end);
                 return Poll::Ready(None);
             }
-            Next::Gone => (Failure::reader_lagged(), End::Failed),
+            ReaderEvent::Gone => (Failure::reader_lagged(), End::Failed),
         };
         self.ended = Some(end);
         Poll::Ready(Some(self.told(&failure)))

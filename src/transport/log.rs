@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::sse::Heartbeat;
 use dialect::sse::{self, DataWriter};
-use stream::{Form, Next, Offset, Reader, Run, StreamId};
+use stream::{ContentKind, Offset, Reader, ReaderEvent, RecordBatch, StreamId};
 
 /// How much is gathered for one piece.
 const PIECE: usize = 8 * 1024;
@@ -31,7 +31,7 @@ pub enum Telling {
     /// `event: data`, and `event: control` after each, per Durable Streams.
     Durable {
         /// How the data is written.
-        form: Form,
+        form: ContentKind,
         /// What answers are told apart by in caches.
         cursor: Cursor,
     },
@@ -40,7 +40,7 @@ pub enum Telling {
         /// Which stream's.
         id: StreamId,
         /// Whether the records are messages in JSON.
-        form: Form,
+        form: ContentKind,
     },
 }
 
@@ -77,20 +77,20 @@ impl Telling {
     }
 
     /// The first frame of a run that is to be told.
-    fn frame(&self, out: &mut BytesMut, run: &Run, next: Offset) -> DataWriter {
+    fn frame(&self, out: &mut BytesMut, run: &RecordBatch, next: Offset) -> DataWriter {
         match self {
             Telling::Durable { form, .. } => {
                 sse::write_frame_head(out, Some("data"), Some(&next));
                 let bytes = run.clone().into_bytes();
                 match form {
-                    Form::Text => DataWriter::new([bytes]),
+                    ContentKind::Text => DataWriter::new([bytes]),
                     // Each record ends in a comma.
-                    Form::Json => DataWriter::new([
+                    ContentKind::Json => DataWriter::new([
                         Bytes::from_static(b"["),
                         without_comma(bytes),
                         Bytes::from_static(b"]"),
                     ]),
-                    Form::Binary => DataWriter::base64(bytes),
+                    ContentKind::Binary => DataWriter::base64(bytes),
                 }
             }
             Telling::Feed { .. } => self
@@ -103,7 +103,7 @@ impl Telling {
     fn record(
         &self,
         out: &mut BytesMut,
-        run: &Run,
+        run: &RecordBatch,
         next: Offset,
         index: usize,
     ) -> Option<DataWriter> {
@@ -113,7 +113,7 @@ impl Telling {
         let record = run.record(index)?;
         let position = next.position - run.count() + index as u64 + 1;
         sse::write_frame_head(out, None, Some(&EventId(id, Offset { position, ..next })));
-        Some(DataWriter::new([if *form == Form::Json {
+        Some(DataWriter::new([if *form == ContentKind::Json {
             without_comma(record)
         } else {
             record
@@ -156,7 +156,7 @@ fn without_comma(mut record: Bytes) -> Bytes {
 
 /// A run that is being told.
 struct Told {
-    run: Run,
+    run: RecordBatch,
     /// The place after it.
     next: Offset,
     /// Which record it is at, where each has a frame of its own.
@@ -173,7 +173,7 @@ pub struct LogBody {
     /// What of there is half told.
     now: Option<Told>,
     /// What was read to know whether there is more.
-    ahead: Option<Next>,
+    ahead: Option<ReaderEvent>,
     begun: bool,
     ended: bool,
     /// When the client is to come again.
@@ -241,8 +241,8 @@ impl LogBody {
                 let standing = match &ahead {
                     Poll::Pending if self.reader.is_behind() => Standing::More,
                     Poll::Pending => Standing::UpToDate,
-                    Poll::Ready(Next::End(_)) => Standing::Ended,
-                    Poll::Ready(Next::Run(..) | Next::Gone) => Standing::More,
+                    Poll::Ready(ReaderEvent::End(_)) => Standing::Ended,
+                    Poll::Ready(ReaderEvent::Records(..) | ReaderEvent::Gone) => Standing::More,
                 };
                 self.telling.control(&mut out, self.at, standing);
                 self.ended = standing == Standing::Ended;
@@ -257,7 +257,7 @@ impl LogBody {
                 .take()
                 .map_or_else(|| self.reader.poll_next(cx), Poll::Ready)
             {
-                Poll::Ready(Next::Run(run, next)) => {
+                Poll::Ready(ReaderEvent::Records(run, next)) => {
                     let data = self.telling.frame(&mut out, &run, next);
                     self.now = Some(Told {
                         run,
@@ -266,11 +266,11 @@ impl LogBody {
                         data,
                     });
                 }
-                Poll::Ready(Next::End(_)) => {
+                Poll::Ready(ReaderEvent::End(_)) => {
                     self.telling.control(&mut out, self.at, Standing::Ended);
                     self.ended = true;
                 }
-                Poll::Ready(Next::Gone) => self.ended = true,
+                Poll::Ready(ReaderEvent::Gone) => self.ended = true,
                 Poll::Pending => {
                     if begins && self.at == from {
                         self.telling.control(&mut out, self.at, Standing::UpToDate);

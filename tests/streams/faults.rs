@@ -45,11 +45,11 @@ async fn a_redis_that_dies_and_comes_back_empty_costs_a_local_reader_nothing_and
     writer.append(one("b"));
     assert_eq!(hear(&mut local, 2).await.records, ["a", "b"]);
     until(async || {
-        (there.attach(&id, None, None).await.err() == Some(StreamError::Away)).then_some(())
+        (there.attach(&id, None, None).await.err() == Some(StreamError::Unavailable)).then_some(())
     })
     .await;
     let asked = Instant::now();
-    assert_eq!(there.head(&id, None).await, Err(StreamError::Away));
+    assert_eq!(there.head(&id, None).await, Err(StreamError::Unavailable));
     assert!(asked.elapsed() < Duration::from_secs(2));
     redis.restart();
     writer.append(one("c"));
@@ -86,7 +86,7 @@ async fn a_redis_that_stands_still_for_ten_seconds_stops_nobody_and_loses_no_wri
         let asked = Instant::now();
         assert_eq!(
             there.head(&StreamId::random(), None).await,
-            Err(StreamError::Away)
+            Err(StreamError::Unavailable)
         );
         assert!(
             asked.elapsed() < Duration::from_secs(3),
@@ -225,7 +225,7 @@ async fn a_redis_without_memory_refuses_appends_and_serves_on() {
             .await
     };
     redis.cli(&["CONFIG", "SET", "maxmemory", "1"]);
-    assert_eq!(append().await, Err(StreamError::AllFull));
+    assert_eq!(append().await, Err(StreamError::StoreFull));
     redis.cli(&["CONFIG", "SET", "maxmemory", "0"]);
     append().await.unwrap();
     let large = "x".repeat(OPTIONS.max_bytes);

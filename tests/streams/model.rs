@@ -81,7 +81,7 @@ struct Held {
     writer: Option<Writer>,
 }
 
-struct Attached {
+struct AttachedReader {
     reader: Reader,
     stream: StreamId,
     /// Tells streams of one id apart.
@@ -97,7 +97,7 @@ struct World {
     held: BTreeMap<StreamId, (usize, Held)>,
     /// Those that were deleted after their end.
     over: BTreeMap<usize, Held>,
-    readers: Vec<Attached>,
+    readers: Vec<AttachedReader>,
     made: usize,
 }
 
@@ -264,13 +264,13 @@ impl World {
             )
             .await;
         if from > held.records.len() as u64 {
-            return assert_eq!(read.unwrap_err(), StreamError::Future);
+            return assert_eq!(read.unwrap_err(), StreamError::NotYetWritten);
         }
         // What a generation has just said may be on its way.
         if stream >= PUBLISHED
             && read
                 .as_ref()
-                .is_err_and(|error| *error == StreamError::Future)
+                .is_err_and(|error| *error == StreamError::NotYetWritten)
         {
             return;
         }
@@ -322,14 +322,14 @@ impl World {
                 .await
         };
         if from > held.records.len() as u64 {
-            return assert_eq!(attach().await.unwrap_err(), StreamError::Future);
+            return assert_eq!(attach().await.unwrap_err(), StreamError::NotYetWritten);
         }
         // What a generation has just said may be on its way.
         let reader = until(async || match attach().await {
-            Err(StreamError::Future) if stream >= PUBLISHED => None,
+            Err(StreamError::NotYetWritten) if stream >= PUBLISHED => None,
             other => Some(other.unwrap()),
         });
-        let attached = Attached {
+        let attached = AttachedReader {
             reader: reader.await,
             stream: id.clone(),
             made: *made,
@@ -426,14 +426,14 @@ fn is_missing(error: &StreamError) -> bool {
     matches!(error, StreamError::Unknown | StreamError::Gone(_))
 }
 
-fn many(texts: &[String]) -> stream::Run {
+fn many(texts: &[String]) -> stream::RecordBatch {
     let mut end = 0;
     let ends = texts.iter().map(|text| {
         end += text.len() as u32;
         end
     });
     let ends = ends.collect();
-    stream::Run::many(texts.concat().into(), ends)
+    stream::RecordBatch::many(texts.concat().into(), ends)
 }
 
 fn check(cases: u32, store: impl AsyncFn() -> (Streams, Streams)) {

@@ -5,7 +5,10 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use stream::{End, Lifetime, Offset, Once, OnceKey, Owner, Run, StreamError, StreamId, Writer};
+use stream::{
+    End, IdempotencyKey, IdempotentCreate, Lifetime, Offset, Owner, RecordBatch, StreamError,
+    StreamId, Writer,
+};
 
 use crate::support::*;
 
@@ -78,7 +81,7 @@ async fn what_one_replica_generates_another_reads_from_any_place() {
         .read(&id, None, Offset { epoch, position: 3 }, 1 << 20)
         .await
         .unwrap();
-    assert_eq!(batch.runs.iter().map(Run::count).sum::<u64>(), 7);
+    assert_eq!(batch.runs.iter().map(RecordBatch::count).sum::<u64>(), 7);
     assert!(batch.is_end());
     assert_eq!(
         there
@@ -92,7 +95,7 @@ async fn what_one_replica_generates_another_reads_from_any_place() {
             )
             .await
             .unwrap_err(),
-        StreamError::Future
+        StreamError::NotYetWritten
     );
     let earlier = there
         .attach(
@@ -281,7 +284,7 @@ async fn a_request_that_comes_twice_makes_one_stream_wherever_it_comes() {
     }
     let redis = Redis::start();
     let replicas = [redis.streams().await, redis.streams().await];
-    let key = |asked: &str| OnceKey {
+    let key = |asked: &str| IdempotencyKey {
         key: "k".to_owned(),
         asked: asked.to_owned(),
     };
@@ -293,14 +296,15 @@ async fn a_request_that_comes_twice_makes_one_stream_wherever_it_comes() {
     };
     let (first, second) = tokio::join!(ask(0, "a"), ask(1, "a"));
     let (writer, same) = match (first, second) {
-        (Once::Made(writer), Once::Same(id)) | (Once::Same(id), Once::Made(writer)) => (writer, id),
+        (IdempotentCreate::Created(writer), IdempotentCreate::Duplicate(id))
+        | (IdempotentCreate::Duplicate(id), IdempotentCreate::Created(writer)) => (writer, id),
         other => panic!("{other:?}"),
     };
     assert_eq!(*writer.log().id(), same);
-    assert!(matches!(ask(1, "b").await, Once::Other));
+    assert!(matches!(ask(1, "b").await, IdempotentCreate::Conflict));
     // One that was refused before it said anything was none.
     drop(writer);
-    until(async || matches!(ask(1, "c").await, Once::Made(_)).then_some(())).await;
+    until(async || matches!(ask(1, "c").await, IdempotentCreate::Created(_)).then_some(())).await;
 }
 
 #[tokio::test]

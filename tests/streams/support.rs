@@ -12,7 +12,9 @@ use bytes::Bytes;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use store::redis::{RedisAddress, Topology};
-use stream::{End, Head, Lifetime, Next, Options, Reader, Run, StreamId, Streams};
+use stream::{
+    End, Head, Lifetime, Reader, ReaderEvent, RecordBatch, StoreLimits, StreamId, Streams,
+};
 use tempfile::TempDir;
 
 /// How long anything may take before a test fails loudly. Nothing waits this long when all is well.
@@ -166,7 +168,7 @@ pub(crate) fn address(port: u16) -> RedisAddress {
     }
 }
 
-pub(crate) const OPTIONS: Options = Options {
+pub(crate) const OPTIONS: StoreLimits = StoreLimits {
     max_bytes: 256 * 1024,
     max_total_bytes: 64 << 20,
     max_readers: 100,
@@ -190,8 +192,8 @@ pub(crate) fn published() -> Head {
     Head::new("text/plain", Lifetime::Idle(Duration::from_secs(600)))
 }
 
-pub(crate) fn one(text: &str) -> Run {
-    Run::one(Bytes::copy_from_slice(text.as_bytes()))
+pub(crate) fn one(text: &str) -> RecordBatch {
+    RecordBatch::one(Bytes::copy_from_slice(text.as_bytes()))
 }
 
 /// What a reader has heard.
@@ -208,17 +210,17 @@ pub(crate) async fn hear(reader: &mut Reader, most: usize) -> Heard {
     let hearing = async {
         while heard.records.len() < most {
             match poll_fn(|cx| reader.poll_next(cx)).await {
-                Next::Run(run, _) => {
+                ReaderEvent::Records(run, _) => {
                     heard.records.extend(
                         run.records()
                             .map(|record| String::from_utf8(record.to_vec()).expect("text")),
                     );
                 }
-                Next::End(end) => {
+                ReaderEvent::End(end) => {
                     heard.end = Some(end);
                     return;
                 }
-                Next::Gone => {
+                ReaderEvent::Gone => {
                     heard.gone = true;
                     return;
                 }

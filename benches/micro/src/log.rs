@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use stream::{Head, Lifetime, Memory, Next, Options, Reader, Run, StreamId, Writer};
+use stream::{Head, Lifetime, Memory, ReaderEvent, StoreLimits, Reader, RecordBatch, StreamId, Writer};
 
 /// So many tokens are written before a new stream begins: a log is no queue, and keeps what was read.
 const TOKENS: usize = 1000;
@@ -20,7 +20,7 @@ fn token() -> Bytes {
 
 /// A stream with so many readers.
 fn stream(readers: usize) -> (Writer, Vec<Reader>) {
-    let memory = Memory::new(Options {
+    let memory = Memory::new(StoreLimits {
         max_bytes: 1 << 30,
         max_total_bytes: 1 << 32,
         max_readers: 1 << 10,
@@ -42,7 +42,7 @@ fn log_append(bencher: Bencher<'_, '_>) {
         if written % TOKENS == 0 {
             writer = stream(0).0;
         }
-        writer.append(Run::one(black_box(token.clone())));
+        writer.append(RecordBatch::one(black_box(token.clone())));
     });
 }
 
@@ -57,9 +57,9 @@ fn log_read(bencher: Bencher<'_, '_>, count: usize) {
         if written % TOKENS == 0 {
             (writer, readers) = stream(count);
         }
-        writer.append(Run::one(token.clone()));
+        writer.append(RecordBatch::one(token.clone()));
         for reader in &mut readers {
-            let Poll::Ready(Next::Run(run, _)) = reader.poll_next(&mut cx) else {
+            let Poll::Ready(ReaderEvent::Records(run, _)) = reader.poll_next(&mut cx) else {
                 panic!("no token")
             };
             black_box(run);

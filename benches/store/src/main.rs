@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use store::redis::{RedisAddress, Topology};
 use stream::{
-    End, Head, Lifetime, Next, Options, Reader, Run, StreamError, StreamId, Streams,
+    End, Head, Lifetime, ReaderEvent, StoreLimits, Reader, RecordBatch, StreamError, StreamId, Streams,
 };
 use tokio::task::JoinSet;
 
@@ -83,7 +83,7 @@ fn report(what: &str, before: &Counted, seconds: f64, tokens: f64) {
 }
 
 async fn replica() -> Streams {
-    let options = Options {
+    let options = StoreLimits {
         max_bytes: 4 << 20,
         max_total_bytes: 1 << 30,
         max_readers: 10_000,
@@ -111,8 +111,8 @@ fn head(dialect: Option<&str>) -> Head {
     head
 }
 
-fn frame() -> Run {
-    Run::one(Bytes::from(vec![b'x'; FRAME]))
+fn frame() -> RecordBatch {
+    RecordBatch::one(Bytes::from(vec![b'x'; FRAME]))
 }
 
 /// Generations that all speak at a model's pace.
@@ -142,8 +142,8 @@ async fn read_whole(there: &Streams, id: &StreamId) -> usize {
     let mut records = 0;
     loop {
         match poll_fn(|cx| reader.poll_next(cx)).await {
-            Next::Run(run, _) => records += usize::try_from(run.count()).unwrap_or(0),
-            Next::End(_) | Next::Gone => return records,
+            ReaderEvent::Records(run, _) => records += usize::try_from(run.count()).unwrap_or(0),
+            ReaderEvent::End(_) | ReaderEvent::Gone => return records,
         }
     }
 }

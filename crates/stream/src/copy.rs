@@ -5,11 +5,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::log::State;
-use super::{End, Head, Log, Run};
+use super::{End, Head, Log, RecordBatch};
 
 /// Readers of a copy, elsewhere.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Remote {
+pub(super) struct RemoteReaders {
     /// They count until then.
     until: Instant,
     /// How far the furthest is.
@@ -18,7 +18,7 @@ pub(super) struct Remote {
 
 /// What a log holds from one place on.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct LogSnapshot {
     /// What the stream is.
     pub(super) head: Head,
     /// The first record that is kept.
@@ -26,12 +26,12 @@ pub(super) struct Held {
     /// What the records weigh.
     pub(super) weight: usize,
     /// Runs, with the place of each one's first record.
-    pub(super) records: Vec<(u64, Run)>,
+    pub(super) records: Vec<(u64, RecordBatch)>,
     /// No longer to be found.
     pub(super) gone: bool,
 }
 
-impl Held {
+impl LogSnapshot {
     /// The place after the last of these records.
     pub(super) fn next(&self, from: u64) -> u64 {
         self.records
@@ -60,14 +60,14 @@ impl State {
         Some(since.elapsed())
     }
 
-    fn remote_now(&self) -> Option<Remote> {
+    fn remote_now(&self) -> Option<RemoteReaders> {
         self.remote.filter(|remote| remote.until > Instant::now())
     }
 }
 
 impl Log {
     /// What is there from that place on, at most about so many bytes. What was there before and is no longer is left out.
-    pub(super) fn held(&self, from: u64, most: usize) -> Held {
+    pub(super) fn held(&self, from: u64, most: usize) -> LogSnapshot {
         let state = self.lock();
         let (mut position, mut bytes, mut records) = (from.max(state.first()), 0, Vec::new());
         while bytes < most
@@ -78,7 +78,7 @@ impl Log {
             records.push((position, run));
             position += count;
         }
-        Held {
+        LogSnapshot {
             head: state.head.clone(),
             first: state.first(),
             weight: state.weight,
@@ -104,12 +104,12 @@ impl Log {
     }
 
     /// Readers of a copy count for so long, and the furthest of them is there.
-    pub(super) fn attended(&self, seen: Option<(Duration, u64)>) {
+    pub(super) fn set_remote_readers(&self, seen: Option<(Duration, u64)>) {
         let mut state = self.lock();
         let now = Instant::now();
         match seen {
             Some((rest, position)) => {
-                state.remote = Some(Remote {
+                state.remote = Some(RemoteReaders {
                     until: now + rest,
                     position,
                 })
@@ -130,7 +130,12 @@ impl Log {
 
     /// Takes records into a copy, which keeps about so many bytes: whoever is behind finds the rest where they came from.
     /// `end` is what follows them.
-    pub(super) fn receive(&self, records: Vec<(u64, Run)>, end: Option<End>, window: usize) {
+    pub(super) fn receive(
+        &self,
+        records: Vec<(u64, RecordBatch)>,
+        end: Option<End>,
+        window: usize,
+    ) {
         let mut state = self.lock();
         for (first, run) in records {
             let next = state.head.next;

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use super::fork::Records;
+use super::fork::ForkRecords;
 use super::{
-    End, ForkOf, Head, Lifetime, Owner, Refusal, StreamError, StreamId, Streams, media_type,
-    records,
+    End, ForkOf, Head, Lifetime, Owner, StreamError, StreamId, StreamRejection, Streams,
+    media_type, records,
 };
 
 /// What a stream without a type holds.
@@ -42,17 +42,17 @@ impl Create {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Differs`] if there is another of that id; what is said of a fork and its source; no room.
+    /// [`StreamRejection::Differs`] if there is another of that id; what is said of a fork and its source; no room.
     pub async fn create(
         &self,
         streams: &Streams,
         id: &StreamId,
         caller: Option<&Owner>,
-    ) -> Result<Created, Refusal> {
+    ) -> Result<Created, StreamRejection> {
         if let Some(head) = self.found(streams, id, caller).await? {
             return Ok(Created { head, new: false });
         }
-        let mut first = Records::default();
+        let mut first = ForkRecords::default();
         let mut head = match &self.fork {
             Some(fork) => {
                 let (head, inherited) = streams
@@ -71,7 +71,7 @@ impl Create {
         head.end = self.closed.then_some(End::Closed);
         first.extend(records(&head.content_type, self.body.clone())?)?;
         let first = first.run();
-        let next = first.as_ref().map_or(0, super::Run::count);
+        let next = first.as_ref().map_or(0, super::RecordBatch::count);
         match streams.create(id, head.clone(), first).await {
             Ok(()) => Ok(Created {
                 head: Head { next, ..head },
@@ -91,24 +91,24 @@ impl Create {
         streams: &Streams,
         id: &StreamId,
         caller: Option<&Owner>,
-    ) -> Result<Option<Head>, Refusal> {
+    ) -> Result<Option<Head>, StreamRejection> {
         match streams.status(id, caller).await {
             Ok(head) => self.is(&head).map(|()| Some(head)),
-            Err(Refusal::Stream(StreamError::Unknown | StreamError::Gone(_))) => Ok(None),
+            Err(StreamRejection::Stream(StreamError::Unknown | StreamError::Gone(_))) => Ok(None),
             Err(refusal) => Err(refusal),
         }
     }
 
     /// Whether a stream is what is asked for.
-    fn is(&self, head: &Head) -> Result<(), Refusal> {
+    fn is(&self, head: &Head) -> Result<(), StreamRejection> {
         if head.dialect.is_some() {
-            return Err(Refusal::Generation);
+            return Err(StreamRejection::Generation);
         }
         let is_fork = self.fork.is_some();
         let default = (!is_fork).then_some(DEFAULT);
         let wanted = self.content_type.as_deref().or(default);
         if wanted.is_some_and(|wanted| media_type(wanted) != media_type(&head.content_type)) {
-            return Err(Refusal::Differs("content type"));
+            return Err(StreamRejection::Differs("content type"));
         }
         let default = (!is_fork).then_some(Lifetime::Unlimited);
         if self
@@ -116,19 +116,19 @@ impl Create {
             .or(default)
             .is_some_and(|wanted| wanted != head.lifetime)
         {
-            return Err(Refusal::Differs("lifetime"));
+            return Err(StreamRejection::Differs("lifetime"));
         }
         if self.closed != head.end.is_some() {
-            return Err(Refusal::Differs("state, open or closed,"));
+            return Err(StreamRejection::Differs("state, open or closed,"));
         }
         let same = match &self.fork {
-            Some(fork) => fork.is(head.kin.from.as_ref()),
-            None => head.kin.from.is_none(),
+            Some(fork) => fork.is(head.lineage.from.as_ref()),
+            None => head.lineage.from.is_none(),
         };
         if same {
             Ok(())
         } else {
-            Err(Refusal::Differs("source"))
+            Err(StreamRejection::Differs("source"))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Forks: streams that begin with what another holds up to some place.
 //!
 //! A fork has a copy, so that it lives on its own, and its source's epoch, so that the source's offsets are its own up to
-//! that place. A source that is deleted while it has forks leaves its name behind, and no more: see [`Kin::deleted`].
+//! that place. A source that is deleted while it has forks leaves its name behind, and no more: see [`Lineage::deleted`].
 //!
 //! Which forks are alive is found out when it is asked, as a fork may end without anyone there: by its lifetime.
 
@@ -11,8 +11,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Batch, Form, Head, Lifetime, Offset, Owner, Refusal, Run, StreamError, StreamId, Streams,
-    media_type,
+    ContentKind, Head, Lifetime, Offset, Owner, ReadPage, RecordBatch, StreamError, StreamId,
+    StreamRejection, Streams, media_type,
 };
 
 /// How many living forks a stream may have.
@@ -23,7 +23,7 @@ const KEPT: Duration = Duration::from_secs(24 * 3600);
 /// The streams next to one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Kin {
+pub struct Lineage {
     /// Where it came from, if it is a fork.
     pub from: Option<Fork>,
     /// What was forked from it, dead ones too.
@@ -32,7 +32,7 @@ pub struct Kin {
     pub deleted: bool,
 }
 
-impl Kin {
+impl Lineage {
     pub(super) fn weight(&self) -> usize {
         self.forks
             .iter()
@@ -87,7 +87,7 @@ impl ForkOf {
         })
     }
 
-    fn position(&self, source: &Head) -> Result<u64, Refusal> {
+    fn position(&self, source: &Head) -> Result<u64, StreamRejection> {
         match self.at {
             ForkAt::Start => Ok(0),
             ForkAt::Tail => Ok(source.next),
@@ -96,23 +96,27 @@ impl ForkOf {
             {
                 Ok(offset.position)
             }
-            ForkAt::Offset(_) => Err(Refusal::ForkOffset),
+            ForkAt::Offset(_) => Err(StreamRejection::ForkOffset),
         }
     }
 
     /// What the fork begins with. JSON's records are its messages; another record can be cut.
-    fn take(&self, source: &Batch, position: u64) -> Result<Option<Run>, Refusal> {
-        let json = Form::of(&source.head.content_type) == Form::Json;
+    fn take(
+        &self,
+        source: &ReadPage,
+        position: u64,
+    ) -> Result<Option<RecordBatch>, StreamRejection> {
+        let json = ContentKind::of(&source.head.content_type) == ContentKind::Json;
         let whole = if json {
             position.saturating_add(self.sub)
         } else {
             position
         };
         if whole > source.head.next {
-            return Err(Refusal::ForkSubOffset);
+            return Err(StreamRejection::ForkSubOffset);
         }
-        let mut records = source.runs.iter().flat_map(Run::records);
-        let mut taken = Records::default();
+        let mut records = source.runs.iter().flat_map(RecordBatch::records);
+        let mut taken = ForkRecords::default();
         for record in records
             .by_ref()
             .take(usize::try_from(whole).unwrap_or(usize::MAX))
@@ -120,11 +124,11 @@ impl ForkOf {
             taken.push(&record)?;
         }
         if !json && self.sub > 0 {
-            let length = usize::try_from(self.sub).map_err(|_| Refusal::ForkSubOffset)?;
+            let length = usize::try_from(self.sub).map_err(|_| StreamRejection::ForkSubOffset)?;
             let record = records
                 .next()
                 .filter(|record| record.len() >= length)
-                .ok_or(Refusal::ForkSubOffset)?;
+                .ok_or(StreamRejection::ForkSubOffset)?;
             taken.push(&record.slice(..length))?;
         }
         Ok(taken.run())
@@ -133,12 +137,12 @@ impl ForkOf {
 
 /// Records that are put together.
 #[derive(Debug, Default)]
-pub(super) struct Records {
+pub(super) struct ForkRecords {
     bytes: BytesMut,
     ends: Vec<u32>,
 }
 
-impl Records {
+impl ForkRecords {
     pub(super) fn push(&mut self, record: &Bytes) -> Result<(), StreamError> {
         self.bytes.put_slice(record);
         self.ends
@@ -146,14 +150,14 @@ impl Records {
         Ok(())
     }
 
-    pub(super) fn extend(&mut self, run: Option<Run>) -> Result<(), StreamError> {
+    pub(super) fn extend(&mut self, run: Option<RecordBatch>) -> Result<(), StreamError> {
         run.iter()
-            .flat_map(Run::records)
+            .flat_map(RecordBatch::records)
             .try_for_each(|record| self.push(&record))
     }
 
-    pub(super) fn run(self) -> Option<Run> {
-        (!self.ends.is_empty()).then(|| Run::many(self.bytes.freeze(), self.ends))
+    pub(super) fn run(self) -> Option<RecordBatch> {
+        (!self.ends.is_empty()).then(|| RecordBatch::many(self.bytes.freeze(), self.ends))
     }
 }
 
@@ -162,14 +166,18 @@ impl Streams {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Deleted`]; as [`Streams::head`].
-    pub async fn status(&self, id: &StreamId, caller: Option<&Owner>) -> Result<Head, Refusal> {
+    /// [`StreamRejection::Deleted`]; as [`Streams::head`].
+    pub async fn status(
+        &self,
+        id: &StreamId,
+        caller: Option<&Owner>,
+    ) -> Result<Head, StreamRejection> {
         let head = self.head(id, caller).await?;
-        if !head.kin.deleted {
+        if !head.lineage.deleted {
             return Ok(head);
         }
-        if self.has_fork(id, &head.kin, caller).await {
-            return Err(Refusal::Deleted);
+        if self.has_fork(id, &head.lineage, caller).await {
+            return Err(StreamRejection::Deleted);
         }
         self.bury(Some(id.clone()), caller).await?;
         Err(StreamError::Unknown.into())
@@ -180,20 +188,24 @@ impl Streams {
     /// # Errors
     ///
     /// As [`Streams::status`].
-    pub async fn remove(&self, id: &StreamId, caller: Option<&Owner>) -> Result<(), Refusal> {
+    pub async fn remove(
+        &self,
+        id: &StreamId,
+        caller: Option<&Owner>,
+    ) -> Result<(), StreamRejection> {
         let head = self.status(id, caller).await?;
-        let has_fork = self.has_fork(id, &head.kin, caller).await;
+        let has_fork = self.has_fork(id, &head.lineage, caller).await;
         self.delete(id, caller).await?;
         if !has_fork {
             return self
-                .bury(head.kin.from.map(|fork| fork.source), caller)
+                .bury(head.lineage.from.map(|fork| fork.source), caller)
                 .await;
         }
         let mut name = Head::new(head.content_type, Lifetime::Idle(KEPT));
         name.owner = head.owner;
-        name.kin = Kin {
+        name.lineage = Lineage {
             deleted: true,
-            ..head.kin
+            ..head.lineage
         };
         match self.create(id, name, None).await {
             // Somebody made it anew meanwhile: so it was free.
@@ -209,22 +221,22 @@ impl Streams {
         caller: Option<&Owner>,
         asked: &ForkOf,
         content_type: Option<&str>,
-    ) -> Result<(Head, Option<Run>), Refusal> {
+    ) -> Result<(Head, Option<RecordBatch>), StreamRejection> {
         let source = match self.status(&asked.source, caller).await {
             Ok(source) => source,
-            Err(Refusal::Stream(StreamError::Unknown | StreamError::Gone(_))) => {
-                return Err(Refusal::NoSource);
+            Err(StreamRejection::Stream(StreamError::Unknown | StreamError::Gone(_))) => {
+                return Err(StreamRejection::NoSource);
             }
-            Err(Refusal::Deleted) => return Err(Refusal::SourceDeleted),
+            Err(StreamRejection::Deleted) => return Err(StreamRejection::SourceDeleted),
             Err(refusal) => return Err(refusal),
         };
         if source.dialect.is_some() {
-            return Err(Refusal::Generation);
+            return Err(StreamRejection::Generation);
         }
         if let Some(sent) =
             content_type.filter(|sent| media_type(sent) != media_type(&source.content_type))
         {
-            return Err(Refusal::OtherType {
+            return Err(StreamRejection::OtherType {
                 holds: source.content_type,
                 sent: sent.chars().take(80).collect(),
             });
@@ -234,7 +246,9 @@ impl Streams {
             .read(&asked.source, caller, source.at(0), usize::MAX)
             .await
         {
-            Err(StreamError::Unknown | StreamError::Gone(_)) => return Err(Refusal::NoSource),
+            Err(StreamError::Unknown | StreamError::Gone(_)) => {
+                return Err(StreamRejection::NoSource);
+            }
             batch => batch?,
         };
         let records = asked.take(&batch, position)?;
@@ -244,7 +258,7 @@ impl Streams {
             source.lifetime,
         );
         head.epoch = source.epoch;
-        head.kin.from = Some(Fork {
+        head.lineage.from = Some(Fork {
             source: asked.source.clone(),
             position,
             sub: asked.sub,
@@ -258,35 +272,35 @@ impl Streams {
         source: &StreamId,
         caller: Option<&Owner>,
         fork: &StreamId,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), StreamRejection> {
         let mut alive = None;
         loop {
             let registered = self.update(source, caller, |head| {
-                if head.kin.deleted {
-                    return Err(Refusal::SourceDeleted);
+                if head.lineage.deleted {
+                    return Err(StreamRejection::SourceDeleted);
                 }
                 if let Some(alive) = alive.take() {
-                    head.kin.forks = alive;
+                    head.lineage.forks = alive;
                 }
-                if !head.kin.forks.contains(fork) {
-                    if head.kin.forks.len() >= MOST {
-                        return Err(Refusal::TooManyForks(MOST));
+                if !head.lineage.forks.contains(fork) {
+                    if head.lineage.forks.len() >= MOST {
+                        return Err(StreamRejection::TooManyForks(MOST));
                     }
-                    head.kin.forks.push(fork.clone());
+                    head.lineage.forks.push(fork.clone());
                 }
                 Ok((None, ()))
             });
             match registered.await {
-                Err(Refusal::TooManyForks(_)) => {
+                Err(StreamRejection::TooManyForks(_)) => {
                     let head = self.head(source, caller).await?;
                     let mut living = Vec::new();
-                    for fork in head.kin.forks {
+                    for fork in head.lineage.forks {
                         if self.is_fork_of(source, &fork, caller).await.is_some() {
                             living.push(fork);
                         }
                     }
                     if living.len() >= MOST {
-                        return Err(Refusal::TooManyForks(MOST));
+                        return Err(StreamRejection::TooManyForks(MOST));
                     }
                     alive = Some(living);
                 }
@@ -301,26 +315,28 @@ impl Streams {
         source: &StreamId,
         fork: &StreamId,
         caller: Option<&Owner>,
-    ) -> Option<Kin> {
-        let kin = self.head(fork, caller).await.ok()?.kin;
-        kin.from
+    ) -> Option<Lineage> {
+        let lineage = self.head(fork, caller).await.ok()?.lineage;
+        lineage
+            .from
             .as_ref()
             .is_some_and(|from| from.source == *source)
-            .then_some(kin)
+            .then_some(lineage)
     }
 
     /// Whether a stream has a living fork, or one that is there for a living fork's sake.
-    async fn has_fork(&self, id: &StreamId, kin: &Kin, caller: Option<&Owner>) -> bool {
-        let pairs = |source: &StreamId, kin: &Kin| -> Vec<(StreamId, StreamId)> {
-            kin.forks
+    async fn has_fork(&self, id: &StreamId, lineage: &Lineage, caller: Option<&Owner>) -> bool {
+        let pairs = |source: &StreamId, lineage: &Lineage| -> Vec<(StreamId, StreamId)> {
+            lineage
+                .forks
                 .iter()
                 .map(|fork| (source.clone(), fork.clone()))
                 .collect()
         };
-        let mut left = pairs(id, kin);
+        let mut left = pairs(id, lineage);
         while let Some((source, fork)) = left.pop() {
             match self.is_fork_of(&source, &fork, caller).await {
-                Some(kin) if kin.deleted => left.extend(pairs(&fork, &kin)),
+                Some(lineage) if lineage.deleted => left.extend(pairs(&fork, &lineage)),
                 Some(_) => return true,
                 None => {}
             }
@@ -329,16 +345,22 @@ impl Streams {
     }
 
     /// Forgets the name of a deleted stream that has no more forks, then its source's, and so on up.
-    async fn bury(&self, name: Option<StreamId>, caller: Option<&Owner>) -> Result<(), Refusal> {
+    async fn bury(
+        &self,
+        name: Option<StreamId>,
+        caller: Option<&Owner>,
+    ) -> Result<(), StreamRejection> {
         let mut next = name;
         while let Some(id) = next {
             match self.head(&id, caller).await {
-                Ok(head) if head.kin.deleted && !self.has_fork(&id, &head.kin, caller).await => {
+                Ok(head)
+                    if head.lineage.deleted && !self.has_fork(&id, &head.lineage, caller).await =>
+                {
                     match self.delete(&id, caller).await {
                         Ok(()) | Err(StreamError::Unknown | StreamError::Gone(_)) => {}
                         Err(error) => return Err(error.into()),
                     }
-                    next = head.kin.from.map(|fork| fork.source);
+                    next = head.lineage.from.map(|fork| fork.source);
                 }
                 _ => return Ok(()),
             }
@@ -354,23 +376,23 @@ mod tests {
     use super::*;
     use crate::records;
 
-    fn batch(content_type: &str, bodies: &[&'static str]) -> Batch {
+    fn batch(content_type: &str, bodies: &[&'static str]) -> ReadPage {
         let mut head = Head::new(content_type, Lifetime::Unlimited);
         let run = |body: &&'static str| {
             records(content_type, Bytes::from_static(body.as_bytes()))
                 .unwrap()
                 .unwrap()
         };
-        let runs: Vec<Run> = bodies.iter().map(run).collect();
-        head.next = runs.iter().map(Run::count).sum();
-        Batch {
+        let runs: Vec<RecordBatch> = bodies.iter().map(run).collect();
+        head.next = runs.iter().map(RecordBatch::count).sum();
+        ReadPage {
             runs,
             next: head.tail(),
             head,
         }
     }
 
-    fn taken(source: &Batch, position: u64, sub: u64) -> Result<String, Refusal> {
+    fn taken(source: &ReadPage, position: u64, sub: u64) -> Result<String, StreamRejection> {
         let fork = ForkOf {
             source: StreamId::random(),
             at: ForkAt::Offset(source.head.at(position)),
@@ -390,11 +412,11 @@ mod tests {
         assert_eq!(taken(&source, 2, 0).unwrap(), "onetwo");
         assert_eq!(
             taken(&source, 0, 4),
-            Err(Refusal::ForkSubOffset),
+            Err(StreamRejection::ForkSubOffset),
             "that is behind the next offset"
         );
-        assert_eq!(taken(&source, 2, 1), Err(Refusal::ForkSubOffset));
-        assert_eq!(taken(&source, 3, 0), Err(Refusal::ForkOffset));
+        assert_eq!(taken(&source, 2, 1), Err(StreamRejection::ForkSubOffset));
+        assert_eq!(taken(&source, 3, 0), Err(StreamRejection::ForkOffset));
     }
 
     #[test]
@@ -402,6 +424,6 @@ mod tests {
         let source = batch("application/json", &["[1,2]", "[3]"]);
         assert_eq!(taken(&source, 0, 1).unwrap(), "1,");
         assert_eq!(taken(&source, 2, 1).unwrap(), "1,2,3,");
-        assert_eq!(taken(&source, 2, 2), Err(Refusal::ForkSubOffset));
+        assert_eq!(taken(&source, 2, 2), Err(StreamRejection::ForkSubOffset));
     }
 }

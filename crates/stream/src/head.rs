@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kin, Offset, Writers};
+use super::{Lineage, Offset, Producers};
 
 /// What is known of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,10 +34,12 @@ pub struct Head {
     pub background: bool,
     /// Who has appended how far.
     #[serde(default)]
-    pub writers: Writers,
+    #[serde(rename = "writers")]
+    pub producers: Producers,
     /// What it was forked from, and what was forked from it.
     #[serde(default)]
-    pub kin: Kin,
+    #[serde(rename = "kin")]
+    pub lineage: Lineage,
 }
 
 impl Head {
@@ -58,14 +60,14 @@ impl Head {
             dialect: None,
             model: None,
             background: false,
-            writers: Writers::default(),
-            kin: Kin::default(),
+            producers: Producers::default(),
+            lineage: Lineage::default(),
         }
     }
 
     /// What it costs to keep beyond its least, in bytes.
     pub(super) fn weight(&self) -> usize {
-        self.writers.weight() + self.kin.weight()
+        self.producers.weight() + self.lineage.weight()
     }
 
     /// The place after the last record.

@@ -111,20 +111,20 @@ fn write_hex(room: &mut [u8], mut number: u64) {
 /// Text that is no offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an offset of any stream here")]
-pub struct NotAnOffset;
+pub struct ParseOffsetError;
 
 impl FromStr for Offset {
-    type Err = NotAnOffset;
+    type Err = ParseOffsetError;
 
     /// Only what [`Offset`] prints is read: two spellings of one place would not sort.
-    fn from_str(text: &str) -> Result<Self, NotAnOffset> {
+    fn from_str(text: &str) -> Result<Self, ParseOffsetError> {
         let lower_hex = |part: &str| part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        let (epoch, position) = text.split_once('_').ok_or(NotAnOffset)?;
+        let (epoch, position) = text.split_once('_').ok_or(ParseOffsetError)?;
         if epoch.len() != 8 || position.len() != 12 || !lower_hex(epoch) || !lower_hex(position) {
-            return Err(NotAnOffset);
+            return Err(ParseOffsetError);
         }
-        let epoch = u32::from_str_radix(epoch, 16).map_err(|_| NotAnOffset)?;
-        let position = u64::from_str_radix(position, 16).map_err(|_| NotAnOffset)?;
+        let epoch = u32::from_str_radix(epoch, 16).map_err(|_| ParseOffsetError)?;
+        let position = u64::from_str_radix(position, 16).map_err(|_| ParseOffsetError)?;
         Ok(Self { epoch, position })
     }
 }

@@ -23,25 +23,25 @@ mod log;
 mod memory;
 mod producer;
 mod reader;
+mod record_batch;
 mod redis;
 mod rules;
-mod run;
 mod streams;
 mod writer;
 
 pub use create::{Create, Created};
-pub use fork::{Fork, ForkAt, ForkOf, Kin};
+pub use fork::{Fork, ForkAt, ForkOf, Lineage};
 pub use head::{End, Head, Lifetime, Owner};
-pub use id::{NotAnOffset, Offset, StreamId};
-pub use log::{Batch, Log};
-pub use memory::{Memory, Options};
-pub use producer::{Claim, Verdict, Writers};
-pub use reader::{Next, Reader};
-pub use redis::{Redis, Unreachable};
-pub use rules::{Append, Appended, Form, Refusal, media_type, records};
-pub use run::Run;
+pub use id::{Offset, ParseOffsetError, StreamId};
+pub use log::{Log, ReadPage};
+pub use memory::{Memory, StoreLimits};
+pub use producer::{ClaimVerdict, ProducerClaim, Producers};
+pub use reader::{Reader, ReaderEvent};
+pub use record_batch::RecordBatch;
+pub use redis::{Redis, StoreUnreachable};
+pub use rules::{Append, Appended, ContentKind, StreamRejection, media_type, records};
 pub use streams::Streams;
-pub use writer::{Once, OnceKey, Outlook, Writer};
+pub use writer::{IdempotencyKey, IdempotentCreate, Writer, WriterStatus};
 
 /// Why a stream can't be read or written.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub enum StreamError {
     Gone(&'static str),
     /// An offset behind the end, which this stream has not given out.
     #[error("this stream has no such offset yet")]
-    Future,
+    NotYetWritten,
     /// More readers than one stream may have (`streams.max_readers`).
     #[error("this stream has all the readers that it may have (streams.max_readers)")]
     TooManyReaders,
@@ -63,10 +63,10 @@ pub enum StreamError {
     Full,
     /// All streams together are at their cap (`streams.max_total_bytes`).
     #[error("all streams together hold all that they may hold (streams.max_total_bytes)")]
-    AllFull,
+    StoreFull,
     /// The store can't be reached, or has not answered in time. Whether an append was made is not known then.
     #[error("the store of streams is away (streams.store); try again")]
-    Away,
+    Unavailable,
     /// A stream of that id is there already.
     #[error("a stream of that id is there already")]
     Exists,

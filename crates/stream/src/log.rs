@@ -10,8 +10,8 @@ use std::time::Instant;
 use slab::Slab;
 
 use super::budget::Budget;
-use super::copy::Remote;
-use super::{End, Head, Lifetime, Offset, Run, StreamError, StreamId};
+use super::copy::RemoteReaders;
+use super::{End, Head, Lifetime, Offset, RecordBatch, StreamError, StreamId};
 
 /// What an empty stream costs to keep.
 const WEIGHT: usize = 1024;
@@ -38,12 +38,12 @@ pub(super) struct Limits {
 pub(super) struct State {
     pub(super) head: Head,
     /// With the position of each run's first record.
-    pub(super) runs: VecDeque<(u64, Run)>,
+    pub(super) runs: VecDeque<(u64, RecordBatch)>,
     /// What the head and the runs weigh.
     pub(super) weight: usize,
     /// What of that is the head.
     head_weight: usize,
-    pub(super) readers: Slab<Attached>,
+    pub(super) readers: Slab<AttachedReader>,
     /// Since when there has been no reader.
     pub(super) unattended: Instant,
     /// How far who reads page by page has come: what lies before is theirs.
@@ -54,30 +54,30 @@ pub(super) struct State {
     /// Who copies it.
     pub(super) mirror: Option<Waker>,
     /// Who reads a copy.
-    pub(super) remote: Option<Remote>,
+    pub(super) remote: Option<RemoteReaders>,
     pub(super) cancelled: bool,
     /// No longer to be found by its id.
     pub(super) gone: bool,
 }
 
 #[derive(Debug)]
-pub(super) struct Attached {
+pub(super) struct AttachedReader {
     pub(super) position: u64,
     pub(super) waker: Option<Waker>,
 }
 
 /// Records from one place on.
 #[derive(Debug, Clone)]
-pub struct Batch {
+pub struct ReadPage {
     /// The records.
-    pub runs: Vec<Run>,
+    pub runs: Vec<RecordBatch>,
     /// What the stream was at that moment.
     pub head: Head,
     /// The place after the last of them.
     pub next: Offset,
 }
 
-impl Batch {
+impl ReadPage {
     /// Whether there was nothing more to read.
     #[must_use]
     pub fn is_up_to_date(&self) -> bool {
@@ -96,17 +96,17 @@ impl Log {
     pub(super) fn new(
         id: StreamId,
         head: Head,
-        first: Option<Run>,
+        first: Option<RecordBatch>,
         limits: Limits,
         budget: Arc<Budget>,
     ) -> Result<Arc<Self>, StreamError> {
         let Limits { most, most_readers } = limits;
-        let weight = first.as_ref().map_or(0, Run::weight);
+        let weight = first.as_ref().map_or(0, RecordBatch::weight);
         if weight > most {
             return Err(StreamError::Full);
         }
         if !budget.fits(WEIGHT + weight) {
-            return Err(StreamError::AllFull);
+            return Err(StreamError::StoreFull);
         }
         let head_weight = head.weight();
         budget.take(WEIGHT + head_weight);
@@ -166,10 +166,10 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// Whatever `change` says; [`StreamError::Full`] or [`StreamError::AllFull`] when what it appends doesn't fit.
+    /// Whatever `change` says; [`StreamError::Full`] or [`StreamError::StoreFull`] when what it appends doesn't fit.
     pub fn update<T, E: From<StreamError>>(
         &self,
-        change: impl FnOnce(&mut Head) -> Result<(Option<Run>, T), E>,
+        change: impl FnOnce(&mut Head) -> Result<(Option<RecordBatch>, T), E>,
     ) -> Result<T, E> {
         let mut state = self.lock();
         if state.gone {
@@ -182,7 +182,7 @@ impl Log {
                 return Err(StreamError::Full.into());
             }
             if !self.budget.fits(run.weight()) {
-                return Err(StreamError::AllFull.into());
+                return Err(StreamError::StoreFull.into());
             }
         }
         self.budget.give_back(state.head_weight);
@@ -204,8 +204,8 @@ impl Log {
     /// # Errors
     ///
     /// [`StreamError::Gone`] for a place that was trimmed or lies in a stream of the same name that is no more,
-    /// [`StreamError::Future`] for one that is not there yet.
-    pub fn read(&self, from: Offset, most: usize) -> Result<Batch, StreamError> {
+    /// [`StreamError::NotYetWritten`] for one that is not there yet.
+    pub fn read(&self, from: Offset, most: usize) -> Result<ReadPage, StreamError> {
         let mut state = self.lock();
         state.touched = Instant::now();
         let mut position = state.check(from)?;
@@ -217,7 +217,7 @@ impl Log {
             position += run.count();
             runs.push(run);
         }
-        Ok(Batch {
+        Ok(ReadPage {
             runs,
             next: state.head.at(position),
             head: state.head.clone(),
@@ -265,7 +265,7 @@ impl Log {
     }
 
     /// Whether its writer has gone without a word: its request was refused, or its client left before it was answered.
-    pub(super) fn is_stillborn(&self) -> bool {
+    pub(super) fn is_empty_abandoned(&self) -> bool {
         let state = self.lock();
         state.head.end == Some(End::Lost) && state.head.next == 0
     }
@@ -295,7 +295,7 @@ impl Log {
         }
     }
 
-    pub(super) fn push(&self, state: &mut State, run: Run) {
+    pub(super) fn push(&self, state: &mut State, run: RecordBatch) {
         let (weight, first) = (run.weight(), state.head.next);
         self.budget.take(weight);
         state.weight += weight;
@@ -349,7 +349,7 @@ impl State {
             ));
         }
         if offset.position > self.head.next {
-            return Err(StreamError::Future);
+            return Err(StreamError::NotYetWritten);
         }
         if offset.position < self.first() {
             return Err(StreamError::Gone(
@@ -366,7 +366,7 @@ impl State {
     }
 
     /// What follows that position within one run.
-    pub(super) fn run_at(&self, position: u64) -> Option<Run> {
+    pub(super) fn run_at(&self, position: u64) -> Option<RecordBatch> {
         let index = self
             .runs
             .partition_point(|(first, _)| *first <= position)

@@ -8,7 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
 use super::log::Limits;
-use super::{Head, Log, Once, OnceKey, Owner, Run, StreamError, StreamId, Writer};
+use super::{
+    Head, IdempotencyKey, IdempotentCreate, Log, Owner, RecordBatch, StreamError, StreamId, Writer,
+};
 
 /// How often streams whose time is over are looked for. One that is asked for in between is found to be so, too.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -17,7 +19,7 @@ const GRAVES: usize = 16 * 1024;
 
 /// What streams may hold, and for how long.
 #[derive(Debug, Clone, Copy)]
-pub struct Options {
+pub struct StoreLimits {
     /// In bytes, per stream.
     pub max_bytes: usize,
     /// In bytes, all together.
@@ -32,7 +34,7 @@ pub struct Memory(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    options: Options,
+    options: StoreLimits,
     budget: Arc<Budget>,
     state: Mutex<State>,
 }
@@ -41,7 +43,7 @@ struct Inner {
 struct State {
     logs: HashMap<StreamId, Arc<Log>>,
     /// Those that are no more, the oldest first.
-    graves: VecDeque<StreamId>,
+    tombstones: VecDeque<StreamId>,
     gone: HashSet<StreamId>,
     /// What made a stream that is to be made once, and what was asked for.
     once: HashMap<String, (StreamId, String)>,
@@ -59,7 +61,7 @@ type Name = (Option<Owner>, String);
 impl Memory {
     /// No streams yet.
     #[must_use]
-    pub fn new(options: Options) -> Self {
+    pub fn new(options: StoreLimits) -> Self {
         let budget = Arc::new(Budget::new(options.max_total_bytes));
         Self(Arc::new(Inner {
             options,
@@ -72,12 +74,12 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// [`StreamError::Exists`], [`StreamError::Full`] or [`StreamError::AllFull`].
+    /// [`StreamError::Exists`], [`StreamError::Full`] or [`StreamError::StoreFull`].
     pub fn create(
         &self,
         id: StreamId,
         head: Head,
-        first: Option<Run>,
+        first: Option<RecordBatch>,
     ) -> Result<Arc<Log>, StreamError> {
         self.make_room()?;
         self.put(&mut self.lock(), id, head, first)
@@ -88,7 +90,7 @@ impl Memory {
         state: &mut State,
         id: StreamId,
         head: Head,
-        first: Option<Run>,
+        first: Option<RecordBatch>,
     ) -> Result<Arc<Log>, StreamError> {
         if state
             .logs
@@ -100,7 +102,7 @@ impl Memory {
         if state.logs.contains_key(&id) {
             return Err(StreamError::Exists);
         }
-        let Options {
+        let StoreLimits {
             max_bytes,
             max_readers,
             ..
@@ -111,7 +113,7 @@ impl Memory {
         };
         let log = Log::new(id.clone(), head, first, limits, self.0.budget.clone())?;
         if state.gone.remove(&id) {
-            state.graves.retain(|grave| *grave != id);
+            state.tombstones.retain(|grave| *grave != id);
         }
         state.logs.insert(id, log.clone());
         Ok(log)
@@ -131,25 +133,30 @@ impl Memory {
     /// # Errors
     ///
     /// As [`Memory::create`].
-    pub fn write_once(&self, id: StreamId, head: Head, key: OnceKey) -> Result<Once, StreamError> {
+    pub fn write_once(
+        &self,
+        id: StreamId,
+        head: Head,
+        key: IdempotencyKey,
+    ) -> Result<IdempotentCreate, StreamError> {
         let room = self.make_room();
         // One lock from the look to the stream: of two that come at once, the second finds the first one's.
         let mut state = self.lock();
         if let Some((made, asked)) = state.once.get(&key.key)
             // One that was refused before it said anything was none.
-            && state.logs.get(made).is_some_and(|log| !log.is_stillborn())
+            && state.logs.get(made).is_some_and(|log| !log.is_empty_abandoned())
         {
             return Ok(if *asked == key.asked {
-                Once::Same(made.clone())
+                IdempotentCreate::Duplicate(made.clone())
             } else {
-                Once::Other
+                IdempotentCreate::Conflict
             });
         }
         room?;
         let log = self.put(&mut state, id.clone(), head, None)?;
         state.keys.insert(id.clone(), key.key.clone());
         state.once.insert(key.key, (id, key.asked));
-        Ok(Once::Made(Writer::new(log)))
+        Ok(IdempotentCreate::Created(Writer::new(log)))
     }
 
     /// The stream of that id, for that caller.
@@ -208,7 +215,7 @@ impl Memory {
 
     /// A log that is a copy of another's, and not to be found here by its id. It holds nothing yet.
     pub(super) fn copy(&self, id: &StreamId, head: Head) -> Result<Arc<Log>, StreamError> {
-        let Options {
+        let StoreLimits {
             max_bytes,
             max_readers,
             ..
@@ -238,9 +245,9 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// [`StreamError::AllFull`] if that does not suffice.
+    /// [`StreamError::StoreFull`] if that does not suffice.
     pub fn make_room(&self) -> Result<(), StreamError> {
-        let Options {
+        let StoreLimits {
             max_bytes,
             max_total_bytes,
             ..
@@ -266,7 +273,7 @@ impl Memory {
         if self.0.budget.fits(0) {
             Ok(())
         } else {
-            Err(StreamError::AllFull)
+            Err(StreamError::StoreFull)
         }
     }
 
@@ -331,10 +338,10 @@ impl State {
             return;
         }
         if self.gone.insert(id.clone()) {
-            self.graves.push_back(id.clone());
+            self.tombstones.push_back(id.clone());
         }
-        while self.graves.len() > GRAVES {
-            if let Some(grave) = self.graves.pop_front() {
+        while self.tombstones.len() > GRAVES {
+            if let Some(grave) = self.tombstones.pop_front() {
                 self.gone.remove(&grave);
             }
         }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Refusal;
+use super::StreamRejection;
 
 /// How many producers a stream remembers. Above, the one that has been silent the longest is forgotten: it is new again.
 const MOST: usize = 256;
 
 /// What a producer says with an append: who it is, since which restart, and the how manieth it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claim {
+pub struct ProducerClaim {
     /// The producer.
     pub id: Arc<str>,
     /// Raised at each restart.
@@ -23,71 +23,71 @@ pub struct Claim {
 /// What is known of a stream's writers. A fork begins without.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Writers {
+pub struct Producers {
     /// The highest `Stream-Seq`, one for the whole stream.
     pub seq: Option<String>,
     /// The last accepted claim of each, the longest silent first. Shared, as heads are copied for every read.
-    pub producers: Arc<Vec<Claim>>,
+    pub producers: Arc<Vec<ProducerClaim>>,
     /// The claim that came with the close.
-    pub closed_by: Option<Claim>,
+    pub closed_by: Option<ProducerClaim>,
 }
 
 /// What becomes of an append by its claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ClaimVerdict {
     /// It is the next one.
-    Next,
+    ReaderEvent,
     /// It was accepted before; `last` is the highest that was.
-    Repeated {
+    Duplicate {
         /// Of this epoch.
         last: u64,
     },
 }
 
-impl Writers {
+impl Producers {
     /// Whether an append with that claim is new.
     ///
     /// # Errors
     ///
-    /// [`Refusal::StaleEpoch`], [`Refusal::EpochNotFromStart`], [`Refusal::Gap`].
-    pub fn judge(&self, claim: &Claim) -> Result<Verdict, Refusal> {
+    /// [`StreamRejection::StaleEpoch`], [`StreamRejection::EpochNotFromStart`], [`StreamRejection::Gap`].
+    pub fn judge(&self, claim: &ProducerClaim) -> Result<ClaimVerdict, StreamRejection> {
         let Some(known) = self.producers.iter().find(|known| known.id == claim.id) else {
             return match claim.seq {
-                0 => Ok(Verdict::Next),
-                received => Err(Refusal::Gap {
+                0 => Ok(ClaimVerdict::ReaderEvent),
+                received => Err(StreamRejection::Gap {
                     expected: 0,
                     received,
                 }),
             };
         };
         if claim.epoch < known.epoch {
-            return Err(Refusal::StaleEpoch {
+            return Err(StreamRejection::StaleEpoch {
                 current: known.epoch,
             });
         }
         if claim.epoch > known.epoch {
             return if claim.seq == 0 {
-                Ok(Verdict::Next)
+                Ok(ClaimVerdict::ReaderEvent)
             } else {
-                Err(Refusal::EpochNotFromStart)
+                Err(StreamRejection::EpochNotFromStart)
             };
         }
         if claim.seq <= known.seq {
-            return Ok(Verdict::Repeated { last: known.seq });
+            return Ok(ClaimVerdict::Duplicate { last: known.seq });
         }
         let expected = known.seq + 1;
         if claim.seq > expected {
-            Err(Refusal::Gap {
+            Err(StreamRejection::Gap {
                 expected,
                 received: claim.seq,
             })
         } else {
-            Ok(Verdict::Next)
+            Ok(ClaimVerdict::ReaderEvent)
         }
     }
 
     /// Remembers an accepted claim.
-    pub fn accept(&mut self, claim: &Claim) {
+    pub fn accept(&mut self, claim: &ProducerClaim) {
         let producers = Arc::make_mut(&mut self.producers);
         producers.retain(|known| known.id != claim.id);
         if producers.len() >= MOST {
@@ -101,7 +101,7 @@ impl Writers {
         let claims: usize = self
             .producers
             .iter()
-            .map(|claim| claim.id.len() + size_of::<Claim>() + 16)
+            .map(|claim| claim.id.len() + size_of::<ProducerClaim>() + 16)
             .sum();
         claims + self.seq.as_ref().map_or(0, String::len)
     }
@@ -111,18 +111,22 @@ impl Writers {
 mod tests {
     use super::*;
 
-    fn claim(id: &str, epoch: u64, seq: u64) -> Claim {
-        Claim {
+    fn claim(id: &str, epoch: u64, seq: u64) -> ProducerClaim {
+        ProducerClaim {
             id: id.into(),
             epoch,
             seq,
         }
     }
 
-    fn after(claims: &[Claim]) -> Writers {
-        let mut writers = Writers::default();
+    fn after(claims: &[ProducerClaim]) -> Producers {
+        let mut writers = Producers::default();
         for claim in claims {
-            assert_eq!(writers.judge(claim), Ok(Verdict::Next), "{claim:?}");
+            assert_eq!(
+                writers.judge(claim),
+                Ok(ClaimVerdict::ReaderEvent),
+                "{claim:?}"
+            );
             writers.accept(claim);
         }
         writers
@@ -131,21 +135,24 @@ mod tests {
     #[test]
     fn appends_count_up_from_nought_and_repeats_are_known() {
         let writers = after(&[claim("a", 0, 0), claim("a", 0, 1), claim("b", 7, 0)]);
-        assert_eq!(writers.judge(&claim("a", 0, 2)), Ok(Verdict::Next));
+        assert_eq!(
+            writers.judge(&claim("a", 0, 2)),
+            Ok(ClaimVerdict::ReaderEvent)
+        );
         assert_eq!(
             writers.judge(&claim("a", 0, 0)),
-            Ok(Verdict::Repeated { last: 1 })
+            Ok(ClaimVerdict::Duplicate { last: 1 })
         );
         assert_eq!(
             writers.judge(&claim("a", 0, 3)),
-            Err(Refusal::Gap {
+            Err(StreamRejection::Gap {
                 expected: 2,
                 received: 3
             })
         );
         assert_eq!(
             writers.judge(&claim("c", 0, 1)),
-            Err(Refusal::Gap {
+            Err(StreamRejection::Gap {
                 expected: 0,
                 received: 1
             })
@@ -157,25 +164,29 @@ mod tests {
         let writers = after(&[claim("a", 0, 0), claim("a", 3, 0)]);
         assert_eq!(
             writers.judge(&claim("a", 0, 1)),
-            Err(Refusal::StaleEpoch { current: 3 })
+            Err(StreamRejection::StaleEpoch { current: 3 })
         );
         assert_eq!(
             writers.judge(&claim("a", 4, 1)),
-            Err(Refusal::EpochNotFromStart)
+            Err(StreamRejection::EpochNotFromStart)
         );
     }
 
     #[test]
     fn the_longest_silent_producer_is_forgotten_first() {
-        let mut claims: Vec<Claim> = (0..MOST).map(|n| claim(&n.to_string(), 0, 0)).collect();
+        let mut claims: Vec<ProducerClaim> =
+            (0..MOST).map(|n| claim(&n.to_string(), 0, 0)).collect();
         claims.push(claim("0", 0, 1));
         claims.push(claim("new", 0, 0));
         let writers = after(&claims);
         assert_eq!(writers.producers.len(), MOST);
-        assert_eq!(writers.judge(&claim("0", 0, 2)), Ok(Verdict::Next));
+        assert_eq!(
+            writers.judge(&claim("0", 0, 2)),
+            Ok(ClaimVerdict::ReaderEvent)
+        );
         assert_eq!(
             writers.judge(&claim("1", 0, 1)),
-            Err(Refusal::Gap {
+            Err(StreamRejection::Gap {
                 expected: 0,
                 received: 1
             })

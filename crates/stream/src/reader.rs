@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::log::Attached;
-use super::{Batch, End, Log, Offset, Run, StreamError};
+use super::log::AttachedReader;
+use super::{End, Log, Offset, ReadPage, RecordBatch, StreamError};
 
 /// What a reader gets next.
 #[derive(Debug, Clone)]
-pub enum Next {
+pub enum ReaderEvent {
     /// Records, and the place after them.
-    Run(Run, Offset),
+    Records(RecordBatch, Offset),
     /// There are no more and never will be.
     End(End),
     /// What it should have got next is no longer there.
@@ -32,13 +32,13 @@ pub struct Reader {
 }
 
 /// Records that are on their way.
-pub(super) type Fetching = Pin<Box<dyn Future<Output = Result<Batch, StreamError>> + Send>>;
+pub(super) type FetchFuture = Pin<Box<dyn Future<Output = Result<ReadPage, StreamError>> + Send>>;
 
 /// The stream that a log is a copy of.
 struct Source {
-    fetch: Box<dyn Fn(Offset) -> Fetching + Send>,
-    fetching: Option<Fetching>,
-    fetched: VecDeque<Run>,
+    fetch: Box<dyn Fn(Offset) -> FetchFuture + Send>,
+    fetching: Option<FetchFuture>,
+    fetched: VecDeque<RecordBatch>,
 }
 
 impl Source {
@@ -71,8 +71,8 @@ impl Reader {
     pub(super) fn attach_copy(
         log: Arc<Log>,
         position: u64,
-        fetched: Vec<Run>,
-        fetch: impl Fn(Offset) -> Fetching + Send + 'static,
+        fetched: Vec<RecordBatch>,
+        fetch: impl Fn(Offset) -> FetchFuture + Send + 'static,
     ) -> Result<Self, StreamError> {
         let source = Source {
             fetch: Box::new(fetch),
@@ -91,7 +91,7 @@ impl Reader {
         if state.readers.len() >= log.most_readers {
             return Err(StreamError::TooManyReaders);
         }
-        let slot = state.readers.insert(Attached {
+        let slot = state.readers.insert(AttachedReader {
             position,
             waker: None,
         });
@@ -115,29 +115,29 @@ impl Reader {
     }
 
     /// What comes next; pending at the end of a stream that has not ended.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<ReaderEvent> {
         // What was fetched comes before what the copy holds.
         if !self.source.as_ref().is_some_and(|source| source.is_busy()) {
             match self.poll_log(cx) {
                 // Behind what the copy holds.
-                Poll::Ready(Next::Gone) if self.source.is_some() => {}
+                Poll::Ready(ReaderEvent::Gone) if self.source.is_some() => {}
                 other => return other,
             }
         }
         self.poll_source(cx)
     }
 
-    fn poll_log(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+    fn poll_log(&mut self, cx: &mut Context<'_>) -> Poll<ReaderEvent> {
         let mut state = self.log.lock();
         let Some(position) = state.readers.get(self.slot).map(|reader| reader.position) else {
-            return Poll::Ready(Next::Gone);
+            return Poll::Ready(ReaderEvent::Gone);
         };
         if state.gone {
             self.source = None;
-            return Poll::Ready(Next::Gone);
+            return Poll::Ready(ReaderEvent::Gone);
         }
         if position < state.first() {
-            return Poll::Ready(Next::Gone);
+            return Poll::Ready(ReaderEvent::Gone);
         }
         if let Some(run) = state.run_at(position) {
             let next = position + run.count();
@@ -150,13 +150,13 @@ impl Reader {
             if let Some(writer) = writer {
                 writer.wake();
             }
-            return Poll::Ready(Next::Run(run, offset));
+            return Poll::Ready(ReaderEvent::Records(run, offset));
         }
         // A reader of a copy may be ahead of it.
         if let Some(end) = state.head.end
             && position >= state.head.next
         {
-            return Poll::Ready(Next::End(end));
+            return Poll::Ready(ReaderEvent::End(end));
         }
         let waker = &mut state.readers[self.slot].waker;
         if !waker
@@ -169,9 +169,9 @@ impl Reader {
     }
 
     /// What the copy doesn't hold.
-    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<ReaderEvent> {
         let Some(source) = &mut self.source else {
-            return Poll::Ready(Next::Gone);
+            return Poll::Ready(ReaderEvent::Gone);
         };
         let (mut position, epoch) = {
             let state = self.log.lock();
@@ -191,18 +191,18 @@ impl Reader {
             source.fetching = None;
             match batch {
                 Ok(batch) => source.fetched = batch.runs.into(),
-                Err(_) => return Poll::Ready(Next::Gone),
+                Err(_) => return Poll::Ready(ReaderEvent::Gone),
             }
         }
         // A copy is never ahead of what it is a copy of: if nothing is there, it has been given up.
         let Some(run) = source.fetched.pop_front() else {
-            return Poll::Ready(Next::Gone);
+            return Poll::Ready(ReaderEvent::Gone);
         };
         position += run.count();
         if let Some(reader) = self.log.lock().readers.get_mut(self.slot) {
             reader.position = position;
         }
-        Poll::Ready(Next::Run(run, Offset { epoch, position }))
+        Poll::Ready(ReaderEvent::Records(run, Offset { epoch, position }))
     }
 }
 

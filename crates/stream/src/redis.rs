@@ -23,13 +23,14 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::commands::{Commit, Keys, Look, Looking, Trouble};
-use self::follow::{BATCH, Followed};
-use self::link::Link;
+use self::commands::{Commit, StoreError, StreamKeys, StreamView, ViewQuery};
+use self::follow::{BATCH, Replicas};
+use self::link::RedisLink;
 use self::mirror::Mirror;
 use self::wake::Wakes;
 use super::{
-    Batch, Head, Log, Memory, Offset, Once, OnceKey, Owner, Reader, Run, StreamError, StreamId,
+    Head, IdempotencyKey, IdempotentCreate, Log, Memory, Offset, Owner, ReadPage, Reader,
+    RecordBatch, StreamError, StreamId,
 };
 use base::id::random_hex;
 use store::redis::RedisAddress;
@@ -55,9 +56,9 @@ pub struct Redis(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    link: Arc<Link>,
+    link: Arc<RedisLink>,
     wakes: Arc<Wakes>,
-    followed: Followed,
+    followed: Replicas,
     memory: Memory,
     prefix: String,
     /// The channel on which this process is told of cancels.
@@ -75,7 +76,7 @@ struct Inner {
 /// Redis can't be reached.
 #[derive(Debug, thiserror::Error)]
 #[error("can't reach {address} (streams.store): {why}")]
-pub struct Unreachable {
+pub struct StoreUnreachable {
     address: String,
     why: String,
 }
@@ -88,9 +89,9 @@ impl Redis {
         let inbox = format!("{prefix}{{{}}}:inbox", random_hex());
         let wakes = Arc::new(Wakes::new(inbox.clone()));
         Self(Arc::new(Inner {
-            link: Link::new(address, wakes.clone()),
+            link: RedisLink::new(address, wakes.clone()),
             wakes,
-            followed: Followed::default(),
+            followed: Replicas::default(),
             memory,
             prefix,
             inbox,
@@ -108,7 +109,7 @@ impl Redis {
         clippy::disallowed_methods,
         reason = "keeps the link; ended by Redis::close"
     )]
-    pub(super) async fn connect(&self) -> Result<(), Unreachable> {
+    pub(super) async fn connect(&self) -> Result<(), StoreUnreachable> {
         let runtime = Handle::current();
         if self.0.runtime.set(runtime.clone()).is_ok() {
             self.0
@@ -118,7 +119,7 @@ impl Redis {
         let address = self.0.link.address().to_string();
         timeout(FIRST, self.0.link.up())
             .await
-            .map_err(|_| Unreachable {
+            .map_err(|_| StoreUnreachable {
                 address,
                 why: self.0.link.why(),
             })
@@ -143,13 +144,13 @@ impl Redis {
         &self,
         id: &StreamId,
         mut head: Head,
-        first: Option<Run>,
+        first: Option<RecordBatch>,
     ) -> Result<(), StreamError> {
-        let bytes = first.as_ref().map_or(0, Run::weight);
+        let bytes = first.as_ref().map_or(0, RecordBatch::weight);
         if bytes > self.0.max_bytes {
             return Err(StreamError::Full);
         }
-        head.next = first.as_ref().map_or(0, Run::count);
+        head.next = first.as_ref().map_or(0, RecordBatch::count);
         let records: Vec<_> = first.map(|run| (0, run)).into_iter().collect();
         let (name, nonce) = (random_hex(), random_hex());
         let commit = Commit {
@@ -171,7 +172,7 @@ impl Redis {
         id: &StreamId,
         caller: Option<&Owner>,
     ) -> Result<Head, StreamError> {
-        self.look(id, caller, Looking::default())
+        self.look(id, caller, ViewQuery::default())
             .await
             .map(|(_, head)| head)
     }
@@ -181,14 +182,14 @@ impl Redis {
         &self,
         id: &StreamId,
         caller: Option<&Owner>,
-        mut change: impl FnMut(&mut Head) -> Result<(Option<Run>, T), E>,
+        mut change: impl FnMut(&mut Head) -> Result<(Option<RecordBatch>, T), E>,
     ) -> Result<T, E> {
         let _turn = self.turn(id).await;
         for _ in 0..ATTEMPTS {
-            let (look, before) = self.look(id, caller, Looking::default()).await?;
+            let (look, before) = self.look(id, caller, ViewQuery::default()).await?;
             let mut head = before.clone();
             let (run, value) = change(&mut head)?;
-            let bytes = look.bytes + run.as_ref().map_or(0, Run::weight);
+            let bytes = look.bytes + run.as_ref().map_or(0, RecordBatch::weight);
             if run.is_some() && bytes > self.0.max_bytes {
                 return Err(StreamError::Full.into());
             }
@@ -207,11 +208,11 @@ impl Redis {
             };
             match self.commit(id, &commit).await {
                 Ok(()) => return Ok(value),
-                Err(Trouble::Conflict) => {}
+                Err(StoreError::Conflict) => {}
                 Err(trouble) => return Err(error(trouble).into()),
             }
         }
-        Err(StreamError::Away.into())
+        Err(StreamError::Unavailable.into())
     }
 
     /// Records from that place on.
@@ -221,15 +222,15 @@ impl Redis {
         caller: Option<&Owner>,
         from: Offset,
         most: usize,
-    ) -> Result<Batch, StreamError> {
-        let looking = Looking {
+    ) -> Result<ReadPage, StreamError> {
+        let looking = ViewQuery {
             records: Some((from.position, most)),
             touch: true,
-            ..Looking::default()
+            ..ViewQuery::default()
         };
         let (look, head) = self.look(id, caller, looking).await?;
         batch(
-            Look {
+            StreamView {
                 head: Some(head),
                 ..look
             },
@@ -245,10 +246,10 @@ impl Redis {
         from: Option<Offset>,
     ) -> Result<Reader, StreamError> {
         let records = Some((from.map_or(0, |from| from.position), BATCH));
-        let looking = Looking {
+        let looking = ViewQuery {
             records,
             touch: true,
-            ..Looking::default()
+            ..ViewQuery::default()
         };
         let (look, head) = self.look(id, caller, looking).await?;
         let position = check(&head, look.first, from.unwrap_or(head.at(0)))?;
@@ -261,7 +262,7 @@ impl Redis {
         id: &StreamId,
         caller: Option<&Owner>,
     ) -> Result<(), StreamError> {
-        let (look, _) = self.look(id, caller, Looking::default()).await?;
+        let (look, _) = self.look(id, caller, ViewQuery::default()).await?;
         let inbox = self
             .link()
             .cancel(&self.keys(id), &look.nonce, CALL)
@@ -277,7 +278,7 @@ impl Redis {
         id: &StreamId,
         caller: Option<&Owner>,
     ) -> Result<(), StreamError> {
-        let (look, _) = self.look(id, caller, Looking::default()).await?;
+        let (look, _) = self.look(id, caller, ViewQuery::default()).await?;
         let inbox = self
             .link()
             .delete(&self.keys(id), &look.nonce, CALL)
@@ -298,8 +299,8 @@ impl Redis {
         &self,
         id: &StreamId,
         head: Head,
-        key: OnceKey,
-    ) -> Result<Once, StreamError> {
+        key: IdempotencyKey,
+    ) -> Result<IdempotentCreate, StreamError> {
         let name = format!("{}once:{}", self.0.prefix, key.key);
         let ours = format!("{id} {}", key.asked);
         let deadline = Instant::now() + CALL;
@@ -313,23 +314,25 @@ impl Redis {
                 break;
             };
             let Some((made, asked)) = theirs.split_once(' ') else {
-                return Err(StreamError::Away);
+                return Err(StreamError::Unavailable);
             };
             if asked != key.asked {
-                return Ok(Once::Other);
+                return Ok(IdempotentCreate::Conflict);
             }
-            let made = StreamId::from_client(made).ok_or(StreamError::Away)?;
+            let made = StreamId::from_client(made).ok_or(StreamError::Unavailable)?;
             // Whoever has the name may not have made the stream yet; if it gives up, the name is free again.
             match self
                 .link()
-                .look(&self.keys(&made), Looking::default(), CALL)
+                .look(&self.keys(&made), ViewQuery::default(), CALL)
                 .await
             {
-                Ok(_) | Err(Trouble::Deleted | Trouble::Expired) => return Ok(Once::Same(made)),
-                Err(Trouble::Missing) if Instant::now() < deadline => {
+                Ok(_) | Err(StoreError::Deleted | StoreError::Expired) => {
+                    return Ok(IdempotentCreate::Duplicate(made));
+                }
+                Err(StoreError::Missing) if Instant::now() < deadline => {
                     sleep(Duration::from_millis(25)).await
                 }
-                Err(_) => return Err(StreamError::Away),
+                Err(_) => return Err(StreamError::Unavailable),
             }
         }
         let writer = self.memory().write(id.clone(), head)?;
@@ -337,7 +340,7 @@ impl Redis {
         let made = mirror.make().await;
         self.start(mirror.run());
         made.map_err(error)?;
-        Ok(Once::Made(writer))
+        Ok(IdempotentCreate::Created(writer))
     }
 
     /// Gives a stream another name, soon: whoever writes it does not wait for that.
@@ -383,14 +386,14 @@ impl Redis {
         &self,
         id: &StreamId,
         caller: Option<&Owner>,
-        looking: Looking,
-    ) -> Result<(Look, Head), StreamError> {
+        looking: ViewQuery,
+    ) -> Result<(StreamView, Head), StreamError> {
         let mut look = self
             .link()
             .look(&self.keys(id), looking, CALL)
             .await
             .map_err(error)?;
-        let head = look.head.take().ok_or(StreamError::Away)?;
+        let head = look.head.take().ok_or(StreamError::Unavailable)?;
         match &head.owner {
             Some(owner) if Some(owner) != caller => Err(StreamError::Unknown),
             _ => Ok((look, head)),
@@ -398,10 +401,10 @@ impl Redis {
     }
 
     /// Asks for a change, once more if the answer doesn't come: it is made once.
-    async fn commit(&self, id: &StreamId, commit: &Commit<'_>) -> Result<(), Trouble> {
+    async fn commit(&self, id: &StreamId, commit: &Commit<'_>) -> Result<(), StoreError> {
         let keys = self.keys(id);
         match self.link().commit(&keys, commit, CALL).await {
-            Err(Trouble::Away) if self.link().is_up() => {
+            Err(StoreError::Unavailable) if self.link().is_up() => {
                 self.link().commit(&keys, commit, CALL).await
             }
             other => other,
@@ -445,11 +448,11 @@ impl Redis {
         )
     }
 
-    fn keys(&self, id: &StreamId) -> Keys {
-        Keys::new(&self.0.prefix, id)
+    fn keys(&self, id: &StreamId) -> StreamKeys {
+        StreamKeys::new(&self.0.prefix, id)
     }
 
-    fn link(&self) -> &Link {
+    fn link(&self) -> &RedisLink {
         &self.0.link
     }
 
@@ -461,7 +464,7 @@ impl Redis {
         &self.0.memory
     }
 
-    fn followed(&self) -> &Followed {
+    fn followed(&self) -> &Replicas {
         &self.0.followed
     }
 
@@ -478,7 +481,7 @@ fn check(head: &Head, first: u64, from: Offset) -> Result<u64, StreamError> {
         ));
     }
     if from.position > head.next {
-        return Err(StreamError::Future);
+        return Err(StreamError::NotYetWritten);
     }
     if from.position < first {
         return Err(StreamError::Gone(
@@ -489,34 +492,40 @@ fn check(head: &Head, first: u64, from: Offset) -> Result<u64, StreamError> {
 }
 
 /// What a look has found after that place.
-fn batch(look: Look, from: Offset) -> Result<Batch, StreamError> {
+fn batch(look: StreamView, from: Offset) -> Result<ReadPage, StreamError> {
     let Some(head) = look.head else {
-        return Err(StreamError::Away);
+        return Err(StreamError::Unavailable);
     };
     let mut position = check(&head, look.first, from)?;
     let mut runs = Vec::with_capacity(look.records.len());
     for (first, run) in look.records {
-        let skip = position.checked_sub(first).ok_or(error(Trouble::Damaged))?;
+        let skip = position
+            .checked_sub(first)
+            .ok_or(error(StoreError::DamagedEntry))?;
         if skip < run.count() {
             let run = run.after(skip);
             position += run.count();
             runs.push(run);
         }
     }
-    Ok(Batch {
+    Ok(ReadPage {
         runs,
         next: head.at(position),
         head,
     })
 }
 
-fn error(trouble: Trouble) -> StreamError {
+fn error(trouble: StoreError) -> StreamError {
     match trouble {
-        Trouble::Away | Trouble::Conflict => StreamError::Away,
-        Trouble::Full => StreamError::AllFull,
-        Trouble::Missing => StreamError::Unknown,
-        Trouble::Deleted | Trouble::Expired => StreamError::Gone("this stream is no longer here"),
-        Trouble::Exists => StreamError::Exists,
-        Trouble::Damaged => StreamError::Gone("what lies in the store is not what was put there"),
+        StoreError::Unavailable | StoreError::Conflict => StreamError::Unavailable,
+        StoreError::Full => StreamError::StoreFull,
+        StoreError::Missing => StreamError::Unknown,
+        StoreError::Deleted | StoreError::Expired => {
+            StreamError::Gone("this stream is no longer here")
+        }
+        StoreError::Exists => StreamError::Exists,
+        StoreError::DamagedEntry => {
+            StreamError::Gone("what lies in the store is not what was put there")
+        }
     }
 }

@@ -7,12 +7,12 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::value::RawValue;
 
-use super::{Claim, End, Head, Offset, Run, StreamError, Verdict};
+use super::{ClaimVerdict, End, Head, Offset, ProducerClaim, RecordBatch, StreamError};
 
 /// Why a request to a stream is refused.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum StreamRejection {
     /// The store says so.
     #[error(transparent)]
     Stream(#[from] StreamError),
@@ -92,7 +92,7 @@ pub enum Refusal {
 
 /// How a stream's bytes are to be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum ContentKind {
     /// Text, of any kind.
     Text,
     /// JSON messages.
@@ -101,14 +101,14 @@ pub enum Form {
     Binary,
 }
 
-impl Form {
+impl ContentKind {
     /// What that content type says.
     #[must_use]
     pub fn of(content_type: &str) -> Self {
         match media_type(content_type).as_str() {
-            "application/json" => Form::Json,
-            text if text.starts_with("text/") => Form::Text,
-            _ => Form::Binary,
+            "application/json" => ContentKind::Json,
+            text if text.starts_with("text/") => ContentKind::Text,
+            _ => ContentKind::Binary,
         }
     }
 }
@@ -128,16 +128,17 @@ pub fn media_type(content_type: &str) -> String {
 ///
 /// # Errors
 ///
-/// [`Refusal::NotJson`].
-pub fn records(content_type: &str, body: Bytes) -> Result<Option<Run>, Refusal> {
+/// [`StreamRejection::NotJson`].
+pub fn records(content_type: &str, body: Bytes) -> Result<Option<RecordBatch>, StreamRejection> {
     if body.is_empty() {
         return Ok(None);
     }
-    if Form::of(content_type) != Form::Json {
-        return Ok(Some(Run::one(body)));
+    if ContentKind::of(content_type) != ContentKind::Json {
+        return Ok(Some(RecordBatch::one(body)));
     }
-    let wrong = |error: serde_json::Error| Refusal::NotJson(error.to_string());
-    let text = std::str::from_utf8(&body).map_err(|error| Refusal::NotJson(error.to_string()))?;
+    let wrong = |error: serde_json::Error| StreamRejection::NotJson(error.to_string());
+    let text =
+        std::str::from_utf8(&body).map_err(|error| StreamRejection::NotJson(error.to_string()))?;
     let messages: Vec<&RawValue> = if text.trim_start().starts_with('[') {
         serde_json::from_str(text).map_err(wrong)?
     } else {
@@ -152,7 +153,7 @@ pub fn records(content_type: &str, body: Bytes) -> Result<Option<Run>, Refusal> 
         bytes.put_u8(b',');
         ends.push(u32::try_from(bytes.len()).map_err(|_| StreamError::Full)?);
     }
-    Ok((!ends.is_empty()).then(|| Run::many(bytes.freeze(), ends)))
+    Ok((!ends.is_empty()).then(|| RecordBatch::many(bytes.freeze(), ends)))
 }
 
 /// What a request appends.
@@ -161,13 +162,13 @@ pub struct Append {
     /// The body's.
     pub content_type: String,
     /// None if the body is empty. What is wrong with them is told only after what is wrong with the request.
-    pub records: Option<Result<Run, Refusal>>,
+    pub records: Option<Result<RecordBatch, StreamRejection>>,
     /// Whether nothing is to follow.
     pub close: bool,
     /// `Stream-Seq`.
     pub seq: Option<String>,
     /// What its producer says, if it is one.
-    pub claim: Option<Claim>,
+    pub claim: Option<ProducerClaim>,
 }
 
 /// What became of it.
@@ -189,9 +190,9 @@ impl Append {
     pub fn new(content_type: &str, body: Bytes) -> Self {
         let records = match body.is_empty() {
             true => None,
-            false => {
-                Some(records(content_type, body).and_then(|run| run.ok_or(Refusal::EmptyArray)))
-            }
+            false => Some(
+                records(content_type, body).and_then(|run| run.ok_or(StreamRejection::EmptyArray)),
+            ),
         };
         Self {
             content_type: content_type.to_owned(),
@@ -208,43 +209,46 @@ impl Append {
     ///
     /// The first of: deleted, a generation's, an outdated producer, closed, the type, the body, the producer's count,
     /// `Stream-Seq`.
-    pub fn apply(&self, head: &mut Head) -> Result<(Option<Run>, Appended), Refusal> {
+    pub fn apply(
+        &self,
+        head: &mut Head,
+    ) -> Result<(Option<RecordBatch>, Appended), StreamRejection> {
         let as_it_is = |head: &Head, seq| Appended {
             tail: head.tail(),
             closed: head.end.is_some(),
             fresh: false,
             seq,
         };
-        if head.kin.deleted {
-            return Err(Refusal::Deleted);
+        if head.lineage.deleted {
+            return Err(StreamRejection::Deleted);
         }
         if head.dialect.is_some() {
-            return Err(Refusal::Generation);
+            return Err(StreamRejection::Generation);
         }
-        let verdict = self.claim.as_ref().map(|claim| head.writers.judge(claim));
-        if let Some(Err(refusal @ Refusal::StaleEpoch { .. })) = verdict {
+        let verdict = self.claim.as_ref().map(|claim| head.producers.judge(claim));
+        if let Some(Err(refusal @ StreamRejection::StaleEpoch { .. })) = verdict {
             return Err(refusal);
         }
         if head.end.is_some() {
             let again = self.claim.as_ref().map(|claim| claim.seq);
             let repeated = match &self.claim {
-                Some(_) => head.writers.closed_by == self.claim,
+                Some(_) => head.producers.closed_by == self.claim,
                 None => self.close && self.records.is_none(),
             };
             return if repeated {
                 Ok((None, as_it_is(head, again)))
             } else {
-                Err(Refusal::Closed { tail: head.tail() })
+                Err(StreamRejection::Closed { tail: head.tail() })
             };
         }
-        if let Some(Ok(Verdict::Repeated { last })) = verdict {
+        if let Some(Ok(ClaimVerdict::Duplicate { last })) = verdict {
             return Ok((None, as_it_is(head, Some(last))));
         }
         let run = match &self.records {
-            None if !self.close => return Err(Refusal::EmptyBody),
+            None if !self.close => return Err(StreamRejection::EmptyBody),
             None => None,
             Some(_) if media_type(&self.content_type) != media_type(&head.content_type) => {
-                return Err(Refusal::OtherType {
+                return Err(StreamRejection::OtherType {
                     holds: head.content_type.clone(),
                     sent: self.content_type.chars().take(80).collect(),
                 });
@@ -253,21 +257,21 @@ impl Append {
         };
         verdict.transpose()?;
         if let Some(seq) = &self.seq {
-            match &head.writers.seq {
+            match &head.producers.seq {
                 Some(last) if seq.as_bytes() <= last.as_bytes() => {
-                    return Err(Refusal::SeqTooLow { last: last.clone() });
+                    return Err(StreamRejection::SeqTooLow { last: last.clone() });
                 }
-                _ => head.writers.seq = Some(seq.clone()),
+                _ => head.producers.seq = Some(seq.clone()),
             }
         }
         if let Some(claim) = &self.claim {
-            head.writers.accept(claim);
+            head.producers.accept(claim);
         }
         if self.close {
             head.end = Some(End::Closed);
-            head.writers.closed_by.clone_from(&self.claim);
+            head.producers.closed_by.clone_from(&self.claim);
         }
-        let tail = head.at(head.next + run.as_ref().map_or(0, Run::count));
+        let tail = head.at(head.next + run.as_ref().map_or(0, RecordBatch::count));
         let seq = self.claim.as_ref().map(|claim| claim.seq);
         Ok((
             run,
@@ -316,7 +320,7 @@ mod tests {
     }
 
     fn claiming(mut append: Append, epoch: u64, seq: u64) -> Append {
-        append.claim = Some(Claim {
+        append.claim = Some(ProducerClaim {
             id: "p".into(),
             epoch,
             seq,
@@ -334,11 +338,14 @@ mod tests {
         assert_eq!(json("[]"), Vec::<String>::new());
         for wrong in ["{", "[1,]", "1 2", "nul", "\u{feff}1"] {
             let refused = records("application/json", Bytes::copy_from_slice(wrong.as_bytes()));
-            assert!(matches!(refused, Err(Refusal::NotJson(_))), "{wrong}");
+            assert!(
+                matches!(refused, Err(StreamRejection::NotJson(_))),
+                "{wrong}"
+            );
         }
         assert!(matches!(
             records("application/json", Bytes::from_static(b"\"\xff\"")),
-            Err(Refusal::NotJson(_))
+            Err(StreamRejection::NotJson(_))
         ));
     }
 
@@ -349,7 +356,7 @@ mod tests {
         let refused = Append::new("application/json", Bytes::from_static(b"{"))
             .apply(&mut head)
             .unwrap_err();
-        assert_eq!(refused, Refusal::Closed { tail: head.tail() });
+        assert_eq!(refused, StreamRejection::Closed { tail: head.tail() });
         assert!(
             closing(text("")).apply(&mut head).unwrap().1.closed,
             "closing again is no error"
@@ -365,11 +372,11 @@ mod tests {
         assert!(run.is_none() && again.closed && !again.fresh);
         assert!(matches!(
             claiming(text("c"), 1, 1).apply(&mut head),
-            Err(Refusal::Closed { .. })
+            Err(StreamRejection::Closed { .. })
         ));
         assert_eq!(
             claiming(text("a"), 0, 1).apply(&mut head).unwrap_err(),
-            Refusal::StaleEpoch { current: 1 }
+            StreamRejection::StaleEpoch { current: 1 }
         );
     }
 
@@ -384,15 +391,18 @@ mod tests {
         second.seq = Some("10".to_owned());
         assert_eq!(
             second.apply(&mut head.clone()).unwrap_err(),
-            Refusal::SeqTooLow {
+            StreamRejection::SeqTooLow {
                 last: "2".to_owned()
             }
         );
-        assert_eq!(text("").apply(&mut head).unwrap_err(), Refusal::EmptyBody);
+        assert_eq!(
+            text("").apply(&mut head).unwrap_err(),
+            StreamRejection::EmptyBody
+        );
         let other = Append::new("image/png", Bytes::from_static(b"x"))
             .apply(&mut head)
             .unwrap_err();
-        assert!(matches!(other, Refusal::OtherType { .. }));
+        assert!(matches!(other, StreamRejection::OtherType { .. }));
         assert_eq!(head, before);
     }
 }

@@ -3,8 +3,8 @@
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Batch, Head, Memory, Offset, Once, OnceKey, Options, Owner, Reader, Redis, Run, StreamError,
-    StreamId, Unreachable, Writer,
+    Head, IdempotencyKey, IdempotentCreate, Memory, Offset, Owner, ReadPage, Reader, RecordBatch,
+    Redis, StoreLimits, StoreUnreachable, StreamError, StreamId, Writer,
 };
 use store::redis::RedisAddress;
 
@@ -20,7 +20,7 @@ pub struct Streams {
 impl Streams {
     /// No streams yet, in this process alone.
     #[must_use]
-    pub fn new(options: Options) -> Self {
+    pub fn new(options: StoreLimits) -> Self {
         Self {
             memory: Memory::new(options),
             redis: None,
@@ -29,7 +29,7 @@ impl Streams {
 
     /// Those that are there. They are to be had after [`Streams::connect`].
     #[must_use]
-    pub fn shared(options: Options, address: RedisAddress) -> Self {
+    pub fn shared(options: StoreLimits, address: RedisAddress) -> Self {
         let memory = Memory::new(options);
         let redis = Redis::new(address, memory.clone(), options.max_bytes);
         Self {
@@ -50,7 +50,7 @@ impl Streams {
     /// # Errors
     ///
     /// When it can't be reached.
-    pub async fn connect(&self) -> Result<(), Unreachable> {
+    pub async fn connect(&self) -> Result<(), StoreUnreachable> {
         match &self.redis {
             Some(redis) => redis.connect().await,
             None => Ok(()),
@@ -74,7 +74,7 @@ impl Streams {
         &self,
         id: &StreamId,
         head: Head,
-        first: Option<Run>,
+        first: Option<RecordBatch>,
     ) -> Result<(), StreamError> {
         if let Some(redis) = &self.redis {
             // A generation's stream may not have been copied yet.
@@ -90,7 +90,7 @@ impl Streams {
     ///
     /// # Errors
     ///
-    /// [`StreamError::Exists`], [`StreamError::AllFull`].
+    /// [`StreamError::Exists`], [`StreamError::StoreFull`].
     pub fn write(&self, id: &StreamId, head: Head) -> Result<Writer, StreamError> {
         let writer = self.memory.write(id.clone(), head)?;
         if let Some(redis) = &self.redis {
@@ -103,13 +103,13 @@ impl Streams {
     ///
     /// # Errors
     ///
-    /// As [`Streams::write`]; [`StreamError::Away`] when it can't be known whether it has.
+    /// As [`Streams::write`]; [`StreamError::Unavailable`] when it can't be known whether it has.
     pub async fn write_once(
         &self,
         id: &StreamId,
         head: Head,
-        key: OnceKey,
-    ) -> Result<Once, StreamError> {
+        key: IdempotencyKey,
+    ) -> Result<IdempotentCreate, StreamError> {
         match &self.redis {
             Some(redis) => redis.write_once(id, head, key).await,
             None => self.memory.write_once(id.clone(), head, key),
@@ -146,14 +146,14 @@ impl Streams {
     ///
     /// # Errors
     ///
-    /// [`StreamError::Unknown`], also for another caller's; [`StreamError::Gone`]; [`StreamError::Away`].
+    /// [`StreamError::Unknown`], also for another caller's; [`StreamError::Gone`]; [`StreamError::Unavailable`].
     pub async fn head(&self, id: &StreamId, caller: Option<&Owner>) -> Result<Head, StreamError> {
         match (self.memory.find(id, caller), &self.redis) {
             (Ok(log), _) => Ok(log.head()),
             (Err(here), Some(redis)) => redis
                 .head(id, caller)
                 .await
-                .map_err(|there| nearer(here, there)),
+                .map_err(|there| more_specific(here, there)),
             (Err(here), None) => Err(here),
         }
     }
@@ -163,12 +163,12 @@ impl Streams {
     ///
     /// # Errors
     ///
-    /// Whatever `change` says; as [`Streams::head`]; [`StreamError::Full`], [`StreamError::AllFull`].
+    /// Whatever `change` says; as [`Streams::head`]; [`StreamError::Full`], [`StreamError::StoreFull`].
     pub async fn update<T, E: From<StreamError>>(
         &self,
         id: &StreamId,
         caller: Option<&Owner>,
-        change: impl FnMut(&mut Head) -> Result<(Option<Run>, T), E>,
+        change: impl FnMut(&mut Head) -> Result<(Option<RecordBatch>, T), E>,
     ) -> Result<T, E> {
         match (self.memory.find(id, caller), &self.redis) {
             (Err(_), Some(redis)) => redis.update(id, caller, change).await,
@@ -184,20 +184,20 @@ impl Streams {
     ///
     /// # Errors
     ///
-    /// As [`Streams::head`]; [`StreamError::Gone`] or [`StreamError::Future`] for the offset.
+    /// As [`Streams::head`]; [`StreamError::Gone`] or [`StreamError::NotYetWritten`] for the offset.
     pub async fn read(
         &self,
         id: &StreamId,
         caller: Option<&Owner>,
         from: Offset,
         most: usize,
-    ) -> Result<Batch, StreamError> {
+    ) -> Result<ReadPage, StreamError> {
         match (self.memory.find(id, caller), &self.redis) {
             (Ok(log), _) => log.read(from, most),
             (Err(here), Some(redis)) => redis
                 .read(id, caller, from, most)
                 .await
-                .map_err(|there| nearer(here, there)),
+                .map_err(|there| more_specific(here, there)),
             (Err(here), None) => Err(here),
         }
     }
@@ -228,7 +228,7 @@ impl Streams {
             (Err(here), Some(redis)) => redis
                 .attach(id, caller, from)
                 .await
-                .map_err(|there| nearer(here, there)),
+                .map_err(|there| more_specific(here, there)),
             (Err(here), None) => Err(here),
         }
     }
@@ -244,7 +244,7 @@ impl Streams {
             (Err(here), Some(redis)) => redis
                 .cancel(id, caller)
                 .await
-                .map_err(|there| nearer(here, there))?,
+                .map_err(|there| more_specific(here, there))?,
             (Err(here), None) => return Err(here),
         }
         Ok(())
@@ -262,7 +262,9 @@ impl Streams {
                 // Not copied yet, or no more.
                 Err(StreamError::Unknown | StreamError::Gone(_)) if here.is_ok() => {}
                 Err(there) => {
-                    return Err(here.err().map_or(there.clone(), |here| nearer(here, there)));
+                    return Err(here
+                        .err()
+                        .map_or(there.clone(), |here| more_specific(here, there)));
                 }
                 Ok(()) => {}
             },
@@ -279,7 +281,7 @@ impl Streams {
 }
 
 /// What is to be said of a stream that is neither here nor there: that it has been here tells more than that nobody knows it.
-fn nearer(here: StreamError, there: StreamError) -> StreamError {
+fn more_specific(here: StreamError, there: StreamError) -> StreamError {
     if there == StreamError::Unknown {
         here
     } else {

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use super::*;
 
 fn streams() -> Memory {
-    Memory::new(Options {
+    Memory::new(StoreLimits {
         max_bytes: 4096,
         max_total_bytes: 64 * 1024,
         max_readers: 3,
@@ -40,27 +40,27 @@ fn start(writer: &Writer) -> Offset {
     writer.log().head().at(0)
 }
 
-fn run(records: &[&str]) -> Run {
+fn run(records: &[&str]) -> RecordBatch {
     let mut end = 0;
     let ends = records.iter().map(|record| {
         end += record.len() as u32;
         end
     });
-    Run::many(Bytes::from(records.concat()), ends.collect())
+    RecordBatch::many(Bytes::from(records.concat()), ends.collect())
 }
 
 fn next(reader: &mut Reader) -> Option<String> {
     match reader.poll_next(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Next::Run(run, _)) => {
+        Poll::Ready(ReaderEvent::Records(run, _)) => {
             Some(String::from_utf8(run.into_bytes().to_vec()).unwrap())
         }
-        Poll::Ready(Next::End(end)) => Some(format!("end: {}", end.as_str())),
-        Poll::Ready(Next::Gone) => Some("gone".to_owned()),
+        Poll::Ready(ReaderEvent::End(end)) => Some(format!("end: {}", end.as_str())),
+        Poll::Ready(ReaderEvent::Gone) => Some("gone".to_owned()),
         Poll::Pending => None,
     }
 }
 
-fn outlook(writer: &Writer) -> Outlook {
+fn outlook(writer: &Writer) -> WriterStatus {
     writer.poll(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -87,7 +87,7 @@ fn offsets_sort_as_text_and_are_read_in_one_spelling_only() {
         "+9200000_0000000000ff",
         "69200000-0000000000ff",
     ] {
-        assert_eq!(wrong.parse::<Offset>(), Err(NotAnOffset), "{wrong}");
+        assert_eq!(wrong.parse::<Offset>(), Err(ParseOffsetError), "{wrong}");
     }
 }
 
@@ -141,9 +141,9 @@ async fn a_waiting_reader_is_woken_by_a_record_and_by_the_end() {
         let mut heard = Vec::new();
         loop {
             match poll_fn(|cx| reader.poll_next(cx)).await {
-                Next::Run(run, _) => heard.push(run.into_bytes()),
-                Next::End(end) => return (heard, end),
-                Next::Gone => panic!("nothing was trimmed"),
+                ReaderEvent::Records(run, _) => heard.push(run.into_bytes()),
+                ReaderEvent::End(end) => return (heard, end),
+                ReaderEvent::Gone => panic!("nothing was trimmed"),
             }
         }
     });
@@ -236,7 +236,7 @@ fn an_offset_that_is_not_there_yet_or_was_another_streams_is_refused() {
     let log = writer.log();
     assert_eq!(
         log.read(log.head().at(2), 100).unwrap_err(),
-        StreamError::Future
+        StreamError::NotYetWritten
     );
     let earlier = Offset {
         epoch: log.head().epoch - 1,
@@ -348,7 +348,7 @@ fn ended_streams_make_room_for_new_ones_and_running_ones_do_not() {
         streams
             .create(StreamId::random(), head(), None)
             .unwrap_err(),
-        StreamError::AllFull
+        StreamError::StoreFull
     );
 }
 
@@ -382,7 +382,7 @@ fn who_reads_page_by_page_keeps_a_generation_going() {
 
 #[test]
 fn of_two_at_once_under_one_key_one_makes_the_stream() {
-    let streams = Memory::new(Options {
+    let streams = Memory::new(StoreLimits {
         max_bytes: 4096,
         max_total_bytes: 64 << 20,
         max_readers: 3,
@@ -390,7 +390,7 @@ fn of_two_at_once_under_one_key_one_makes_the_stream() {
     for n in 0..500 {
         let barrier = Barrier::new(2);
         let make = || {
-            let key = OnceKey {
+            let key = IdempotencyKey {
                 key: n.to_string(),
                 asked: String::new(),
             };
@@ -403,7 +403,8 @@ fn of_two_at_once_under_one_key_one_makes_the_stream() {
         });
         assert!(matches!(
             (&one, &other),
-            (Once::Made(_), Once::Same(_)) | (Once::Same(_), Once::Made(_))
+            (IdempotentCreate::Created(_), IdempotentCreate::Duplicate(_))
+                | (IdempotentCreate::Duplicate(_), IdempotentCreate::Created(_))
         ));
     }
 }

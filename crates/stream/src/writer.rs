@@ -5,11 +5,11 @@ use std::task::Context;
 use std::time::{Duration, Instant};
 
 use super::log::State;
-use super::{End, Lifetime, Log, Offset, Run, StreamId};
+use super::{End, Lifetime, Log, Offset, RecordBatch, StreamId};
 
 /// How things stand for a writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outlook {
+pub struct WriterStatus {
     /// It was told to end.
     pub cancelled: bool,
     /// Since when the stream has had no reader; none if it has one.
@@ -20,7 +20,7 @@ pub struct Outlook {
 
 /// What makes sure that a request which comes twice makes one stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OnceKey {
+pub struct IdempotencyKey {
     /// The key that its client gave it; whose key it is must be part of it.
     pub key: String,
     /// A digest of what was asked for.
@@ -29,13 +29,13 @@ pub struct OnceKey {
 
 /// What came of a request that is to make one stream, however often it comes.
 #[derive(Debug)]
-pub enum Once {
+pub enum IdempotentCreate {
     /// It is the first.
-    Made(Writer),
+    Created(Writer),
     /// It has made that stream before.
-    Same(StreamId),
+    Duplicate(StreamId),
     /// Its key has made a stream for something else.
-    Other,
+    Conflict,
 }
 
 /// The one writer of a generation's stream. Dropped before its end, it leaves a stream that says so.
@@ -60,7 +60,7 @@ impl Writer {
     /// At the cap, what the fastest reader has read is given up; if that is nothing, there is no room: nobody can get ahead
     /// of the fastest, and nothing is dropped that no one has read. Where all streams together are at theirs, one whose
     /// fastest has read all of it goes on: what it says next is held no longer than until it is read.
-    pub fn poll(&self, cx: &mut Context<'_>) -> Outlook {
+    pub fn poll(&self, cx: &mut Context<'_>) -> WriterStatus {
         let mut state = self.log.lock();
         let fastest = state.furthest();
         let full = |state: &State| state.weight >= self.log.most || !self.log.budget.fits(0);
@@ -78,7 +78,7 @@ impl Writer {
         {
             state.writer = Some(cx.waker().clone());
         }
-        Outlook {
+        WriterStatus {
             cancelled: state.cancelled || state.gone,
             unattended: state.unattended(),
             room: !full(&state) || (state.weight < self.log.most && state.head.next <= fastest),
@@ -86,7 +86,7 @@ impl Writer {
     }
 
     /// Appends records, whether there is room or not.
-    pub fn append(&self, run: Run) {
+    pub fn append(&self, run: RecordBatch) {
         let mut state = self.log.lock();
         state.touched = Instant::now();
         self.log.push(&mut state, run);

@@ -9,7 +9,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use stream::{Form, Run};
+use stream::{ContentKind, RecordBatch};
 
 /// Pieces that lie where the stream has them: a thousand readers of a page share its memory.
 struct Pieces(VecDeque<Bytes>);
@@ -35,9 +35,9 @@ impl http_body::Body for Pieces {
 }
 
 /// What those runs hold. Of JSON it is an array: each of its records ends in a comma.
-pub(super) fn body(form: Form, runs: Vec<Run>) -> Body {
-    let mut pieces: VecDeque<Bytes> = runs.into_iter().map(Run::into_bytes).collect();
-    if form == Form::Json {
+pub(super) fn body(form: ContentKind, runs: Vec<RecordBatch>) -> Body {
+    let mut pieces: VecDeque<Bytes> = runs.into_iter().map(RecordBatch::into_bytes).collect();
+    if form == ContentKind::Json {
         if let Some(last) = pieces.back_mut()
             && last.ends_with(b",")
         {

@@ -21,7 +21,7 @@ use crate::transport::log::{Cursor, LogBody, Telling};
 use crate::transport::sse;
 use base::id::random_bits;
 use dialect::failure::Failure;
-use stream::{Batch, Form, Head, Offset, Owner, StreamId};
+use stream::{ContentKind, Head, Offset, Owner, ReadPage, StreamId};
 
 /// About how much one page holds. It ends behind an append, however large that was.
 const PAGE: usize = 1024 * 1024;
@@ -179,7 +179,7 @@ struct Read<'a> {
 }
 
 impl Read<'_> {
-    async fn batch(&self, from: Offset, most: usize) -> Result<Batch, Refused> {
+    async fn batch(&self, from: Offset, most: usize) -> Result<ReadPage, Refused> {
         let batch = self
             .shared
             .streams
@@ -197,8 +197,8 @@ impl Read<'_> {
         let from = place.of(&self.head);
         if place == Place::Tail {
             // It is a read, though of nothing: an idle lifetime begins anew.
-            let Batch { head, .. } = self.batch(from, 0).await?;
-            let batch = Batch {
+            let ReadPage { head, .. } = self.batch(from, 0).await?;
+            let batch = ReadPage {
                 runs: Vec::new(),
                 next: head.tail(),
                 head,
@@ -262,7 +262,7 @@ impl Read<'_> {
 
     /// What there is and what comes, as Durable Streams tells it.
     async fn sse(&self, query: &Query) -> Result<Response, Refused> {
-        let form = Form::of(&self.head.content_type);
+        let form = ContentKind::of(&self.head.content_type);
         let telling = Telling::Durable {
             form,
             cursor: cursor(query.cursor),
@@ -271,7 +271,7 @@ impl Read<'_> {
         let mut response = self.live(from, telling, Some(LIVE_FOR)).await?;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-        if form == Form::Binary {
+        if form == ContentKind::Binary {
             headers.insert(SSE_DATA_ENCODING, HeaderValue::from_static("base64"));
         }
         Ok(response)
@@ -279,8 +279,8 @@ impl Read<'_> {
 
     /// What there is and what comes, as messages that a browser's `onmessage` reads.
     async fn feed(&self, place: Place) -> Result<Response, Refused> {
-        let form = Form::of(&self.head.content_type);
-        if form == Form::Binary {
+        let form = ContentKind::of(&self.head.content_type);
+        if form == ContentKind::Binary {
             let message = format!(
                 "a feed has text or JSON, and this stream holds `{}`; `live=sse` gives it in base64",
                 self.head.content_type
@@ -330,13 +330,13 @@ impl Read<'_> {
         Ok(response)
     }
 
-    fn answer(&self, status: StatusCode, batch: Batch) -> Response {
+    fn answer(&self, status: StatusCode, batch: ReadPage) -> Response {
         let (up_to_date, is_end) = (batch.is_up_to_date(), batch.is_end());
-        let Batch { runs, head, next } = batch;
+        let ReadPage { runs, head, next } = batch;
         let mut response = if status == StatusCode::NO_CONTENT {
             StatusCode::NO_CONTENT.into_response()
         } else {
-            Response::new(page::body(Form::of(&head.content_type), runs))
+            Response::new(page::body(ContentKind::of(&head.content_type), runs))
         };
         let headers = response.headers_mut();
         describe(headers, &head, next);
@@ -351,7 +351,7 @@ impl Read<'_> {
 }
 
 /// What caches may do with a page. Its start and end are fixed unless it reaches the end of a stream that goes on.
-fn caching(batch: &Batch) -> &'static str {
+fn caching(batch: &ReadPage) -> &'static str {
     match (batch.is_up_to_date() && !batch.is_end(), &batch.head.owner) {
         (true, _) => "no-cache",
         (false, Some(_)) => "private, max-age=60, stale-while-revalidate=300",

@@ -17,7 +17,7 @@ use super::{
 use crate::http::error::Refused;
 use crate::http::{Shared, body, caller};
 use dialect::failure::Failure;
-use stream::{Append, Claim, Create, ForkAt, ForkOf, Lifetime, Refusal, StreamId};
+use stream::{Append, Create, ForkAt, ForkOf, Lifetime, ProducerClaim, StreamId, StreamRejection};
 
 const PRODUCER_ID: &str = "producer-id";
 const STREAM_SEQ: &str = "stream-seq";
@@ -57,7 +57,7 @@ pub(super) async fn put(
         .await
         .map_err(|refusal| match refusal {
             // The name is taken, and that is all that matters here.
-            Refusal::Deleted => Refused::from(Failure::conflict(refusal.to_string())),
+            StreamRejection::Deleted => Refused::from(Failure::conflict(refusal.to_string())),
             refusal => refused(refusal),
         })?;
     let mut response = if created.new {
@@ -104,8 +104,8 @@ pub(super) async fn post(
         .await;
     let done = match done {
         // Whether it has forks still is not the append's to know.
-        Err(Refusal::Deleted) => match shared.streams.status(&id, owner.as_ref()).await {
-            Ok(_) => return Err(refused(Refusal::Deleted)),
+        Err(StreamRejection::Deleted) => match shared.streams.status(&id, owner.as_ref()).await {
+            Ok(_) => return Err(refused(StreamRejection::Deleted)),
             Err(refusal) => return Err(refused(refusal)),
         },
         done => done.map_err(refused)?,
@@ -184,7 +184,7 @@ fn whole(name: &str, text: &str, most: u64) -> Result<u64, Failure> {
     })
 }
 
-fn claim(headers: &HeaderMap) -> Result<Option<Claim>, Failure> {
+fn claim(headers: &HeaderMap) -> Result<Option<ProducerClaim>, Failure> {
     let (epoch, seq) = ("producer-epoch", "producer-seq");
     if ![PRODUCER_ID, epoch, seq]
         .iter()
@@ -201,7 +201,7 @@ fn claim(headers: &HeaderMap) -> Result<Option<Claim>, Failure> {
         };
         text(headers, name)?.ok_or_else(missing)
     };
-    Ok(Some(Claim {
+    Ok(Some(ProducerClaim {
         id: value(PRODUCER_ID)?.into(),
         epoch: whole(epoch, &value(epoch)?, MOST)?,
         seq: whole(seq, &value(seq)?, MOST)?,
@@ -297,7 +297,7 @@ fn fork(headers: &HeaderMap) -> Result<Option<ForkOf>, Failure> {
 }
 
 fn refusal_of_offset() -> Failure {
-    Failure::invalid(STREAM_FORK_OFFSET, Refusal::ForkOffset.to_string())
+    Failure::invalid(STREAM_FORK_OFFSET, StreamRejection::ForkOffset.to_string())
 }
 
 /// The stream's address, as its client knows this server.

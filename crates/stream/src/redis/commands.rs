@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::{FromRedisValue, Script, Value};
 
-use super::entry::{self, Placed};
-use super::link::{Fault, Link};
+use super::entry::{self, PlacedBatch};
+use super::link::{LinkError, RedisLink};
 use crate::{Head, Lifetime, StreamId};
 
 /// A writer that has not been heard of for so long may be lost.
@@ -51,9 +51,9 @@ impl Source {
 
 /// Why there is nothing to be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum StoreError {
     /// Redis can't be reached, or can't serve.
-    Away,
+    Unavailable,
     /// It has no memory left.
     Full,
     /// No such stream.
@@ -67,28 +67,28 @@ pub(super) enum Trouble {
     /// It is no longer as it was known.
     Conflict,
     /// What lies there is not what was put there.
-    Damaged,
+    DamagedEntry,
 }
 
-impl From<Fault> for Trouble {
-    fn from(fault: Fault) -> Self {
+impl From<LinkError> for StoreError {
+    fn from(fault: LinkError) -> Self {
         match fault {
-            Fault::Away => Trouble::Away,
-            Fault::Full => Trouble::Full,
+            LinkError::Unavailable => StoreError::Unavailable,
+            LinkError::Full => StoreError::Full,
         }
     }
 }
 
 /// The keys of one stream; all in one slot of a cluster.
 #[derive(Debug, Clone)]
-pub(super) struct Keys {
+pub(super) struct StreamKeys {
     pub(super) head: String,
     pub(super) log: String,
     /// A channel.
     pub(super) wake: String,
 }
 
-impl Keys {
+impl StreamKeys {
     pub(super) fn new(prefix: &str, id: &StreamId) -> Self {
         let key = |what: &str| format!("{prefix}{{{id}}}:{what}");
         Self {
@@ -114,12 +114,12 @@ pub(super) struct Commit<'a> {
     pub(super) first: u64,
     /// What it holds then, in bytes.
     pub(super) bytes: usize,
-    pub(super) records: &'a [Placed],
+    pub(super) records: &'a [PlacedBatch],
 }
 
 /// How a stream stands for its writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct LeaseStatus {
     pub(super) version: u64,
     pub(super) cancelled: bool,
     /// How long remote readers count, from now, and how far the furthest is.
@@ -128,7 +128,7 @@ pub(super) struct Standing {
 
 /// What there is of a stream.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(super) struct StreamView {
     pub(super) version: u64,
     /// None if its version is the known one.
     pub(super) head: Option<Head>,
@@ -138,12 +138,12 @@ pub(super) struct Look {
     pub(super) writer: String,
     /// Its writer is.
     pub(super) lost: bool,
-    pub(super) records: Vec<Placed>,
+    pub(super) records: Vec<PlacedBatch>,
 }
 
 /// What is to be looked at.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Looking {
+pub(super) struct ViewQuery {
     /// The version that is known: its head is not needed.
     pub(super) known: u64,
     /// Records after that place, so many bytes of them.
@@ -154,7 +154,7 @@ pub(super) struct Looking {
     pub(super) furthest: Option<u64>,
 }
 
-impl Link {
+impl RedisLink {
     /// Runs a script; a server that doesn't know it is told it.
     async fn run(
         &self,
@@ -162,7 +162,7 @@ impl Link {
         keys: &[&str],
         args: &[&[u8]],
         within: Duration,
-    ) -> Result<Vec<Value>, Trouble> {
+    ) -> Result<Vec<Value>, StoreError> {
         let question = |name: &str, script: &str| {
             let mut question = redis::cmd(name);
             question.arg(script).arg(keys.len()).arg(keys).arg(args);
@@ -184,11 +184,11 @@ impl Link {
             .as_deref()
         {
             Some("ok") => Ok(answer),
-            Some("missing") => Err(Trouble::Missing),
-            Some("deleted") => Err(Trouble::Deleted),
-            Some("expired") => Err(Trouble::Expired),
-            Some("exists") => Err(Trouble::Exists),
-            Some("conflict") => Err(Trouble::Conflict),
+            Some("missing") => Err(StoreError::Missing),
+            Some("deleted") => Err(StoreError::Deleted),
+            Some("expired") => Err(StoreError::Expired),
+            Some("exists") => Err(StoreError::Exists),
+            Some("conflict") => Err(StoreError::Conflict),
             _ => Err(unreadable("no status")),
         }
     }
@@ -196,10 +196,10 @@ impl Link {
     /// Changes a stream.
     pub(super) async fn commit(
         &self,
-        keys: &Keys,
+        keys: &StreamKeys,
         commit: &Commit<'_>,
         within: Duration,
-    ) -> Result<Standing, Trouble> {
+    ) -> Result<LeaseStatus, StoreError> {
         let Commit {
             version,
             name,
@@ -263,11 +263,11 @@ impl Link {
     /// Says that the writer of a generation lives.
     pub(super) async fn keep_lease(
         &self,
-        keys: &Keys,
+        keys: &StreamKeys,
         version: u64,
         nonce: &str,
         within: Duration,
-    ) -> Result<Standing, Trouble> {
+    ) -> Result<LeaseStatus, StoreError> {
         let (version, lease) = (version.to_string(), LEASE.as_millis().to_string());
         let args = [version.as_bytes(), nonce.as_bytes(), lease.as_bytes()];
         standing(
@@ -280,10 +280,10 @@ impl Link {
     /// Looks at a stream.
     pub(super) async fn look(
         &self,
-        keys: &Keys,
-        looking: Looking,
+        keys: &StreamKeys,
+        looking: ViewQuery,
         within: Duration,
-    ) -> Result<Look, Trouble> {
+    ) -> Result<StreamView, StoreError> {
         let (from, most) = looking.records.unwrap_or((0, 0));
         let args = [
             looking.known.to_string(),
@@ -326,12 +326,12 @@ impl Link {
         let records = read::<Vec<Value>>(entries)?
             .into_iter()
             .map(|entry| entry::read(entry, &nonce))
-            .collect::<Result<Vec<Placed>, _>>()
-            .map_err(|entry::Damaged(why)| {
+            .collect::<Result<Vec<PlacedBatch>, _>>()
+            .map_err(|entry::DamagedEntry(why)| {
                 tracing::error!(key = keys.log, why, "redis: an entry is refused");
-                Trouble::Damaged
+                StoreError::DamagedEntry
             })?;
-        Ok(Look {
+        Ok(StreamView {
             version: read(version)?,
             head,
             nonce,
@@ -346,10 +346,10 @@ impl Link {
     /// Forgets a stream. The answer is where its writer listens.
     pub(super) async fn delete(
         &self,
-        keys: &Keys,
+        keys: &StreamKeys,
         nonce: &str,
         within: Duration,
-    ) -> Result<String, Trouble> {
+    ) -> Result<String, StoreError> {
         let keys = [&*keys.head, &keys.log, &keys.wake];
         second(
             self.run(&DELETE, &keys, &[nonce.as_bytes()], within)
@@ -360,10 +360,10 @@ impl Link {
     /// Leaves word for the writer of a generation to end it. The answer is where it listens; empty if there is none.
     pub(super) async fn cancel(
         &self,
-        keys: &Keys,
+        keys: &StreamKeys,
         nonce: &str,
         within: Duration,
-    ) -> Result<String, Trouble> {
+    ) -> Result<String, StoreError> {
         second(
             self.run(&CANCEL, &[&keys.head], &[nonce.as_bytes()], within)
                 .await?,
@@ -385,7 +385,7 @@ impl Link {
         what: &str,
         keep: Duration,
         within: Duration,
-    ) -> Result<Option<String>, Trouble> {
+    ) -> Result<Option<String>, StoreError> {
         let mut set = redis::cmd("SET");
         // The answer is what was there before.
         set.arg(key)
@@ -406,7 +406,7 @@ impl Link {
         what: &str,
         keep: Duration,
         within: Duration,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), StoreError> {
         let mut set = redis::cmd("SET");
         set.arg(key).arg(what).arg("PX").arg(millis(keep));
         self.ask(&set, within).await?;
@@ -414,7 +414,11 @@ impl Link {
     }
 
     /// What was put under a name.
-    pub(super) async fn get(&self, key: &str, within: Duration) -> Result<Option<String>, Trouble> {
+    pub(super) async fn get(
+        &self,
+        key: &str,
+        within: Duration,
+    ) -> Result<Option<String>, StoreError> {
         let mut get = redis::cmd("GET");
         get.arg(key);
         read(self.ask(&get, within).await?)
@@ -426,7 +430,7 @@ impl Link {
         key: &str,
         keep: Duration,
         within: Duration,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), StoreError> {
         let mut expire = redis::cmd("PEXPIRE");
         expire.arg(key).arg(millis(keep));
         self.ask(&expire, within).await?;
@@ -449,7 +453,7 @@ fn unix_millis(time: SystemTime) -> u128 {
         .as_millis()
 }
 
-fn standing(answer: &[Value]) -> Result<Standing, Trouble> {
+fn standing(answer: &[Value]) -> Result<LeaseStatus, StoreError> {
     let [_status, version, cancelled, seen, furthest] = answer else {
         return Err(unreadable("another length"));
     };
@@ -457,23 +461,23 @@ fn standing(answer: &[Value]) -> Result<Standing, Trouble> {
         |value: &Value| u64::from_redis_value_ref(value).map_err(|_| unreadable("no number"));
     let seen = Some(Duration::from_millis(number(seen)?)).filter(|seen| !seen.is_zero());
     let furthest = number(furthest)?;
-    Ok(Standing {
+    Ok(LeaseStatus {
         version: number(version)?,
         cancelled: number(cancelled)? == 1,
         seen: seen.map(|seen| (seen, furthest)),
     })
 }
 
-fn second(answer: Vec<Value>) -> Result<String, Trouble> {
+fn second(answer: Vec<Value>) -> Result<String, StoreError> {
     answer.into_iter().nth(1).map_or(Ok(String::new()), read)
 }
 
-fn read<T: FromRedisValue>(value: Value) -> Result<T, Trouble> {
+fn read<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {
     T::from_redis_value(value).map_err(|_| unreadable("another type"))
 }
 
 /// What no script of ours answers; then someone else writes to our keys.
-fn unreadable(why: &'static str) -> Trouble {
+fn unreadable(why: &'static str) -> StoreError {
     tracing::error!(why, "redis: an answer is refused");
-    Trouble::Damaged
+    StoreError::DamagedEntry
 }

@@ -4,26 +4,26 @@
 use bytes::Bytes;
 use redis::{FromRedisValue, Value};
 
-use crate::Run;
+use crate::RecordBatch;
 
 /// The most that is put into one entry, in bytes; a larger record has one of its own.
 const LARGEST: usize = 64 * 1024;
 
 /// An entry that is none of the stream that it was found in, or not what was put there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Damaged(pub(super) &'static str);
+pub(super) struct DamagedEntry(pub(super) &'static str);
 
 /// A run and the place of its first record.
-pub(super) type Placed = (u64, Run);
+pub(super) type PlacedBatch = (u64, RecordBatch);
 
 /// Puts small neighbours together.
-pub(super) fn joined(runs: Vec<Placed>) -> Vec<Placed> {
-    let mut out: Vec<Placed> = Vec::with_capacity(1);
-    let mut open: Vec<Run> = Vec::new();
+pub(super) fn joined(runs: Vec<PlacedBatch>) -> Vec<PlacedBatch> {
+    let mut out: Vec<PlacedBatch> = Vec::with_capacity(1);
+    let mut open: Vec<RecordBatch> = Vec::new();
     let (mut first, mut bytes) = (0, 0);
     for (at, run) in runs {
         if !open.is_empty() && bytes + run.bytes_len() > LARGEST {
-            out.push((first, Run::joined(std::mem::take(&mut open))));
+            out.push((first, RecordBatch::joined(std::mem::take(&mut open))));
         }
         if open.is_empty() {
             (first, bytes) = (at, 0);
@@ -32,34 +32,34 @@ pub(super) fn joined(runs: Vec<Placed>) -> Vec<Placed> {
         open.push(run);
     }
     if !open.is_empty() {
-        out.push((first, Run::joined(open)));
+        out.push((first, RecordBatch::joined(open)));
     }
     out
 }
 
 /// Where each record ends, as bytes.
-pub(super) fn ends(run: &Run) -> Vec<u8> {
+pub(super) fn ends(run: &RecordBatch) -> Vec<u8> {
     run.ends().flat_map(u32::to_le_bytes).collect()
 }
 
 /// Reads an entry of the stream of that nonce.
-pub(super) fn read(entry: Value, nonce: &str) -> Result<Placed, Damaged> {
-    let wrong = |_| Damaged("it is no entry of ours");
+pub(super) fn read(entry: Value, nonce: &str) -> Result<PlacedBatch, DamagedEntry> {
+    let wrong = |_| DamagedEntry("it is no entry of ours");
     let (id, fields): (String, Vec<Vec<u8>>) =
         FromRedisValue::from_redis_value(entry).map_err(wrong)?;
     let fields: [Vec<u8>; 8] = fields
         .try_into()
-        .map_err(|_| Damaged("it has other fields"))?;
+        .map_err(|_| DamagedEntry("it has other fields"))?;
     let [n, its, f, first, e, ends, b, bytes] = fields;
     if [&n[..], &f, &e, &b] != [&b"n"[..], b"f", b"e", b"b"] {
-        return Err(Damaged("it has other fields"));
+        return Err(DamagedEntry("it has other fields"));
     }
     if its != nonce.as_bytes() {
-        return Err(Damaged("it is another stream's"));
+        return Err(DamagedEntry("it is another stream's"));
     }
     let number = |text: &str| {
         text.parse::<u64>()
-            .map_err(|_| Damaged("its place is no number"))
+            .map_err(|_| DamagedEntry("its place is no number"))
     };
     let next = number(id.strip_suffix("-0").unwrap_or_default())?;
     let first = number(std::str::from_utf8(&first).unwrap_or_default())?;
@@ -70,7 +70,7 @@ pub(super) fn read(entry: Value, nonce: &str) -> Result<Placed, Damaged> {
         && ends.last().is_some_and(|&end| end as usize == bytes.len())
         && first.checked_add(ends.len() as u64) == Some(next);
     if !whole {
-        return Err(Damaged("its records don't fit its place"));
+        return Err(DamagedEntry("its records don't fit its place"));
     }
-    Ok((first, Run::many(Bytes::from(bytes), ends)))
+    Ok((first, RecordBatch::many(Bytes::from(bytes), ends)))
 }

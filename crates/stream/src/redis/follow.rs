@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::commands::{Commit, Keys, Look, Looking, Trouble};
+use super::commands::{Commit, StoreError, StreamKeys, StreamView, ViewQuery};
 use super::{CALL, Redis};
-use crate::reader::Fetching;
-use crate::{Batch, End, Head, Lifetime, Log, Offset, Reader, StreamError, StreamId};
+use crate::reader::FetchFuture;
+use crate::{End, Head, Lifetime, Log, Offset, ReadPage, Reader, StreamError, StreamId};
 use base::id::random_hex;
 
 /// How long a question may take.
@@ -29,18 +29,18 @@ const MISSING: Duration = Duration::from_secs(8);
 
 /// The copies here.
 #[derive(Debug, Default)]
-pub(super) struct Followed {
-    logs: Mutex<HashMap<StreamId, Copied>>,
+pub(super) struct Replicas {
+    logs: Mutex<HashMap<StreamId, Replica>>,
 }
 
 #[derive(Debug, Clone)]
-struct Copied {
+struct Replica {
     log: Arc<Log>,
     nonce: Arc<str>,
 }
 
-impl Followed {
-    fn lock(&self) -> MutexGuard<'_, HashMap<StreamId, Copied>> {
+impl Replicas {
+    fn lock(&self) -> MutexGuard<'_, HashMap<StreamId, Replica>> {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -55,12 +55,12 @@ impl Redis {
     pub(super) fn follow(
         &self,
         id: &StreamId,
-        mut look: Look,
+        mut look: StreamView,
         head: Head,
         position: u64,
     ) -> Result<Reader, StreamError> {
         let (nonce, records) = (look.nonce.clone(), std::mem::take(&mut look.records));
-        let there = Look {
+        let there = StreamView {
             head: Some(head.clone()),
             nonce,
             records,
@@ -74,7 +74,7 @@ impl Redis {
                 id.clone(),
                 Arc::<str>::from(look.nonce.as_str()),
             );
-            move |from: Offset| -> Fetching {
+            move |from: Offset| -> FetchFuture {
                 let (redis, id, nonce) = (redis.clone(), id.clone(), nonce.clone());
                 Box::pin(async move { redis.fetch(&id, &nonce, from).await })
             }
@@ -93,7 +93,7 @@ impl Redis {
         }
         let log = self.memory().copy(id, head.clone())?;
         let reader = Reader::attach_copy(log.clone(), position, fetched, fetch)?;
-        let copied = Copied {
+        let copied = Replica {
             log,
             nonce: look.nonce.as_str().into(),
         };
@@ -112,17 +112,22 @@ impl Redis {
     }
 
     /// Records for a reader that is behind the copy; it waits for as long as Redis is away.
-    async fn fetch(&self, id: &StreamId, nonce: &str, from: Offset) -> Result<Batch, StreamError> {
+    async fn fetch(
+        &self,
+        id: &StreamId,
+        nonce: &str,
+        from: Offset,
+    ) -> Result<ReadPage, StreamError> {
         loop {
-            let looking = Looking {
+            let looking = ViewQuery {
                 records: Some((from.position, BATCH)),
                 touch: true,
-                ..Looking::default()
+                ..ViewQuery::default()
             };
             match self.link().look(&self.keys(id), looking, CALL).await {
                 Ok(look) if look.nonce != nonce => return Err(StreamError::Unknown),
                 Ok(look) => return super::batch(look, from),
-                Err(Trouble::Away | Trouble::Full) => self.pause().await,
+                Err(StoreError::Unavailable | StoreError::Full) => self.pause().await,
                 Err(trouble) => return Err(super::error(trouble)),
             }
         }
@@ -139,8 +144,8 @@ impl Redis {
 struct Follower {
     redis: Redis,
     id: StreamId,
-    keys: Keys,
-    copied: Copied,
+    keys: StreamKeys,
+    copied: Replica,
     /// What is known of it.
     known: u64,
     head: Head,
@@ -166,7 +171,7 @@ impl Follower {
                 .filter(|_| due && self.head.dialect.is_some());
             let from = self.copied.log.head().next;
             let records = Some((from, BATCH));
-            let looking = Looking {
+            let looking = ViewQuery {
                 known: self.known,
                 records,
                 touch: due,
@@ -182,11 +187,11 @@ impl Follower {
                         continue;
                     }
                 }
-                Err(Trouble::Away | Trouble::Full) => {
+                Err(StoreError::Unavailable | StoreError::Full) => {
                     self.redis.pause().await;
                     continue;
                 }
-                Err(Trouble::Missing | Trouble::Expired) if self.head.dialect.is_some() => {
+                Err(StoreError::Missing | StoreError::Expired) if self.head.dialect.is_some() => {
                     if missing.get_or_insert_with(Instant::now).elapsed() >= MISSING {
                         self.copied.log.receive(Vec::new(), Some(End::Lost), WINDOW);
                     }
@@ -215,7 +220,7 @@ impl Follower {
     }
 
     /// Takes what was found; says whether there may be more at once.
-    async fn take(&mut self, look: Look) -> bool {
+    async fn take(&mut self, look: StreamView) -> bool {
         let log = &self.copied.log;
         if *look.nonce != *self.copied.nonce {
             log.cut();

@@ -40,9 +40,9 @@ const UNANSWERED: usize = 4096;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum LinkError {
     /// It can't be reached, or can't serve.
-    Away,
+    Unavailable,
     /// It has no memory left.
     Full,
 }
@@ -87,7 +87,7 @@ impl Connection {
 }
 
 /// The connection, wherever it stands.
-pub(super) struct Link {
+pub(super) struct RedisLink {
     address: RedisAddress,
     connection: watch::Sender<Option<Connection>>,
     /// Something looked broken.
@@ -99,7 +99,7 @@ pub(super) struct Link {
     why: Mutex<Option<String>>,
 }
 
-impl fmt::Debug for Link {
+impl fmt::Debug for RedisLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link")
             .field("address", &self.address.to_string())
@@ -107,7 +107,7 @@ impl fmt::Debug for Link {
     }
 }
 
-impl Link {
+impl RedisLink {
     pub(super) fn new(address: RedisAddress, wakes: Arc<Wakes>) -> Arc<Self> {
         let connection = watch::Sender::new(None);
         let (doubt, broken, why) = (Notify::new(), AtomicBool::new(false), Mutex::new(None));
@@ -122,7 +122,7 @@ impl Link {
     }
 
     /// Asks, and waits so long for the answer.
-    pub(super) async fn ask(&self, question: &Cmd, within: Duration) -> Result<Value, Fault> {
+    pub(super) async fn ask(&self, question: &Cmd, within: Duration) -> Result<Value, LinkError> {
         self.answer(within, async |mut connection| {
             connection.ask(question).await
         })
@@ -135,7 +135,7 @@ impl Link {
         question: &Cmd,
         code: &str,
         within: Duration,
-    ) -> Result<Option<Value>, Fault> {
+    ) -> Result<Option<Value>, LinkError> {
         let asked = async |mut connection: Connection| match connection.ask(question).await {
             Ok(answer) => Ok(Some(answer)),
             Err(error) if error.code() == Some(code) => Ok(None),
@@ -166,21 +166,25 @@ impl Link {
         &self,
         within: Duration,
         ask: impl AsyncFnOnce(Connection) -> RedisResult<T>,
-    ) -> Result<T, Fault> {
-        let connection = self.connection.borrow().clone().ok_or(Fault::Away)?;
+    ) -> Result<T, LinkError> {
+        let connection = self
+            .connection
+            .borrow()
+            .clone()
+            .ok_or(LinkError::Unavailable)?;
         match timeout(within, ask(connection)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(self.fault(&error)),
             Err(_elapsed) => {
                 self.doubt.notify_one();
-                Err(Fault::Away)
+                Err(LinkError::Unavailable)
             }
         }
     }
 
-    fn fault(&self, error: &RedisError) -> Fault {
+    fn fault(&self, error: &RedisError) -> LinkError {
         match error.code() {
-            Some("OOM") => return Fault::Full,
+            Some("OOM") => return LinkError::Full,
             // Another is the master now.
             Some("READONLY") => self.broken.store(true, Ordering::Relaxed),
             _ if matches!(
@@ -195,7 +199,7 @@ impl Link {
             _ => tracing::error!(%error, "redis refuses"),
         }
         self.doubt.notify_one();
-        Fault::Away
+        LinkError::Unavailable
     }
 
     pub(super) fn address(&self) -> &RedisAddress {

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Redis;
-use super::commands::{Commit, Keys, Look, Looking, Standing, Trouble};
-use super::entry::{Placed, joined};
-use crate::copy::Held;
+use super::commands::{Commit, LeaseStatus, StoreError, StreamKeys, StreamView, ViewQuery};
+use super::entry::{PlacedBatch, joined};
+use crate::copy::LogSnapshot;
 use crate::{End, Head, Log};
 use base::id::random_hex;
 
@@ -37,7 +37,7 @@ const NAME: Duration = Duration::from_secs(3600);
 pub(super) struct Mirror {
     redis: Redis,
     log: Arc<Log>,
-    keys: Keys,
+    keys: StreamKeys,
     nonce: String,
     /// The name that made it, if it was to be made once.
     name: Option<String>,
@@ -47,23 +47,23 @@ pub(super) struct Mirror {
     copied: u64,
     ended: bool,
     /// A change whose answer has not come. It is asked for again as it was: it may have been made.
-    unanswered: Option<Change>,
+    unanswered: Option<PendingCommit>,
     remote: bool,
 }
 
 /// What is to be copied at once.
 #[derive(Debug)]
-struct Change {
+struct PendingCommit {
     name: String,
     head: Head,
     first: u64,
     bytes: usize,
-    records: Vec<Placed>,
+    records: Vec<PlacedBatch>,
 }
 
-impl Change {
+impl PendingCommit {
     /// From that place on.
-    fn new(held: Held, from: u64) -> Self {
+    fn new(held: LogSnapshot, from: u64) -> Self {
         let next = held.next(from).max(held.first);
         let end = held.head.end.filter(|_| next >= held.head.next);
         let head = Head {
@@ -82,7 +82,7 @@ impl Change {
 }
 
 /// What comes after a step.
-enum Then {
+enum NextStep {
     /// There may be more to copy at once.
     More,
     /// Wait for the log, or for word from elsewhere.
@@ -110,7 +110,7 @@ impl Mirror {
     }
 
     /// Makes the stream there, at once. Only then is its name worth anything elsewhere.
-    pub(super) async fn make(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn make(&mut self) -> Result<(), StoreError> {
         let held = self.log.held(0, BATCH);
         self.commit(held).await
     }
@@ -125,9 +125,9 @@ impl Mirror {
         loop {
             let began = Instant::now();
             match self.step().await {
-                Then::Done => break,
-                Then::More => pause = PAUSES.0,
-                Then::Wait => {
+                NextStep::Done => break,
+                NextStep::More => pause = PAUSES.0,
+                NextStep::Wait => {
                     pause = PAUSES.0;
                     tokio::select! {
                         () = std::future::poll_fn(|cx| self.log.poll_more(self.copied, cx)) => {
@@ -144,7 +144,7 @@ impl Mirror {
                         () = sleep(TICK) => {}
                     }
                 }
-                Then::Again => {
+                NextStep::Again => {
                     sleep(pause).await;
                     pause = (pause * 2).min(PAUSES.1);
                 }
@@ -153,7 +153,7 @@ impl Mirror {
         self.redis.wakes().forget_mirror(self.log.id());
     }
 
-    async fn step(&mut self) -> Then {
+    async fn step(&mut self) -> NextStep {
         let held = self.log.held(self.copied, BATCH);
         let stillborn = held.head.end == Some(End::Lost) && held.head.next == 0;
         if (held.gone && !self.ended) || stillborn {
@@ -172,60 +172,64 @@ impl Mirror {
                 self.keep_name(NAME).await;
                 // From here on there is one truth: who deletes it there, or reads it, needs no one's word here.
                 self.redis.memory().release(self.log.id());
-                Then::Done
+                NextStep::Done
             }
-            Ok(()) if self.copied < tail => Then::More,
-            Ok(()) => Then::Wait,
+            Ok(()) if self.copied < tail => NextStep::More,
+            Ok(()) => NextStep::Wait,
             // It was there and is no more: its server has lost it. The log still has it.
-            Err(Trouble::Missing | Trouble::Expired) => {
+            Err(StoreError::Missing | StoreError::Expired) => {
                 (self.version, self.copied, self.unanswered) = (0, 0, None);
-                Then::More
+                NextStep::More
             }
-            Err(Trouble::Deleted) => {
+            Err(StoreError::Deleted) => {
                 self.redis.memory().remove(self.log.id());
-                Then::Done
+                NextStep::Done
             }
-            Err(Trouble::Conflict | Trouble::Exists) => self.other().await,
-            Err(Trouble::Away | Trouble::Full | Trouble::Damaged) => {
+            Err(StoreError::Conflict | StoreError::Exists) => self.other().await,
+            Err(StoreError::Unavailable | StoreError::Full | StoreError::DamagedEntry) => {
                 // Forgotten here as well: nobody is left who could want it copied.
-                if gone { Then::Done } else { Then::Again }
+                if gone {
+                    NextStep::Done
+                } else {
+                    NextStep::Again
+                }
             }
         }
     }
 
     /// It stands otherwise there than we left it.
-    async fn other(&mut self) -> Then {
+    async fn other(&mut self) -> NextStep {
         match self
             .redis
             .link()
-            .look(&self.keys, Looking::default(), WITHIN)
+            .look(&self.keys, ViewQuery::default(), WITHIN)
             .await
         {
             // A server that took over didn't have our last copies yet.
-            Ok(Look {
+            Ok(StreamView {
                 nonce,
                 version,
                 head: Some(head),
                 ..
             }) if nonce == self.nonce && head.end.is_none() => {
                 (self.version, self.copied, self.unanswered) = (version, head.next, None);
-                Then::More
+                NextStep::More
             }
             // Somebody has found that we are lost; what we say now nobody hears.
             Ok(_) => {
                 tracing::warn!(stream = %self.log.id(), "another has ended this stream: its generation is cancelled");
                 self.log.cancel();
-                Then::Done
+                NextStep::Done
             }
-            Err(_) => Then::Again,
+            Err(_) => NextStep::Again,
         }
     }
 
     /// Copies what is held.
-    async fn commit(&mut self, held: Held) -> Result<(), Trouble> {
+    async fn commit(&mut self, held: LogSnapshot) -> Result<(), StoreError> {
         let change = match self.unanswered.take() {
             Some(change) => change,
-            None => Change::new(held, self.copied),
+            None => PendingCommit::new(held, self.copied),
         };
         let commit = Commit {
             version: self.version,
@@ -254,7 +258,7 @@ impl Mirror {
         Ok(())
     }
 
-    async fn keep(&mut self) -> Result<(), Trouble> {
+    async fn keep(&mut self) -> Result<(), StoreError> {
         let standing = self
             .redis
             .link()
@@ -264,20 +268,20 @@ impl Mirror {
         Ok(())
     }
 
-    fn heed(&mut self, standing: Standing) {
+    fn heed(&mut self, standing: LeaseStatus) {
         self.version = standing.version;
         self.remote = standing.seen.is_some();
-        self.log.attended(standing.seen);
+        self.log.set_remote_readers(standing.seen);
         if standing.cancelled {
             self.log.cancel();
         }
     }
 
     /// There is nothing that anyone should read.
-    async fn give_up(&mut self) -> Then {
+    async fn give_up(&mut self) -> NextStep {
         self.keep_name(Duration::ZERO).await;
         if self.version == 0 && self.unanswered.is_none() {
-            return Then::Done;
+            return NextStep::Done;
         }
         match self
             .redis
@@ -285,8 +289,8 @@ impl Mirror {
             .delete(&self.keys, &self.nonce, WITHIN)
             .await
         {
-            Err(Trouble::Away) => Then::Again,
-            _ => Then::Done,
+            Err(StoreError::Unavailable) => NextStep::Again,
+            _ => NextStep::Done,
         }
     }
 

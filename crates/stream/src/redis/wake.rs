@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redis::{FromRedisValue, PushInfo, PushKind};
 use tokio::sync::Notify;
 
-use super::link::Link;
+use super::link::RedisLink;
 use crate::StreamId;
 
 /// Who is to be woken by what.
@@ -14,11 +14,11 @@ use crate::StreamId;
 pub(super) struct Wakes {
     /// The channel on which this process is told of cancels; the message is a stream's id.
     inbox: String,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<WakeRegistry>,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct WakeRegistry {
     /// Those who follow a stream, by channel.
     followers: HashMap<String, Arc<Notify>>,
     /// Those who write one.
@@ -91,7 +91,7 @@ impl Wakes {
     }
 
     /// Takes a message; it comes on the connection's own task, which must not be kept.
-    pub(super) fn told(&self, info: &PushInfo, link: &Link) {
+    pub(super) fn told(&self, info: &PushInfo, link: &RedisLink) {
         match info.kind {
             PushKind::SMessage => {}
             PushKind::Disconnection => return link.doubt(),
@@ -115,7 +115,7 @@ impl Wakes {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, WakeRegistry> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

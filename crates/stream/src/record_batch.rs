@@ -4,14 +4,14 @@ use bytes::{Bytes, BytesMut};
 
 /// Whole records that were appended at once. They share one piece of memory.
 #[derive(Debug, Clone)]
-pub struct Run {
+pub struct RecordBatch {
     /// The records, one after the other.
     bytes: Bytes,
     /// Where each record ends; empty if there is only one.
     ends: Box<[u32]>,
 }
 
-impl Run {
+impl RecordBatch {
     /// One record.
     #[must_use]
     pub fn one(record: Bytes) -> Self {
@@ -37,13 +37,13 @@ impl Run {
 
     /// All records of some runs, in that order.
     #[must_use]
-    pub fn joined(mut runs: Vec<Run>) -> Self {
+    pub fn joined(mut runs: Vec<RecordBatch>) -> Self {
         if runs.len() == 1
             && let Some(run) = runs.pop()
         {
             return run;
         }
-        let mut bytes = BytesMut::with_capacity(runs.iter().map(Run::bytes_len).sum());
+        let mut bytes = BytesMut::with_capacity(runs.iter().map(RecordBatch::bytes_len).sum());
         let mut ends = Vec::new();
         for run in &runs {
             let before = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -101,7 +101,7 @@ impl Run {
     }
 
     /// All but the first so many records.
-    pub(super) fn after(&self, records: u64) -> Run {
+    pub(super) fn after(&self, records: u64) -> RecordBatch {
         let Some(&from) = usize::try_from(records)
             .ok()
             .and_then(|n| n.checked_sub(1))
@@ -115,7 +115,7 @@ impl Run {
             .filter(|&&end| end > from)
             .map(|end| end - from)
             .collect();
-        Run::many(self.bytes.slice(from as usize..), ends)
+        RecordBatch::many(self.bytes.slice(from as usize..), ends)
     }
 
     pub(super) fn bytes_len(&self) -> usize {
