@@ -44,12 +44,12 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// Returns the name in the configuration and the log.
     fn name(&self) -> &str;
 
-    /// Sends a request for a stream. Resolves when the upstream has accepted it: until then a refusal
-    /// can still be reported to the client with its own status.
+    /// Sends a request for a stream. Resolves when the upstream has accepted it: until then a
+    /// refusal can still be reported to the client with its own status.
     fn open_stream(&self, request: UpstreamRequest) -> OpenFuture<StreamSource>;
 
-    /// Sends a request for an answer in one piece, or for a count of tokens. Resolves when the answer
-    /// is there.
+    /// Sends a request for an answer in one piece, or for a count of tokens. Resolves when the
+    /// answer is there.
     fn open_complete(&self, request: UpstreamRequest) -> OpenFuture<CompleteSource>;
 }
 

@@ -1,7 +1,8 @@
 //! The embedded model: asked by name, it shows any behaviour that a client must cope with.
 //!
-//! What it says is a function of the request alone; only its pace comes from the configuration. It speaks events, so it
-//! stands behind every dialect; a server with nothing else configured is a mock upstream in all of them.
+//! What it says is a function of the request alone; only its pace comes from the configuration. It
+//! speaks events, so it stands behind every dialect; a server with nothing else configured is a
+//! mock upstream in all of them.
 
 mod text;
 

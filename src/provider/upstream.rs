@@ -24,8 +24,8 @@ use dialect::event::Event;
 use dialect::failure::Failure;
 use dialect::{Dialect, EventReader};
 
-/// An accepted request, and the source of its answer: a [`StreamSource`] or a [`CompleteSource`], as
-/// it was asked for.
+/// An accepted request, and the source of its answer: a [`StreamSource`] or a [`CompleteSource`],
+/// as it was asked for.
 #[derive(Debug)]
 pub struct Opened<S> {
     /// Headers of the upstream's response that the client may see.

@@ -8,7 +8,8 @@ const ANSWER: &str = "A rill is a small stream. This one carries words: each tok
 and reaches you before the next one is born. Nothing is kept back, nothing is made up.\nPünktlich, naïve, 你好, こんにちは \
 and a 🌊 pass through unharmed. Close the connection and the spring runs dry at once; read slowly and it waits for you.";
 
-/// The readable answer: the same words for every prompt, and the prompt's first words to tell answers apart.
+/// The readable answer: the same words for every prompt, and the prompt's first words to tell
+/// answers apart.
 pub(super) fn answer(request: &Request) -> String {
     match &request.format {
         None => {}
@@ -63,7 +64,8 @@ pub(super) fn until<'a>(text: &'a str, stop: &[String]) -> (&'a str, bool) {
     }
 }
 
-/// Calls of the first tools offered, with arguments that fit their schemas. None without tools, or once results came.
+/// Calls of the first tools offered, with arguments that fit their schemas. None without tools, or
+/// once results came.
 pub(super) fn tool_calls(request: &Request, most: usize) -> Vec<ToolCall> {
     if request
         .messages
@@ -129,8 +131,8 @@ fn example(schema: &Value, root: &Value, depth: usize) -> Value {
     }
 }
 
-/// Cuts a text into pieces as a tokenizer would, roughly: a word with the space before it; long words in two. All pieces
-/// together are the text.
+/// Cuts a text into pieces as a tokenizer would, roughly: a word with the space before it; long
+/// words in two. All pieces together are the text.
 pub(super) fn tokens(text: &str) -> Vec<&str> {
     const LONGEST: usize = 12;
     let mut tokens = Vec::new();
