@@ -27,7 +27,26 @@ pub const PLANNED: &[&str] = &["service"];
 
 /// Places that don't keep the rules yet: the beginning of a path, and of it the part of a rule. An entry
 /// that is no longer needed is an error: take it off.
-pub const NOT_YET: &[(&str, &str)] = &[];
+pub const NOT_YET: &[(&str, &str)] = &[
+    ("crates/dialect", "a function has"),
+    ("crates/dialect", "no wider than"),
+    ("crates/stream", "import one another"),
+    ("crates/stream", "lines; a file has"),
+    ("crates/stream", "no wider than"),
+    ("src/", "stands on no floor"),
+    ("src/app", "no wider than"),
+    ("src/cli", "no wider than"),
+    ("src/config", "import one another"),
+    ("src/config", "lines; a file has"),
+    ("src/config", "no wider than"),
+    ("src/http", "import one another"),
+    ("src/http", "no wider than"),
+    ("src/prompts", "lines; a file has"),
+    ("src/prompts", "no wider than"),
+    ("src/telemetry", "no wider than"),
+    ("src/transport", "may use it"),
+    ("src/transport", "no wider than"),
+];
 
 /// Floors whose rooms know each other; on any other floor they don't.
 const COMPOSITION: usize = 0;
