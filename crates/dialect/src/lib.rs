@@ -67,6 +67,7 @@ pub mod json;
 mod openai;
 pub mod openai_chat;
 pub mod openai_responses;
+mod payload_builder;
 pub mod plain;
 mod tools;
 

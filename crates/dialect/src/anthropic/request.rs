@@ -53,30 +53,10 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
     )?;
     let tools: Vec<Value> = body.take("tools", "a list of tools")?.unwrap_or_default();
     for (at, tool) in tools.iter().enumerate() {
-        match (tool["name"].as_str(), tool["type"].as_str()) {
-            (Some(name), None | Some("custom")) => request.tools.push(Tool {
-                name: name.to_owned(),
-                description: tool["description"].as_str().map(str::to_owned),
-                parameters: tool["input_schema"].clone(),
-                // Other dialects require every property of a strict schema; Anthropic does not.
-                strict: tool["strict"]
-                    .as_bool()
-                    .filter(|_| all_required(&tool["input_schema"])),
-            }),
-            // A tool that Anthropic runs itself.
-            _ => request.require(format!("tools[{at}]")),
-        }
+        parse_tool(&mut request, at, tool);
     }
     let choice = body.value("tool_choice");
-    request.tool_choice = match choice["type"].as_str() {
-        Some("auto") => Some(ToolChoice::Auto),
-        Some("none") => Some(ToolChoice::None),
-        Some("any") => Some(ToolChoice::Required),
-        Some("tool") => choice["name"]
-            .as_str()
-            .map(|name| ToolChoice::Named(name.to_owned())),
-        _ => None,
-    };
+    request.tool_choice = parse_tool_choice(&choice);
     request.parallel_tool_calls = choice["disable_parallel_tool_use"]
         .as_bool()
         .map(|off| !off);
@@ -100,6 +80,34 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
     body.record_rest(&mut request, &["cache_control"], ESSENTIAL_FIELDS);
     request.body = bytes;
     Ok(request)
+}
+
+fn parse_tool(request: &mut Request, at: usize, tool: &Value) {
+    match (tool["name"].as_str(), tool["type"].as_str()) {
+        (Some(name), None | Some("custom")) => request.tools.push(Tool {
+            name: name.to_owned(),
+            description: tool["description"].as_str().map(str::to_owned),
+            parameters: tool["input_schema"].clone(),
+            // Other dialects require every property of a strict schema; Anthropic does not.
+            strict: tool["strict"]
+                .as_bool()
+                .filter(|_| all_required(&tool["input_schema"])),
+        }),
+        // A tool that Anthropic runs itself.
+        _ => request.require(format!("tools[{at}]")),
+    }
+}
+
+fn parse_tool_choice(choice: &Value) -> Option<ToolChoice> {
+    match choice["type"].as_str()? {
+        "auto" => Some(ToolChoice::Auto),
+        "none" => Some(ToolChoice::None),
+        "any" => Some(ToolChoice::Required),
+        "tool" => choice["name"]
+            .as_str()
+            .map(|name| ToolChoice::Named(name.to_owned())),
+        _ => None,
+    }
 }
 
 /// Returns true if every property of every object in the schema is required.
@@ -199,72 +207,66 @@ fn blocks(request: &mut Request, name: &str, content: &Value) -> Result<Vec<Part
     };
     let mut parts = Vec::new();
     for (at, block) in list.iter().enumerate() {
-        let text = |field: &str| block[field].as_str().unwrap_or_default().to_owned();
-        let name = format!("{name}[{at}]");
-        match block["type"].as_str() {
-            Some("text") => match block["text"].as_str() {
-                Some(text) => parts.push(Part::Text(text.to_owned())),
-                None => {
-                    let name = format!("{name}.text");
-                    return Err(Failure::invalid(
-                        &name,
-                        format!("`{name}` should be a string"),
-                    ));
-                }
-            },
-            Some("image") => match image(&block["source"]) {
-                Some(image) => parts.push(Part::Image(image)),
-                None => request.require(format!("{name}.source")),
-            },
-            Some("thinking") => {
-                let seal = text("signature");
-                let state = (!seal.is_empty()).then(|| ReasoningState {
-                    origin: ReasoningState::decode(&seal, StateOrigin::Anthropic).origin,
-                    value: ReasoningState::decode(&seal, StateOrigin::Anthropic)
-                        .value
-                        .into_owned()
-                        .into(),
-                });
-                parts.push(Part::Reasoning {
-                    text: text("thinking"),
-                    state,
-                });
-            }
-            Some("redacted_thinking") => {
-                let state = ReasoningState {
-                    origin: StateOrigin::AnthropicRedacted,
-                    value: text("data").into(),
-                };
-                parts.push(Part::Reasoning {
-                    text: String::new(),
-                    state: Some(state),
-                });
-            }
-            Some("tool_use") => {
-                let arguments = if block["input"].is_null() {
-                    "{}".to_owned()
-                } else {
-                    block["input"].to_string()
-                };
-                parts.push(Part::ToolCall {
-                    id: text("id"),
-                    name: text("name"),
-                    arguments,
-                });
-            }
-            Some("tool_result") => {
-                let content = blocks(request, &format!("{name}.content"), &block["content"])?;
-                let error = block["is_error"] == true;
-                parts.push(Part::ToolResult {
-                    id: text("tool_use_id"),
-                    content,
-                    error,
-                });
-            }
-            _ => request.require(name),
-        }
+        parts.extend(parse_block(request, &format!("{name}[{at}]"), block)?);
     }
     Ok(parts)
+}
+
+/// Parses one content block; an unknown one is recorded as unsupported.
+fn parse_block(request: &mut Request, name: &str, block: &Value) -> Result<Option<Part>, Failure> {
+    let text = |field: &str| block[field].as_str().unwrap_or_default().to_owned();
+    Ok(Some(match block["type"].as_str() {
+        Some("text") => match block["text"].as_str() {
+            Some(text) => Part::Text(text.to_owned()),
+            None => {
+                let name = format!("{name}.text");
+                let message = format!("`{name}` should be a string");
+                return Err(Failure::invalid(&name, message));
+            }
+        },
+        Some("image") => match image(&block["source"]) {
+            Some(image) => Part::Image(image),
+            None => {
+                request.require(format!("{name}.source"));
+                return Ok(None);
+            }
+        },
+        Some("thinking") => {
+            let signature = text("signature");
+            let state = (!signature.is_empty()).then(|| {
+                let ReasoningState { origin, value } =
+                    ReasoningState::decode(&signature, StateOrigin::Anthropic);
+                let value = value.into_owned().into();
+                ReasoningState { origin, value }
+            });
+            let text = text("thinking");
+            Part::Reasoning { text, state }
+        }
+        Some("redacted_thinking") => Part::Reasoning {
+            text: String::new(),
+            state: Some(ReasoningState {
+                origin: StateOrigin::AnthropicRedacted,
+                value: text("data").into(),
+            }),
+        },
+        Some("tool_use") => Part::ToolCall {
+            id: text("id"),
+            name: text("name"),
+            arguments: match &block["input"] {
+                Value::Null => "{}".to_owned(),
+                input => input.to_string(),
+            },
+        },
+        Some("tool_result") => Part::ToolResult {
+            id: text("tool_use_id"),
+            content: blocks(request, &format!("{name}.content"), &block["content"])?,
+            error: block["is_error"] == true,
+        },
+        _ => {
+            request.require(name);
+            return Ok(None);
+        }
+    }))
 }
 
 fn image(source: &Value) -> Option<Image> {

@@ -21,23 +21,7 @@ use crate::request::{Message, Operation, Request, Role, Tool, ToolChoice};
 
 /// Parses a client's request; `call` is `model:method`.
 pub(super) fn parse_request(bytes: Bytes, call: &str) -> Result<Request, Failure> {
-    const METHODS: &str = "there are generateContent, streamGenerateContent and countTokens";
-    let (model, method) = call.rsplit_once(':').ok_or_else(|| {
-        Failure::not_found(format!(
-            "the path names no method, as in gemini-2.5-flash:streamGenerateContent; {METHODS}"
-        ))
-    })?;
-    let (task, stream) = match method {
-        "streamGenerateContent" => (Operation::Generate, true),
-        "generateContent" => (Operation::Generate, false),
-        "countTokens" => (Operation::CountTokens, false),
-        _ => {
-            let method: String = method.chars().take(60).collect();
-            return Err(Failure::not_found(format!(
-                "no method `{method}`; {METHODS}"
-            )));
-        }
-    };
+    let (model, operation, stream) = parse_call(call)?;
     let model = percent_encoding::percent_decode_str(model)
         .decode_utf8_lossy()
         .into_owned();
@@ -45,7 +29,7 @@ pub(super) fn parse_request(bytes: Bytes, call: &str) -> Result<Request, Failure
     let mut body = Value::Object(fields);
     camel_case(&mut body);
     let mut request = Request {
-        operation: task,
+        operation,
         model: Some(model),
         stream,
         include_usage: true,
@@ -68,14 +52,49 @@ pub(super) fn parse_request(bytes: Bytes, call: &str) -> Result<Request, Failure
     }
     let contents = take("contents");
     // `countTokens` may carry a whole request inside the request instead.
-    if task == Operation::Generate || !contents.is_null() {
+    if operation == Operation::Generate || !contents.is_null() {
         contents_of(&mut request, &contents)?;
     }
     let tools = list(take("tools"), "tools", "a list of tools")?;
     for (at, tool) in tools.iter().enumerate() {
         tools_of(&mut request, &format!("tools[{at}]"), tool);
     }
-    let config = take("toolConfig");
+    tool_choice(&mut request, &take("toolConfig"));
+    generation(&mut request, &take("generationConfig"))?;
+    for (name, value) in body.as_object().into_iter().flatten() {
+        match name.as_str() {
+            _ if json::is_empty_value(value) => {}
+            "model" => {}
+            "cachedContent" => request.require("cachedContent"),
+            name => request.ignore(name),
+        }
+    }
+    request.body = bytes;
+    Ok(request)
+}
+
+/// Splits `model:method` into the model, the operation, and true for a streamed answer.
+fn parse_call(call: &str) -> Result<(&str, Operation, bool), Failure> {
+    const METHODS: &str = "there are generateContent, streamGenerateContent and countTokens";
+    let (model, method) = call.rsplit_once(':').ok_or_else(|| {
+        Failure::not_found(format!(
+            "the path names no method, as in gemini-2.5-flash:streamGenerateContent; {METHODS}"
+        ))
+    })?;
+    match method {
+        "streamGenerateContent" => Ok((model, Operation::Generate, true)),
+        "generateContent" => Ok((model, Operation::Generate, false)),
+        "countTokens" => Ok((model, Operation::CountTokens, false)),
+        _ => {
+            let method: String = method.chars().take(60).collect();
+            Err(Failure::not_found(format!(
+                "no method `{method}`; {METHODS}"
+            )))
+        }
+    }
+}
+
+fn tool_choice(request: &mut Request, config: &Value) {
     let calling = &config["functionCallingConfig"];
     let allowed = json::strings(&calling["allowedFunctionNames"]);
     request.tool_choice = match (calling["mode"].as_str(), &allowed[..]) {
@@ -88,17 +107,6 @@ pub(super) fn parse_request(bytes: Bytes, call: &str) -> Result<Request, Failure
     if allowed.len() > 1 {
         request.require("toolConfig.functionCallingConfig.allowedFunctionNames");
     }
-    generation(&mut request, &take("generationConfig"))?;
-    for (name, value) in body.as_object().into_iter().flatten() {
-        match name.as_str() {
-            _ if json::is_empty_value(value) => {}
-            "model" => {}
-            "cachedContent" => request.require("cachedContent"),
-            name => request.ignore(name),
-        }
-    }
-    request.body = bytes;
-    Ok(request)
 }
 
 /// Returns a list, or a single object as a list of one, as Google does.

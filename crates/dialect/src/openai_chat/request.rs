@@ -19,7 +19,7 @@ use crate::request::{
 };
 
 /// Maximum `n`, as OpenAI has it.
-const MOST_ANSWERS: u32 = 128;
+const MAX_ANSWERS: u32 = 128;
 /// Fields whose loss would change the answer: refused when the target dialect lacks them.
 const ESSENTIAL_FIELDS: &[&str] = &[
     "functions",
@@ -39,15 +39,7 @@ const INERT_FIELDS: &[&str] = &["stream_options", "store"];
 /// A 400 that names the field.
 pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
     let mut body = json::RequestFields::parse(&bytes)?;
-    let n = body
-        .take::<u32>("n", "a whole number from 1 to 128")?
-        .unwrap_or(1);
-    if !(1..=MOST_ANSWERS).contains(&n) {
-        return Err(Failure::invalid(
-            "n",
-            format!("`n` should be a whole number from 1 to 128, not {n}"),
-        ));
-    }
+    let n = parse_n(&mut body)?;
     let limit = json::max_tokens("max_completion_tokens", body.raw("max_completion_tokens"))?;
     let older_limit = json::max_tokens("max_tokens", body.raw("max_tokens"))?;
     let options: Option<serde_json::Map<String, Value>> =
@@ -82,20 +74,11 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
         request.require("tool_choice");
     }
     format(&mut request, &body.value("response_format"));
-    let effort = [
-        &body.value("reasoning_effort"),
-        &body.value("reasoning")["effort"],
-    ]
-    .into_iter()
-    .find_map(|value| {
-        let effort = Effort::from_word(value.as_str()?)?;
-        Some(Reasoning {
-            effort,
-            budget: None,
-            shown: None,
-        })
-    });
-    request.reasoning = effort;
+    let efforts = [
+        body.value("reasoning_effort"),
+        body.value("reasoning")["effort"].clone(),
+    ];
+    request.reasoning = parse_effort(&efforts);
     if body
         .value("modalities")
         .as_array()
@@ -108,6 +91,30 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
     Ok(request)
 }
 
+/// Takes the number of answers.
+fn parse_n(body: &mut json::RequestFields<'_>) -> Result<u32, Failure> {
+    let n = body
+        .take::<u32>("n", "a whole number from 1 to 128")?
+        .unwrap_or(1);
+    if (1..=MAX_ANSWERS).contains(&n) {
+        return Ok(n);
+    }
+    let message = format!("`n` should be a whole number from 1 to 128, not {n}");
+    Err(Failure::invalid("n", message))
+}
+
+/// Parses the first known effort.
+fn parse_effort(efforts: &[Value]) -> Option<Reasoning> {
+    let effort = efforts
+        .iter()
+        .find_map(|value| Effort::from_word(value.as_str()?))?;
+    Some(Reasoning {
+        effort,
+        budget: None,
+        shown: None,
+    })
+}
+
 fn messages(request: &mut Request, raw: Option<&RawValue>) -> Result<(), Failure> {
     const WANT: &str = "a list of messages, as in [{\"role\": \"user\", \"content\": \"Hello\"}]";
     let list: Vec<Value> = json::parse_field("messages", raw, WANT)?.unwrap_or_default();
@@ -118,70 +125,69 @@ fn messages(request: &mut Request, raw: Option<&RawValue>) -> Result<(), Failure
         ));
     }
     for (at, message) in list.iter().enumerate() {
-        let name = format!("messages[{at}]");
-        let Some(role) = message["role"].as_str() else {
-            let name = format!("{name}.role");
-            return Err(Failure::invalid(
-                &name,
-                format!("`{name}` should be a string such as \"user\""),
-            ));
-        };
-        let mut parts = Vec::new();
-        let role = match role {
-            "system" | "developer" => Role::System,
-            "assistant" => {
-                reasoning(message, &mut parts);
-                Role::Assistant
-            }
-            "tool" => Role::Tool,
-            "function" => {
-                request.require(format!("{name}.role"));
-                Role::Tool
-            }
-            _ => Role::User,
-        };
-        content(request, &name, &message["content"], &mut parts);
-        if let Some(text) = message["refusal"].as_str() {
-            parts.push(Part::Refusal(text.to_owned()));
-        }
-        for (at, call) in message["tool_calls"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .enumerate()
-        {
-            match (call["id"].as_str(), call["function"]["name"].as_str()) {
-                (Some(id), Some(function)) => parts.push(Part::ToolCall {
-                    id: id.to_owned(),
-                    name: function.to_owned(),
-                    arguments: call["function"]["arguments"]
-                        .as_str()
-                        .unwrap_or_default()
-                        .to_owned(),
-                }),
-                _ => request.require(format!("{name}.tool_calls[{at}]")),
-            }
-        }
-        if ["function_call", "audio"]
-            .iter()
-            .any(|field| !message[*field].is_null())
-        {
-            request.require(name);
-        }
-        if role == Role::Tool {
-            let id = message["tool_call_id"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned();
-            parts = vec![Part::ToolResult {
-                id,
-                content: parts,
-                error: false,
-            }];
-        }
-        request.messages.push(Message { role, parts });
+        let message = parse_message(request, format!("messages[{at}]"), message)?;
+        request.messages.push(message);
     }
     Ok(())
+}
+
+fn parse_message(request: &mut Request, name: String, message: &Value) -> Result<Message, Failure> {
+    let Some(role) = message["role"].as_str() else {
+        let name = format!("{name}.role");
+        let message = format!("`{name}` should be a string such as \"user\"");
+        return Err(Failure::invalid(&name, message));
+    };
+    let mut parts = Vec::new();
+    let role = match role {
+        "system" | "developer" => Role::System,
+        "assistant" => {
+            reasoning(message, &mut parts);
+            Role::Assistant
+        }
+        "tool" => Role::Tool,
+        "function" => {
+            request.require(format!("{name}.role"));
+            Role::Tool
+        }
+        _ => Role::User,
+    };
+    content(request, &name, &message["content"], &mut parts);
+    if let Some(text) = message["refusal"].as_str() {
+        parts.push(Part::Refusal(text.to_owned()));
+    }
+    parse_tool_calls(request, &name, &message["tool_calls"], &mut parts);
+    if ["function_call", "audio"]
+        .iter()
+        .any(|field| !message[*field].is_null())
+    {
+        request.require(name);
+    }
+    if role == Role::Tool {
+        let id = message["tool_call_id"].as_str().unwrap_or_default();
+        parts = vec![Part::ToolResult {
+            id: id.to_owned(),
+            content: parts,
+            error: false,
+        }];
+    }
+    Ok(Message { role, parts })
+}
+
+fn parse_tool_calls(request: &mut Request, name: &str, calls: &Value, parts: &mut Vec<Part>) {
+    for (at, call) in calls.as_array().into_iter().flatten().enumerate() {
+        let function = &call["function"];
+        match (call["id"].as_str(), function["name"].as_str()) {
+            (Some(id), Some(name)) => parts.push(Part::ToolCall {
+                id: id.to_owned(),
+                name: name.to_owned(),
+                arguments: function["arguments"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned(),
+            }),
+            _ => request.require(format!("{name}.tool_calls[{at}]")),
+        }
+    }
 }
 
 fn content(request: &mut Request, name: &str, content: &Value, parts: &mut Vec<Part>) {

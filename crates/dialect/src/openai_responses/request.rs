@@ -65,52 +65,55 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
     request.user = user.iter().find_map(Value::as_str).map(str::to_owned);
     let tools: Vec<Value> = body.take("tools", "a list of tools")?.unwrap_or_default();
     for (at, tool) in tools.iter().enumerate() {
-        match (tool["type"].as_str(), tool["name"].as_str()) {
-            (Some("function"), Some(name)) => request.tools.push(Tool {
-                name: name.to_owned(),
-                description: tool["description"].as_str().map(str::to_owned),
-                parameters: tool["parameters"].clone(),
-                strict: tool["strict"].as_bool(),
-            }),
-            // A tool that OpenAI runs itself, or a custom tool whose arguments are not JSON.
-            _ => request.require(format!("tools[{at}]")),
-        }
+        parse_tool(&mut request, at, tool);
     }
     let choice = body.value("tool_choice");
-    request.tool_choice = match (
-        choice.as_str(),
-        choice["type"].as_str(),
-        choice["name"].as_str(),
-    ) {
-        (Some("auto"), ..) => Some(ToolChoice::Auto),
-        (Some("none"), ..) => Some(ToolChoice::None),
-        (Some("required"), ..) => Some(ToolChoice::Required),
-        (_, Some("function"), Some(name)) => Some(ToolChoice::Named(name.to_owned())),
-        _ => None,
-    };
+    request.tool_choice = parse_tool_choice(&choice);
     if request.tool_choice.is_none() && !choice.is_null() {
         request.require("tool_choice");
     }
     text(&mut request, &body.value("text"));
-    let reasoning = body.value("reasoning");
-    request.reasoning = reasoning["effort"]
-        .as_str()
-        .and_then(Effort::from_word)
-        .map(|effort| Reasoning {
-            effort,
-            budget: None,
-            shown: (!reasoning["summary"].is_null()).then_some(true),
-        });
-    if request.reasoning.is_none() && !reasoning["summary"].is_null() {
-        request.reasoning = Some(Reasoning {
-            effort: Effort::Medium,
-            budget: None,
-            shown: Some(true),
-        });
-    }
+    request.reasoning = parse_reasoning(&body.value("reasoning"));
     body.record_rest(&mut request, INERT_FIELDS, ESSENTIAL_FIELDS);
     request.body = bytes;
     Ok(request)
+}
+
+fn parse_tool(request: &mut Request, at: usize, tool: &Value) {
+    match (tool["type"].as_str(), tool["name"].as_str()) {
+        (Some("function"), Some(name)) => request.tools.push(Tool {
+            name: name.to_owned(),
+            description: tool["description"].as_str().map(str::to_owned),
+            parameters: tool["parameters"].clone(),
+            strict: tool["strict"].as_bool(),
+        }),
+        // A tool that OpenAI runs itself, or a custom tool whose arguments are not JSON.
+        _ => request.require(format!("tools[{at}]")),
+    }
+}
+
+fn parse_tool_choice(choice: &Value) -> Option<ToolChoice> {
+    match (choice.as_str(), choice["type"].as_str()) {
+        (Some("auto"), _) => Some(ToolChoice::Auto),
+        (Some("none"), _) => Some(ToolChoice::None),
+        (Some("required"), _) => Some(ToolChoice::Required),
+        (_, Some("function")) => choice["name"]
+            .as_str()
+            .map(|name| ToolChoice::Named(name.to_owned())),
+        _ => None,
+    }
+}
+
+/// Parses the reasoning options; a summary alone asks for medium effort.
+fn parse_reasoning(reasoning: &Value) -> Option<Reasoning> {
+    let shown = (!reasoning["summary"].is_null()).then_some(true);
+    let effort = reasoning["effort"].as_str().and_then(Effort::from_word);
+    let effort = effort.or(shown.map(|_| Effort::Medium))?;
+    Some(Reasoning {
+        effort,
+        budget: None,
+        shown,
+    })
 }
 
 /// Returns the id of the response that a request continues.
@@ -159,8 +162,6 @@ fn text(request: &mut Request, text: &Value) {
 }
 
 fn input(request: &mut Request, input: &Value) -> Result<(), Failure> {
-    const WANT: &str = "`input` should be a string, or a list of items, as in [{\"role\": \"user\", \"content\": \
-                        \"Hello\"}]";
     let list = match input {
         Value::String(text) => {
             request.messages.push(Message::text(Role::User, text));
@@ -172,63 +173,11 @@ fn input(request: &mut Request, input: &Value) -> Result<(), Failure> {
             request.require("input");
             return Ok(());
         }
-        _ => return Err(Failure::invalid("input", WANT)),
+        _ => return Err(Failure::invalid("input", WANTED_INPUT)),
     };
     for (at, item) in list.iter().enumerate() {
-        let name = format!("input[{at}]");
-        let text = |field: &str| item[field].as_str().unwrap_or_default().to_owned();
-        let (role, parts) = match item["type"].as_str() {
-            None | Some("message") => {
-                let role = match item["role"].as_str() {
-                    Some("system" | "developer") => Role::System,
-                    Some("assistant") => Role::Assistant,
-                    Some("user") => Role::User,
-                    Some(_) => {
-                        let name = format!("{name}.role");
-                        let message =
-                            format!("`{name}` should be user, assistant, system or developer");
-                        return Err(Failure::invalid(&name, message));
-                    }
-                    None => {
-                        return Err(Failure::invalid(
-                            &name,
-                            format!("`{name}` has no role and no type. {WANT}"),
-                        ));
-                    }
-                };
-                (
-                    role,
-                    content(request, &format!("{name}.content"), &item["content"]),
-                )
-            }
-            Some("reasoning") => (Role::Assistant, vec![answer::reasoning(item)]),
-            Some("function_call") => {
-                let (id, name) = (text("call_id"), text("name"));
-                (
-                    Role::Assistant,
-                    vec![Part::ToolCall {
-                        id,
-                        name,
-                        arguments: text("arguments"),
-                    }],
-                )
-            }
-            Some("function_call_output") => {
-                let content = content(request, &format!("{name}.output"), &item["output"]);
-                let error = item["status"] == "incomplete";
-                (
-                    Role::Tool,
-                    vec![Part::ToolResult {
-                        id: text("call_id"),
-                        content,
-                        error,
-                    }],
-                )
-            }
-            Some(_) => {
-                request.require(name);
-                continue;
-            }
+        let Some((role, parts)) = parse_item(request, format!("input[{at}]"), item)? else {
+            continue;
         };
         // Items of the assistant, or of tools, form one message elsewhere; a user's stay separate.
         match request.messages.last_mut() {
@@ -239,6 +188,63 @@ fn input(request: &mut Request, input: &Value) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+const WANTED_INPUT: &str = "`input` should be a string, or a list of items, as in \
+                            [{\"role\": \"user\", \"content\": \"Hello\"}]";
+
+/// Parses one input item; an unknown one is recorded as unsupported.
+fn parse_item(
+    request: &mut Request,
+    name: String,
+    item: &Value,
+) -> Result<Option<(Role, Vec<Part>)>, Failure> {
+    let text = |field: &str| item[field].as_str().unwrap_or_default().to_owned();
+    Ok(Some(match item["type"].as_str() {
+        None | Some("message") => {
+            let role = parse_role(&name, &item["role"])?;
+            let parts = content(request, &format!("{name}.content"), &item["content"]);
+            (role, parts)
+        }
+        Some("reasoning") => (Role::Assistant, vec![answer::reasoning(item)]),
+        Some("function_call") => {
+            let call = Part::ToolCall {
+                id: text("call_id"),
+                name: text("name"),
+                arguments: text("arguments"),
+            };
+            (Role::Assistant, vec![call])
+        }
+        Some("function_call_output") => {
+            let result = Part::ToolResult {
+                id: text("call_id"),
+                content: content(request, &format!("{name}.output"), &item["output"]),
+                error: item["status"] == "incomplete",
+            };
+            (Role::Tool, vec![result])
+        }
+        Some(_) => {
+            request.require(name);
+            return Ok(None);
+        }
+    }))
+}
+
+fn parse_role(name: &str, role: &Value) -> Result<Role, Failure> {
+    match role.as_str() {
+        Some("system" | "developer") => Ok(Role::System),
+        Some("assistant") => Ok(Role::Assistant),
+        Some("user") => Ok(Role::User),
+        Some(_) => {
+            let name = format!("{name}.role");
+            let message = format!("`{name}` should be user, assistant, system or developer");
+            Err(Failure::invalid(&name, message))
+        }
+        None => Err(Failure::invalid(
+            name,
+            format!("`{name}` has no role and no type. {WANTED_INPUT}"),
+        )),
+    }
 }
 
 fn content(request: &mut Request, name: &str, content: &Value) -> Vec<Part> {

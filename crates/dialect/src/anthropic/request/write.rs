@@ -1,12 +1,13 @@
 //! Encodes a neutral request as a Messages request.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::thinking::{
     DEFAULT_MAX_TOKENS, NO_SAMPLING, ThinkingMode, thinking, thought_json, version,
 };
 use crate::failure::Failure;
-use crate::request::{Format, Image, Part, Request, Role, Tool, ToolChoice, texts_of};
+use crate::payload_builder::{PayloadBuilder, has_effect};
+use crate::request::{Format, Image, Part, Request, Role, Sampling, Tool, ToolChoice, texts_of};
 use crate::{UpstreamPayload, tools};
 
 /// Encodes a request for an upstream.
@@ -24,99 +25,107 @@ pub(in crate::anthropic) fn encode_request(
     let version = version(model);
     let thinking = thinking(request, version, &mut dropped);
     let limit = request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
-    let mut body = json!({
-        "model": model, "max_tokens": limit, "messages": messages, "stream": request.stream,
-    });
-    let mut set = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            body[name] = value;
-        }
-    };
-    set("system", system.filter(|_| !alone).map(Value::from));
-    set("thinking", thinking.as_ref().map(ThinkingMode::json));
-    let mut output = serde_json::Map::new();
+    let mut payload = PayloadBuilder::new(
+        json!({
+            "model": model, "max_tokens": limit, "messages": messages, "stream": request.stream,
+        }),
+        dropped,
+    );
+    payload.set("system", system.filter(|_| !alone));
+    payload.set("thinking", thinking.as_ref().map(ThinkingMode::json));
+    set_sampling(&mut payload, &request.sampling, version, thinking.is_some());
+    set_stop_sequences(&mut payload, &request.stop);
+    set_user(&mut payload, request.user.as_deref());
+    if !request.tools.is_empty() {
+        let tools: Vec<Value> = request.tools.iter().map(tool_json).collect();
+        payload.set("tools", Some(tools));
+        payload.set("tool_choice", tool_choice(request));
+    }
+    let mut output = Map::new();
     if let Some(ThinkingMode::Adaptive { effort, .. }) = thinking {
         output.insert("effort".to_owned(), effort.into());
     }
-    let sampling = &request.sampling;
-    let thinks = thinking.is_some();
+    if let Some(format) = answer_format(&mut payload, request.format.as_ref())? {
+        output.insert("format".to_owned(), format);
+    }
+    payload.set("output_config", (!output.is_empty()).then_some(output));
+    Ok(payload.finish())
+}
+
+/// Sets the sampling parameters that this version accepts, in the ranges that it accepts.
+fn set_sampling(
+    payload: &mut PayloadBuilder,
+    sampling: &Sampling,
+    version: (u32, u32),
+    thinks: bool,
+) {
+    let has_sampling = version < NO_SAMPLING;
     let temperature = match sampling.temperature {
-        Some(_) if version >= NO_SAMPLING => {
-            dropped.push("temperature".to_owned());
+        Some(_) if !has_sampling => {
+            payload.drop_param("temperature");
             None
         }
         Some(t) if thinks && t < 1.0 => {
-            dropped.push(format!("temperature {t} (with thinking it is 1)"));
+            payload.drop_param(format!("temperature {t} (with thinking it is 1)"));
             None
         }
         Some(t) if t > 1.0 => {
-            dropped.push(format!("temperature {t} (sent as 1, the most there is)"));
+            payload.drop_param(format!("temperature {t} (sent as 1, the most there is)"));
             Some(1.0)
         }
         t => t,
     };
-    set("temperature", temperature.map(Value::from));
+    payload.set("temperature", temperature);
     match sampling.top_p {
-        Some(_) if version >= NO_SAMPLING => dropped.push("top_p".to_owned()),
+        Some(_) if !has_sampling => payload.drop_param("top_p"),
         Some(p) if thinks && p < 0.95 => {
-            dropped.push(format!("top_p {p} (with thinking it is 0.95 to 1)"))
+            payload.drop_param(format!("top_p {p} (with thinking it is 0.95 to 1)"));
         }
-        Some(_) if temperature.is_some() => dropped.push("top_p (beside a temperature)".to_owned()),
-        p => set("top_p", p.map(Value::from)),
+        Some(_) if temperature.is_some() => payload.drop_param("top_p (beside a temperature)"),
+        p => payload.set("top_p", p),
     }
-    if sampling.top_k.is_some() && (thinks || version >= NO_SAMPLING) {
-        dropped.push("top_k".to_owned());
+    if sampling.top_k.is_some() && (thinks || !has_sampling) {
+        payload.drop_param("top_k");
     } else {
-        set("top_k", sampling.top_k.map(Value::from));
+        payload.set("top_k", sampling.top_k);
     }
-    for (name, there) in [
+    payload.drop_present(&[
         ("seed", sampling.seed.is_some()),
-        (
-            "presence_penalty",
-            sampling
-                .presence_penalty
-                .is_some_and(|penalty| penalty != 0.0),
-        ),
-        (
-            "frequency_penalty",
-            sampling
-                .frequency_penalty
-                .is_some_and(|penalty| penalty != 0.0),
-        ),
-    ] {
-        if there {
-            dropped.push(name.to_owned());
-        }
-    }
-    let (stop, blank): (Vec<&String>, Vec<&String>) = request
-        .stop
-        .iter()
-        .partition(|stop| !stop.trim().is_empty());
-    set("stop_sequences", (!stop.is_empty()).then(|| json!(stop)));
+        ("presence_penalty", has_effect(sampling.presence_penalty)),
+        ("frequency_penalty", has_effect(sampling.frequency_penalty)),
+    ]);
+}
+
+fn set_stop_sequences(payload: &mut PayloadBuilder, stop: &[String]) {
+    let (stop, blank): (Vec<&String>, Vec<&String>) =
+        stop.iter().partition(|stop| !stop.trim().is_empty());
+    payload.set("stop_sequences", (!stop.is_empty()).then(|| json!(stop)));
     if !blank.is_empty() {
-        dropped.push("stop (of nothing but white space)".to_owned());
+        payload.drop_param("stop (of nothing but white space)");
     }
-    match &request.user {
+}
+
+fn set_user(payload: &mut PayloadBuilder, user: Option<&str>) {
+    match user {
         // The API forbids personal data such as e-mail addresses and phone numbers here.
         Some(user) if user.contains('@') || user.starts_with('+') => {
-            dropped.push("user (an address)".to_owned())
+            payload.drop_param("user (an address)");
         }
-        user => set(
-            "metadata",
-            user.as_ref().map(|user| json!({ "user_id": user })),
-        ),
+        user => payload.set("metadata", user.map(|user| json!({ "user_id": user }))),
     }
-    if !request.tools.is_empty() {
-        set("tools", Some(request.tools.iter().map(tool_json).collect()));
-        set("tool_choice", tool_choice(request));
-    }
-    match &request.format {
-        None => {}
-        Some(Format::Json) => {
-            let message =
-                "a `json_object` answer can't be asked of an Anthropic model; give a `json_schema`";
-            return Err(Failure::invalid("response_format", message));
-        }
+}
+
+/// Returns the answer's format as this API has it.
+fn answer_format(
+    payload: &mut PayloadBuilder,
+    format: Option<&Format>,
+) -> Result<Option<Value>, Failure> {
+    match format {
+        None => Ok(None),
+        Some(Format::Json) => Err(Failure::invalid(
+            "response_format",
+            "a `json_object` answer can't be asked of an Anthropic model; give a `json_schema`",
+        )),
         Some(Format::Schema { schema, .. }) => {
             let mut schema = schema.clone();
             let mut left_out = Vec::new();
@@ -124,19 +133,11 @@ pub(in crate::anthropic) fn encode_request(
             if !left_out.is_empty() {
                 left_out.sort_unstable();
                 left_out.dedup();
-                dropped.push(format!("of the schema: {}", left_out.join(", ")));
+                payload.drop_param(format!("of the schema: {}", left_out.join(", ")));
             }
-            output.insert(
-                "format".to_owned(),
-                json!({ "type": "json_schema", "schema": schema }),
-            );
+            Ok(Some(json!({ "type": "json_schema", "schema": schema })))
         }
     }
-    set("output_config", (!output.is_empty()).then(|| output.into()));
-    Ok(UpstreamPayload {
-        body: body.to_string().into(),
-        dropped,
-    })
 }
 
 /// Schema keywords that structured outputs don't support.

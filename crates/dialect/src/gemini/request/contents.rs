@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::super::unseal;
 use super::one_or_more;
+use crate::event::ReasoningState;
 use crate::failure::Failure;
 use crate::request::{Image, Message, Part, Request, Role};
 use crate::tools;
@@ -75,71 +76,80 @@ pub(super) fn parts(
             continue;
         }
         if let Some(state) = state {
-            // It signs the preceding thoughts, which come back in pieces as they were streamed.
-            let thoughts = parts
-                .iter()
-                .rev()
-                .take_while(|part| matches!(part, Part::Reasoning { state: None, .. }))
-                .count();
-            let thoughts = parts.drain(parts.len() - thoughts..);
-            let text = thoughts.filter_map(|part| match part {
-                Part::Reasoning { text, .. } => Some(text),
-                _ => None,
-            });
-            let text = text.collect();
-            parts.push(Part::Reasoning {
-                text,
-                state: Some(state),
-            });
+            sign_thoughts(&mut parts, state);
         }
-        let (inline, file) = (&part["inlineData"], &part["fileData"]);
-        let is_image = |data: &Value| {
-            data["mimeType"]
-                .as_str()
-                .is_some_and(|mime| mime.starts_with("image/"))
-        };
-        let (call, result) = (&part["functionCall"], &part["functionResponse"]);
-        if let Some(text) = text {
-            // Google's own client sends back the last part, which is empty.
-            if !text.is_empty() {
-                parts.push(Part::Text(text.to_owned()));
-            }
-        } else if let Some(image) = image(inline) {
-            parts.push(Part::Image(image));
-        } else if let (true, Some(uri)) = (is_image(file), file["fileUri"].as_str()) {
-            parts.push(Part::Image(Image::Url(uri.to_owned())));
-        } else if let Some(function) = call["name"].as_str() {
-            let id = call["id"]
-                .as_str()
-                .map_or_else(|| format!("call_{name}_{at}"), str::to_owned);
-            let id = tools::fit_id(&id, 64).into_owned();
-            calls
-                .entry(function.to_owned())
-                .or_default()
-                .push_back(id.clone());
-            let arguments = if call["args"].is_null() {
-                "{}".to_owned()
-            } else {
-                call["args"].to_string()
-            };
-            parts.push(Part::ToolCall {
-                id,
-                name: function.to_owned(),
-                arguments,
-            });
-        } else if let Some(function) = result["name"].as_str() {
-            parts.push(tool_result(
-                request,
-                &format!("{name}[{at}]"),
-                function,
-                result,
-                calls,
-            ));
-        } else {
-            request.require(format!("{name}[{at}]"));
+        // Google's own client sends back the last part, which is empty.
+        if text != Some("") {
+            parts.extend(content_part(request, name, at, part, calls));
         }
     }
     parts
+}
+
+/// Joins the preceding thoughts, which come back in pieces as they were streamed, under their state.
+fn sign_thoughts(parts: &mut Vec<Part>, state: ReasoningState<'static>) {
+    let thoughts = parts
+        .iter()
+        .rev()
+        .take_while(|part| matches!(part, Part::Reasoning { state: None, .. }))
+        .count();
+    let thoughts = parts.drain(parts.len() - thoughts..);
+    let text = thoughts.filter_map(|part| match part {
+        Part::Reasoning { text, .. } => Some(text),
+        _ => None,
+    });
+    let text = text.collect();
+    parts.push(Part::Reasoning {
+        text,
+        state: Some(state),
+    });
+}
+
+/// Parses a part that is no thought; an unknown one is recorded as unsupported.
+fn content_part(
+    request: &mut Request,
+    name: &str,
+    at: usize,
+    part: &Value,
+    calls: &mut UnansweredCalls,
+) -> Option<Part> {
+    let (inline, file) = (&part["inlineData"], &part["fileData"]);
+    let is_image = file["mimeType"]
+        .as_str()
+        .is_some_and(|mime| mime.starts_with("image/"));
+    let (call, result) = (&part["functionCall"], &part["functionResponse"]);
+    if let Some(text) = part["text"].as_str() {
+        Some(Part::Text(text.to_owned()))
+    } else if let Some(image) = image(inline) {
+        Some(Part::Image(image))
+    } else if let (true, Some(uri)) = (is_image, file["fileUri"].as_str()) {
+        Some(Part::Image(Image::Url(uri.to_owned())))
+    } else if let Some(function) = call["name"].as_str() {
+        let id = call["id"]
+            .as_str()
+            .map_or_else(|| format!("call_{name}_{at}"), str::to_owned);
+        let id = tools::fit_id(&id, 64).into_owned();
+        calls
+            .entry(function.to_owned())
+            .or_default()
+            .push_back(id.clone());
+        let arguments = if call["args"].is_null() {
+            "{}".to_owned()
+        } else {
+            call["args"].to_string()
+        };
+        Some(Part::ToolCall {
+            id,
+            name: function.to_owned(),
+            arguments,
+        })
+    } else if let Some(function) = result["name"].as_str() {
+        let name = format!("{name}[{at}]");
+        Some(tool_result(request, &name, function, result, calls))
+    } else {
+        request.require(format!("{name}[{at}]"));
+        None
+    }
 }
 
 /// Parses an inline image.

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::event::{ReasoningState, StateOrigin};
 use crate::failure::Failure;
-use crate::request::{Format, Part, Request, Role, Tool, ToolChoice, text_of, texts_of};
+use crate::payload_builder::PayloadBuilder;
+use crate::request::{Format, Part, Reasoning, Request, Role, Tool, ToolChoice, text_of, texts_of};
 use crate::{UpstreamPayload, tools};
 
 /// Encodes a request of another dialect, and asks for the usage.
@@ -13,47 +14,67 @@ pub(in crate::openai_chat) fn encode_request(
     model: &str,
 ) -> Result<UpstreamPayload, Failure> {
     let mut dropped = Vec::new();
+    let messages = messages_json(request, &mut dropped);
+    let mut payload = PayloadBuilder::new(
+        json!({ "model": model, "messages": messages, "stream": request.stream }),
+        dropped,
+    );
+    let options = request.stream.then(|| json!({ "include_usage": true }));
+    payload.set("stream_options", options);
+    set_sampling(&mut payload, request, is_newer(model));
+    payload.set("user", request.user.as_deref());
+    payload.set("n", (request.n > 1).then_some(request.n));
+    payload.drop_present(&[("top_k", request.sampling.top_k.is_some())]);
+    set_reasoning(&mut payload, request.reasoning);
+    if !request.tools.is_empty() {
+        let tools: Vec<Value> = request.tools.iter().map(tool_json).collect();
+        payload.set("tools", Some(tools));
+        payload.set("parallel_tool_calls", request.parallel_tool_calls);
+        payload.set("tool_choice", request.tool_choice.as_ref().map(choice_json));
+    }
+    payload.set("response_format", request.format.as_ref().map(format_json));
+    Ok(payload.finish())
+}
+
+fn messages_json(request: &Request, dropped: &mut Vec<String>) -> Vec<Value> {
     let mut messages = Vec::new();
     // Upstreams want their reasoning back only within the current turn.
     let turn = request.current_turn();
     let mut images = Vec::new();
     for (at, message) in request.messages.iter().enumerate() {
+        let parts = &message.parts;
         if message.role != Role::Tool {
             results_images(&mut images, &mut messages);
         }
         match message.role {
-            Role::System => messages
-                .push(json!({ "role": "system", "content": texts_of(&message.parts, "\n\n") })),
-            Role::User => {
-                messages.push(json!({ "role": "user", "content": content_json(&message.parts) }))
+            Role::System => {
+                messages.push(json!({ "role": "system", "content": texts_of(parts, "\n\n") }));
             }
-            Role::Assistant => messages.extend(assistant(&message.parts, at > turn)),
-            Role::Tool => tool_results(&message.parts, &mut messages, &mut images, &mut dropped),
+            Role::User => {
+                messages.push(json!({ "role": "user", "content": content_json(parts) }));
+            }
+            Role::Assistant => messages.extend(assistant(parts, at > turn)),
+            Role::Tool => tool_results(parts, &mut messages, &mut images, dropped),
         }
     }
     results_images(&mut images, &mut messages);
-    let mut body = json!({ "model": model, "messages": messages, "stream": request.stream });
-    let mut set = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            body[name] = value;
-        }
-    };
-    set(
-        "stream_options",
-        request.stream.then(|| json!({ "include_usage": true })),
-    );
-    let limit = if is_newer(model) {
+    messages
+}
+
+/// Sets the token limit, the sampling parameters and the stop sequences.
+fn set_sampling(payload: &mut PayloadBuilder, request: &Request, is_newer: bool) {
+    let limit = if is_newer {
         "max_completion_tokens"
     } else {
         "max_tokens"
     };
-    set(limit, request.max_tokens.map(Value::from));
+    payload.set(limit, request.max_tokens);
     let sampling = &request.sampling;
-    set("seed", sampling.seed.map(Value::from));
+    payload.set("seed", sampling.seed);
     let stop = (!request.stop.is_empty())
         .then(|| json!(&request.stop[..request.stop.len().min(MAX_STOP_SEQUENCES)]));
     if request.stop.len() > MAX_STOP_SEQUENCES {
-        dropped.push(format!("stop (more than {MAX_STOP_SEQUENCES})"));
+        payload.drop_param(format!("stop (more than {MAX_STOP_SEQUENCES})"));
     }
     for (name, value) in [
         ("temperature", sampling.temperature.map(Value::from)),
@@ -70,74 +91,49 @@ pub(in crate::openai_chat) fn encode_request(
     ] {
         match value {
             // These models reject them.
-            Some(_) if is_newer(model) => dropped.push(name.to_owned()),
-            value => set(name, value),
+            Some(_) if is_newer => payload.drop_param(name),
+            value => payload.set(name, value),
         }
     }
-    set("user", request.user.as_deref().map(Value::from));
-    set("n", (request.n > 1).then(|| request.n.into()));
-    if sampling.top_k.is_some() {
-        dropped.push("top_k".to_owned());
+}
+
+fn set_reasoning(payload: &mut PayloadBuilder, reasoning: Option<Reasoning>) {
+    let Some(Reasoning { effort, budget, .. }) = reasoning else {
+        return;
+    };
+    match budget {
+        // Few models know the effort `none`, so it is sent only if the client used that word.
+        Some(0) => return payload.drop_param("the thinking budget of 0"),
+        Some(_) => payload.drop_param("the thinking budget (sent as reasoning_effort)"),
+        None => {}
     }
-    // Few models know the effort `none`, so it is sent only if the client used that word.
-    let unthinking = request
-        .reasoning
-        .is_some_and(|reasoning| reasoning.budget == Some(0));
-    if unthinking {
-        dropped.push("the thinking budget of 0".to_owned());
+    payload.set("reasoning_effort", Some(effort.word()));
+}
+
+fn choice_json(choice: &ToolChoice) -> Value {
+    match choice {
+        ToolChoice::Auto => "auto".into(),
+        ToolChoice::None => "none".into(),
+        ToolChoice::Required => "required".into(),
+        ToolChoice::Named(name) => json!({ "type": "function", "function": { "name": name } }),
     }
-    set(
-        "reasoning_effort",
-        request
-            .reasoning
-            .filter(|_| !unthinking)
-            .map(|reasoning| reasoning.effort.word().into()),
-    );
-    if request
-        .reasoning
-        .is_some_and(|reasoning| reasoning.budget.is_some_and(|tokens| tokens > 0))
-    {
-        dropped.push("the thinking budget (sent as reasoning_effort)".to_owned());
-    }
-    if !request.tools.is_empty() {
-        set("tools", Some(request.tools.iter().map(tool_json).collect()));
-        set(
-            "parallel_tool_calls",
-            request.parallel_tool_calls.map(Value::from),
-        );
-        set(
-            "tool_choice",
-            request.tool_choice.as_ref().map(|choice| match choice {
-                ToolChoice::Auto => "auto".into(),
-                ToolChoice::None => "none".into(),
-                ToolChoice::Required => "required".into(),
-                ToolChoice::Named(name) => {
-                    json!({ "type": "function", "function": { "name": name } })
-                }
-            }),
-        );
-    }
-    set(
-        "response_format",
-        request.format.as_ref().map(|format| match format {
-            Format::Json => json!({ "type": "json_object" }),
-            Format::Schema {
-                name,
-                schema,
-                strict,
-            } => {
-                let mut inner = json!({ "name": name, "schema": schema });
-                if let Some(strict) = strict {
-                    inner["strict"] = (*strict).into();
-                }
-                json!({ "type": "json_schema", "json_schema": inner })
+}
+
+fn format_json(format: &Format) -> Value {
+    match format {
+        Format::Json => json!({ "type": "json_object" }),
+        Format::Schema {
+            name,
+            schema,
+            strict,
+        } => {
+            let mut inner = json!({ "name": name, "schema": schema });
+            if let Some(strict) = strict {
+                inner["strict"] = (*strict).into();
             }
-        }),
-    );
-    Ok(UpstreamPayload {
-        body: body.to_string().into(),
-        dropped,
-    })
+            json!({ "type": "json_schema", "json_schema": inner })
+        }
+    }
 }
 
 /// Maximum number of stop sequences, as OpenAI has it.
@@ -186,31 +182,10 @@ fn assistant(parts: &[Part], current: bool) -> Option<Value> {
                 "function": { "name": name, "arguments": tools::text(arguments) },
             })),
             Part::Refusal(text) => message["refusal"] = text.as_str().into(),
-            // Reasoning of other upstreams can't be sent back here.
             Part::Reasoning {
                 text,
-                state:
-                    Some(ReasoningState {
-                        origin: StateOrigin::OpenAiChat,
-                        value,
-                    }),
-            } if current => {
-                match (&**value, serde_json::from_str::<Value>(value)) {
-                    // Only back to the field that it came from: other upstreams reject unknown
-                    // fields.
-                    (field @ ("reasoning_content" | "reasoning"), _) => {
-                        let before = message[field].as_str().unwrap_or_default();
-                        message[field] = format!("{before}{text}").into();
-                    }
-                    (_, Ok(mut detail)) if detail.is_object() => {
-                        if detail["type"] == "reasoning.text" {
-                            detail["text"] = text.as_str().into();
-                        }
-                        details.push(detail);
-                    }
-                    _ => {}
-                }
-            }
+                state: Some(state),
+            } if current => add_reasoning(&mut message, &mut details, text, state),
             _ => {}
         }
     }
@@ -223,18 +198,35 @@ fn assistant(parts: &[Part], current: bool) -> Option<Value> {
     if !details.is_empty() {
         message["reasoning_details"] = details.into();
     }
-    let says = |name: &str| message.get(name).is_some();
-    let empty = text.is_empty()
-        && ![
-            "tool_calls",
-            "refusal",
-            "reasoning_details",
-            "reasoning_content",
-            "reasoning",
-        ]
-        .into_iter()
-        .any(says);
-    (!empty).then_some(message)
+    // More than the role and the content.
+    let has_fields = message.as_object().is_some_and(|fields| fields.len() > 2);
+    (has_fields || !text.is_empty()).then_some(message)
+}
+
+/// Adds reasoning to a message. That of other kinds of upstreams can't be sent back here.
+fn add_reasoning(
+    message: &mut Value,
+    details: &mut Vec<Value>,
+    text: &str,
+    state: &ReasoningState<'_>,
+) {
+    if state.origin != StateOrigin::OpenAiChat {
+        return;
+    }
+    match (&*state.value, serde_json::from_str::<Value>(&state.value)) {
+        // Only back to the field that it came from: other upstreams reject unknown fields.
+        (field @ ("reasoning_content" | "reasoning"), _) => {
+            let before = message[field].as_str().unwrap_or_default();
+            message[field] = format!("{before}{text}").into();
+        }
+        (_, Ok(mut detail)) if detail.is_object() => {
+            if detail["type"] == "reasoning.text" {
+                detail["text"] = text.into();
+            }
+            details.push(detail);
+        }
+        _ => {}
+    }
 }
 
 /// Appends a message for each result. Images, which tool messages can't hold, are collected for a

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::super::{format_json, tool_choice_json, tool_json};
 use crate::event::{ReasoningState, StateOrigin};
 use crate::failure::Failure;
-use crate::request::{Message, Part, Request, Role, texts_of};
+use crate::payload_builder::{PayloadBuilder, has_effect};
+use crate::request::{Message, Part, Reasoning, Request, Role, texts_of};
 use crate::{UpstreamPayload, tools};
 
 /// Encodes a request of another dialect.
@@ -28,100 +29,81 @@ pub(in crate::openai_responses) fn encode_request(
     for message in rest {
         items_of(message, &mut items, &mut dropped);
     }
-    let mut body =
-        json!({ "model": model, "input": items, "stream": request.stream, "store": false });
-    let mut set = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            body[name] = value;
-        }
-    };
+    let mut payload = PayloadBuilder::new(
+        json!({ "model": model, "input": items, "stream": request.stream, "store": false }),
+        dropped,
+    );
     let system: Vec<String> = system
         .iter()
         .map(|message| texts_of(&message.parts, "\n\n"))
         .collect();
-    set(
+    payload.set(
         "instructions",
-        (!system.is_empty()).then(|| system.join("\n\n").into()),
+        (!system.is_empty()).then(|| system.join("\n\n")),
     );
-    if let Some(limit) = request
-        .max_tokens
-        .filter(|limit| *limit < MIN_OUTPUT_TOKENS)
-    {
-        dropped.push(format!(
-            "max_tokens {limit} (sent as {MIN_OUTPUT_TOKENS}, the least there is)"
-        ));
-    }
-    set(
-        "max_output_tokens",
-        request
-            .max_tokens
-            .map(|limit| limit.max(MIN_OUTPUT_TOKENS).into()),
-    );
-    let sampling = &request.sampling;
-    set("temperature", sampling.temperature.map(Value::from));
-    set("top_p", sampling.top_p.map(Value::from));
-    for (name, there) in [
-        ("top_k", sampling.top_k.is_some()),
-        ("seed", sampling.seed.is_some()),
-        (
-            "presence_penalty",
-            sampling
-                .presence_penalty
-                .is_some_and(|penalty| penalty != 0.0),
-        ),
-        (
-            "frequency_penalty",
-            sampling
-                .frequency_penalty
-                .is_some_and(|penalty| penalty != 0.0),
-        ),
-        ("stop", !request.stop.is_empty()),
-    ] {
-        if there {
-            dropped.push(name.to_owned());
-        }
-    }
-    set("user", request.user.as_deref().map(Value::from));
+    set_sampling(&mut payload, request);
+    payload.set("user", request.user.as_deref());
     if !request.tools.is_empty() {
-        set("tools", Some(request.tools.iter().map(tool_json).collect()));
-        set(
-            "parallel_tool_calls",
-            request.parallel_tool_calls.map(Value::from),
-        );
-        set(
+        let tools: Vec<Value> = request.tools.iter().map(tool_json).collect();
+        payload.set("tools", Some(tools));
+        payload.set("parallel_tool_calls", request.parallel_tool_calls);
+        payload.set(
             "tool_choice",
             request.tool_choice.as_ref().map(tool_choice_json),
         );
     }
-    set(
-        "text",
-        request
-            .format
-            .as_ref()
-            .map(|format| json!({ "format": format_json(Some(format)) })),
-    );
-    if request
-        .reasoning
-        .is_some_and(|reasoning| reasoning.budget == Some(0))
+    let format = request.format.as_ref();
+    let text = format.map(|format| json!({ "format": format_json(Some(format)) }));
+    payload.set("text", text);
+    set_reasoning(&mut payload, request.reasoning);
+    Ok(payload.finish())
+}
+
+/// Sets the token limit and the two sampling parameters that this API has.
+fn set_sampling(payload: &mut PayloadBuilder, request: &Request) {
+    if let Some(limit) = request
+        .max_tokens
+        .filter(|limit| *limit < MIN_OUTPUT_TOKENS)
     {
-        dropped.push("the thinking budget of 0".to_owned());
-    } else if let Some(reasoning) = request.reasoning {
-        // Summaries require a verified account, so they are requested only if the client did.
-        let summary = (reasoning.shown == Some(true)).then_some("auto");
-        set(
-            "reasoning",
-            Some(json!({ "effort": reasoning.effort.word(), "summary": summary })),
-        );
-        if reasoning.budget.is_some() {
-            dropped.push("the thinking budget (sent as reasoning.effort)".to_owned());
-        }
-        // Nothing is stored, so the reasoning must be returned to be sent back.
-        set("include", Some(json!(["reasoning.encrypted_content"])));
+        payload.drop_param(format!(
+            "max_tokens {limit} (sent as {MIN_OUTPUT_TOKENS}, the least there is)"
+        ));
     }
-    Ok(UpstreamPayload {
-        body: body.to_string().into(),
-        dropped,
-    })
+    let limit = request.max_tokens.map(|limit| limit.max(MIN_OUTPUT_TOKENS));
+    payload.set("max_output_tokens", limit);
+    let sampling = &request.sampling;
+    payload.set("temperature", sampling.temperature);
+    payload.set("top_p", sampling.top_p);
+    payload.drop_present(&[
+        ("top_k", sampling.top_k.is_some()),
+        ("seed", sampling.seed.is_some()),
+        ("presence_penalty", has_effect(sampling.presence_penalty)),
+        ("frequency_penalty", has_effect(sampling.frequency_penalty)),
+        ("stop", !request.stop.is_empty()),
+    ]);
+}
+
+fn set_reasoning(payload: &mut PayloadBuilder, reasoning: Option<Reasoning>) {
+    let Some(Reasoning {
+        effort,
+        budget,
+        shown,
+    }) = reasoning
+    else {
+        return;
+    };
+    if budget == Some(0) {
+        return payload.drop_param("the thinking budget of 0");
+    }
+    // Summaries require a verified account, so they are requested only if the client did.
+    let summary = (shown == Some(true)).then_some("auto");
+    let reasoning = json!({ "effort": effort.word(), "summary": summary });
+    payload.set("reasoning", Some(reasoning));
+    if budget.is_some() {
+        payload.drop_param("the thinking budget (sent as reasoning.effort)");
+    }
+    // Nothing is stored, so the reasoning must be returned to be sent back.
+    payload.set("include", Some(json!(["reasoning.encrypted_content"])));
 }
 
 /// Smallest accepted token limit.
