@@ -27,57 +27,7 @@ pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<Paylo
     let usage = counts.usage();
     let mut calls = 0;
     for block in body["content"].as_array().into_iter().flatten() {
-        let text = |name: &str| block[name].as_str().unwrap_or_default();
-        match block["type"].as_str() {
-            Some("text") => {
-                emit(&mut sink, Event::Text(text("text").into()));
-                for cited in block["citations"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .filter_map(citation)
-                {
-                    emit(&mut sink, Event::Citation(cited));
-                }
-            }
-            Some("thinking") => {
-                emit(&mut sink, Event::Reasoning(text("thinking").into()));
-                if !text("signature").is_empty() {
-                    emit(
-                        &mut sink,
-                        Event::State(ReasoningState::decode(
-                            text("signature"),
-                            StateOrigin::Anthropic,
-                        )),
-                    );
-                }
-            }
-            Some("redacted_thinking") => {
-                emit(
-                    &mut sink,
-                    Event::State(ReasoningState {
-                        origin: StateOrigin::AnthropicRedacted,
-                        value: text("data").into(),
-                    }),
-                );
-            }
-            Some("tool_use") => {
-                let index = calls;
-                calls += 1;
-                emit(
-                    &mut sink,
-                    Event::ToolCall {
-                        index,
-                        id: text("id").into(),
-                        name: text("name").into(),
-                    },
-                );
-                let fragment = block["input"].to_string().into();
-                emit(&mut sink, Event::ToolArguments { index, fragment });
-                emit(&mut sink, Event::ToolEnd { index });
-            }
-            _ => {}
-        }
+        emit_block(block, &mut calls, &mut sink);
     }
     emit(&mut sink, Event::Usage(usage));
     let reason = body["stop_reason"].as_str().unwrap_or("end_turn");
@@ -87,6 +37,45 @@ pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<Paylo
         usage: Some(usage),
         ..PayloadInfo::default()
     })
+}
+
+/// Emits the events of a complete block.
+fn emit_block(block: &Value, calls: &mut u32, sink: &mut EventSink<'_>) {
+    let text = |name: &str| block[name].as_str().unwrap_or_default();
+    match block["type"].as_str() {
+        Some("text") => {
+            emit(sink, Event::Text(text("text").into()));
+            let citations = block["citations"].as_array().into_iter().flatten();
+            for cited in citations.filter_map(citation) {
+                emit(sink, Event::Citation(cited));
+            }
+        }
+        Some("thinking") => {
+            emit(sink, Event::Reasoning(text("thinking").into()));
+            let signature = text("signature");
+            if !signature.is_empty() {
+                let state = ReasoningState::decode(signature, StateOrigin::Anthropic);
+                emit(sink, Event::State(state));
+            }
+        }
+        Some("redacted_thinking") => {
+            let state = ReasoningState {
+                origin: StateOrigin::AnthropicRedacted,
+                value: text("data").into(),
+            };
+            emit(sink, Event::State(state));
+        }
+        Some("tool_use") => {
+            let index = *calls;
+            *calls += 1;
+            let (id, name) = (text("id").into(), text("name").into());
+            emit(sink, Event::ToolCall { index, id, name });
+            let fragment = block["input"].to_string().into();
+            emit(sink, Event::ToolArguments { index, fragment });
+            emit(sink, Event::ToolEnd { index });
+        }
+        _ => {}
+    }
 }
 
 /// Encodes an answer for a client.

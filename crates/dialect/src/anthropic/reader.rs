@@ -125,20 +125,15 @@ impl crate::EventReader for AnthropicEventReader {
                 let message = value(payload.message.map(RawJson::get));
                 self.count(&message["usage"], &mut seen, &mut sink);
             }
-            Some("content_block_start") => {
-                if sink.is_some() {
-                    if self.blocks.len() == MAX_CALLS || self.calls as usize == MAX_CALLS {
-                        seen.error = Some(too_many_error("blocks"));
-                        return Ok(seen);
-                    }
-                    self.start(
-                        number,
-                        &value(payload.content_block.map(RawJson::get)),
-                        &mut seen,
-                        &mut sink,
-                    );
+            Some("content_block_start") if sink.is_some() => {
+                if self.blocks.len() == MAX_CALLS || self.calls as usize == MAX_CALLS {
+                    seen.error = Some(too_many_error("blocks"));
+                    return Ok(seen);
                 }
+                let block = value(payload.content_block.map(RawJson::get));
+                self.start(number, &block, &mut seen, &mut sink);
             }
+            Some("content_block_start") => {}
             Some("content_block_delta") => {
                 seen.has_content = true;
                 if let (true, Some(delta)) = (sink.is_some(), payload.delta) {
@@ -146,20 +141,7 @@ impl crate::EventReader for AnthropicEventReader {
                 }
             }
             Some("content_block_stop") => self.stop(number, &mut sink),
-            Some("message_delta") => {
-                self.count(
-                    &value(payload.usage.map(RawJson::get)),
-                    &mut seen,
-                    &mut sink,
-                );
-                let delta = value(payload.delta.map(RawJson::get));
-                if let Some(reason) = delta["stop_reason"].as_str() {
-                    emit(
-                        &mut sink,
-                        Event::Finish(finish_reason(reason, self.calls > 0)),
-                    );
-                }
-            }
+            Some("message_delta") => self.finish_message(&payload, &mut seen, &mut sink),
             Some("message_stop") => {
                 self.done = true;
                 seen.is_end = true;
@@ -201,6 +183,20 @@ impl AnthropicEventReader {
         }
     }
 
+    fn finish_message(
+        &mut self,
+        payload: &MessagesPayload<'_>,
+        seen: &mut PayloadInfo,
+        sink: &mut EventSink<'_>,
+    ) {
+        self.count(&value(payload.usage.map(RawJson::get)), seen, sink);
+        let delta = value(payload.delta.map(RawJson::get));
+        if let Some(reason) = delta["stop_reason"].as_str() {
+            let reason = finish_reason(reason, self.calls > 0);
+            emit(sink, Event::Finish(reason));
+        }
+    }
+
     fn start(
         &mut self,
         number: u64,
@@ -234,35 +230,28 @@ impl AnthropicEventReader {
                 BlockKind::Other
             }
             Some("tool_use") => {
-                let index = self.calls;
-                self.calls += 1;
                 seen.has_content = true;
-                emit(
-                    sink,
-                    Event::ToolCall {
-                        index,
-                        id: text("id").into(),
-                        name: text("name").into(),
-                    },
-                );
-                // Usually empty at first; a gateway may send the whole input at once.
-                if block["input"]
-                    .as_object()
-                    .is_some_and(|input| !input.is_empty())
-                {
-                    emit(
-                        sink,
-                        Event::ToolArguments {
-                            index,
-                            fragment: block["input"].to_string().into(),
-                        },
-                    );
-                }
-                BlockKind::Tool(index)
+                BlockKind::Tool(self.start_call(block, sink))
             }
             _ => BlockKind::Other,
         };
         self.blocks.push(OpenBlock { number, kind });
+    }
+
+    /// Starts a call; returns its index.
+    fn start_call(&mut self, block: &Value, sink: &mut EventSink<'_>) -> u32 {
+        let text = |name: &str| block[name].as_str().unwrap_or_default();
+        let index = self.calls;
+        self.calls += 1;
+        let (id, name) = (text("id").into(), text("name").into());
+        emit(sink, Event::ToolCall { index, id, name });
+        let input = &block["input"];
+        // Usually empty at first; a gateway may send the whole input at once.
+        if input.as_object().is_some_and(|input| !input.is_empty()) {
+            let fragment = input.to_string().into();
+            emit(sink, Event::ToolArguments { index, fragment });
+        }
+        index
     }
 
     fn delta(

@@ -39,6 +39,38 @@ impl MessageReader {
         seen: &mut PayloadInfo,
         sink: &mut EventSink<'_>,
     ) {
+        self.reasoning(message, seen, sink);
+        if [message.content, message.refusal, message.tool_calls]
+            .into_iter()
+            .flatten()
+            .any(says)
+        {
+            self.seal(sink);
+        }
+        if let Some(raw) = message.content.filter(|raw| says(*raw)) {
+            field(raw, Event::Text, seen, sink);
+        }
+        if let Some(raw) = message.refusal.filter(|raw| says(*raw)) {
+            field(raw, Event::Refusal, seen, sink);
+        }
+        if let Some(raw) = message.tool_calls.filter(|raw| says(*raw)) {
+            seen.has_content = true;
+            if sink.is_some() {
+                self.tool_calls(raw, seen, sink);
+            }
+        }
+        if sink.is_none() {
+            return;
+        }
+        self.rare_fields(message, seen, sink);
+    }
+
+    fn reasoning(
+        &mut self,
+        message: &MessageFields<'_>,
+        seen: &mut PayloadInfo,
+        sink: &mut EventSink<'_>,
+    ) {
         // Some providers send the same reasoning in several fields, so only one is used. Details
         // come first, because only they separate one block, and its signature, from the next.
         let details: Vec<Value> = match message.reasoning_details {
@@ -67,28 +99,14 @@ impl MessageReader {
                 self.thought = None;
             }
         }
-        if [message.content, message.refusal, message.tool_calls]
-            .into_iter()
-            .flatten()
-            .any(says)
-        {
-            self.seal(sink);
-        }
-        if let Some(raw) = message.content.filter(|raw| says(*raw)) {
-            field(raw, Event::Text, seen, sink);
-        }
-        if let Some(raw) = message.refusal.filter(|raw| says(*raw)) {
-            field(raw, Event::Refusal, seen, sink);
-        }
-        if let Some(raw) = message.tool_calls.filter(|raw| says(*raw)) {
-            seen.has_content = true;
-            if sink.is_some() {
-                self.tool_calls(raw, seen, sink);
-            }
-        }
-        if sink.is_none() {
-            return;
-        }
+    }
+
+    fn rare_fields(
+        &mut self,
+        message: &MessageFields<'_>,
+        seen: &mut PayloadInfo,
+        sink: &mut EventSink<'_>,
+    ) {
         if message.function_call.is_some_and(says) {
             // The predecessor of tool calls, limited to one.
             self.tool_call(
@@ -174,6 +192,34 @@ impl MessageReader {
         });
     }
 
+    /// Starts a call; returns its index.
+    fn announce(
+        &mut self,
+        number: u32,
+        id: Option<Cow<'_, str>>,
+        name: Cow<'_, str>,
+        sink: &mut EventSink<'_>,
+    ) -> usize {
+        let id = id.map_or_else(
+            || format!("call_{}", base::id::random_hex()),
+            Cow::into_owned,
+        );
+        let at = self.calls.len();
+        let call = Event::ToolCall {
+            index: u32::try_from(at).unwrap_or(u32::MAX),
+            id: id.as_str().into(),
+            name,
+        };
+        emit(sink, call);
+        self.calls.push(AnnouncedCall {
+            number,
+            id,
+            arguments: Arguments::default(),
+            ended: false,
+        });
+        at
+    }
+
     fn tool_call(
         &mut self,
         at: u32,
@@ -212,28 +258,7 @@ impl MessageReader {
                 seen.error = Some(too_many_error("tool calls"));
                 return;
             }
-            (None, Some(name)) => {
-                let id = id.map_or_else(
-                    || format!("call_{}", base::id::random_hex()),
-                    Cow::into_owned,
-                );
-                let index = u32::try_from(self.calls.len()).unwrap_or(u32::MAX);
-                emit(
-                    sink,
-                    Event::ToolCall {
-                        index,
-                        id: id.as_str().into(),
-                        name,
-                    },
-                );
-                self.calls.push(AnnouncedCall {
-                    number,
-                    id,
-                    arguments: Arguments::default(),
-                    ended: false,
-                });
-                self.calls.len() - 1
-            }
+            (None, Some(name)) => self.announce(number, id, name, sink),
         };
         // Groq sends `"null"` for none; some send the object itself instead of its text.
         let fragment = function

@@ -53,6 +53,18 @@ enum ItemKey {
     Id(String),
 }
 
+impl ItemKey {
+    fn of(payload: &ResponsesPayload<'_>) -> Self {
+        match payload.output_index.and_then(|raw| raw.get().parse().ok()) {
+            Some(place) => ItemKey::Place(place),
+            None => {
+                let id = payload.item_id.and_then(RawJson::text);
+                ItemKey::Id(id.unwrap_or_default().into_owned())
+            }
+        }
+    }
+}
+
 impl crate::EventReader for ResponsesEventReader {
     fn read_payload(
         &mut self,
@@ -188,16 +200,7 @@ impl ResponsesEventReader {
     }
 
     fn piece(&mut self, kind: &str, payload: &ResponsesPayload<'_>, sink: &mut EventSink<'_>) {
-        let key = match payload.output_index.and_then(|raw| raw.get().parse().ok()) {
-            Some(place) => ItemKey::Place(place),
-            None => ItemKey::Id(
-                payload
-                    .item_id
-                    .and_then(RawJson::text)
-                    .unwrap_or_default()
-                    .into_owned(),
-            ),
-        };
+        let key = ItemKey::of(payload);
         let delta = || {
             payload
                 .delta
@@ -212,18 +215,19 @@ impl ResponsesEventReader {
             "response.output_item.done" => {
                 self.item_done(key, &value(payload.item.map(RawJson::get)), sink)
             }
-            "response.output_text.delta" => {
+            "response.output_text.delta" | "response.refusal.delta" => {
                 if let Some(text) = delta() {
                     self.texted = true;
                     self.item(key).said = true;
-                    emit(sink, Event::Text(text));
-                }
-            }
-            "response.refusal.delta" => {
-                if let Some(text) = delta() {
-                    self.texted = true;
-                    self.item(key).said = true;
-                    emit(sink, Event::Refusal(text));
+                    let is_refusal = kind == "response.refusal.delta";
+                    emit(
+                        sink,
+                        if is_refusal {
+                            Event::Refusal(text)
+                        } else {
+                            Event::Text(text)
+                        },
+                    );
                 }
             }
             "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {

@@ -370,14 +370,7 @@ impl ResponsesEventWriter {
 impl crate::EventWriter for ResponsesEventWriter {
     fn write_event(&mut self, event: &Event<'_>, out: FrameSink<'_>) -> Result<(), Failure> {
         self.begin(out);
-        self.held += match event {
-            Event::Text(text) | Event::Refusal(text) | Event::Reasoning(text) => text.len(),
-            Event::ToolArguments { fragment, .. } => fragment.len(),
-            Event::State(state) => state.value.len(),
-            Event::ToolCall { id, name, .. } => id.len() + name.len() + size_of::<OpenCall>(),
-            Event::Citation(cited) => cited.url.len() + cited.title.len() + size_of::<Value>(),
-            Event::ToolEnd { .. } | Event::Usage(_) | Event::Finish(_) => 0,
-        };
+        self.held += held_size(event);
         if self.held > MAX_HELD_BYTES {
             return Err(Failure::response_too_large(MAX_HELD_BYTES));
         }
@@ -482,5 +475,17 @@ impl crate::EventWriter for ResponsesEventWriter {
             self.next = position.next_number;
             position.response_id.clone_into(&mut self.id);
         }
+    }
+}
+
+/// Returns the size of the output that is held for an event, in bytes.
+fn held_size(event: &Event<'_>) -> usize {
+    match event {
+        Event::Text(text) | Event::Refusal(text) | Event::Reasoning(text) => text.len(),
+        Event::ToolArguments { fragment, .. } => fragment.len(),
+        Event::State(state) => state.value.len(),
+        Event::ToolCall { id, name, .. } => id.len() + name.len() + size_of::<OpenCall>(),
+        Event::Citation(cited) => cited.url.len() + cited.title.len() + size_of::<Value>(),
+        Event::ToolEnd { .. } | Event::Usage(_) | Event::Finish(_) => 0,
     }
 }

@@ -54,10 +54,15 @@ pub(super) fn generation(request: &mut Request, config: &Value) -> Result<(), Fa
             _ => request.ignore(format!("generationConfig.{name}")),
         }
     }
+    request.format = format(config);
+    Ok(())
+}
+
+fn format(config: &Value) -> Option<Format> {
     let schema = [&config["responseJsonSchema"], &config["responseSchema"]]
         .into_iter()
         .find(|v| !v.is_null());
-    request.format = match (config["responseMimeType"].as_str(), schema) {
+    match (config["responseMimeType"].as_str(), schema) {
         (_, Some(schema)) => Some(Format::Schema {
             name: "answer".to_owned(),
             schema: json_schema(schema),
@@ -65,8 +70,7 @@ pub(super) fn generation(request: &mut Request, config: &Value) -> Result<(), Fa
         }),
         (Some("application/json"), None) => Some(Format::Json),
         _ => None,
-    };
-    Ok(())
+    }
 }
 
 pub(super) fn thinking(value: &Value) -> Reasoning {
