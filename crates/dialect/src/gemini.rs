@@ -115,7 +115,7 @@ impl UpstreamSide for Gemini {
     fn pass_through_body(&self, request: &Request, model: &str) -> Result<Bytes, Failure> {
         check_model(model)?;
         // Base64 of the start of the mark.
-        let foreign = |seal: &str| unseal(seal).origin != StateOrigin::Gemini;
+        let foreign = |signature: &str| decode_signature(signature).origin != StateOrigin::Gemini;
         Ok(json::without_foreign_signatures(
             &request.body,
             "dG9rZW5yaWxs",
@@ -152,7 +152,7 @@ fn check_model(model: &str) -> Result<(), Failure> {
 
 /// Returns the signature in the form in which clients of this dialect see it: Google's SDK requires
 /// base64.
-fn seal(state: &ReasoningState<'_>) -> String {
+fn encode_signature(state: &ReasoningState<'_>) -> String {
     match state.origin {
         StateOrigin::Gemini => state.value.to_string(),
         _ => STANDARD.encode(state.encode()),
@@ -160,7 +160,7 @@ fn seal(state: &ReasoningState<'_>) -> String {
 }
 
 /// Decodes a signature. It may come back in either alphabet of base64.
-fn unseal(text: &str) -> ReasoningState<'static> {
+fn decode_signature(text: &str) -> ReasoningState<'static> {
     let decoded = STANDARD
         .decode(text)
         .or_else(|_| URL_SAFE.decode(text))

@@ -31,6 +31,7 @@ pub(super) use template::PayloadTemplate;
 
 use crate::failure::Failure;
 use crate::request::Request;
+use crate::tools::NestingTracker;
 use base::suggest::did_you_mean;
 
 /// Maximum nesting of a request; beyond it a parser's stack would be under the sender's control.
@@ -53,7 +54,7 @@ pub fn parse_body<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Fa
             "the request's body is empty; it should be a JSON object".to_owned(),
         ));
     }
-    shallow(body)?;
+    check_nesting(body)?;
     serde_json::from_str(text).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => {
             invalid(format!("the request's body does not fit: {error}"))
@@ -250,31 +251,13 @@ pub(super) fn quote(out: &mut Vec<u8>, text: &str) {
     let _ = serde_json::to_writer(out, text);
 }
 
-fn shallow(json: &[u8]) -> Result<(), Failure> {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for &byte in json {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-        } else {
-            match byte {
-                b'"' => in_string = true,
-                b'[' | b'{' => {
-                    depth += 1;
-                    if depth > MAX_NESTING {
-                        return Err(invalid(format!(
-                            "the request's JSON is nested deeper than {MAX_NESTING}"
-                        )));
-                    }
-                }
-                b']' | b'}' => depth = depth.saturating_sub(1),
-                _ => {}
-            }
-        }
+/// Rejects JSON that is nested too deep for a recursive parser.
+fn check_nesting(json: &[u8]) -> Result<(), Failure> {
+    let mut nesting = NestingTracker::default();
+    if json.iter().any(|byte| nesting.push(*byte) > MAX_NESTING) {
+        return Err(invalid(format!(
+            "the request's JSON is nested deeper than {MAX_NESTING}"
+        )));
     }
     Ok(())
 }

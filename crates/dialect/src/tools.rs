@@ -1,40 +1,48 @@
 //! Tool calls: helpers that dialects share for arguments, schemas and ids.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
+
+/// Tracks the nesting of JSON that arrives in pieces, outside of strings.
+#[derive(Debug, Default)]
+pub(super) struct NestingTracker {
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+}
+
+impl NestingTracker {
+    /// Adds a byte; returns the depth after it.
+    #[inline]
+    pub(super) fn push(&mut self, byte: u8) -> usize {
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' if self.in_string => self.escaped = true,
+            b'"' => self.in_string = !self.in_string,
+            b'{' | b'[' if !self.in_string => self.depth += 1,
+            b'}' | b']' if !self.in_string => self.depth = self.depth.saturating_sub(1),
+            _ => {}
+        }
+        self.depth
+    }
+}
 
 /// Tracks arguments that arrive in fragments, to know when their JSON is complete.
 #[derive(Debug, Default)]
-pub(super) struct Arguments {
-    depth: u32,
-    in_string: bool,
-    escaped: bool,
+pub(super) struct ArgumentsTracker {
+    nesting: NestingTracker,
     begun: bool,
 }
 
-impl Arguments {
+impl ArgumentsTracker {
     /// Adds a fragment; returns true once the object or array is closed.
     pub(super) fn push(&mut self, fragment: &str) -> bool {
         for byte in fragment.bytes() {
-            if self.in_string {
-                match byte {
-                    _ if self.escaped => self.escaped = false,
-                    b'\\' => self.escaped = true,
-                    b'"' => self.in_string = false,
-                    _ => {}
-                }
-                continue;
-            }
-            match byte {
-                b'"' => self.in_string = true,
-                b'{' | b'[' => {
-                    self.begun = true;
-                    self.depth += 1;
-                }
-                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
-                _ => {}
-            }
+            self.begun |= self.nesting.push(byte) > 0;
         }
-        self.begun && self.depth == 0 && !self.in_string
+        self.begun && self.nesting.depth == 0 && !self.nesting.in_string
     }
 }
 
@@ -103,14 +111,15 @@ pub(super) fn fit_id(id: &str, longest: usize) -> Cow<'_, str> {
     if fits {
         return id.into();
     }
-    // FNV-1a, 128 bits.
-    let hash = id.bytes().fold(
-        0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128,
-        |hash, byte| {
-            (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
-        },
-    );
-    format!("call_{hash:032x}").into()
+    let digest: [u8; 32] = Sha256::digest(id).into();
+    let (half, _) = digest.split_at(16);
+    half.iter()
+        .fold("call_".to_owned(), |mut id, byte| {
+            // Writing to a String can't fail.
+            let _ = write!(id, "{byte:02x}");
+            id
+        })
+        .into()
 }
 
 #[cfg(test)]
@@ -131,7 +140,7 @@ mod tests {
             ),
             (&["null"], &[false]),
         ] {
-            let mut arguments = Arguments::default();
+            let mut arguments = ArgumentsTracker::default();
             let got: Vec<bool> = pieces.iter().map(|piece| arguments.push(piece)).collect();
             assert_eq!(got, whole, "{pieces:?}");
         }

@@ -95,8 +95,8 @@ pub(super) fn encode_answer(answer: &Answer, id: &str, model: &str) -> Value {
                 json!({ "type": "redacted_thinking", "data": value })
             }
             Part::Reasoning { text, state } => {
-                let seal = state.as_ref().map_or_else(unsigned_signature, signature);
-                json!({ "type": "thinking", "thinking": text, "signature": seal })
+                let signature = state.as_ref().map_or_else(unsigned_signature, signature);
+                json!({ "type": "thinking", "thinking": text, "signature": signature })
             }
             // A call that was cut off by the token limit must not be run.
             Part::ToolCall { arguments, .. }

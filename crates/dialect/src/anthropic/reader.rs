@@ -277,13 +277,13 @@ impl AnthropicEventReader {
                     );
                 }
             }
-            Some(BlockKind::Thinking(seal)) => {
+            Some(BlockKind::Thinking(so_far)) => {
                 if let Some(thought) = delta.thinking {
                     emit(sink, Event::Reasoning(thought));
                 }
                 if let Some(signature) = delta.signature {
-                    seal.push_str(&signature);
-                    if seal.len() > MAX_HELD_BYTES {
+                    so_far.push_str(&signature);
+                    if so_far.len() > MAX_HELD_BYTES {
                         seen.error = Some(Failure::response_too_large(MAX_HELD_BYTES));
                     }
                 }
@@ -310,10 +310,10 @@ impl AnthropicEventReader {
             return;
         };
         match self.blocks.swap_remove(at).kind {
-            BlockKind::Thinking(seal) if !seal.is_empty() => {
+            BlockKind::Thinking(signature) if !signature.is_empty() => {
                 emit(
                     sink,
-                    Event::State(ReasoningState::decode(&seal, StateOrigin::Anthropic)),
+                    Event::State(ReasoningState::decode(&signature, StateOrigin::Anthropic)),
                 );
             }
             BlockKind::Tool(index) => emit(sink, Event::ToolEnd { index }),

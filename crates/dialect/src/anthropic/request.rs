@@ -41,13 +41,13 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
     };
     let system = body.value("system");
     if !system.is_null() {
-        let parts = blocks(&mut request, "system", &system)?;
+        let parts = parse_blocks(&mut request, "system", &system)?;
         request.messages.push(Message {
             role: Role::System,
             parts,
         });
     }
-    messages(
+    parse_messages(
         &mut request,
         body.take("messages", WANT)?.unwrap_or_default(),
     )?;
@@ -62,7 +62,7 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
         .map(|off| !off);
     let output = body.value("output_config");
     let effort = output["effort"].as_str().and_then(Effort::from_word);
-    request.reasoning = reasoning(&body.value("thinking"), effort);
+    request.reasoning = parse_reasoning(&body.value("thinking"), effort);
     for format in [&output["format"], &body.value("output_format")] {
         if format["type"] == "json_schema" {
             let schema = format["schema"].clone();
@@ -126,7 +126,7 @@ fn all_required(schema: &Value) -> bool {
 
 const WANT: &str = "a list of messages, as in [{\"role\": \"user\", \"content\": \"Hello\"}]";
 
-fn reasoning(value: &Value, effort: Option<Effort>) -> Option<Reasoning> {
+fn parse_reasoning(value: &Value, effort: Option<Effort>) -> Option<Reasoning> {
     match value["type"].as_str() {
         Some("enabled") => {
             let budget = value["budget_tokens"]
@@ -154,7 +154,7 @@ fn reasoning(value: &Value, effort: Option<Effort>) -> Option<Reasoning> {
     }
 }
 
-fn messages(request: &mut Request, list: Vec<Value>) -> Result<(), Failure> {
+fn parse_messages(request: &mut Request, list: Vec<Value>) -> Result<(), Failure> {
     if list.is_empty() {
         return Err(Failure::invalid(
             "messages",
@@ -175,7 +175,7 @@ fn messages(request: &mut Request, list: Vec<Value>) -> Result<(), Failure> {
                 ));
             }
         };
-        let parts = blocks(request, &format!("{name}.content"), &message["content"])?;
+        let parts = parse_blocks(request, &format!("{name}.content"), &message["content"])?;
         // Tool results come first in their message; the neutral form keeps them in a message of
         // their own.
         let (results, parts): (Vec<Part>, Vec<Part>) = parts
@@ -195,7 +195,7 @@ fn messages(request: &mut Request, list: Vec<Value>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn blocks(request: &mut Request, name: &str, content: &Value) -> Result<Vec<Part>, Failure> {
+fn parse_blocks(request: &mut Request, name: &str, content: &Value) -> Result<Vec<Part>, Failure> {
     let list = match content {
         Value::Null => return Ok(Vec::new()),
         Value::String(text) => return Ok(vec![Part::Text(text.clone())]),
@@ -259,7 +259,7 @@ fn parse_block(request: &mut Request, name: &str, block: &Value) -> Result<Optio
         },
         Some("tool_result") => Part::ToolResult {
             id: text("tool_use_id"),
-            content: blocks(request, &format!("{name}.content"), &block["content"])?,
+            content: parse_blocks(request, &format!("{name}.content"), &block["content"])?,
             error: block["is_error"] == true,
         },
         _ => {

@@ -90,14 +90,14 @@ impl AnthropicEventWriter {
         match self.open.take() {
             None => return,
             // Clients expect a signature before the block ends.
-            Some(CurrentBlock::Thinking) => self.seal(&unsigned_signature(), out),
+            Some(CurrentBlock::Thinking) => self.write_signature(&unsigned_signature(), out),
             Some(_) => {}
         }
         self.closed(out);
     }
 
-    fn seal(&mut self, seal: &str, out: FrameSink<'_>) {
-        let delta = json!({ "type": "signature_delta", "signature": seal });
+    fn write_signature(&mut self, signature: &str, out: FrameSink<'_>) {
+        let delta = json!({ "type": "signature_delta", "signature": signature });
         let delta = json!({ "type": "content_block_delta", "index": self.next, "delta": delta });
         frame("content_block_delta", &delta, out);
     }
@@ -210,7 +210,7 @@ impl crate::EventWriter for AnthropicEventWriter {
             Event::State(state) => {
                 let block = || json!({ "type": "thinking", "thinking": "", "signature": "" });
                 self.open(CurrentBlock::Thinking, block, out);
-                self.seal(&signature(state), out);
+                self.write_signature(&signature(state), out);
                 self.closed(out);
             }
             Event::Citation(citation) => {

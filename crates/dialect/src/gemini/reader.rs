@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::piece::piece;
 use super::usage::parse_usage;
-use super::{arguments, unseal};
+use super::{arguments, decode_signature};
 use crate::event::{Citation, Event, FinishReason};
 use crate::failure::Failure;
 use crate::{EventSink, MAX_HELD_BYTES, PayloadInfo, emit, error_report};
@@ -139,8 +139,8 @@ impl GeminiEventReader {
         let text = part["text"].as_str().filter(|text| !text.is_empty());
         let state = part["thoughtSignature"]
             .as_str()
-            .filter(|seal| !seal.is_empty());
-        let state = state.map(|seal| Event::State(unseal(seal)));
+            .filter(|signature| !signature.is_empty());
+        let state = state.map(|signature| Event::State(decode_signature(signature)));
         if part["thought"] == true {
             if let Some(text) = text {
                 seen.has_content = true;

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use self::camel_case::camel_case;
-use self::config::{generation, json_schema};
-use self::contents::{UnansweredCalls, contents_of, parts};
+use self::config::{json_schema, parse_generation_config};
+use self::contents::{UnansweredCalls, parse_contents, parse_parts};
 use crate::failure::Failure;
 use crate::json;
 use crate::request::{Message, Operation, Request, Role, Tool, ToolChoice};
@@ -39,7 +39,7 @@ pub(super) fn parse_request(bytes: Bytes, call: &str) -> Result<Request, Failure
     let mut take = |name: &str| body.get_mut(name).map(Value::take).unwrap_or_default();
     let system = take("systemInstruction");
     if !system.is_null() {
-        let parts = parts(
+        let parts = parse_parts(
             &mut request,
             "systemInstruction",
             &system["parts"],
@@ -53,14 +53,14 @@ pub(super) fn parse_request(bytes: Bytes, call: &str) -> Result<Request, Failure
     let contents = take("contents");
     // `countTokens` may carry a whole request inside the request instead.
     if operation == Operation::Generate || !contents.is_null() {
-        contents_of(&mut request, &contents)?;
+        parse_contents(&mut request, &contents)?;
     }
     let tools = list(take("tools"), "tools", "a list of tools")?;
     for (at, tool) in tools.iter().enumerate() {
-        tools_of(&mut request, &format!("tools[{at}]"), tool);
+        parse_tool(&mut request, &format!("tools[{at}]"), tool);
     }
-    tool_choice(&mut request, &take("toolConfig"));
-    generation(&mut request, &take("generationConfig"))?;
+    parse_tool_choice(&mut request, &take("toolConfig"));
+    parse_generation_config(&mut request, &take("generationConfig"))?;
     for (name, value) in body.as_object().into_iter().flatten() {
         match name.as_str() {
             _ if json::is_empty_value(value) => {}
@@ -94,7 +94,7 @@ fn parse_call(call: &str) -> Result<(&str, Operation, bool), Failure> {
     }
 }
 
-fn tool_choice(request: &mut Request, config: &Value) {
+fn parse_tool_choice(request: &mut Request, config: &Value) {
     let calling = &config["functionCallingConfig"];
     let allowed = json::strings(&calling["allowedFunctionNames"]);
     request.tool_choice = match (calling["mode"].as_str(), &allowed[..]) {
@@ -127,7 +127,7 @@ fn list(value: Value, name: &str, want: &str) -> Result<Vec<Value>, Failure> {
     }
 }
 
-fn tools_of(request: &mut Request, name: &str, tool: &Value) {
+fn parse_tool(request: &mut Request, name: &str, tool: &Value) {
     for (kind, value) in tool.as_object().into_iter().flatten() {
         if kind != "functionDeclarations" {
             request.require(format!("{name}.{kind}"));

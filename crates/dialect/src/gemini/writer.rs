@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::usage::usage_json;
-use super::{error_json, finish_reason, seal};
+use super::{encode_signature, error_json, finish_reason};
 use crate::event::{Citation, Event, FinishReason, Usage};
 use crate::failure::Failure;
 use crate::request::Part;
@@ -107,7 +107,7 @@ impl crate::EventWriter for GeminiEventWriter {
                 if self.state.is_some() {
                     self.part(json!({ "text": "" }), out);
                 }
-                self.state = Some(seal(state));
+                self.state = Some(encode_signature(state));
             }
             Event::Citation(citation) => {
                 let payload =
@@ -220,7 +220,7 @@ pub(super) fn encode_answer(answer: &Answer, meta: &ResponseMeta) -> Value {
                 }
                 if let Some(unclaimed) = sealed
                     .as_ref()
-                    .and_then(|sealed| state.replace(seal(sealed)))
+                    .and_then(|sealed| state.replace(encode_signature(sealed)))
                 {
                     parts.push(json!({ "text": "", "thoughtSignature": unclaimed }));
                 }

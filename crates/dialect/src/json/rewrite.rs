@@ -24,22 +24,23 @@ pub fn without_foreign_signatures(body: &Bytes, mark: &str, is_foreign: fn(&str)
     let Ok(mut value) = serde_json::from_slice::<Value>(body) else {
         return body.clone();
     };
-    unseal(&mut value, is_foreign);
+    strip_foreign(&mut value, is_foreign);
     value.to_string().into()
 }
 
-fn unseal(value: &mut Value, is_foreign: fn(&str) -> bool) {
+fn strip_foreign(value: &mut Value, is_foreign: fn(&str) -> bool) {
     let foreign = |value: &Value| value.as_str().is_some_and(is_foreign);
     match value {
         Value::Array(list) => {
             // A block, an item or a detail is removed together with its signature.
-            let sealed = |value: &Value| {
+            let is_signed = |value: &Value| {
                 ["signature", "encrypted_content", "data"]
                     .iter()
                     .any(|name| foreign(&value[*name]))
             };
-            list.retain(|value| !sealed(value));
-            list.iter_mut().for_each(|value| unseal(value, is_foreign));
+            list.retain(|value| !is_signed(value));
+            list.iter_mut()
+                .for_each(|value| strip_foreign(value, is_foreign));
         }
         Value::Object(fields) => {
             // A part stays without its signature.
@@ -48,7 +49,7 @@ fn unseal(value: &mut Value, is_foreign: fn(&str) -> bool) {
             });
             fields
                 .values_mut()
-                .for_each(|value| unseal(value, is_foreign));
+                .for_each(|value| strip_foreign(value, is_foreign));
         }
         _ => {}
     }

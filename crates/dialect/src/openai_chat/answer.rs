@@ -80,7 +80,7 @@ pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<Paylo
         };
         let mut reading = MessageReader::default();
         if let Some(message) = &choice.message {
-            reading.message(message, &mut seen, &mut sink);
+            reading.read_message(message, &mut seen, &mut sink);
         }
         let reason = choice.finish_reason.and_then(RawJson::text);
         reading.finish(reason.as_deref().unwrap_or("stop"), &mut seen, &mut sink);

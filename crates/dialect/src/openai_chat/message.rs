@@ -10,7 +10,7 @@ use super::chunk::{FunctionFields, MessageFields, ToolCallFields, says};
 use crate::event::{Event, FinishReason, ReasoningState, StateOrigin};
 use crate::failure::Failure;
 use crate::json::{RawJson, walk_raw};
-use crate::tools::Arguments;
+use crate::tools::ArgumentsTracker;
 use crate::{EventSink, MAX_CALLS, PayloadInfo, emit, too_many_error};
 
 /// State of the first choice, the only one that other dialects can express.
@@ -27,13 +27,13 @@ struct AnnouncedCall {
     /// The upstream's index of the call; not unique everywhere.
     number: u32,
     id: String,
-    arguments: Arguments,
+    arguments: ArgumentsTracker,
     ended: bool,
 }
 
 impl MessageReader {
     /// Reads a delta or a complete message, which have the same fields.
-    pub(super) fn message(
+    pub(super) fn read_message(
         &mut self,
         message: &MessageFields<'_>,
         seen: &mut PayloadInfo,
@@ -45,13 +45,13 @@ impl MessageReader {
             .flatten()
             .any(says)
         {
-            self.seal(sink);
+            self.end_reasoning(sink);
         }
         if let Some(raw) = message.content.filter(|raw| says(*raw)) {
-            field(raw, Event::Text, seen, sink);
+            emit_field(raw, Event::Text, seen, sink);
         }
         if let Some(raw) = message.refusal.filter(|raw| says(*raw)) {
-            field(raw, Event::Refusal, seen, sink);
+            emit_field(raw, Event::Refusal, seen, sink);
         }
         if let Some(raw) = message.tool_calls.filter(|raw| says(*raw)) {
             seen.has_content = true;
@@ -91,11 +91,11 @@ impl MessageReader {
         {
             if !detailed {
                 self.thought = Some(name);
-                field(raw, Event::Reasoning, seen, sink);
+                emit_field(raw, Event::Reasoning, seen, sink);
             }
         }
         for detail in details {
-            if self::detail(detail, seen, sink) {
+            if emit_detail(detail, seen, sink) {
                 self.thought = None;
             }
         }
@@ -150,7 +150,7 @@ impl MessageReader {
             _ if !self.calls.is_empty() => FinishReason::ToolCalls,
             _ => FinishReason::Stop,
         };
-        self.seal(sink);
+        self.end_reasoning(sink);
         for (index, call) in (0..).zip(&mut self.calls) {
             if !std::mem::replace(&mut call.ended, true) {
                 emit(sink, Event::ToolEnd { index });
@@ -160,7 +160,7 @@ impl MessageReader {
     }
 
     /// Ends the current reasoning.
-    fn seal(&mut self, sink: &mut EventSink<'_>) {
+    fn end_reasoning(&mut self, sink: &mut EventSink<'_>) {
         if let Some(field) = self.thought.take() {
             emit(
                 sink,
@@ -214,7 +214,7 @@ impl MessageReader {
         self.calls.push(AnnouncedCall {
             number,
             id,
-            arguments: Arguments::default(),
+            arguments: ArgumentsTracker::default(),
             ended: false,
         });
         at
@@ -277,7 +277,7 @@ impl MessageReader {
 }
 
 /// Emits Mistral's content: a list of text and thinking parts.
-fn parts(raw: RawJson<'_>, sink: &mut EventSink<'_>) {
+fn emit_parts(raw: RawJson<'_>, sink: &mut EventSink<'_>) {
     let Ok(parts) = serde_json::from_str::<Vec<Value>>(raw.get()) else {
         return;
     };
@@ -294,7 +294,7 @@ fn parts(raw: RawJson<'_>, sink: &mut EventSink<'_>) {
 }
 
 /// Emits a field of text, or of Mistral's parts.
-fn field<'a>(
+fn emit_field<'a>(
     raw: RawJson<'a>,
     kind: fn(Cow<'a, str>) -> Event<'a>,
     seen: &mut PayloadInfo,
@@ -304,7 +304,7 @@ fn field<'a>(
     if sink.is_some() {
         match raw.text() {
             Some(text) => emit(sink, kind(text)),
-            None => parts(raw, sink),
+            None => emit_parts(raw, sink),
         }
     }
 }
@@ -317,18 +317,18 @@ fn thought(detail: &Value) -> Option<&str> {
 }
 
 /// Emits one of OpenRouter's reasoning details; returns true if it was signed.
-fn detail(mut detail: Value, seen: &mut PayloadInfo, sink: &mut EventSink<'_>) -> bool {
+fn emit_detail(mut detail: Value, seen: &mut PayloadInfo, sink: &mut EventSink<'_>) -> bool {
     if let Some(text) = thought(&detail) {
         seen.has_content = true;
         emit(sink, Event::Reasoning(text.into()));
     }
-    let seal = [&detail["signature"], &detail["data"]]
+    let signature = [&detail["signature"], &detail["data"]]
         .into_iter()
         .find_map(Value::as_str);
-    let Some(seal) = seal.filter(|seal| !seal.is_empty()) else {
+    let Some(signature) = signature.filter(|signature| !signature.is_empty()) else {
         return false;
     };
-    let state = ReasoningState::decode(seal, StateOrigin::OpenAiChat);
+    let state = ReasoningState::decode(signature, StateOrigin::OpenAiChat);
     if state.origin != StateOrigin::OpenAiChat {
         // A server like this one, in front of another dialect.
         emit(sink, Event::State(state));

@@ -72,7 +72,7 @@ impl ChatEventReader {
         let sink = if index == 0 { sink } else { &mut nowhere };
         if let Some(delta) = &choice.delta {
             self.begun |= bit;
-            self.reading.message(delta, seen, sink);
+            self.reading.read_message(delta, seen, sink);
         }
         let reason = choice.finish_reason.and_then(RawJson::text);
         if let Some(reason) = reason.filter(|r| !r.is_empty()) {
@@ -101,7 +101,7 @@ impl crate::EventReader for ChatEventReader {
         {
             // The choice has begun with the last payload.
             self.reading
-                .message(&MessageFields::of(raw, field), &mut seen, &mut sink);
+                .read_message(&MessageFields::of(raw, field), &mut seen, &mut sink);
             return Ok(seen);
         }
         let mut chunk = ChatChunk::default();

@@ -64,16 +64,16 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
         n,
         ..Request::default()
     };
-    messages(&mut request, body.raw("messages"))?;
-    tools(&mut request, body.raw("tools"))?;
+    parse_messages(&mut request, body.raw("messages"))?;
+    parse_tools(&mut request, body.raw("tools"))?;
     let user = [body.value("user"), body.value("safety_identifier")];
     request.user = user.iter().find_map(Value::as_str).map(str::to_owned);
     let choice = body.value("tool_choice");
-    request.tool_choice = tool_choice(&choice);
+    request.tool_choice = parse_tool_choice(&choice);
     if request.tool_choice.is_none() && !choice.is_null() {
         request.require("tool_choice");
     }
-    format(&mut request, &body.value("response_format"));
+    parse_format(&mut request, &body.value("response_format"));
     let efforts = [
         body.value("reasoning_effort"),
         body.value("reasoning")["effort"].clone(),
@@ -115,7 +115,7 @@ fn parse_effort(efforts: &[Value]) -> Option<Reasoning> {
     })
 }
 
-fn messages(request: &mut Request, raw: Option<&RawValue>) -> Result<(), Failure> {
+fn parse_messages(request: &mut Request, raw: Option<&RawValue>) -> Result<(), Failure> {
     const WANT: &str = "a list of messages, as in [{\"role\": \"user\", \"content\": \"Hello\"}]";
     let list: Vec<Value> = json::parse_field("messages", raw, WANT)?.unwrap_or_default();
     if list.is_empty() {
@@ -141,7 +141,7 @@ fn parse_message(request: &mut Request, name: String, message: &Value) -> Result
     let role = match role {
         "system" | "developer" => Role::System,
         "assistant" => {
-            reasoning(message, &mut parts);
+            parse_reasoning(message, &mut parts);
             Role::Assistant
         }
         "tool" => Role::Tool,
@@ -151,7 +151,7 @@ fn parse_message(request: &mut Request, name: String, message: &Value) -> Result
         }
         _ => Role::User,
     };
-    content(request, &name, &message["content"], &mut parts);
+    parse_content(request, &name, &message["content"], &mut parts);
     if let Some(text) = message["refusal"].as_str() {
         parts.push(Part::Refusal(text.to_owned()));
     }
@@ -190,7 +190,7 @@ fn parse_tool_calls(request: &mut Request, name: &str, calls: &Value, parts: &mu
     }
 }
 
-fn content(request: &mut Request, name: &str, content: &Value, parts: &mut Vec<Part>) {
+fn parse_content(request: &mut Request, name: &str, content: &Value, parts: &mut Vec<Part>) {
     match content {
         Value::Null => {}
         Value::String(text) => parts.push(Part::Text(text.clone())),
@@ -219,35 +219,37 @@ fn content(request: &mut Request, name: &str, content: &Value, parts: &mut Vec<P
 }
 
 /// Parses an assistant message's reasoning: detail by detail, or as one text.
-fn reasoning(message: &Value, parts: &mut Vec<Part>) {
+fn parse_reasoning(message: &Value, parts: &mut Vec<Part>) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     for detail in message["reasoning_details"]
         .as_array()
         .into_iter()
         .flatten()
     {
-        let seal = [&detail["signature"], &detail["data"]]
+        let signature = [&detail["signature"], &detail["data"]]
             .into_iter()
             .find_map(Value::as_str);
-        let state = seal.filter(|seal| !seal.is_empty()).map(|seal| {
-            let state = ReasoningState::decode(seal, StateOrigin::OpenAiChat);
-            let value = if state.origin == StateOrigin::OpenAiChat
-                && !state.value.starts_with('{')
-                && !state.value.is_empty()
-            {
-                let mut detail = detail.clone();
-                if let Some(fields) = detail.as_object_mut() {
-                    fields.remove("text");
+        let state = signature
+            .filter(|signature| !signature.is_empty())
+            .map(|signature| {
+                let state = ReasoningState::decode(signature, StateOrigin::OpenAiChat);
+                let value = if state.origin == StateOrigin::OpenAiChat
+                    && !state.value.starts_with('{')
+                    && !state.value.is_empty()
+                {
+                    let mut detail = detail.clone();
+                    if let Some(fields) = detail.as_object_mut() {
+                        fields.remove("text");
+                    }
+                    detail.to_string()
+                } else {
+                    state.value.into_owned()
+                };
+                ReasoningState {
+                    origin: state.origin,
+                    value: value.into(),
                 }
-                detail.to_string()
-            } else {
-                state.value.into_owned()
-            };
-            ReasoningState {
-                origin: state.origin,
-                value: value.into(),
-            }
-        });
+            });
         parts.push(Part::Reasoning {
             text: text(&detail["text"]),
             state,
@@ -266,7 +268,7 @@ fn reasoning(message: &Value, parts: &mut Vec<Part>) {
     }
 }
 
-fn tools(request: &mut Request, raw: Option<&RawValue>) -> Result<(), Failure> {
+fn parse_tools(request: &mut Request, raw: Option<&RawValue>) -> Result<(), Failure> {
     let list: Vec<Value> = json::parse_field("tools", raw, "a list of tools")?.unwrap_or_default();
     for (at, tool) in list.iter().enumerate() {
         let function = &tool["function"];
@@ -283,7 +285,7 @@ fn tools(request: &mut Request, raw: Option<&RawValue>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tool_choice(value: &Value) -> Option<ToolChoice> {
+fn parse_tool_choice(value: &Value) -> Option<ToolChoice> {
     match value.as_str() {
         Some("auto") => Some(ToolChoice::Auto),
         Some("none") => Some(ToolChoice::None),
@@ -294,7 +296,7 @@ fn tool_choice(value: &Value) -> Option<ToolChoice> {
     }
 }
 
-fn format(request: &mut Request, value: &Value) {
+fn parse_format(request: &mut Request, value: &Value) {
     match value["type"].as_str() {
         None | Some("text") => {}
         Some("json_object") => request.format = Some(Format::Json),

@@ -118,7 +118,7 @@ impl crate::EventReader for ResponsesEventReader {
                 self.failing = Some(failure);
             }
             _ if sink.is_some() => {
-                self.piece(kind, &payload, &mut sink);
+                self.read_piece(kind, &payload, &mut sink);
                 if self.items.len() > MAX_CALLS {
                     seen.error = Some(too_many_error("items"));
                 }
@@ -199,7 +199,7 @@ impl ResponsesEventReader {
         );
     }
 
-    fn piece(&mut self, kind: &str, payload: &ResponsesPayload<'_>, sink: &mut EventSink<'_>) {
+    fn read_piece(&mut self, kind: &str, payload: &ResponsesPayload<'_>, sink: &mut EventSink<'_>) {
         let key = ItemKey::of(payload);
         let delta = || {
             payload

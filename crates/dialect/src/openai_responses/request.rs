@@ -60,7 +60,7 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
     if let Some(text) = body.take::<String>("instructions", "a string")? {
         request.messages.push(Message::text(Role::System, text));
     }
-    input(&mut request, &body.value("input"))?;
+    parse_input(&mut request, &body.value("input"))?;
     let user = [body.value("user"), body.value("safety_identifier")];
     request.user = user.iter().find_map(Value::as_str).map(str::to_owned);
     let tools: Vec<Value> = body.take("tools", "a list of tools")?.unwrap_or_default();
@@ -72,7 +72,7 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
     if request.tool_choice.is_none() && !choice.is_null() {
         request.require("tool_choice");
     }
-    text(&mut request, &body.value("text"));
+    parse_text_options(&mut request, &body.value("text"));
     request.reasoning = parse_reasoning(&body.value("reasoning"));
     body.record_rest(&mut request, INERT_FIELDS, ESSENTIAL_FIELDS);
     request.body = bytes;
@@ -142,7 +142,7 @@ pub fn with_previous_response_id(body: &Bytes, id: &str) -> Result<Bytes, Failur
     )
 }
 
-fn text(request: &mut Request, text: &Value) {
+fn parse_text_options(request: &mut Request, text: &Value) {
     let format = &text["format"];
     match format["type"].as_str() {
         None | Some("text") => {}
@@ -161,7 +161,7 @@ fn text(request: &mut Request, text: &Value) {
     }
 }
 
-fn input(request: &mut Request, input: &Value) -> Result<(), Failure> {
+fn parse_input(request: &mut Request, input: &Value) -> Result<(), Failure> {
     let list = match input {
         Value::String(text) => {
             request.messages.push(Message::text(Role::User, text));
@@ -203,7 +203,7 @@ fn parse_item(
     Ok(Some(match item["type"].as_str() {
         None | Some("message") => {
             let role = parse_role(&name, &item["role"])?;
-            let parts = content(request, &format!("{name}.content"), &item["content"]);
+            let parts = parse_content(request, &format!("{name}.content"), &item["content"]);
             (role, parts)
         }
         Some("reasoning") => (Role::Assistant, vec![answer::reasoning(item)]),
@@ -218,7 +218,7 @@ fn parse_item(
         Some("function_call_output") => {
             let result = Part::ToolResult {
                 id: text("call_id"),
-                content: content(request, &format!("{name}.output"), &item["output"]),
+                content: parse_content(request, &format!("{name}.output"), &item["output"]),
                 error: item["status"] == "incomplete",
             };
             (Role::Tool, vec![result])
@@ -247,7 +247,7 @@ fn parse_role(name: &str, role: &Value) -> Result<Role, Failure> {
     }
 }
 
-fn content(request: &mut Request, name: &str, content: &Value) -> Vec<Part> {
+fn parse_content(request: &mut Request, name: &str, content: &Value) -> Vec<Part> {
     let list = match content {
         Value::String(text) => return vec![Part::Text(text.clone())],
         Value::Array(list) => list,

@@ -134,7 +134,11 @@ impl ResponsesEventWriter {
     }
 
     /// Announces an item and returns its output index.
-    fn add(&mut self, item: impl FnOnce(&Self, usize) -> Value, out: FrameSink<'_>) -> usize {
+    fn announce_item(
+        &mut self,
+        item: impl FnOnce(&Self, usize) -> Value,
+        out: FrameSink<'_>,
+    ) -> usize {
         let place = self.output.len();
         self.output.push(Value::Null);
         let item = item(self, place);
@@ -146,7 +150,7 @@ impl ResponsesEventWriter {
         place
     }
 
-    fn end(&mut self, place: usize, item: Value, out: FrameSink<'_>) {
+    fn finish_item(&mut self, place: usize, item: Value, out: FrameSink<'_>) {
         self.event(
             "response.output_item.done",
             json!({ "output_index": place, "item": item }),
@@ -162,7 +166,7 @@ impl ResponsesEventWriter {
                 let id = writer.item_id("msg", place);
                 json!({ "id": id, "type": "message", "status": "in_progress", "role": "assistant", "content": [] })
             };
-            let place = self.add(item, out);
+            let place = self.announce_item(item, out);
             self.open = Some(CurrentItem::Message {
                 place,
                 parts: Vec::new(),
@@ -293,7 +297,7 @@ impl ResponsesEventWriter {
     fn open_reasoning(&mut self, out: FrameSink<'_>) {
         self.close("completed", out);
         let item = |writer: &Self, place| json!({ "id": writer.item_id("rs", place), "type": "reasoning", "summary": [] });
-        let place = self.add(item, out);
+        let place = self.announce_item(item, out);
         self.open = Some(CurrentItem::Reasoning {
             place,
             text: String::new(),
@@ -314,7 +318,7 @@ impl ResponsesEventWriter {
                 json!({ "item_id": id, "output_index": place, "summary_index": 0, "part": part });
             self.event("response.reasoning_summary_part.done", fields, out);
         }
-        self.end(place, reasoning_json(&id, &text, sealed), out);
+        self.finish_item(place, reasoning_json(&id, &text, sealed), out);
     }
 
     /// Closes the item that receives text, if there is one.
@@ -331,7 +335,7 @@ impl ResponsesEventWriter {
                 let item = json!({
                     "id": id, "type": "message", "status": status, "role": "assistant", "content": parts,
                 });
-                self.end(place, item, out);
+                self.finish_item(place, item, out);
             }
         }
     }
@@ -344,7 +348,7 @@ impl ResponsesEventWriter {
             "item_id": id, "output_index": call.place, "name": call.name, "arguments": item["arguments"],
         });
         self.event("response.function_call_arguments.done", fields, out);
-        self.end(call.place, item, out);
+        self.finish_item(call.place, item, out);
     }
 
     fn cite(&mut self, citation: Value, out: FrameSink<'_>) {
@@ -391,7 +395,7 @@ impl crate::EventWriter for ResponsesEventWriter {
                 let item = |writer: &Self, place| {
                     call_json(&writer.item_id("fc", place), id, name, "", "in_progress")
                 };
-                let place = self.add(item, out);
+                let place = self.announce_item(item, out);
                 let (id, name) = (id.to_string(), name.to_string());
                 self.calls.push(OpenCall {
                     index: *index,

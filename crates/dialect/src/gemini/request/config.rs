@@ -6,7 +6,10 @@ use crate::failure::Failure;
 use crate::json;
 use crate::request::{Effort, Format, Reasoning, Request};
 
-pub(super) fn generation(request: &mut Request, config: &Value) -> Result<(), Failure> {
+pub(super) fn parse_generation_config(
+    request: &mut Request,
+    config: &Value,
+) -> Result<(), Failure> {
     if !matches!(config, Value::Null | Value::Object(_)) {
         return Err(Failure::invalid(
             "generationConfig",
@@ -44,7 +47,7 @@ pub(super) fn generation(request: &mut Request, config: &Value) -> Result<(), Fa
             "presencePenalty" => request.sampling.presence_penalty = value.as_f64(),
             "frequencyPenalty" => request.sampling.frequency_penalty = value.as_f64(),
             "responseMimeType" | "responseJsonSchema" | "responseSchema" => {}
-            "thinkingConfig" => request.reasoning = Some(thinking(value)),
+            "thinkingConfig" => request.reasoning = Some(parse_thinking(value)),
             _ if matches!(value, Value::Null | Value::Bool(false)) => {}
             "responseModalities"
                 if value
@@ -54,11 +57,11 @@ pub(super) fn generation(request: &mut Request, config: &Value) -> Result<(), Fa
             _ => request.ignore(format!("generationConfig.{name}")),
         }
     }
-    request.format = format(config);
+    request.format = parse_format(config);
     Ok(())
 }
 
-fn format(config: &Value) -> Option<Format> {
+fn parse_format(config: &Value) -> Option<Format> {
     let schema = [&config["responseJsonSchema"], &config["responseSchema"]]
         .into_iter()
         .find(|v| !v.is_null());
@@ -73,7 +76,7 @@ fn format(config: &Value) -> Option<Format> {
     }
 }
 
-pub(super) fn thinking(value: &Value) -> Reasoning {
+pub(super) fn parse_thinking(value: &Value) -> Reasoning {
     let budget = value["thinkingBudget"]
         .as_i64()
         .and_then(|tokens| u32::try_from(tokens).ok());

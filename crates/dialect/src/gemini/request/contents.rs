@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use serde_json::Value;
 
-use super::super::unseal;
+use super::super::decode_signature;
 use super::one_or_more;
 use crate::event::ReasoningState;
 use crate::failure::Failure;
@@ -14,7 +14,7 @@ use crate::tools;
 /// Ids of the calls that have no result yet, by function name.
 pub(super) type UnansweredCalls = HashMap<String, VecDeque<String>>;
 
-pub(super) fn contents_of(request: &mut Request, contents: &Value) -> Result<(), Failure> {
+pub(super) fn parse_contents(request: &mut Request, contents: &Value) -> Result<(), Failure> {
     const WANT: &str = "`contents` is missing or empty; it should be a list, as in [{\"role\": \"user\", \"parts\": \
                         [{\"text\": \"Hello\"}]}]";
     let list = one_or_more(contents);
@@ -29,7 +29,7 @@ pub(super) fn contents_of(request: &mut Request, contents: &Value) -> Result<(),
         } else {
             Role::User
         };
-        let parts = parts(
+        let parts = parse_parts(
             request,
             &format!("contents[{at}].parts"),
             &content["parts"],
@@ -52,7 +52,7 @@ pub(super) fn contents_of(request: &mut Request, contents: &Value) -> Result<(),
     Ok(())
 }
 
-pub(super) fn parts(
+pub(super) fn parse_parts(
     request: &mut Request,
     name: &str,
     list: &Value,
@@ -66,8 +66,8 @@ pub(super) fn parts(
         let text = part["text"].as_str();
         let state = part["thoughtSignature"]
             .as_str()
-            .filter(|seal| !seal.is_empty())
-            .map(unseal);
+            .filter(|signature| !signature.is_empty())
+            .map(decode_signature);
         if part["thought"] == true {
             parts.push(Part::Reasoning {
                 text: text.unwrap_or_default().to_owned(),

@@ -107,7 +107,7 @@ fn config_json(request: &Request, dropped: &mut Vec<String>) -> Map<String, Valu
 }
 
 /// Signature that Gemini accepts for tool calls of other models; without one it rejects them.
-const NO_SEAL: &str = "skip_thought_signature_validator";
+const PLACEHOLDER_SIGNATURE: &str = "skip_thought_signature_validator";
 
 fn contents_json(request: &Request, model: &str) -> Vec<Value> {
     let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
@@ -126,8 +126,8 @@ fn contents_json(request: &Request, model: &str) -> Vec<Value> {
             Role::User | Role::Tool => "user",
             Role::Assistant => "model",
         };
-        let needs_seal = at > turn && model.contains("gemini-3");
-        let parts = parts_json(&message.parts, &names, needs_seal);
+        let needs_signature = at > turn && model.contains("gemini-3");
+        let parts = parts_json(&message.parts, &names, needs_signature);
         match turns.last_mut() {
             Some((last, said)) if *last == role => said.extend(parts),
             _ => turns.push((role, parts)),
@@ -139,10 +139,10 @@ fn contents_json(request: &Request, model: &str) -> Vec<Value> {
         .collect()
 }
 
-fn parts_json(parts: &[Part], names: &HashMap<&str, &str>, needs_seal: bool) -> Vec<Value> {
+fn parts_json(parts: &[Part], names: &HashMap<&str, &str>, needs_signature: bool) -> Vec<Value> {
     let mut out: Vec<Value> = Vec::new();
     let mut seal: Option<&str> = None;
-    let mut sealed = !needs_seal;
+    let mut sealed = !needs_signature;
     for part in parts {
         let mut value = match part {
             // A signature before it belongs to the part that follows.
@@ -173,7 +173,7 @@ fn parts_json(parts: &[Part], names: &HashMap<&str, &str>, needs_seal: bool) -> 
                 let mut call =
                     json!({ "functionCall": { "name": name, "args": tools::object(arguments) } });
                 if !std::mem::replace(&mut sealed, true) && seal.is_none() {
-                    call["thoughtSignature"] = NO_SEAL.into();
+                    call["thoughtSignature"] = PLACEHOLDER_SIGNATURE.into();
                 }
                 call
             }
