@@ -35,7 +35,7 @@ fn requests_that_make_no_sense() {
     for (path, body, param, says) in [
         ("/stream", "{", None, "not JSON"),
         ("/stream", "", None, "empty"),
-        ("/stream", "[1]", None, "does not fit"),
+        ("/stream", "[1]", None, "wrong shape"),
         ("/stream", "{}", Some("prompt"), "missing"),
         ("/stream", r#"{"prompt":""}"#, Some("prompt"), "missing"),
         (

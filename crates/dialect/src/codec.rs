@@ -230,7 +230,7 @@ pub(crate) const MAX_CALLS: usize = 1000;
 
 /// Returns the error for an answer with more of them.
 pub(crate) fn too_many_error(what: &str) -> Failure {
-    Failure::upstream_error(format!("the upstream said more than {MAX_CALLS} {what}"))
+    Failure::upstream_error(format!("the upstream sent more than {MAX_CALLS} {what}"))
 }
 
 /// Data of the frame that marks the end of a complete answer.

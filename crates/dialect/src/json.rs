@@ -57,7 +57,7 @@ pub fn parse_body<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Fa
     check_nesting(body)?;
     serde_json::from_str(text).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => {
-            invalid(format!("the request's body does not fit: {error}"))
+            invalid(format!("the request's body has the wrong shape: {error}"))
         }
         _ => invalid(format!("the request's body is not JSON: {error}")),
     })
@@ -120,7 +120,7 @@ impl<'de> Deserialize<'de> for RequestFields<'de> {
                 while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
                     if fields.contains_key(&name) {
                         return Err(serde::de::Error::custom(format!(
-                            "the field `{}` is there twice",
+                            "the field `{}` appears twice",
                             excerpt(&name)
                         )));
                     }

@@ -205,11 +205,8 @@ pub fn translate(
     request: &Request,
     model: &str,
 ) -> Result<UpstreamPayload, Failure> {
-    let cant = |param: &str, what: &str| {
-        let message = format!(
-            "{what} can't be said in {}, the dialect of this model's provider",
-            to.name
-        );
+    let refuse = |param: &str, lacks: &str| {
+        let message = format!("the provider of this model ({}) {lacks}", to.name);
         Err(Failure::invalid(param, message))
     };
     if let Some(unsupported) = request
@@ -217,10 +214,11 @@ pub fn translate(
         .iter()
         .find(|unsupported| unsupported.essential)
     {
-        return cant(&unsupported.param, &format!("`{}`", unsupported.param));
+        let param = &unsupported.param;
+        return refuse(param, &format!("has no equivalent of `{param}`"));
     }
     if request.n > 1 {
-        return cant("n", &format!("`n` = {}: more than one answer", request.n));
+        return refuse("n", &format!("gives one answer, not `n` = {}", request.n));
     }
     let mut written = upstream.encode_request(request, model)?;
     written.dropped.extend(

@@ -87,7 +87,7 @@ impl crate::EventReader for GeminiEventReader {
         let payload: Value = serde_json::from_slice(data)
             .map_err(|e| Failure::bad_payload("a Gemini response", e.into()))?;
         if !payload.is_object() {
-            let source = "it is no JSON object".into();
+            let source = "it is not a JSON object".into();
             return Err(Failure::bad_payload("a Gemini response", source));
         }
         if !payload["error"].is_null() {

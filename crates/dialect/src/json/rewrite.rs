@@ -66,8 +66,8 @@ pub fn with_model(request: &Request, model: &str) -> Result<Bytes, Failure> {
         #[serde(borrow)]
         model: &'a RawValue,
     }
-    let body = &without_foreign_signatures(&request.body, SIGNATURE_MARK, |seal| {
-        seal.starts_with(SIGNATURE_MARK)
+    let body = &without_foreign_signatures(&request.body, SIGNATURE_MARK, |value| {
+        value.starts_with(SIGNATURE_MARK)
     });
     if request.model.as_deref() == Some(model) {
         return Ok(body.clone());

@@ -331,10 +331,10 @@ fn wrong_fields_are_named() {
     for (body, says) in [
         ("{", "not JSON"),
         ("", "empty"),
-        ("[]", "does not fit"),
+        ("[]", "wrong shape"),
         (
             r#"{"model":"a","messages":[],"model":"b"}"#,
-            "`model` is there twice",
+            "`model` appears twice",
         ),
         (&*format!("{{\"a\":{}", "[".repeat(10_000)), "nested deeper"),
     ] {

@@ -29,7 +29,7 @@ pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<Paylo
         _ if sink.is_none() => {}
         status => {
             let status = status.unwrap_or("nothing").to_owned();
-            let message = format!("the upstream's answer is not whole: its status is {status}");
+            let message = format!("the upstream's answer is incomplete: its status is {status}");
             return Err(Failure::upstream_error(message));
         }
     }
@@ -132,15 +132,15 @@ fn reasoning_text(item: &Value) -> String {
 
 /// Returns the part of a reasoning item that is sent back on the next turn.
 pub(super) fn state(item: &Value) -> Option<ReasoningState<'static>> {
-    let sealed = item["encrypted_content"]
+    let encrypted = item["encrypted_content"]
         .as_str()
-        .filter(|sealed| !sealed.is_empty())?;
+        .filter(|encrypted| !encrypted.is_empty())?;
     let ReasoningState { origin, value } =
-        ReasoningState::decode(sealed, StateOrigin::OpenAiResponses);
+        ReasoningState::decode(encrypted, StateOrigin::OpenAiResponses);
     Some(match origin {
         // OpenAI's own value, without an origin prefix.
-        StateOrigin::OpenAiResponses if value == sealed => {
-            let value = format!("{} {sealed}", item["id"].as_str().unwrap_or_default());
+        StateOrigin::OpenAiResponses if value == encrypted => {
+            let value = format!("{} {encrypted}", item["id"].as_str().unwrap_or_default());
             ReasoningState {
                 origin,
                 value: value.into(),
@@ -222,13 +222,13 @@ fn message_json(id: &str, part: Value) -> Value {
     json!({ "id": id, "type": "message", "status": "completed", "role": "assistant", "content": [part] })
 }
 
-pub(super) fn reasoning_json(id: &str, text: &str, sealed: String) -> Value {
+pub(super) fn reasoning_json(id: &str, text: &str, encrypted: String) -> Value {
     let summary = if text.is_empty() {
         json!([])
     } else {
         json!([{ "type": "summary_text", "text": text }])
     };
-    json!({ "id": id, "type": "reasoning", "summary": summary, "encrypted_content": sealed })
+    json!({ "id": id, "type": "reasoning", "summary": summary, "encrypted_content": encrypted })
 }
 
 pub(super) fn call_json(id: &str, call: &str, name: &str, arguments: &str, status: &str) -> Value {

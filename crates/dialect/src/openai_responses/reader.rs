@@ -157,7 +157,7 @@ impl crate::EventReader for ResponsesEventReader {
 }
 
 fn unnamed(kind: &str) -> Failure {
-    Failure::upstream_error(format!("the upstream said {kind}"))
+    Failure::upstream_error(format!("the upstream sent {kind}"))
 }
 
 impl ResponsesEventReader {

@@ -54,7 +54,7 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
     if request.background && body.value("store") == false {
         return Err(Failure::invalid(
             "store",
-            "`background` needs `store`: the response is kept until it is asked for",
+            "`background` requires `store`: the response is kept until it is retrieved",
         ));
     }
     if let Some(text) = body.take::<String>("instructions", "a string")? {

@@ -304,7 +304,7 @@ impl ResponsesEventWriter {
         });
     }
 
-    fn close_reasoning(&mut self, sealed: String, out: FrameSink<'_>) {
+    fn close_reasoning(&mut self, encrypted: String, out: FrameSink<'_>) {
         let Some(CurrentItem::Reasoning { place, text }) = self.open.take() else {
             return;
         };
@@ -318,7 +318,7 @@ impl ResponsesEventWriter {
                 json!({ "item_id": id, "output_index": place, "summary_index": 0, "part": part });
             self.event("response.reasoning_summary_part.done", fields, out);
         }
-        self.finish_item(place, reasoning_json(&id, &text, sealed), out);
+        self.finish_item(place, reasoning_json(&id, &text, encrypted), out);
     }
 
     /// Closes the item that receives text, if there is one.

@@ -73,7 +73,7 @@ fn asked(prompt: Option<String>) -> Result<String, Failure> {
     prompt.filter(|p| !p.is_empty()).ok_or_else(|| {
         Failure::invalid(
             "prompt",
-            "`prompt` is missing: say what you ask, as in ?prompt=Hello",
+            "`prompt` is missing: give one, as in ?prompt=Hello",
         )
     })
 }

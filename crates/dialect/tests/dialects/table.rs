@@ -360,7 +360,7 @@ fn cell(dialect: &Dialect, before: &Request, after: &Request) -> String {
                 "refused: {}",
                 failure
                     .to_string()
-                    .replace(", the dialect of this model's provider", "")
+                    .replace("the provider of this model", "this provider")
             );
         }
         Ok(after) => after,

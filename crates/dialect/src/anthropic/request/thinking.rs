@@ -69,7 +69,7 @@ pub(super) fn thinking(
         request.tool_choice,
         Some(ToolChoice::Required | ToolChoice::Named(_))
     ) {
-        return refuse("a tool is demanded, and these models don't think then");
+        return refuse("a tool call is required, and these models don't think then");
     }
     // A turn that began without thinking can't start to think in the middle.
     let turn = request.current_turn();
@@ -85,7 +85,7 @@ pub(super) fn thinking(
                 .any(|part| thought_json(part).is_some())
     };
     if request.messages[turn..].iter().any(unsigned_signature) {
-        return refuse("this turn's tool calls came back without the thinking that led to them");
+        return refuse("this turn's tool calls came back without their thinking");
     }
     if version >= ADAPTIVE {
         let effort = match reasoning.effort {

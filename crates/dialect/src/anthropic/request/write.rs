@@ -70,7 +70,7 @@ fn set_sampling(
             None
         }
         Some(t) if t > 1.0 => {
-            payload.drop_param(format!("temperature {t} (sent as 1, the most there is)"));
+            payload.drop_param(format!("temperature {t} (sent as 1, the maximum)"));
             Some(1.0)
         }
         t => t,
@@ -101,7 +101,7 @@ fn set_stop_sequences(payload: &mut PayloadBuilder, stop: &[String]) {
         stop.iter().partition(|stop| !stop.trim().is_empty());
     payload.set("stop_sequences", (!stop.is_empty()).then(|| json!(stop)));
     if !blank.is_empty() {
-        payload.drop_param("stop (of nothing but white space)");
+        payload.drop_param("stop (only white space)");
     }
 }
 
@@ -124,7 +124,7 @@ fn answer_format(
         None => Ok(None),
         Some(Format::Json) => Err(Failure::invalid(
             "response_format",
-            "a `json_object` answer can't be asked of an Anthropic model; give a `json_schema`",
+            "a `json_object` answer is not available from an Anthropic model; use a `json_schema`",
         )),
         Some(Format::Schema { schema, .. }) => {
             let mut schema = schema.clone();

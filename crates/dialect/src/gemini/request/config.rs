@@ -27,7 +27,7 @@ pub(super) fn parse_generation_config(
                     let name = "generationConfig.maxOutputTokens";
                     return Err(Failure::invalid(
                         name,
-                        format!("`{name}` should be a whole number from 1 on"),
+                        format!("`{name}` should be a whole number of at least 1"),
                     ));
                 }
                 request.max_tokens = limit;

@@ -141,8 +141,8 @@ fn contents_json(request: &Request, model: &str) -> Vec<Value> {
 
 fn parts_json(parts: &[Part], names: &HashMap<&str, &str>, needs_signature: bool) -> Vec<Value> {
     let mut out: Vec<Value> = Vec::new();
-    let mut seal: Option<&str> = None;
-    let mut sealed = !needs_signature;
+    let mut signature: Option<&str> = None;
+    let mut is_signed = !needs_signature;
     for part in parts {
         let mut value = match part {
             // A signature before it belongs to the part that follows.
@@ -162,7 +162,7 @@ fn parts_json(parts: &[Part], names: &HashMap<&str, &str>, needs_signature: bool
                     }),
                 ..
             } => {
-                seal = Some(value);
+                signature = Some(value);
                 continue;
             }
             // Thoughts are not sent back as text.
@@ -172,7 +172,7 @@ fn parts_json(parts: &[Part], names: &HashMap<&str, &str>, needs_signature: bool
             } => {
                 let mut call =
                     json!({ "functionCall": { "name": name, "args": tools::object(arguments) } });
-                if !std::mem::replace(&mut sealed, true) && seal.is_none() {
+                if !std::mem::replace(&mut is_signed, true) && signature.is_none() {
                     call["thoughtSignature"] = PLACEHOLDER_SIGNATURE.into();
                 }
                 call
@@ -189,13 +189,13 @@ fn parts_json(parts: &[Part], names: &HashMap<&str, &str>, needs_signature: bool
                 continue;
             }
         };
-        if let Some(seal) = seal.take() {
-            value["thoughtSignature"] = seal.into();
+        if let Some(signature) = signature.take() {
+            value["thoughtSignature"] = signature.into();
         }
         out.push(value);
     }
-    if let Some(seal) = seal {
-        out.push(json!({ "text": "", "thoughtSignature": seal }));
+    if let Some(signature) = signature {
+        out.push(json!({ "text": "", "thoughtSignature": signature }));
     }
     out
 }

@@ -11,32 +11,32 @@ pub(crate) struct MalformedJson {
 /// The kind of an error; small, because every step returns one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CursorError {
-    #[error("a value should stand here")]
+    #[error("expected a value")]
     Value,
-    #[error("an object should stand here")]
+    #[error("expected an object")]
     Object,
-    #[error("a list should stand here")]
+    #[error("expected a list")]
     List,
-    #[error("a text should have stood here")]
+    #[error("expected a string")]
     Text,
-    #[error("a field's name should stand here")]
+    #[error("expected a field name")]
     Name,
-    #[error("a `:` should stand here")]
+    #[error("expected `:`")]
     Colon,
-    #[error("a `,` or the end of what it stands in should stand here")]
+    #[error("expected `,` or the end of the container")]
     Comma,
-    #[error("this text has no end, or a control character in it")]
+    #[error("unterminated string, or a control character in it")]
     UnterminatedString,
-    #[error("this is no escape")]
+    #[error("invalid escape")]
     Escape,
-    #[error("this is no number")]
+    #[error("invalid number")]
     Number,
-    #[error("this is not UTF-8, or half of a character")]
+    #[error("invalid UTF-8 or lone surrogate")]
     Characters,
-    #[error("this field is there twice")]
+    #[error("duplicate field")]
     DuplicateField,
-    #[error("the text should end here")]
+    #[error("unexpected data after the value")]
     Trailing,
-    #[error("this is not what was looked for")]
+    #[error("unexpected content")]
     Mismatch,
 }

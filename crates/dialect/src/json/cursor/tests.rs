@@ -227,12 +227,9 @@ fn nesting_has_no_end_where_nothing_is_built() {
 #[test]
 fn an_error_says_what_and_where() {
     for (text, says) in [
-        ("{\"a\" 1}", "a `:` should stand here (byte 5)"),
-        (
-            "[1",
-            "a `,` or the end of what it stands in should stand here (byte 2)",
-        ),
-        ("{}}", "the text should end here (byte 2)"),
+        ("{\"a\" 1}", "expected `:` (byte 5)"),
+        ("[1", "expected `,` or the end of the container (byte 2)"),
+        ("{}}", "unexpected data after the value (byte 2)"),
     ] {
         assert_eq!(
             walk(text.as_bytes(), Cursor::skip).unwrap_err().to_string(),

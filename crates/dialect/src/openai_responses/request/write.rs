@@ -66,7 +66,7 @@ fn set_sampling(payload: &mut PayloadBuilder, request: &Request) {
         .filter(|limit| *limit < MIN_OUTPUT_TOKENS)
     {
         payload.drop_param(format!(
-            "max_tokens {limit} (sent as {MIN_OUTPUT_TOKENS}, the least there is)"
+            "max_tokens {limit} (sent as {MIN_OUTPUT_TOKENS}, the minimum)"
         ));
     }
     let limit = request.max_tokens.map(|limit| limit.max(MIN_OUTPUT_TOKENS));
@@ -135,8 +135,8 @@ fn items_of(message: &Message, items: &mut Vec<Value>, dropped: &mut Vec<String>
                         value,
                     }),
             } => {
-                let (id, sealed) = value.split_once(' ').unwrap_or(("", value));
-                reasoning_item(id, text, sealed)
+                let (id, encrypted) = value.split_once(' ').unwrap_or(("", value));
+                reasoning_item(id, text, encrypted)
             }
             // Reasoning of other upstreams can't be sent back here.
             Part::Reasoning { .. } => continue,
@@ -189,13 +189,14 @@ fn part_json(part: &Part, kind: &str) -> Option<Value> {
     }
 }
 
-fn reasoning_item(id: &str, text: &str, sealed: &str) -> Value {
+fn reasoning_item(id: &str, text: &str, encrypted: &str) -> Value {
     let summary = if text.is_empty() {
         json!([])
     } else {
         json!([{ "type": "summary_text", "text": text }])
     };
-    let mut item = json!({ "type": "reasoning", "summary": summary, "encrypted_content": sealed });
+    let mut item =
+        json!({ "type": "reasoning", "summary": summary, "encrypted_content": encrypted });
     if !id.is_empty() {
         item["id"] = id.into();
     }

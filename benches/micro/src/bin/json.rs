@@ -1,7 +1,8 @@
 //! Reading one payload's text and usage: the dialect readers beside serde_json, sonic-rs and jiter.
 //!
 //! Each alternative reads the fields that the dialect's own reader looks at, and no more, into slices of
-//! the payload. None of them emits an event or refuses a repeated field, as the readers do.
+//! the payload. None of them emits an event or refuses a repeated field, as the readers do. A binary of its own: the allocation
+//! profiler of the other measurements costs more than some of these parsers.
 
 use std::borrow::Cow;
 
@@ -12,7 +13,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use sonic_rs::JsonValueTrait;
 
-use crate::{NAMES, reader, token};
+#[path = "../payloads.rs"]
+mod payloads;
+
+use crate::payloads::{NAMES, reader, token};
+
+fn main() {
+    divan::main();
+}
 
 /// The text and the prompt's tokens, where the payload has them.
 type TextAndCount = (usize, u64);
@@ -65,32 +73,44 @@ fn measure(bencher: Bencher<'_, '_>, name: &str, read: fn(&[u8]) -> Option<TextA
 
 #[divan::bench(args = NAMES)]
 fn json_serde(bencher: Bencher<'_, '_>, name: &str) {
-    measure(bencher, name, match name {
-        "openai-chat" => serde_chat,
-        "openai-responses" => serde_responses,
-        "anthropic" => serde_anthropic,
-        _ => serde_gemini,
-    });
+    measure(
+        bencher,
+        name,
+        match name {
+            "openai-chat" => serde_chat,
+            "openai-responses" => serde_responses,
+            "anthropic" => serde_anthropic,
+            _ => serde_gemini,
+        },
+    );
 }
 
 #[divan::bench(args = NAMES)]
 fn json_sonic(bencher: Bencher<'_, '_>, name: &str) {
-    measure(bencher, name, match name {
-        "openai-chat" => |data| sonic(data, &["choices", "0", "delta", "content"]),
-        "gemini" => |data| sonic(data, &["candidates", "0", "content", "parts", "0", "text"]),
-        "anthropic" => |data| sonic(data, &["delta", "text"]),
-        _ => |data| sonic(data, &["delta"]),
-    });
+    measure(
+        bencher,
+        name,
+        match name {
+            "openai-chat" => |data| sonic(data, &["choices", "0", "delta", "content"]),
+            "gemini" => |data| sonic(data, &["candidates", "0", "content", "parts", "0", "text"]),
+            "anthropic" => |data| sonic(data, &["delta", "text"]),
+            _ => |data| sonic(data, &["delta"]),
+        },
+    );
 }
 
 #[divan::bench(args = NAMES)]
 fn json_jiter(bencher: Bencher<'_, '_>, name: &str) {
-    measure(bencher, name, match name {
-        "openai-chat" => |data| jiter(data, &["choices", "0", "delta", "content"]),
-        "gemini" => |data| jiter(data, &["candidates", "0", "content", "parts", "0", "text"]),
-        "anthropic" => |data| jiter(data, &["delta", "text"]),
-        _ => |data| jiter(data, &["delta"]),
-    });
+    measure(
+        bencher,
+        name,
+        match name {
+            "openai-chat" => |data| jiter(data, &["choices", "0", "delta", "content"]),
+            "gemini" => |data| jiter(data, &["candidates", "0", "content", "parts", "0", "text"]),
+            "anthropic" => |data| jiter(data, &["delta", "text"]),
+            _ => |data| jiter(data, &["delta"]),
+        },
+    );
 }
 
 /// A string that borrows where it has no escapes; a bare `Option<Cow<str>>` always allocates.
@@ -153,7 +173,11 @@ struct Responses<'a> {
 
 fn serde_responses(data: &[u8]) -> Option<TextAndCount> {
     let event: Responses<'_> = serde_json::from_slice(data).ok()?;
-    black_box((event.kind.0.len(), event.sequence_number, event.output_index));
+    black_box((
+        event.kind.0.len(),
+        event.sequence_number,
+        event.output_index,
+    ));
     black_box((event.item_id, event.item, event.response));
     let text: Text<'_> = serde_json::from_str(event.delta?.get()).ok()?;
     Some((text.0.len(), 0))
@@ -312,7 +336,10 @@ fn jiter(data: &[u8], path: &[&str]) -> Option<TextAndCount> {
         if name == path[0] {
             text = jiter_at(&mut jiter, &path[1..])?;
         } else if name == "usageMetadata" {
-            let mut next = jiter.next_object().ok()?.map(|name| name == "promptTokenCount");
+            let mut next = jiter
+                .next_object()
+                .ok()?
+                .map(|name| name == "promptTokenCount");
             while let Some(is_count) = next {
                 if is_count {
                     let peek = jiter.peek().ok()?;
@@ -323,7 +350,10 @@ fn jiter(data: &[u8], path: &[&str]) -> Option<TextAndCount> {
                 } else {
                     jiter.next_skip().ok()?;
                 }
-                next = jiter.next_key().ok()?.map(|name| name == "promptTokenCount");
+                next = jiter
+                    .next_key()
+                    .ok()?
+                    .map(|name| name == "promptTokenCount");
             }
         } else {
             jiter.next_skip().ok()?;
