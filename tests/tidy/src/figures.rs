@@ -39,6 +39,8 @@ pub struct Figures {
     pub fences: Vec<Finding>,
     /// Lines of `src` and `crates/*/src` without test code.
     pub lines: usize,
+    /// Of these the lines that are neither blank nor comments.
+    pub code_lines: usize,
     /// Lines of comment that are longer than 100 columns.
     pub wide_comments: Vec<Finding>,
 }
@@ -58,6 +60,7 @@ impl Figures {
             files: Vec::new(),
             fences: Vec::new(),
             lines: 0,
+            code_lines: 0,
             wide_comments: Vec::new(),
         };
         let mut types: BTreeMap<String, Vec<Finding>> = BTreeMap::new();
@@ -69,6 +72,7 @@ impl Figures {
         }
         for file in tree.shipped() {
             figures.lines += file.shipped_lines();
+            figures.code_lines += file.code_lines();
             figures
                 .files
                 .push((file.finding(1, ""), file.text.lines().count()));

@@ -107,6 +107,11 @@ fn print(tree: &Tree, list: bool) -> std::io::Result<()> {
     )?;
     row("lines without test code", figures.lines.to_string(), &[])?;
     row(
+        "  of them neither blank nor comments",
+        figures.code_lines.to_string(),
+        &[],
+    )?;
+    row(
         "comment lines over 100 columns",
         figures.wide_comments.len().to_string(),
         &figures.wide_comments,

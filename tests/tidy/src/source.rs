@@ -169,6 +169,16 @@ impl SourceFile {
             .count()
     }
 
+    /// The lines of [`SourceFile::shipped_lines`] that are neither blank nor comments.
+    #[must_use]
+    pub fn code_lines(&self) -> usize {
+        let is_code = |(index, line): &(usize, &str)| {
+            let line = line.trim_start();
+            !line.is_empty() && !line.starts_with("//") && !self.is_test_line(index + 1)
+        };
+        self.text.lines().enumerate().filter(is_code).count()
+    }
+
     /// A remark on one of this file's lines.
     #[must_use]
     pub fn finding(&self, line: usize, text: impl Into<String>) -> Finding {
