@@ -1,5 +1,5 @@
-//! The Dockerfile, as far as it can be tested without a container engine: cargo accepts exactly what is
-//! copied, and the binary accepts the words that it is started with.
+//! The Dockerfile, as far as it can be tested without a container engine: cargo accepts exactly
+//! what is copied, and the binary accepts the words that it is started with.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 

@@ -1,5 +1,5 @@
-//! A client that leaves cancels the upstream, in every phase. All timers here are minutes long: only the leaving itself
-//! can be what closes the upstream's connection.
+//! A client that leaves cancels the upstream, in every phase. All timers here are minutes long:
+//! only the leaving itself can be what closes the upstream's connection.
 
 use std::io::Write;
 use std::time::Duration;

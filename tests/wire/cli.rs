@@ -1,4 +1,5 @@
-//! The command line: what a person gets wrong is one line that says what would be right, and exit code 2.
+//! The command line: what a person gets wrong is one line that says what would be right, and exit
+//! code 2.
 
 use std::process::{Command, Output};
 

@@ -1,5 +1,5 @@
-//! HTTP/1.1 as clients write it, and as they read the answers: kept and closed connections, both versions, bodies in every
-//! framing, heads that can't be read.
+//! HTTP/1.1 as clients write it, and as they read the answers: kept and closed connections, both
+//! versions, bodies in every framing, heads that can't be read.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -261,7 +261,8 @@ fn a_large_answer_is_whole_however_slowly_it_is_read() {
 #[test]
 fn a_broken_body_never_ends_well() {
     let server = Server::mock();
-    // Chunks, up to a bare line feed in the trailers. Read again as trailers, they would end where the data begins.
+    // Chunks, up to a bare line feed in the trailers. Read again as trailers, they would end where
+    // the data begins.
     let hidden = "\r\nGET /nowhere HTTP/1.1\r\nhost: t\r\n\r\n";
     let chunks = format!("{:x}\r\n{hidden}\r\n0\r\nx: y\n\r\n", hidden.len());
     for path in ["/stream", "/healthz"] {

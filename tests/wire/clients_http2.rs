@@ -14,8 +14,8 @@ use crate::support::*;
 const SLOW: &str =
     "[timeouts]\nfirst_token = \"10m\"\nbetween_tokens = \"10m\"\n[sse]\nheartbeat = \"10m\"\n";
 
-/// A request for the model `flood` gets frames without end, for `silent` nothing, any other one token; and `gated` its
-/// end once the gate opens.
+/// A request for the model `flood` gets frames without end, for `silent` nothing, any other one
+/// token; and `gated` its end once the gate opens.
 fn upstream() -> (Upstream, std::sync::mpsc::Sender<()>, Arc<AtomicUsize>) {
     let (open, gate) = std::sync::mpsc::channel::<()>();
     let (gate, sent) = (Mutex::new(gate), Arc::new(AtomicUsize::new(0)));
@@ -379,7 +379,8 @@ fn refusals_have_their_status_and_say_why() {
         huge.headers_mut()
             .insert("x", "y".repeat(100_000).parse().unwrap());
         assert_eq!(client.ask(huge, None).await.unwrap().head.status, 431);
-        // Bodies that are sent whole before the answer is read: nothing interrupts them, and the connection goes on.
+        // Bodies that are sent whole before the answer is read: nothing interrupts them, and the
+        // connection goes on.
         for (kind, status, code) in [
             ("application/json", 413, "body_too_large"),
             ("image/png", 415, "unsupported_media_type"),

@@ -1,4 +1,5 @@
-//! Web pages of other origins: those that may, read everything; others nothing; and no answer differs otherwise.
+//! Web pages of other origins: those that may, read everything; others nothing; and no answer
+//! differs otherwise.
 
 use serde_json::json;
 

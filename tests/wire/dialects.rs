@@ -1,5 +1,5 @@
-//! Every dialect in front of every dialect, over HTTP: one server whose providers are the four dialects of another, which
-//! has but its mock.
+//! Every dialect in front of every dialect, over HTTP: one server whose providers are the four
+//! dialects of another, which has but its mock.
 
 use dialect::event::{Event, FinishReason};
 use dialect::sse;
@@ -15,7 +15,8 @@ pub(crate) fn apis() -> impl Iterator<Item = &'static Dialect> {
         .filter(|dialect| dialect.upstream.is_some())
 }
 
-/// Two servers, the second behind the first in every dialect: its models are called `DIALECT/MODEL` there.
+/// Two servers, the second behind the first in every dialect: its models are called `DIALECT/MODEL`
+/// there.
 pub(crate) fn chain() -> (Server, Server) {
     let mock = Server::with("[mock]\ntokens_per_second = 0\n", &[]);
     let mut config = String::new();

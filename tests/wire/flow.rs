@@ -1,4 +1,5 @@
-//! Backpressure and crowds: a client that reads slowly slows its upstream and nobody else, and memory has a bound.
+//! Backpressure and crowds: a client that reads slowly slows its upstream and nobody else, and
+//! memory has a bound.
 
 use std::io::Read;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! HTTP/2 upstreams: one connection for many streams, and a slow client of one of them is no other's trouble.
+//! HTTP/2 upstreams: one connection for many streams, and a slow client of one of them is no
+//! other's trouble.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use serde_json::json;
 
 use crate::support::*;
 
-/// An h2c upstream. A request for the model `flood` gets small frames without end; any other is answered and finished.
+/// An h2c upstream. A request for the model `flood` gets small frames without end; any other is
+/// answered and finished.
 struct H2Upstream {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,

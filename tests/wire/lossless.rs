@@ -163,7 +163,8 @@ fn the_upstream_sees_the_clients_bytes_but_for_the_models_name() {
 fn a_connection_that_ended_cleanly_is_used_again() {
     let upstream = Upstream::streaming(format!("{STOP}{DONE}"));
     let server = Server::before_with(&upstream, ONE_POOL, "");
-    // The answer's last byte may come after the client has seen its end: a request in between opens a connection.
+    // The answer's last byte may come after the client has seen its end: a request in between opens
+    // a connection.
     until("a connection is used twice", || {
         assert!(server.chat(json!({})).body().ends_with(DONE));
         (upstream.requests().len() > upstream.connections()).then_some(())

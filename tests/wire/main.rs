@@ -1,4 +1,5 @@
-//! What crosses the wire: the real binary between a scripted upstream and a client that sees every byte.
+//! What crosses the wire: the real binary between a scripted upstream and a client that sees every
+//! byte.
 
 #![expect(
     clippy::disallowed_methods,

@@ -1,4 +1,5 @@
-//! Chat Completions from the mock: what the SDKs read, field by field. (The SDKs themselves run in `tests/sdk`.)
+//! Chat Completions from the mock: what the SDKs read, field by field. (The SDKs themselves run in
+//! `tests/sdk`.)
 
 use serde_json::{Value, json};
 

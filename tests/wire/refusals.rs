@@ -1,4 +1,5 @@
-//! Bad requests: the right status, the dialect's error shape, an id, and words that say what would be right.
+//! Bad requests: the right status, the dialect's error shape, an id, and words that say what would
+//! be right.
 
 use std::io::Write;
 
@@ -308,7 +309,8 @@ fn smuggled_requests_reach_no_upstream() {
         client.wait_end();
     }
     assert_eq!(upstream.requests().len(), 0);
-    // Both framings at once: the chunks count, and the connection is not used for what follows them.
+    // Both framings at once: the chunks count, and the connection is not used for what follows
+    // them.
     let both = format!(
         "POST /v1/chat/completions HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n"
     );

@@ -1,5 +1,5 @@
-//! Responses that are asked for again by their id: in the background, polled, streamed from any event on, cancelled,
-//! deleted; from the mock, and in front of every kind of upstream.
+//! Responses that are asked for again by their id: in the background, polled, streamed from any
+//! event on, cancelled, deleted; from the mock, and in front of every kind of upstream.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,5 @@
-//! A generation outlives its client's connection: who comes back gets what follows, exactly; who never does ends it.
+//! A generation outlives its client's connection: who comes back gets what follows, exactly; who
+//! never does ends it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -90,7 +90,8 @@ impl Upstream {
         upstream
     }
 
-    /// Answers one request per connection with a stream's head and these bytes, then ends the body properly.
+    /// Answers one request per connection with a stream's head and these bytes, then ends the body
+    /// properly.
     pub(crate) fn streaming(body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
         Self::start(move |c| {
@@ -589,8 +590,8 @@ pub(crate) fn events(body: &str) -> Vec<(String, String)> {
     events
 }
 
-/// An address that answers no SYN, as a host behind a firewall doesn't: a listener whose backlog is full. It is so as long
-/// as what comes with it lives.
+/// An address that answers no SYN, as a host behind a firewall doesn't: a listener whose backlog is
+/// full. It is so as long as what comes with it lives.
 pub(crate) fn unanswering() -> (SocketAddr, Vec<TcpStream>) {
     let listener =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");

@@ -1,4 +1,5 @@
-//! `tokenrill tail` before a server that keeps its streams, over connections that break wherever they can.
+//! `tokenrill tail` before a server that keeps its streams, over connections that break wherever
+//! they can.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};

@@ -1,4 +1,5 @@
-//! Every timeout is a failure of its own, told before the head by a status and after it by an error frame.
+//! Every timeout is a failure of its own, told before the head by a status and after it by an error
+//! frame.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! System calls per token, counted by strace. It slows everything down, so it is a run of its own, sparse enough that a
-//! token still comes alone.
+//! System calls per token, counted by strace. It slows everything down, so it is a run of its own,
+//! sparse enough that a token still comes alone.
 
 use std::collections::BTreeMap;
 

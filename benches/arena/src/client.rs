@@ -58,8 +58,8 @@ impl Client {
         (head + &body).into_bytes()
     }
 
-    /// Asks, and reads the answer to its end: how long each token was under way, and how long the first was awaited, go
-    /// where they belong.
+    /// Asks, and reads the answer to its end: how long each token was under way, and how long the
+    /// first was awaited, go where they belong.
     pub async fn read(
         &self,
         stream: &mut TcpStream,

@@ -1,4 +1,5 @@
-//! What was to be reached, and whether this run did: made from its own tables, for the documentation as it is.
+//! What was to be reached, and whether this run did: made from its own tables, for the
+//! documentation as it is.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Many streams at once, each read to its end; how long each token was under way is read from its stamp.
+//! Many streams at once, each read to its end; how long each token was under way is read from its
+//! stamp.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +8,8 @@ use std::time::Duration;
 use crate::client::{Client, STREAMS, TOKENS, connect};
 use crate::process;
 
-/// So many streams begin in a second, unless they have no pause: what is measured is how they run, not how all begin.
+/// So many streams begin in a second, unless they have no pause: what is measured is how they run,
+/// not how all begin.
 pub const BEGIN: u32 = 2000;
 /// A stream that takes so much longer than its pauses is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -93,8 +95,8 @@ impl Load<'_> {
     }
 }
 
-/// While all streams run, from when the last has begun until the first ends: how many tokens came, and the CPU seconds that
-/// the proxy took for them.
+/// While all streams run, from when the last has begun until the first ends: how many tokens came,
+/// and the CPU seconds that the proxy took for them.
 async fn window(streams: u64, ended: Arc<AtomicU64>, ids: Vec<i32>) -> (u64, f64) {
     let look = || (TOKENS.load(Ordering::Relaxed), process::cpu_of(&ids));
     let is_over = || ended.load(Ordering::Relaxed) > 0;

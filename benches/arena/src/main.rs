@@ -1,5 +1,5 @@
-//! The arena: `upstream` stamps each token with the monotonic clock, `load` reads them through a proxy, `run` starts one
-//! proxy after the other between the two and prints what each of them cost.
+//! The arena: `upstream` stamps each token with the monotonic clock, `load` reads them through a
+//! proxy, `run` starts one proxy after the other between the two and prints what each of them cost.
 
 mod calls;
 mod client;

@@ -1,4 +1,5 @@
-//! How a proxy behaves when its clients do not: W4, they leave; W5, they hardly read; W6, they are in a hurry.
+//! How a proxy behaves when its clients do not: W4, they leave; W5, they hardly read; W6, they are
+//! in a hurry.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,7 +86,8 @@ fn leave(title: &str, proxy: Proxy, process: &Process, upstream: u16) -> Figures
 }
 
 fn read_slowly(_: &str, proxy: Proxy, process: &Process, upstream: u16) -> Figures {
-    // Once for what is made only once, but few: what they leave behind is not given to the slow ones.
+    // Once for what is made only once, but few: what they leave behind is not given to the slow
+    // ones.
     load(proxy, process, upstream, &warm_up(2));
     let before = process.resident();
     let words = [
@@ -139,8 +141,8 @@ fn runtime() -> tokio::runtime::Runtime {
         .expect("a runtime")
 }
 
-/// Clients that come so many milliseconds apart and leave after so many tokens; how long the upstream took to see it, by
-/// its own clock.
+/// Clients that come so many milliseconds apart and leave after so many tokens; how long the
+/// upstream took to see it, by its own clock.
 pub fn hangup(client: &str, port: &str, upstream: &str, after: &str, apart: &str) -> String {
     let client = Arc::new(Client::of(client));
     let (port, upstream): (u16, u16) = (
@@ -154,7 +156,8 @@ pub fn hangup(client: &str, port: &str, upstream: &str, after: &str, apart: &str
         for id in 0..LEAVERS {
             let client = client.clone();
             set.spawn(async move {
-                // One after the other: what is measured is one client's leaving, not two hundred at once.
+                // One after the other: what is measured is one client's leaving, not two hundred at
+                // once.
                 tokio::time::sleep(apart * id as u32).await;
                 let gap = if after == 0 { 60_000 } else { 20 };
                 let mut stream =
@@ -214,7 +217,8 @@ async fn told(upstream: u16) -> Vec<(u64, u64)> {
     }
 }
 
-/// Clients that take a kilobyte a second of a long answer, or what there is of it: some proxies have nothing for some.
+/// Clients that take a kilobyte a second of a long answer, or what there is of it: some proxies
+/// have nothing for some.
 pub fn slow(client: &str, port: &str, streams: &str) -> String {
     let client = Arc::new(Client::of(client));
     let (port, streams): (u16, usize) = (

@@ -1,4 +1,5 @@
-//! What is measured of whom, how often, and about how long that takes: three rounds of everything end within half an hour.
+//! What is measured of whom, how often, and about how long that takes: three rounds of everything
+//! end within half an hour.
 
 use crate::load::BEGIN;
 use crate::proxies::Proxy;
@@ -52,8 +53,8 @@ pub const GROWTH: [Workload; 4] = [
 /// What that is called.
 pub const GROWING: &str = "CPU s/M tok as the load grows, streams of a token each 500 ms";
 
-/// As streams grow in number, and the tokens of all of them together do not: what a stream costs by being one of many,
-/// without what tokens save by coming together.
+/// As streams grow in number, and the tokens of all of them together do not: what a stream costs by
+/// being one of many, without what tokens save by coming together.
 pub const SPREAD: [Workload; 4] = [
     workload("spread", "100", 100, 600, 10, 1),
     workload("spread", "500", 500, 120, 50, 1),
@@ -134,8 +135,8 @@ impl Wanted {
         self.words.contains(&word)
     }
 
-    /// Whoever is measured in a workload, round after round: in turn, so that a machine that changes its speed changes it
-    /// for all.
+    /// Whoever is measured in a workload, round after round: in turn, so that a machine that
+    /// changes its speed changes it for all.
     pub fn turns(&self, word: &str) -> impl Iterator<Item = Proxy> {
         let part = move |round| {
             self.proxies
@@ -191,8 +192,8 @@ impl Proxy {
                 self,
                 Nginx | Haproxy | Tokenrill | Sglang | Portkey | Litellm
             ),
-            // A relay that waits for its slowest client says nothing about proxies here; a lingering generation is meant
-            // to go on.
+            // A relay that waits for its slowest client says nothing about proxies here; a
+            // lingering generation is meant to go on.
             _ => matches!(
                 self,
                 Direct | Nginx | Haproxy | Tokenrill | Sglang | Portkey | Litellm
@@ -224,7 +225,8 @@ impl Proxy {
         if self.is_slow() { all / 10 } else { all }
     }
 
-    /// How long after one client the next one comes that will leave: it must not be too much for the proxy by itself.
+    /// How long after one client the next one comes that will leave: it must not be too much for
+    /// the proxy by itself.
     pub fn apart_ms(self) -> u64 {
         if self == Proxy::Litellm { 42 } else { 6 }
     }

@@ -147,7 +147,8 @@ impl Process {
         ids
     }
 
-    /// Which system calls it makes while that runs, with how many of each; none where strace does not run.
+    /// Which system calls it makes while that runs, with how many of each; none where strace does
+    /// not run.
     pub fn calls(&self, run: impl FnOnce()) -> Option<Vec<(String, f64)>> {
         let folder = tempfile::tempdir().expect("a folder");
         let out = folder.path().join("calls");
@@ -193,7 +194,8 @@ impl Drop for Process {
     }
 }
 
-/// CPU time: the sum is exact, what of it is the program's own and what the kernel's is sampled in ticks.
+/// CPU time: the sum is exact, what of it is the program's own and what the kernel's is sampled in
+/// ticks.
 pub struct Cpu {
     seconds: f64,
     user: u64,
@@ -206,8 +208,8 @@ impl Cpu {
         self.seconds - before.seconds
     }
 
-    /// Which part of the time since then was spent in the program itself, and which in the kernel; none if it was too
-    /// short to tell.
+    /// Which part of the time since then was spent in the program itself, and which in the kernel;
+    /// none if it was too short to tell.
     pub fn parts(&self, before: &Cpu) -> Option<(f64, f64)> {
         let (user, system) = (
             (self.user - before.user) as f64,

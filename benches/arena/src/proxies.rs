@@ -1,5 +1,5 @@
-//! The proxies, each with the fewest options that make it a plain streaming proxy before the arena's upstream, and one
-//! worker where that can be said.
+//! The proxies, each with the fewest options that make it a plain streaming proxy before the
+//! arena's upstream, and one worker where that can be said.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,7 +19,8 @@ pub enum Proxy {
     Tokenrill2,
     /// tokenrill with an Anthropic client before the same Chat Completions upstream.
     Translated,
-    /// tokenrill with every generation in a stream that outlives its client, which is its one reader.
+    /// tokenrill with every generation in a stream that outlives its client, which is its one
+    /// reader.
     Linger,
     Sglang,
     Portkey,

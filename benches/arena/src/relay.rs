@@ -1,5 +1,6 @@
-//! The least that a proxy can do with plain reads and writes: one thread that copies bytes between two sockets. It knows
-//! nothing of HTTP, keeps no upstream connection, and lets a slow client stop everyone: it shows the floor.
+//! The least that a proxy can do with plain reads and writes: one thread that copies bytes between
+//! two sockets. It knows nothing of HTTP, keeps no upstream connection, and lets a slow client stop
+//! everyone: it shows the floor.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

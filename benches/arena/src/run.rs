@@ -133,7 +133,8 @@ fn growing(wanted: &Wanted, title: &str, points: &[Workload; 4], upstream: u16) 
     table
 }
 
-/// Runs a load through a proxy: what the client says, and the most memory that the proxy had meanwhile, in MiB.
+/// Runs a load through a proxy: what the client says, and the most memory that the proxy had
+/// meanwhile, in MiB.
 pub fn load(
     proxy: Proxy,
     process: &Process,
@@ -216,8 +217,8 @@ fn measure(
     figures
 }
 
-/// Runs a client in a process of its own: what it says, and the most memory that the proxy had meanwhile, in MiB. One that
-/// fails or does not end says nothing: the others are still measured.
+/// Runs a client in a process of its own: what it says, and the most memory that the proxy had
+/// meanwhile, in MiB. One that fails or does not end says nothing: the others are still measured.
 pub fn client(process: &Process, words: impl Iterator<Item = String>) -> (serde_json::Value, f64) {
     let words: Vec<String> = words.collect();
     let mut command = Command::new(std::env::current_exe().expect("this binary"));

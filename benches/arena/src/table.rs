@@ -41,8 +41,8 @@ impl Table {
             .find(|name| name.starts_with(begin))
     }
 
-    /// Prints those columns: a name, how many decimals. What begins with `×` is the ratio to nginx of the column after it;
-    /// `+` is what is more than direct.
+    /// Prints those columns: a name, how many decimals. What begins with `×` is the ratio to nginx
+    /// of the column after it; `+` is what is more than direct.
     pub fn print(&self, title: &str, columns: &[(&str, usize)]) {
         println!("\n{title}");
         let widths: Vec<usize> = columns

@@ -1,5 +1,5 @@
-//! An upstream that costs next to nothing: Chat Completions chunks of a typical size, each stamped when it is sent. It
-//! remembers when each of its clients left, and tells at `GET /left`.
+//! An upstream that costs next to nothing: Chat Completions chunks of a typical size, each stamped
+//! when it is sent. It remembers when each of its clients left, and tells at `GET /left`.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// Connections that wait to be accepted. A proxy that has caught up opens many at once; what finds no room tries again a
-/// second later, which would be charged to the proxy.
+/// Connections that wait to be accepted. A proxy that has caught up opens many at once; what finds
+/// no room tries again a second later, which would be charged to the proxy.
 const WAITING: u32 = 4096;
 /// A token's chunk is this, its stamp, and that.
 const BEFORE: &str = "data: {\"id\":\"chatcmpl-0123456789abcdef\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"gpt\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" @";
@@ -67,7 +67,8 @@ async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
         stream.write_all(head.as_bytes()).await?;
         let pause = Duration::from_millis(gap.max(1));
-        // The first token comes at once, the others at a moment of this stream's own: streams do not keep step.
+        // The first token comes at once, the others at a moment of this stream's own: streams do
+        // not keep step.
         let mut at_once = gap < SILENT;
         let phase = if at_once {
             pause.mul_f64(phase())
@@ -149,8 +150,8 @@ fn chunk(out: &mut String, data: &str) {
     let _ = write!(out, "{:x}\r\n{data}\r\n", data.len());
 }
 
-/// Reads a request; how many tokens it wants, the pause in milliseconds, and who asks, stand in its prompt: `T tokens G gap
-/// I id`.
+/// Reads a request; how many tokens it wants, the pause in milliseconds, and who asks, stand in its
+/// prompt: `T tokens G gap I id`.
 async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<Asked>> {
     loop {
         if let Some(head) = crate::client::find(buffer, b"\r\n\r\n") {

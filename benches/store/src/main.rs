@@ -1,7 +1,8 @@
 //! What streams cost a Redis, by its own count: CPU per append and per reader, memory per stream.
 //!
-//! Two replicas in one process, one `redis-server`. Redis serves on one thread, so a second of its CPU is a second of one
-//! server: what a step costs it says how many steps one server carries, whatever the load of this machine.
+//! Two replicas in one process, one `redis-server`. Redis serves on one thread, so a second of its
+//! CPU is a second of one server: what a step costs it says how many steps one server carries,
+//! whatever the load of this machine.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;

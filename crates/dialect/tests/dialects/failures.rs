@@ -1,5 +1,5 @@
-//! The tables of `docs/errors.md` are what the code does: they are made anew here and must stand there
-//! as they are. `UPDATE_DOCS=1 cargo test -p tokenrill-dialect --test dialects` writes them.
+//! The tables of `docs/errors.md` are what the code does: they are made anew here and must stand
+//! there as they are. `UPDATE_DOCS=1 cargo test -p tokenrill-dialect --test dialects` writes them.
 
 use std::fmt::Write as _;
 

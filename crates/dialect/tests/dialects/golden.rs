@@ -1,5 +1,6 @@
-//! A corpus of streams of our own making, `tests/fixtures/`: each is read, and written in every other dialect. What comes
-//! of it was looked at once, and is held by the snapshots beside this file (`cargo insta review` to look again).
+//! A corpus of streams of our own making, `tests/fixtures/`: each is read, and written in every
+//! other dialect. What comes of it was looked at once, and is held by the snapshots beside this
+//! file (`cargo insta review` to look again).
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Payloads that no upstream should send: an error or a skip, never a panic, and what was right is still there.
+//! Payloads that no upstream should send: an error or a skip, never a panic, and what was right is
+//! still there.
 
 use dialect::event::Event;
 use dialect::{DIALECTS, Dialect, FinishRule};

@@ -1,4 +1,5 @@
-//! Whatever a model says, written in any dialect and read back, is the same, up to what the dialect can say.
+//! Whatever a model says, written in any dialect and read back, is the same, up to what the dialect
+//! can say.
 
 use dialect::Dialect;
 use dialect::event::{Citation, Event, FinishReason, ReasoningState, StateOrigin, Usage};
@@ -218,14 +219,16 @@ proptest! {
                 (want.text, want.refusal) = (String::new(), String::new());
                 there.text = String::new();
             }
-            // An id of the shape that every dialect allows stays what it is; a seal comes back as it was.
+            // An id of the shape that every dialect allows stays what it is; a seal comes back as
+            // it was.
             prop_assert_eq!(there, want, "{}: {}", dialect.name, String::from_utf8_lossy(&wire));
         }
     }
 
     #[test]
     fn calls_that_overlap_are_all_there(order in prop::collection::vec(0..3_u32, 0..30)) {
-        // Three calls announced at once, whose arguments come in any order, as some upstreams send them.
+        // Three calls announced at once, whose arguments come in any order, as some upstreams send
+        // them.
         let arguments = ["{\"a\":\"0123456789\"}", "{}", "{\"b\":[1,2,3]}"];
         let mut events: Vec<Event<'static>> = (0..3)
             .map(|index| Event::ToolCall { index, id: format!("call_{index}").into(), name: format!("f{index}").into() })

@@ -1,8 +1,8 @@
-//! Every recorded stream of some thirty providers, cut in every way, must read the same; written in every other dialect and
-//! read back, it must say the same.
+//! Every recorded stream of some thirty providers, cut in every way, must read the same; written in
+//! every other dialect and read back, it must say the same.
 //!
-//! The recordings are real traffic and lie beside the checkout, in `../shared/recordings`; where they are not, this suite
-//! says so and passes.
+//! The recordings are real traffic and lie beside the checkout, in `../shared/recordings`; where
+//! they are not, this suite says so and passes.
 
 use std::path::Path;
 
@@ -11,7 +11,8 @@ use dialect::{DIALECTS, Dialect};
 
 use crate::said::{Said, dialects, read, write};
 
-/// Recordings that end in an error, or before their end: they must be told as broken, and all others must be whole.
+/// Recordings that end in an error, or before their end: they must be told as broken, and all
+/// others must be whole.
 const BROKEN: &[&str] = &[
     "gemini/error-envelope-nonexistent-model-streaming-error-preserves-status-and-body.sse",
     "gpustack-llamabox/with-extended-thinking-gpustack-qwen3-streams-thinking-content-when-available.sse",

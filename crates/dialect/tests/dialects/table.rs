@@ -1,5 +1,5 @@
-//! The tables of `docs/dialects.md` are what the code does: each is made anew here and must stand there as it is.
-//! `UPDATE_DOCS=1 cargo test -p tokenrill-dialect --test dialects` writes them.
+//! The tables of `docs/dialects.md` are what the code does: each is made anew here and must stand
+//! there as it is. `UPDATE_DOCS=1 cargo test -p tokenrill-dialect --test dialects` writes them.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -17,7 +17,8 @@ use crate::said::{dialects, write};
 const MARK: &str = "MARK";
 const NUMBER: u32 = 31_337;
 
-/// A thing that a request may ask for, by the name that the table gives it: a request without it, and one with.
+/// A thing that a request may ask for, by the name that the table gives it: a request without it,
+/// and one with.
 fn requests() -> Vec<(&'static str, Request, Request)> {
     let base = Request {
         model: Some("m".to_owned()),

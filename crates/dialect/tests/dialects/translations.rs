@@ -1,4 +1,5 @@
-//! Requests and answers that upstreams or clients would have refused, or that would have lost something on the way.
+//! Requests and answers that upstreams or clients would have refused, or that would have lost
+//! something on the way.
 
 use bytes::Bytes;
 use dialect::event::FinishReason;
