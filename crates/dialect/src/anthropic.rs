@@ -4,7 +4,8 @@
 //! use bytes::Bytes;
 //! use dialect::request::Operation;
 //!
-//! let body = r#"{"model": "claude-sonnet-5", "messages": [{"role": "user", "content": "Hello"}]}"#;
+//! let body = r#"{"model": "claude-sonnet-5",
+//!     "messages": [{"role": "user", "content": "Hello"}]}"#;
 //! let client = dialect::anthropic::DIALECT.client;
 //! let request = client.parse_request(Bytes::from(body), "/v1/messages/count_tokens")?;
 //! assert_eq!(request.operation, Operation::CountTokens);

@@ -10,7 +10,7 @@ use base::id::random_hex;
 use crate::event::{Event, Usage};
 use crate::failure::Failure;
 use crate::request::{Operation, Request};
-use crate::{Answer, error_report, json, plain};
+use crate::{Answer, error_report, json};
 
 /// The codec for clients of a dialect: parses their requests, encodes their responses.
 pub trait ClientSide: Debug + Sync {
@@ -114,7 +114,7 @@ pub struct ResponseMeta {
     /// The request that is answered.
     pub request: Arc<Request>,
     /// Encoding of text in `data:` fields (plain dialect).
-    pub encoding: plain::TextEncoding,
+    pub encoding: TextEncoding,
 }
 
 impl ResponseMeta {
@@ -128,7 +128,7 @@ impl ResponseMeta {
             created: 0,
             model: String::new(),
             request,
-            encoding: plain::TextEncoding::default(),
+            encoding: TextEncoding::default(),
         }
     }
 }
@@ -247,4 +247,14 @@ pub enum FinishRule {
     Required,
     /// `[DONE]` suffices, for upstreams that never send a finish reason.
     Optional,
+}
+
+/// The encoding of text in `data:` fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TextEncoding {
+    /// The text as it is.
+    #[default]
+    Text,
+    /// A JSON string, which keeps every line end as it was.
+    Json,
 }

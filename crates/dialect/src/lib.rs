@@ -2,12 +2,12 @@
 //!
 //! A [`Dialect`] has up to two sides. [`ClientSide`] parses a client's request and encodes its
 //! response; [`UpstreamSide`] encodes a request for an upstream and parses the response. Bytes in,
-//! bytes out, no I/O: any dialect stands in front of any other, and all are tested without a network.
-//! They meet only in [`request`] and [`event`], so N clients and M upstreams cost N + M codecs.
+//! bytes out, no I/O: any dialect stands in front of any other, and all are tested without a
+//! network. They meet only in [`request`] and [`event`], so N clients and M upstreams cost N + M codecs.
 //!
 //! | module | subject |
 //! | --- | --- |
-//! | [`request`], [`event`], [`Answer`] | the neutral form of a request, a stream and a complete answer |
+//! | [`request`], [`event`], [`Answer`] | neutral requests, streams, complete answers |
 //! | [`plain`], [`openai_chat`], [`openai_responses`], [`anthropic`], [`gemini`] | the dialects |
 //! | [`sse`] | Server-Sent Events: bytes to frames and back |
 //! | [`json`] | bounded JSON of requests; the cursor over payloads |
@@ -39,7 +39,8 @@
 //! let mut writer = plain::DIALECT.client.event_writer(ResponseMeta::for_error());
 //! let mut wire = bytes::BytesMut::new();
 //!
-//! let payload = br#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi"}}"#;
+//! let payload = br#"{"type":"content_block_delta","index":0,
+//!     "delta":{"type":"text_delta","text":"Hi"}}"#;
 //! let mut events = Vec::new();
 //! let info = reader.read_payload(payload, Some(&mut |event| events.push(event.into_owned())))?;
 //! assert!(info.has_content);
@@ -109,7 +110,8 @@ pub struct Dialect {
     /// Clients may ask for an answer again by its id, so the id of a streamed answer names its
     /// stream.
     pub retrieves_by_id: bool,
-    /// Every frame carries an `event:` field that repeats its payload's `type`; clients read either.
+    /// Every frame carries an `event:` field that repeats its payload's `type`; clients read
+    /// either.
     pub names_events: bool,
     /// A complete stream simply ends, without an end mark.
     pub ends_without_mark: bool,

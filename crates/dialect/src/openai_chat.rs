@@ -4,7 +4,8 @@
 //! ```
 //! use bytes::Bytes;
 //!
-//! let body = r#"{"model": "gpt-5", "messages": [{"role": "user", "content": "Hello"}], "stream": true}"#;
+//! let body = r#"{"model": "gpt-5", "stream": true,
+//!     "messages": [{"role": "user", "content": "Hello"}]}"#;
 //! let client = dialect::openai_chat::DIALECT.client;
 //! let request = client.parse_request(Bytes::from(body), "/v1/chat/completions")?;
 //! assert!(request.stream);

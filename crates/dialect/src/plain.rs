@@ -25,6 +25,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::{Answer, COMMENT_HEARTBEAT, ClientSide, DONE, Dialect, FrameSink, ResponseMeta};
+pub use crate::codec::TextEncoding;
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::request::{Part, Request};
@@ -68,16 +69,6 @@ impl ClientSide for Plain {
     fn error_body(&self, failure: &Failure, _status: u16, request_id: &str) -> Vec<u8> {
         error_body(failure, request_id)
     }
-}
-
-/// The encoding of text in `data:` fields.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TextEncoding {
-    /// The text as it is.
-    #[default]
-    Text,
-    /// A JSON string, which keeps every line end as it was.
-    Json,
 }
 
 /// Writer of one client stream.

@@ -86,7 +86,7 @@ pub(super) fn parse_parts(
     parts
 }
 
-/// Joins the preceding thoughts, which come back in pieces as they were streamed, under their state.
+/// Joins the preceding thoughts, which come back in pieces, under their state.
 fn sign_thoughts(parts: &mut Vec<Part>, state: ReasoningState<'static>) {
     let thoughts = parts
         .iter()
