@@ -1,4 +1,8 @@
-//! Redis: its address.
+//! Redis: its address, and connections to it.
+
+mod connection;
+
+pub use connection::RedisConnection;
 
 use std::fmt;
 

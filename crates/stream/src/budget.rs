@@ -1,4 +1,4 @@
-//! What all streams together may hold.
+//! The bytes that all streams together may hold.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,7 +17,7 @@ impl Budget {
         }
     }
 
-    /// Whether so many more fit.
+    /// Returns whether that many more bytes fit.
     pub(super) fn fits(&self, bytes: usize) -> bool {
         self.used.load(Ordering::Relaxed).saturating_add(bytes) <= self.most
     }

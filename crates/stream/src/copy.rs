@@ -4,30 +4,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::log::State;
+use super::state::RemoteReaders;
 use super::{End, Head, Log, RecordBatch};
 
-/// Readers of a copy, elsewhere.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct RemoteReaders {
-    /// They count until then.
-    until: Instant,
-    /// How far the furthest is.
-    position: u64,
-}
-
-/// What a log holds from one place on.
+/// The content of a log from one position on.
 #[derive(Debug)]
 pub(super) struct LogSnapshot {
-    /// What the stream is.
+    /// The head of the stream.
     pub(super) head: Head,
     /// The first record that is kept.
     pub(super) first: u64,
-    /// What the records weigh.
+    /// The weight of the records.
     pub(super) weight: usize,
     /// Runs, with the place of each one's first record.
     pub(super) records: Vec<(u64, RecordBatch)>,
-    /// No longer to be found.
+    /// Set if the stream was deleted.
     pub(super) gone: bool,
 }
 
@@ -40,33 +31,9 @@ impl LogSnapshot {
     }
 }
 
-impl State {
-    /// How far the furthest reader is, wherever it is.
-    pub(super) fn furthest(&self) -> u64 {
-        let here = self.readers.iter().map(|(_, reader)| reader.position);
-        here.chain(self.remote_now().map(|remote| remote.position))
-            .max()
-            .unwrap_or(self.paged)
-    }
-
-    /// Since when there has been no reader anywhere.
-    pub(super) fn unattended(&self) -> Option<Duration> {
-        if !self.readers.is_empty() || self.remote_now().is_some() {
-            return None;
-        }
-        let since = self
-            .remote
-            .map_or(self.unattended, |remote| self.unattended.max(remote.until));
-        Some(since.elapsed())
-    }
-
-    fn remote_now(&self) -> Option<RemoteReaders> {
-        self.remote.filter(|remote| remote.until > Instant::now())
-    }
-}
-
 impl Log {
-    /// What is there from that place on, at most about so many bytes. What was there before and is no longer is left out.
+    /// What is there from that place on, at most about so many bytes. What was there before and is
+    /// no longer is left out.
     pub(super) fn held(&self, from: u64, most: usize) -> LogSnapshot {
         let state = self.lock();
         let (mut position, mut bytes, mut records) = (from.max(state.first()), 0, Vec::new());
@@ -128,8 +95,8 @@ impl Log {
         }
     }
 
-    /// Takes records into a copy, which keeps about so many bytes: whoever is behind finds the rest where they came from.
-    /// `end` is what follows them.
+    /// Takes records into a copy, which keeps about so many bytes: whoever is behind finds the rest
+    /// where they came from. `end` is what follows them.
     pub(super) fn receive(
         &self,
         records: Vec<(u64, RecordBatch)>,
@@ -162,7 +129,7 @@ impl Log {
         Self::wake(state);
     }
 
-    /// How far the furthest reader is; none if there is none.
+    /// Returns the position of the furthest local reader.
     pub(super) fn furthest_reader(&self) -> Option<u64> {
         self.lock()
             .readers
@@ -171,7 +138,7 @@ impl Log {
             .max()
     }
 
-    /// Whether it says no more, or is no longer to be found.
+    /// Returns whether the stream has ended or was deleted.
     pub(super) fn is_over(&self) -> bool {
         let state = self.lock();
         state.head.end.is_some() || state.gone

@@ -8,21 +8,21 @@ use super::{
     media_type, records,
 };
 
-/// What a stream without a type holds.
+/// The content type of a stream that was created without one.
 const DEFAULT: &str = "application/octet-stream";
 
 /// A stream to be made.
 #[derive(Debug, Clone)]
 pub struct Create {
-    /// Whose it is to be.
+    /// The owner of the new stream.
     pub owner: Option<Owner>,
-    /// What it is to hold; a fork holds what its source does.
+    /// The content type; a fork inherits its source's.
     pub content_type: Option<String>,
-    /// When it is to be forgotten; a fork inherits its source's.
+    /// The lifetime; a fork inherits its source's.
     pub lifetime: Option<Lifetime>,
-    /// Whether nothing more is to be appended.
+    /// Set if the stream is created closed.
     pub closed: bool,
-    /// What it is to be a fork of.
+    /// The fork to make, if it is one.
     pub fork: Option<ForkOf>,
     /// Its first data.
     pub body: Bytes,
@@ -31,9 +31,9 @@ pub struct Create {
 /// A stream that is there as asked for.
 #[derive(Debug, Clone)]
 pub struct Created {
-    /// What it is.
+    /// The head of the stream.
     pub head: Head,
-    /// Whether it is there only now.
+    /// Set if this request created it.
     pub new: bool,
 }
 
@@ -42,7 +42,8 @@ impl Create {
     ///
     /// # Errors
     ///
-    /// [`StreamRejection::Differs`] if there is another of that id; what is said of a fork and its source; no room.
+    /// [`StreamRejection::Differs`] if there is another of that id; what is said of a fork and its
+    /// source; no room.
     pub async fn create(
         &self,
         streams: &Streams,
@@ -99,7 +100,7 @@ impl Create {
         }
     }
 
-    /// Whether a stream is what is asked for.
+    /// Checks that an existing stream is the one asked for.
     fn is(&self, head: &Head) -> Result<(), StreamRejection> {
         if head.dialect.is_some() {
             return Err(StreamRejection::Generation);

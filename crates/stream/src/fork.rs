@@ -1,58 +1,28 @@
 //! Forks: streams that begin with what another holds up to some place.
 //!
-//! A fork has a copy, so that it lives on its own, and its source's epoch, so that the source's offsets are its own up to
-//! that place. A source that is deleted while it has forks leaves its name behind, and no more: see [`Lineage::deleted`].
+//! A fork has a copy, so that it lives on its own, and its source's epoch, so that the source's
+//! offsets are its own up to that place. A source that is deleted while it has forks leaves its
+//! name behind, and no more: see [`Lineage::deleted`].
 //!
-//! Which forks are alive is found out when it is asked, as a fork may end without anyone there: by its lifetime.
+//! Which forks are alive is found out when it is asked, as a fork may end without anyone there: by
+//! its lifetime.
 
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::{Deserialize, Serialize};
 
+use super::lineage::{Fork, Lineage};
 use super::{
     ContentKind, Head, Lifetime, Offset, Owner, ReadPage, RecordBatch, StreamError, StreamId,
     StreamRejection, Streams, media_type,
 };
 
-/// How many living forks a stream may have.
+/// The most living forks that a stream may have.
 const MOST: usize = 256;
-/// How long the name of a deleted stream is kept for its forks.
+/// The time for which a deleted stream's name is kept for its forks.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// The streams next to one.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Lineage {
-    /// Where it came from, if it is a fork.
-    pub from: Option<Fork>,
-    /// What was forked from it, dead ones too.
-    pub forks: Vec<StreamId>,
-    /// It was deleted, and is there only so that its name is not given away while it has forks.
-    pub deleted: bool,
-}
-
-impl Lineage {
-    pub(super) fn weight(&self) -> usize {
-        self.forks
-            .iter()
-            .map(|fork| fork.as_str().len() + size_of::<StreamId>() + 16)
-            .sum()
-    }
-}
-
-/// Where a fork left its source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fork {
-    /// The source.
-    pub source: StreamId,
-    /// How many of its records were taken whole.
-    pub position: u64,
-    /// How many messages, or bytes of the next record, were taken beyond.
-    pub sub: u64,
-}
-
-/// Where to fork.
+/// The point to fork at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForkAt {
     /// Before the first record.
@@ -75,7 +45,7 @@ pub struct ForkOf {
 }
 
 impl ForkOf {
-    /// Whether a stream is that fork already.
+    /// Returns whether a stream is that fork already.
     pub(super) fn is(&self, fork: Option<&Fork>) -> bool {
         fork.is_some_and(|fork| {
             let there = match self.at {
@@ -100,7 +70,8 @@ impl ForkOf {
         }
     }
 
-    /// What the fork begins with. JSON's records are its messages; another record can be cut.
+    /// Returns the records that the fork begins with. A JSON record is one message; any other can
+    /// be cut.
     fn take(
         &self,
         source: &ReadPage,
@@ -162,7 +133,8 @@ impl ForkRecords {
 }
 
 impl Streams {
-    /// What a stream is, as [`Streams::head`]; one that was deleted is told from one that never was while it has forks.
+    /// Returns a stream's head like [`Streams::head`], but tells a deleted stream that still has
+    /// forks from an unknown one.
     ///
     /// # Errors
     ///
@@ -214,7 +186,7 @@ impl Streams {
         }
     }
 
-    /// What a new fork begins with: its head, and the records.
+    /// Returns the head and the records that a new fork begins with.
     pub(super) async fn fork(
         &self,
         id: &StreamId,
@@ -324,7 +296,7 @@ impl Streams {
             .then_some(lineage)
     }
 
-    /// Whether a stream has a living fork, or one that is there for a living fork's sake.
+    /// Returns whether a stream has a living fork, or a deleted one kept for a living fork's sake.
     async fn has_fork(&self, id: &StreamId, lineage: &Lineage, caller: Option<&Owner>) -> bool {
         let pairs = |source: &StreamId, lineage: &Lineage| -> Vec<(StreamId, StreamId)> {
             lineage
@@ -344,7 +316,8 @@ impl Streams {
         false
     }
 
-    /// Forgets the name of a deleted stream that has no more forks, then its source's, and so on up.
+    /// Forgets the name of a deleted stream that has no more forks, then its source's, and so on
+    /// up.
     async fn bury(
         &self,
         name: Option<StreamId>,

@@ -1,4 +1,4 @@
-//! What a stream is, besides its records.
+//! The head of a stream: everything about it but its records.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,37 +6,37 @@ use serde::{Deserialize, Serialize};
 
 use super::{Lineage, Offset, Producers};
 
-/// What is known of a stream.
+/// The head of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// The media type of what it holds.
     pub content_type: String,
-    /// When it was made, in Unix seconds: see [`Offset`].
+    /// The time of creation in Unix seconds: see [`Offset`].
     pub epoch: u32,
     /// The same in nanoseconds: tells two streams of one name and one second apart.
     #[serde(default)]
     pub made: u64,
-    /// How many records were appended to it, ever.
+    /// The number of records ever appended.
     pub next: u64,
-    /// When it is forgotten.
+    /// The lifetime.
     pub lifetime: Lifetime,
     /// Set once nothing more can be appended.
     pub end: Option<End>,
-    /// Whose it is; no one's in particular if none.
+    /// The owner, if it has one.
     pub owner: Option<Owner>,
     /// The dialect of the generation that writes it, if one does.
     pub dialect: Option<String>,
     /// The model that this generation was asked of.
     #[serde(default)]
     pub model: Option<String>,
-    /// Whether that generation goes on without a reader for as long as it takes.
+    /// Set if that generation goes on without readers until it is done.
     #[serde(default)]
     pub background: bool,
-    /// Who has appended how far.
+    /// The producers and how far each has appended.
     #[serde(default)]
     #[serde(rename = "writers")]
     pub producers: Producers,
-    /// What it was forked from, and what was forked from it.
+    /// The stream's source and its forks.
     #[serde(default)]
     #[serde(rename = "kin")]
     pub lineage: Lineage,
@@ -65,7 +65,7 @@ impl Head {
         }
     }
 
-    /// What it costs to keep beyond its least, in bytes.
+    /// Returns the memory it takes beyond the fixed cost of a stream, in bytes.
     pub(super) fn weight(&self) -> usize {
         self.producers.weight() + self.lineage.weight()
     }
@@ -86,7 +86,7 @@ impl Head {
     }
 }
 
-/// When a stream is forgotten.
+/// The lifetime of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lifetime {
     /// Only by deleting it.
@@ -97,7 +97,7 @@ pub enum Lifetime {
     Until(SystemTime),
 }
 
-/// Why a stream ended.
+/// The way in which a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum End {
@@ -114,7 +114,7 @@ pub enum End {
 }
 
 impl End {
-    /// Its name on the wire.
+    /// Returns its name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -127,12 +127,12 @@ impl End {
     }
 }
 
-/// Who made a stream: a digest of the credentials that came with the request, never the credentials.
+/// The owner of a stream: a digest of the credentials that created it, never the credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Owner(String);
 
 impl Owner {
-    /// Of a digest.
+    /// Makes an owner of a digest.
     #[must_use]
     pub fn new(digest: String) -> Self {
         Self(digest)

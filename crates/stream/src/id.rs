@@ -1,4 +1,4 @@
-//! What names a stream, and a place in it.
+//! The ids of streams, and offsets within them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,7 +28,8 @@ impl StreamId {
         Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random_bits())).into())
     }
 
-    /// What is random of [`StreamId::random`]'s ids: for who names something else after its stream.
+    /// Returns the random part of an id made by [`StreamId::random`], to name something else after
+    /// it.
     #[must_use]
     pub fn random_part(&self) -> &str {
         self.0.strip_prefix(PREFIX).unwrap_or(&self.0)
@@ -40,8 +41,8 @@ impl StreamId {
         Self::from_client(&format!("{PREFIX}{part}"))
     }
 
-    /// An id from outside: 1 to 128 of `[A-Za-z0-9._~-]`, nothing that would mean something else in a header, a query or
-    /// a path.
+    /// An id from outside: 1 to 128 of `[A-Za-z0-9._~-]`, nothing that would mean something else in
+    /// a header, a query or a path.
     #[must_use]
     pub fn from_client(value: &str) -> Option<Self> {
         let fine = (1..=LONGEST).contains(&value.len())
@@ -72,16 +73,25 @@ impl fmt::Display for StreamId {
     }
 }
 
-/// A place in a stream: between two records. Opaque to clients; as text it sorts as the records do, per
-/// [Durable Streams](https://github.com/durable-streams/durable-streams/blob/main/PROTOCOL.md).
+/// A place in a stream: between two records. Opaque to clients; as text it sorts as the records do,
+/// per [Durable Streams](https://github.com/durable-streams/durable-streams/blob/main/PROTOCOL.md).
 ///
-/// The epoch is when the stream was made, so that an offset of a stream that was deleted is none of a later one of the
-/// same id.
+/// The epoch is the time of the stream's creation, so that an offset of a deleted stream is not
+/// taken for one of a later stream of the same id.
+///
+/// ```
+/// use stream::Offset;
+///
+/// let offset = Offset { epoch: 0x6a00_0000, position: 12 };
+/// assert_eq!(offset.to_string(), "6a000000_00000000000c");
+/// assert_eq!("6a000000_00000000000c".parse(), Ok(offset));
+/// assert!("12".parse::<Offset>().is_err());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Offset {
     /// In Unix seconds.
     pub epoch: u32,
-    /// How many records lie before it.
+    /// The number of records before it.
     pub position: u64,
 }
 
@@ -100,7 +110,8 @@ impl fmt::Display for Offset {
     }
 }
 
-/// Writes a number's last digits, as many as there is room for. 2^48 records are more than any stream has.
+/// Writes a number's last digits, as many as there is room for. 2^48 records are more than any
+/// stream has.
 fn write_hex(room: &mut [u8], mut number: u64) {
     for digit in room.iter_mut().rev() {
         *digit = b"0123456789abcdef"[(number % 16) as usize];

@@ -1,6 +1,7 @@
 //! One stream in memory: its records, its readers, and who waits for whom.
 //!
-//! Records are kept as they were appended, in runs; a reader takes a run, or the rest of one, without a copy. The lock is held for a few instructions and never across an await.
+//! Records are kept as they were appended, in runs; a reader takes a run, or the rest of one,
+//! without a copy. The lock is held for a few instructions and never across an await.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,23 +11,23 @@ use std::time::Instant;
 use slab::Slab;
 
 use super::budget::Budget;
-use super::copy::RemoteReaders;
+use super::state::LogState;
 use super::{End, Head, Lifetime, Offset, RecordBatch, StreamError, StreamId};
 
-/// What an empty stream costs to keep.
+/// The memory that an empty stream takes, in bytes.
 const WEIGHT: usize = 1024;
 
-/// A stream in memory.
+/// An append-only log in memory.
 #[derive(Debug)]
 pub struct Log {
     id: StreamId,
     pub(super) budget: Arc<Budget>,
     pub(super) most: usize,
     pub(super) most_readers: usize,
-    state: Mutex<State>,
+    state: Mutex<LogState>,
 }
 
-/// What one log may hold.
+/// The bounds of one log.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// In bytes.
@@ -34,57 +35,25 @@ pub(super) struct Limits {
     pub(super) most_readers: usize,
 }
 
-#[derive(Debug)]
-pub(super) struct State {
-    pub(super) head: Head,
-    /// With the position of each run's first record.
-    pub(super) runs: VecDeque<(u64, RecordBatch)>,
-    /// What the head and the runs weigh.
-    pub(super) weight: usize,
-    /// What of that is the head.
-    head_weight: usize,
-    pub(super) readers: Slab<AttachedReader>,
-    /// Since when there has been no reader.
-    pub(super) unattended: Instant,
-    /// How far who reads page by page has come: what lies before is theirs.
-    pub(super) paged: u64,
-    /// The last read or write.
-    pub(super) touched: Instant,
-    pub(super) writer: Option<Waker>,
-    /// Who copies it.
-    pub(super) mirror: Option<Waker>,
-    /// Who reads a copy.
-    pub(super) remote: Option<RemoteReaders>,
-    pub(super) cancelled: bool,
-    /// No longer to be found by its id.
-    pub(super) gone: bool,
-}
-
-#[derive(Debug)]
-pub(super) struct AttachedReader {
-    pub(super) position: u64,
-    pub(super) waker: Option<Waker>,
-}
-
 /// Records from one place on.
 #[derive(Debug, Clone)]
 pub struct ReadPage {
     /// The records.
     pub runs: Vec<RecordBatch>,
-    /// What the stream was at that moment.
+    /// The head of the stream at the time of the read.
     pub head: Head,
     /// The place after the last of them.
     pub next: Offset,
 }
 
 impl ReadPage {
-    /// Whether there was nothing more to read.
+    /// Returns whether there was nothing more to read.
     #[must_use]
     pub fn is_up_to_date(&self) -> bool {
         self.next.position == self.head.next
     }
 
-    /// Whether there never will be.
+    /// Returns whether there will never be more to read.
     #[must_use]
     pub fn is_end(&self) -> bool {
         self.is_up_to_date() && self.head.end.is_some()
@@ -111,7 +80,7 @@ impl Log {
         let head_weight = head.weight();
         budget.take(WEIGHT + head_weight);
         let now = Instant::now();
-        let state = State {
+        let state = LogState {
             head,
             head_weight,
             runs: VecDeque::new(),
@@ -139,34 +108,36 @@ impl Log {
         Ok(log)
     }
 
-    /// Its name.
+    /// Returns its id.
     #[must_use]
     pub fn id(&self) -> &StreamId {
         &self.id
     }
 
-    /// What it is, now.
+    /// Returns the current head.
     #[must_use]
     pub fn head(&self) -> Head {
         self.lock().head.clone()
     }
 
-    /// How many readers are attached.
+    /// Returns the number of attached readers.
     #[must_use]
     pub fn readers(&self) -> usize {
         self.lock().readers.len()
     }
 
-    /// Says that someone reads or writes it: its lifetime, if it is one of idleness, begins anew.
+    /// Notes a read or write, which restarts an idle lifetime.
     pub fn touch(&self) {
         self.lock().touched = Instant::now();
     }
 
-    /// Changes what it is and appends, in one step that nobody sees half of. What `change` refuses changes nothing.
+    /// Changes what it is and appends, in one step that nobody sees half of. What `change` refuses
+    /// changes nothing.
     ///
     /// # Errors
     ///
-    /// Whatever `change` says; [`StreamError::Full`] or [`StreamError::StoreFull`] when what it appends doesn't fit.
+    /// Whatever `change` says; [`StreamError::Full`] or [`StreamError::StoreFull`] when what it
+    /// appends doesn't fit.
     pub fn update<T, E: From<StreamError>>(
         &self,
         change: impl FnOnce(&mut Head) -> Result<(Option<RecordBatch>, T), E>,
@@ -203,8 +174,8 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`StreamError::Gone`] for a place that was trimmed or lies in a stream of the same name that is no more,
-    /// [`StreamError::NotYetWritten`] for one that is not there yet.
+    /// [`StreamError::Gone`] for a place that was trimmed or lies in a stream of the same name that
+    /// is no more, [`StreamError::NotYetWritten`] for one that is not there yet.
     pub fn read(&self, from: Offset, most: usize) -> Result<ReadPage, StreamError> {
         let mut state = self.lock();
         state.touched = Instant::now();
@@ -224,8 +195,8 @@ impl Log {
         })
     }
 
-    /// Says that someone reads page by page and has come to that place. They read it as much as who stays: a generation is
-    /// not for nobody then, and is not to wait for anyone else.
+    /// Says that someone reads page by page and has come to that place. They read it as much as who
+    /// stays: a generation is not for nobody then, and is not to wait for anyone else.
     pub fn paged(&self, to: Offset) {
         let mut state = self.lock();
         if let Ok(position) = state.check(to) {
@@ -252,7 +223,8 @@ impl Log {
         Self::wake(state);
     }
 
-    /// Whether its lifetime is over. A stream that is being read or written by a generation lives on.
+    /// Returns whether its lifetime is over. A stream that is being read, or written by a
+    /// generation, lives on.
     pub(super) fn is_expired(&self, now: Instant) -> bool {
         let state = self.lock();
         match state.head.lifetime {
@@ -264,27 +236,28 @@ impl Log {
         }
     }
 
-    /// Whether its writer has gone without a word: its request was refused, or its client left before it was answered.
+    /// Returns whether its writer left without writing anything: the request was refused, or its
+    /// client left early.
     pub(super) fn is_empty_abandoned(&self) -> bool {
         let state = self.lock();
         state.head.end == Some(End::Lost) && state.head.next == 0
     }
 
-    /// Since when nobody has had anything to do with an ended generation's stream, if it is one. Others were put here to
-    /// stay.
+    /// Since when nobody has had anything to do with an ended generation's stream, if it is one.
+    /// Others were put here to stay.
     pub(super) fn left_since(&self) -> Option<Instant> {
         let state = self.lock();
         let is_left = state.is_idle() && state.head.end.is_some() && state.head.dialect.is_some();
         is_left.then_some(state.touched)
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, LogState> {
         // Nothing in here panics half way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives up the runs before that place.
-    pub(super) fn drop_before(&self, state: &mut State, place: u64) {
+    /// Drops the records before that position.
+    pub(super) fn drop_before(&self, state: &mut LogState, place: u64) {
         while let Some((first, run)) = state.runs.front()
             && first.saturating_add(run.count()) <= place
         {
@@ -295,7 +268,7 @@ impl Log {
         }
     }
 
-    pub(super) fn push(&self, state: &mut State, run: RecordBatch) {
+    pub(super) fn push(&self, state: &mut LogState, run: RecordBatch) {
         let (weight, first) = (run.weight(), state.head.next);
         self.budget.take(weight);
         state.weight += weight;
@@ -304,14 +277,14 @@ impl Log {
     }
 
     /// Wakes everyone who waits for a change, outside of the lock.
-    pub(super) fn wake(mut state: MutexGuard<'_, State>) {
+    pub(super) fn wake(mut state: MutexGuard<'_, LogState>) {
         let writer = state.writer.take();
         Self::wake_readers(state);
         writer.into_iter().for_each(Waker::wake);
     }
 
     /// Wakes everyone but the writer: what it appends itself is no news to it.
-    pub(super) fn wake_readers(mut state: MutexGuard<'_, State>) {
+    pub(super) fn wake_readers(mut state: MutexGuard<'_, LogState>) {
         let mirror = state.mirror.take();
         let mut wakers = state
             .readers
@@ -331,48 +304,5 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         self.budget.give_back(WEIGHT + self.lock().weight);
-    }
-}
-
-impl State {
-    fn is_idle(&self) -> bool {
-        self.readers.is_empty() && (self.head.end.is_some() || self.head.dialect.is_none())
-    }
-
-    pub(super) fn check(&self, offset: Offset) -> Result<u64, StreamError> {
-        if self.gone {
-            return Err(StreamError::Gone("this stream is no longer here"));
-        }
-        if offset.epoch != self.head.epoch {
-            return Err(StreamError::Gone(
-                "this offset is one of an earlier stream of the same name",
-            ));
-        }
-        if offset.position > self.head.next {
-            return Err(StreamError::NotYetWritten);
-        }
-        if offset.position < self.first() {
-            return Err(StreamError::Gone(
-                "what followed this offset is no longer kept",
-            ));
-        }
-        Ok(offset.position)
-    }
-
-    pub(super) fn first(&self) -> u64 {
-        self.runs
-            .front()
-            .map_or(self.head.next, |(first, _)| *first)
-    }
-
-    /// What follows that position within one run.
-    pub(super) fn run_at(&self, position: u64) -> Option<RecordBatch> {
-        let index = self
-            .runs
-            .partition_point(|(first, _)| *first <= position)
-            .checked_sub(1)?;
-        let (first, run) = self.runs.get(index)?;
-        let skip = position - first;
-        (skip < run.count()).then(|| run.after(skip))
     }
 }

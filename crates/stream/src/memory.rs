@@ -12,12 +12,12 @@ use super::{
     Head, IdempotencyKey, IdempotentCreate, Log, Owner, RecordBatch, StreamError, StreamId, Writer,
 };
 
-/// How often streams whose time is over are looked for. One that is asked for in between is found to be so, too.
+/// The interval at which expired streams are removed. Expiry is also noticed when one is asked for.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How many ids of streams that are no more are remembered, so that who comes back is told so.
+/// The most ids of deleted streams that are remembered, so that a returning reader gets "gone".
 const GRAVES: usize = 16 * 1024;
 
-/// What streams may hold, and for how long.
+/// The bounds of a store of streams.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreLimits {
     /// In bytes, per stream.
@@ -30,27 +30,27 @@ pub struct StoreLimits {
 
 /// All streams.
 #[derive(Debug, Clone)]
-pub struct Memory(Arc<Inner>);
+pub struct Memory(Arc<MemoryInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct MemoryInner {
     options: StoreLimits,
     budget: Arc<Budget>,
-    state: Mutex<State>,
+    state: Mutex<MemoryState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct MemoryState {
     logs: HashMap<StreamId, Arc<Log>>,
-    /// Those that are no more, the oldest first.
+    /// Ids of deleted streams, oldest first.
     tombstones: VecDeque<StreamId>,
     gone: HashSet<StreamId>,
-    /// What made a stream that is to be made once, and what was asked for.
+    /// The idempotency key that created each stream, with the digest of the request.
     once: HashMap<String, (StreamId, String)>,
     /// The other way round.
     keys: HashMap<StreamId, String>,
-    /// Other names of streams, at most one of each. A name is its owner's: what one caller's upstream says names no
-    /// other's stream.
+    /// Other names of streams, at most one of each. A name is its owner's: what one caller's
+    /// upstream says names no other's stream.
     names: HashMap<Name, StreamId>,
     /// The other way round.
     named: HashMap<StreamId, Name>,
@@ -63,7 +63,7 @@ impl Memory {
     #[must_use]
     pub fn new(options: StoreLimits) -> Self {
         let budget = Arc::new(Budget::new(options.max_total_bytes));
-        Self(Arc::new(Inner {
+        Self(Arc::new(MemoryInner {
             options,
             budget,
             state: Mutex::default(),
@@ -87,7 +87,7 @@ impl Memory {
 
     fn put(
         &self,
-        state: &mut State,
+        state: &mut MemoryState,
         id: StreamId,
         head: Head,
         first: Option<RecordBatch>,
@@ -140,7 +140,8 @@ impl Memory {
         key: IdempotencyKey,
     ) -> Result<IdempotentCreate, StreamError> {
         let room = self.make_room();
-        // One lock from the look to the stream: of two that come at once, the second finds the first one's.
+        // One lock from the look to the stream: of two that come at once, the second finds the
+        // first one's.
         let mut state = self.lock();
         if let Some((made, asked)) = state.once.get(&key.key)
             // One that was refused before it said anything was none.
@@ -163,7 +164,8 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// [`StreamError::Unknown`], also for another caller's; [`StreamError::Gone`] for one that has been there.
+    /// [`StreamError::Unknown`], also for another caller's; [`StreamError::Gone`] for one that has
+    /// been there.
     pub fn find(&self, id: &StreamId, caller: Option<&Owner>) -> Result<Arc<Log>, StreamError> {
         let mut state = self.lock();
         if state
@@ -185,7 +187,8 @@ impl Memory {
         }
     }
 
-    /// Gives a stream another name, for as long as it is here; of two streams of one name the later has it. Says whose it is.
+    /// Gives a stream another name, for as long as it is here; of two streams of one name the later
+    /// has it. Says whose it is.
     ///
     /// # Errors
     ///
@@ -227,7 +230,8 @@ impl Memory {
         Log::new(id.clone(), head, None, limits, self.0.budget.clone())
     }
 
-    /// Lets go of a stream that another store has whole, and only there is to be found from now on. Who reads it here goes on.
+    /// Lets go of a stream that another store has whole, and only there is to be found from now on.
+    /// Who reads it here goes on.
     pub(super) fn release(&self, id: &StreamId) {
         let mut state = self.lock();
         state.logs.remove(id);
@@ -240,8 +244,9 @@ impl Memory {
         self.lock().remove(id);
     }
 
-    /// Frees what ended streams hold that nobody reads, the longest unread first, if little room is left: before a new
-    /// stream or an append is refused for them, and before one that runs gives up what its readers may come back for.
+    /// Frees what ended streams hold that nobody reads, the longest unread first, if little room is
+    /// left: before a new stream or an append is refused for them, and before one that runs gives
+    /// up what its readers may come back for.
     ///
     /// # Errors
     ///
@@ -264,7 +269,8 @@ impl Memory {
             .collect();
         left.sort();
         for (_, id) in left {
-            // A little more than is needed now: looking through all of them is not for every request.
+            // A little more than is needed now: looking through all of them is not for every
+            // request.
             if self.0.budget.fits(spare + spare / 2) {
                 break;
             }
@@ -277,7 +283,7 @@ impl Memory {
         }
     }
 
-    /// What all streams hold, in bytes.
+    /// Returns the bytes held by all streams together.
     #[must_use]
     pub fn held(&self) -> usize {
         self.0.budget.used()
@@ -299,17 +305,18 @@ impl Memory {
                 state.remove(&id);
             }
             drop(state);
-            // Writers that found no room look again by themselves; whether there is any now, they will see.
+            // Writers that found no room look again by themselves; whether there is any now, they
+            // will see.
             let _ = self.make_room();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, MemoryState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl MemoryState {
     fn forget_key(&mut self, id: &StreamId) {
         if let Some(key) = self.keys.remove(id)
             && self.once.get(&key).is_some_and(|(made, _)| made == id)
@@ -333,7 +340,8 @@ impl State {
         self.forget_key(id);
         self.forget_name(id);
         log.forget();
-        // A generation's id never comes back. The name of any other stream is free again, as if it had never been.
+        // A generation's id never comes back. The name of any other stream is free again, as if it
+        // had never been.
         if log.head().dialect.is_none() {
             return;
         }

@@ -1,15 +1,16 @@
-//! Who has appended how far: what makes a repeated append harmless and an outdated writer powerless.
+//! Producers and their sequence numbers: a repeated append is harmless, an outdated producer is
+//! refused.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::StreamRejection;
+use super::rejection::StreamRejection;
 
-/// How many producers a stream remembers. Above, the one that has been silent the longest is forgotten: it is new again.
+/// The most producers that a stream remembers. Beyond it the longest silent one is forgotten.
 const MOST: usize = 256;
 
-/// What a producer says with an append: who it is, since which restart, and the how manieth it is.
+/// The producer's id, its epoch, and the append's sequence number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProducerClaim {
     /// The producer.
@@ -20,23 +21,24 @@ pub struct ProducerClaim {
     pub seq: u64,
 }
 
-/// What is known of a stream's writers. A fork begins without.
+/// The producers that have appended to a stream. A fork begins without any.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Producers {
     /// The highest `Stream-Seq`, one for the whole stream.
     pub seq: Option<String>,
-    /// The last accepted claim of each, the longest silent first. Shared, as heads are copied for every read.
+    /// The last accepted claim of each, the longest silent first. Shared, as heads are copied for
+    /// every read.
     pub producers: Arc<Vec<ProducerClaim>>,
     /// The claim that came with the close.
     pub closed_by: Option<ProducerClaim>,
 }
 
-/// What becomes of an append by its claim.
+/// The verdict on an append by its claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimVerdict {
     /// It is the next one.
-    ReaderEvent,
+    Accepted,
     /// It was accepted before; `last` is the highest that was.
     Duplicate {
         /// Of this epoch.
@@ -45,15 +47,29 @@ pub enum ClaimVerdict {
 }
 
 impl Producers {
-    /// Whether an append with that claim is new.
+    /// Decides whether an append with that claim is new.
+    ///
+    /// ```
+    /// use stream::{ClaimVerdict, ProducerClaim, Producers, StreamRejection};
+    ///
+    /// let mut producers = Producers::default();
+    /// let first = ProducerClaim { id: "sensor".into(), epoch: 0, seq: 0 };
+    /// assert_eq!(producers.judge(&first)?, ClaimVerdict::Accepted);
+    /// producers.accept(&first);
+    /// assert_eq!(producers.judge(&first)?, ClaimVerdict::Duplicate { last: 0 });
+    /// let early = ProducerClaim { seq: 2, ..first };
+    /// assert!(matches!(producers.judge(&early), Err(StreamRejection::Gap { expected: 1, received: 2 })));
+    /// # Ok::<(), StreamRejection>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`StreamRejection::StaleEpoch`], [`StreamRejection::EpochNotFromStart`], [`StreamRejection::Gap`].
+    /// [`StreamRejection::StaleEpoch`], [`StreamRejection::EpochNotFromStart`],
+    /// [`StreamRejection::Gap`].
     pub fn judge(&self, claim: &ProducerClaim) -> Result<ClaimVerdict, StreamRejection> {
         let Some(known) = self.producers.iter().find(|known| known.id == claim.id) else {
             return match claim.seq {
-                0 => Ok(ClaimVerdict::ReaderEvent),
+                0 => Ok(ClaimVerdict::Accepted),
                 received => Err(StreamRejection::Gap {
                     expected: 0,
                     received,
@@ -67,7 +83,7 @@ impl Producers {
         }
         if claim.epoch > known.epoch {
             return if claim.seq == 0 {
-                Ok(ClaimVerdict::ReaderEvent)
+                Ok(ClaimVerdict::Accepted)
             } else {
                 Err(StreamRejection::EpochNotFromStart)
             };
@@ -82,7 +98,7 @@ impl Producers {
                 received: claim.seq,
             })
         } else {
-            Ok(ClaimVerdict::ReaderEvent)
+            Ok(ClaimVerdict::Accepted)
         }
     }
 
@@ -96,7 +112,7 @@ impl Producers {
         producers.push(claim.clone());
     }
 
-    /// What it costs to keep, in bytes.
+    /// Returns the memory it takes, in bytes.
     pub(super) fn weight(&self) -> usize {
         let claims: usize = self
             .producers
@@ -124,7 +140,7 @@ mod tests {
         for claim in claims {
             assert_eq!(
                 writers.judge(claim),
-                Ok(ClaimVerdict::ReaderEvent),
+                Ok(ClaimVerdict::Accepted),
                 "{claim:?}"
             );
             writers.accept(claim);
@@ -135,10 +151,7 @@ mod tests {
     #[test]
     fn appends_count_up_from_nought_and_repeats_are_known() {
         let writers = after(&[claim("a", 0, 0), claim("a", 0, 1), claim("b", 7, 0)]);
-        assert_eq!(
-            writers.judge(&claim("a", 0, 2)),
-            Ok(ClaimVerdict::ReaderEvent)
-        );
+        assert_eq!(writers.judge(&claim("a", 0, 2)), Ok(ClaimVerdict::Accepted));
         assert_eq!(
             writers.judge(&claim("a", 0, 0)),
             Ok(ClaimVerdict::Duplicate { last: 1 })
@@ -180,10 +193,7 @@ mod tests {
         claims.push(claim("new", 0, 0));
         let writers = after(&claims);
         assert_eq!(writers.producers.len(), MOST);
-        assert_eq!(
-            writers.judge(&claim("0", 0, 2)),
-            Ok(ClaimVerdict::ReaderEvent)
-        );
+        assert_eq!(writers.judge(&claim("0", 0, 2)), Ok(ClaimVerdict::Accepted));
         assert_eq!(
             writers.judge(&claim("1", 0, 1)),
             Err(StreamRejection::Gap {

@@ -8,48 +8,49 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::log::AttachedReader;
+use super::state::AttachedReader;
 use super::{End, Log, Offset, ReadPage, RecordBatch, StreamError};
 
-/// What a reader gets next.
+/// The next thing that a reader gets.
 #[derive(Debug, Clone)]
 pub enum ReaderEvent {
     /// Records, and the place after them.
     Records(RecordBatch, Offset),
     /// There are no more and never will be.
     End(End),
-    /// What it should have got next is no longer there.
+    /// The next record has been dropped: this reader lags too far behind.
     Gone,
 }
 
-/// One attached reader. It keeps nothing waiting but the writer of a full stream, and only if it is the fastest.
+/// One attached reader. It keeps nothing waiting but the writer of a full stream, and only if it is
+/// the fastest.
 #[derive(Debug)]
 pub struct Reader {
     log: Arc<Log>,
     slot: usize,
-    /// Where it finds what this log, a copy, doesn't hold.
-    source: Option<Box<Source>>,
+    /// The source of records that this log, a copy, doesn't hold.
+    source: Option<Box<FetchSource>>,
 }
 
 /// Records that are on their way.
 pub(super) type FetchFuture = Pin<Box<dyn Future<Output = Result<ReadPage, StreamError>> + Send>>;
 
 /// The stream that a log is a copy of.
-struct Source {
+struct FetchSource {
     fetch: Box<dyn Fn(Offset) -> FetchFuture + Send>,
     fetching: Option<FetchFuture>,
     fetched: VecDeque<RecordBatch>,
 }
 
-impl Source {
+impl FetchSource {
     fn is_busy(&self) -> bool {
         self.fetching.is_some() || !self.fetched.is_empty()
     }
 }
 
-impl fmt::Debug for Source {
+impl fmt::Debug for FetchSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source")
+        f.debug_struct("FetchSource")
             .field("fetched", &self.fetched.len())
             .finish_non_exhaustive()
     }
@@ -66,15 +67,16 @@ impl Reader {
         Self::enter(log, position, None)
     }
 
-    /// Attaches a reader to a copy at that place, which must be one of the stream itself; `fetched` is what follows there. What
-    /// the copy doesn't hold then is fetched from there, by this reader alone.
+    /// Attaches a reader to a copy at that place, which must be one of the stream itself; `fetched`
+    /// is what follows there. What the copy doesn't hold then is fetched from there, by this reader
+    /// alone.
     pub(super) fn attach_copy(
         log: Arc<Log>,
         position: u64,
         fetched: Vec<RecordBatch>,
         fetch: impl Fn(Offset) -> FetchFuture + Send + 'static,
     ) -> Result<Self, StreamError> {
-        let source = Source {
+        let source = FetchSource {
             fetch: Box::new(fetch),
             fetching: None,
             fetched: fetched.into(),
@@ -85,7 +87,7 @@ impl Reader {
     fn enter(
         log: Arc<Log>,
         position: u64,
-        source: Option<Box<Source>>,
+        source: Option<Box<FetchSource>>,
     ) -> Result<Self, StreamError> {
         let mut state = log.lock();
         if state.readers.len() >= log.most_readers {
@@ -106,7 +108,8 @@ impl Reader {
         &self.log
     }
 
-    /// Whether records that are there are on their way: then [`Reader::poll_next`] is pending before the end, too.
+    /// Returns whether existing records are still being fetched, so that [`Reader::poll_next`] is
+    /// pending before the end.
     #[must_use]
     pub fn is_behind(&self) -> bool {
         self.source
@@ -114,7 +117,7 @@ impl Reader {
             .is_some_and(|source| source.fetching.is_some())
     }
 
-    /// What comes next; pending at the end of a stream that has not ended.
+    /// Polls for the next records; pending at the tail of a stream that has not ended.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<ReaderEvent> {
         // What was fetched comes before what the copy holds.
         if !self.source.as_ref().is_some_and(|source| source.is_busy()) {
@@ -168,7 +171,7 @@ impl Reader {
         Poll::Pending
     }
 
-    /// What the copy doesn't hold.
+    /// Polls for records that the copy doesn't hold.
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<ReaderEvent> {
         let Some(source) = &mut self.source else {
             return Poll::Ready(ReaderEvent::Gone);

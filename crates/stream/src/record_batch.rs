@@ -3,11 +3,19 @@
 use bytes::{Bytes, BytesMut};
 
 /// Whole records that were appended at once. They share one piece of memory.
+///
+/// ```
+/// use stream::RecordBatch;
+///
+/// let batch = RecordBatch::many("onetwo".into(), vec![3, 6]);
+/// assert_eq!(batch.count(), 2);
+/// assert!(batch.records().eq(["one", "two"]));
+/// ```
 #[derive(Debug, Clone)]
 pub struct RecordBatch {
     /// The records, one after the other.
     bytes: Bytes,
-    /// Where each record ends; empty if there is only one.
+    /// The end of each record; empty if there is only one.
     ends: Box<[u32]>,
 }
 
@@ -53,7 +61,7 @@ impl RecordBatch {
         Self::many(bytes.freeze(), ends)
     }
 
-    /// Where each record ends.
+    /// Returns the end of each record.
     pub(super) fn ends(&self) -> impl Iterator<Item = u32> {
         let only = self
             .ends
@@ -62,7 +70,7 @@ impl RecordBatch {
         self.ends.iter().copied().chain(only)
     }
 
-    /// How many records.
+    /// Returns the number of records.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.ends.len().max(1) as u64
@@ -126,7 +134,7 @@ impl RecordBatch {
         &self.bytes
     }
 
-    /// What it costs to keep.
+    /// Returns the memory it takes, in bytes.
     pub(super) fn weight(&self) -> usize {
         self.bytes.len() + size_of_val(&*self.ends) + size_of::<Self>()
     }

@@ -1,16 +1,18 @@
 //! Streams in Redis: all replicas of this server read, append to, cancel and delete the same ones.
 //!
-//! What is published over HTTP lives there alone, and every change is compared and swapped. A generation writes its own log
-//! and never waits for Redis: a [mirror](self::mirror) copies that. Readers of what another replica writes read one
-//! [copy](self::follow) per process.
+//! What is published over HTTP lives there alone, and every change is compared and swapped. A
+//! generation writes its own log and never waits for Redis: a [mirror](self::mirror) copies that.
+//! Readers of what another replica writes read one [copy](self::follow) per process.
 //!
-//! Not here: what a change may be. That is decided by functions on the [`Head`], the same as in memory.
+//! Not here: what a change may be. That is decided by functions on the [`Head`], the same as in
+//! memory.
 
 mod commands;
 mod entry;
 mod follow;
 mod link;
 mod mirror;
+mod view;
 mod wake;
 
 use std::future::Future;
@@ -27,6 +29,7 @@ use self::commands::{Commit, StoreError, StreamKeys, StreamView, ViewQuery};
 use self::follow::{BATCH, Replicas};
 use self::link::RedisLink;
 use self::mirror::Mirror;
+use self::view::{check_offset, page_after, stream_error};
 use self::wake::Wakes;
 use super::{
     Head, IdempotencyKey, IdempotentCreate, Log, Memory, Offset, Owner, ReadPage, Reader,
@@ -35,27 +38,28 @@ use super::{
 use base::id::random_hex;
 use store::redis::RedisAddress;
 
-/// How long a caller waits for an answer.
+/// The timeout of a caller's request.
 const CALL: Duration = Duration::from_secs(1);
-/// How long the first connection may take.
+/// The timeout of the first connection.
 const FIRST: Duration = Duration::from_secs(5);
-/// How long what is not yet copied may take, at the end.
+/// The time allowed at shutdown for copying what is not copied yet.
 const LAST: Duration = Duration::from_secs(2);
-/// How often a change that others came before is tried again.
+/// The most attempts at a change that conflicts with others.
 const ATTEMPTS: usize = 64;
-/// Changes of one stream take turns here, so that those of one process don't get into each other's way.
+/// Changes of one stream take turns here, so that those of one process don't get into each other's
+/// way.
 const TURNS: usize = 256;
-/// How long the name of a stream that is to be made once is kept until the stream is there.
+/// The time for which an idempotency key is reserved until its stream exists.
 const NAMED: Duration = Duration::from_secs(5);
-/// How long a stream's other name is kept. One that names what is no more does no harm.
+/// The time for which a stream's alias is kept. One that outlives its stream does no harm.
 const OTHER_NAME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Streams in Redis.
 #[derive(Debug, Clone)]
-pub struct Redis(Arc<Inner>);
+pub struct Redis(Arc<RedisInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct RedisInner {
     link: Arc<RedisLink>,
     wakes: Arc<Wakes>,
     followed: Replicas,
@@ -65,7 +69,7 @@ struct Inner {
     inbox: String,
     max_bytes: usize,
     turns: Vec<Semaphore>,
-    /// What all tasks run on, and what ends them.
+    /// The tracker of all tasks, and the token that ends them.
     runtime: OnceLock<Handle>,
     tasks: TaskTracker,
     /// Nothing new: what is to be copied is copied, then the tasks end.
@@ -82,13 +86,14 @@ pub struct StoreUnreachable {
 }
 
 impl Redis {
-    /// Streams there, and in that memory what this process writes itself. [`Redis::connect`] comes next.
+    /// Streams there, and in that memory what this process writes itself. [`Redis::connect`] comes
+    /// next.
     #[must_use]
     pub(super) fn new(address: RedisAddress, memory: Memory, max_bytes: usize) -> Self {
         let prefix = address.key_prefix.clone();
         let inbox = format!("{prefix}{{{}}}:inbox", random_hex());
         let wakes = Arc::new(Wakes::new(inbox.clone()));
-        Self(Arc::new(Inner {
+        Self(Arc::new(RedisInner {
             link: RedisLink::new(address, wakes.clone()),
             wakes,
             followed: Replicas::default(),
@@ -104,7 +109,8 @@ impl Redis {
         }))
     }
 
-    /// Connects; whatever runs for these streams runs on the caller's runtime, until [`Redis::close`].
+    /// Connects; whatever runs for these streams runs on the caller's runtime, until
+    /// [`Redis::close`].
     #[expect(
         clippy::disallowed_methods,
         reason = "keeps the link; ended by Redis::close"
@@ -163,10 +169,10 @@ impl Redis {
             bytes,
             records: &records,
         };
-        self.commit(id, &commit).await.map_err(error)
+        self.commit(id, &commit).await.map_err(stream_error)
     }
 
-    /// What a stream is.
+    /// Returns the head of a stream.
     pub(super) async fn head(
         &self,
         id: &StreamId,
@@ -209,7 +215,7 @@ impl Redis {
             match self.commit(id, &commit).await {
                 Ok(()) => return Ok(value),
                 Err(StoreError::Conflict) => {}
-                Err(trouble) => return Err(error(trouble).into()),
+                Err(trouble) => return Err(stream_error(trouble).into()),
             }
         }
         Err(StreamError::Unavailable.into())
@@ -229,7 +235,7 @@ impl Redis {
             ..ViewQuery::default()
         };
         let (look, head) = self.look(id, caller, looking).await?;
-        batch(
+        page_after(
             StreamView {
                 head: Some(head),
                 ..look
@@ -252,7 +258,7 @@ impl Redis {
             ..ViewQuery::default()
         };
         let (look, head) = self.look(id, caller, looking).await?;
-        let position = check(&head, look.first, from.unwrap_or(head.at(0)))?;
+        let position = check_offset(&head, look.first, from.unwrap_or(head.at(0)))?;
         self.follow(id, look, head, position)
     }
 
@@ -267,7 +273,7 @@ impl Redis {
             .link()
             .cancel(&self.keys(id), &look.nonce, CALL)
             .await
-            .map_err(error)?;
+            .map_err(stream_error)?;
         self.tell(&inbox, id).await;
         Ok(())
     }
@@ -283,7 +289,7 @@ impl Redis {
             .link()
             .delete(&self.keys(id), &look.nonce, CALL)
             .await
-            .map_err(error)?;
+            .map_err(stream_error)?;
         self.tell(&inbox, id).await;
         Ok(())
     }
@@ -309,7 +315,7 @@ impl Redis {
                 .link()
                 .take(&name, &ours, NAMED, CALL)
                 .await
-                .map_err(error)?
+                .map_err(stream_error)?
             else {
                 break;
             };
@@ -320,7 +326,8 @@ impl Redis {
                 return Ok(IdempotentCreate::Conflict);
             }
             let made = StreamId::from_client(made).ok_or(StreamError::Unavailable)?;
-            // Whoever has the name may not have made the stream yet; if it gives up, the name is free again.
+            // Whoever has the name may not have made the stream yet; if it gives up, the name is
+            // free again.
             match self
                 .link()
                 .look(&self.keys(&made), ViewQuery::default(), CALL)
@@ -339,7 +346,7 @@ impl Redis {
         let mut mirror = Mirror::new(self.clone(), writer.log().clone(), Some(name));
         let made = mirror.make().await;
         self.start(mirror.run());
-        made.map_err(error)?;
+        made.map_err(stream_error)?;
         Ok(IdempotentCreate::Created(writer))
     }
 
@@ -368,7 +375,7 @@ impl Redis {
                 .link()
                 .get(&self.other_name(name, owner), CALL)
                 .await
-                .map_err(error)?;
+                .map_err(stream_error)?;
             if let Some(id) = found.as_deref().and_then(StreamId::from_client) {
                 return Ok(id);
             }
@@ -376,7 +383,7 @@ impl Redis {
         Err(StreamError::Unknown)
     }
 
-    /// How many streams of others are followed here.
+    /// Returns the number of other replicas' streams that are followed here.
     #[must_use]
     pub fn followed_count(&self) -> usize {
         self.0.followed.count()
@@ -392,7 +399,7 @@ impl Redis {
             .link()
             .look(&self.keys(id), looking, CALL)
             .await
-            .map_err(error)?;
+            .map_err(stream_error)?;
         let head = look.head.take().ok_or(StreamError::Unavailable)?;
         match &head.owner {
             Some(owner) if Some(owner) != caller => Err(StreamError::Unknown),
@@ -470,62 +477,5 @@ impl Redis {
 
     fn inbox(&self) -> &str {
         &self.0.inbox
-    }
-}
-
-/// Whether that place is one of the stream, and what follows it is still there.
-fn check(head: &Head, first: u64, from: Offset) -> Result<u64, StreamError> {
-    if from.epoch != head.epoch {
-        return Err(StreamError::Gone(
-            "this offset is one of an earlier stream of the same name",
-        ));
-    }
-    if from.position > head.next {
-        return Err(StreamError::NotYetWritten);
-    }
-    if from.position < first {
-        return Err(StreamError::Gone(
-            "what followed this offset is no longer kept",
-        ));
-    }
-    Ok(from.position)
-}
-
-/// What a look has found after that place.
-fn batch(look: StreamView, from: Offset) -> Result<ReadPage, StreamError> {
-    let Some(head) = look.head else {
-        return Err(StreamError::Unavailable);
-    };
-    let mut position = check(&head, look.first, from)?;
-    let mut runs = Vec::with_capacity(look.records.len());
-    for (first, run) in look.records {
-        let skip = position
-            .checked_sub(first)
-            .ok_or(error(StoreError::DamagedEntry))?;
-        if skip < run.count() {
-            let run = run.after(skip);
-            position += run.count();
-            runs.push(run);
-        }
-    }
-    Ok(ReadPage {
-        runs,
-        next: head.at(position),
-        head,
-    })
-}
-
-fn error(trouble: StoreError) -> StreamError {
-    match trouble {
-        StoreError::Unavailable | StoreError::Conflict => StreamError::Unavailable,
-        StoreError::Full => StreamError::StoreFull,
-        StoreError::Missing => StreamError::Unknown,
-        StoreError::Deleted | StoreError::Expired => {
-            StreamError::Gone("this stream is no longer here")
-        }
-        StoreError::Exists => StreamError::Exists,
-        StoreError::DamagedEntry => {
-            StreamError::Gone("what lies in the store is not what was put there")
-        }
     }
 }

@@ -1,96 +1,16 @@
-//! What may be done to a stream over HTTP, as functions on its [`Head`]: no store, no waiting. A store that compares and
-//! swaps asks them again.
+//! The rules for appending to a stream over HTTP, as functions on its [`Head`].
 //!
-//! What a record is: of JSON, one message with a comma behind it, so that any records in a row are an array but for its
-//! brackets; of anything else, what one request appended.
+//! They know no store and wait for nothing, so a store that compares and swaps can apply them
+//! again. A record of JSON is one message with a comma behind it, so that records in a row form an
+//! array but for its brackets; any other record is the body of one request.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::value::RawValue;
 
+use super::rejection::StreamRejection;
 use super::{ClaimVerdict, End, Head, Offset, ProducerClaim, RecordBatch, StreamError};
 
-/// Why a request to a stream is refused.
-#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StreamRejection {
-    /// The store says so.
-    #[error(transparent)]
-    Stream(#[from] StreamError),
-    /// A generation is its writer.
-    #[error(
-        "a generation writes this stream: it can be read, cancelled and deleted, and nothing else"
-    )]
-    Generation,
-    /// Deleted, but its name is kept while it has forks.
-    #[error("this stream was deleted; its name is taken for as long as it has forks")]
-    Deleted,
-    /// Nothing more can be appended.
-    #[error("this stream is closed")]
-    Closed {
-        /// Its end.
-        tail: Offset,
-    },
-    /// The body is of another type than the stream.
-    #[error("this stream holds `{holds}`, and the request's content-type is `{sent}`")]
-    OtherType {
-        /// The stream's.
-        holds: String,
-        /// The request's.
-        sent: String,
-    },
-    /// The body should be JSON.
-    #[error("the body is not JSON: {0}")]
-    NotJson(String),
-    /// An array's elements are appended; this one has none.
-    #[error("the body is an empty array: its elements are what is appended")]
-    EmptyArray,
-    /// Nothing to append and no close.
-    #[error("the body is empty; only a close (`stream-closed: true`) has nothing to append")]
-    EmptyBody,
-    /// Somebody was faster.
-    #[error("stream-seq should be above the last one, `{last}`")]
-    SeqTooLow {
-        /// The highest one so far.
-        last: String,
-    },
-    /// The producer has been replaced by a younger one.
-    #[error("a producer of this id has begun epoch {current}; this one's time is over")]
-    StaleEpoch {
-        /// The younger one's.
-        current: u64,
-    },
-    /// A new epoch has no history.
-    #[error("a new producer-epoch begins with producer-seq 0")]
-    EpochNotFromStart,
-    /// An append before this one has not arrived.
-    #[error("producer-seq should be {expected}, not {received}: one before it is missing")]
-    Gap {
-        /// The next one.
-        expected: u64,
-        /// This one.
-        received: u64,
-    },
-    /// It is there, but not as asked for.
-    #[error("there is a stream of that id already, and its {0} is another")]
-    Differs(&'static str),
-    /// What is to be forked isn't there.
-    #[error("there is no such stream to fork")]
-    NoSource,
-    /// What is to be forked was deleted.
-    #[error("the stream to fork was deleted")]
-    SourceDeleted,
-    /// The place to fork at isn't there.
-    #[error("stream-fork-offset is no offset of the stream to fork")]
-    ForkOffset,
-    /// The place between offsets isn't there.
-    #[error("stream-fork-sub-offset lies behind what follows stream-fork-offset")]
-    ForkSubOffset,
-    /// A bound.
-    #[error("the stream has {0} forks, and may have no more")]
-    TooManyForks(usize),
-}
-
-/// How a stream's bytes are to be understood.
+/// The way in which a stream's bytes form records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContentKind {
     /// Text, of any kind.
@@ -102,7 +22,7 @@ pub enum ContentKind {
 }
 
 impl ContentKind {
-    /// What that content type says.
+    /// Returns the kind for a content type.
     #[must_use]
     pub fn of(content_type: &str) -> Self {
         match media_type(content_type).as_str() {
@@ -156,36 +76,37 @@ pub fn records(content_type: &str, body: Bytes) -> Result<Option<RecordBatch>, S
     Ok((!ends.is_empty()).then(|| RecordBatch::many(bytes.freeze(), ends)))
 }
 
-/// What a request appends.
+/// The records that a request appends.
 #[derive(Debug)]
 pub struct Append {
     /// The body's.
     pub content_type: String,
-    /// None if the body is empty. What is wrong with them is told only after what is wrong with the request.
+    /// None if the body is empty. What is wrong with them is told only after what is wrong with the
+    /// request.
     pub records: Option<Result<RecordBatch, StreamRejection>>,
-    /// Whether nothing is to follow.
+    /// Set if the append closes the stream.
     pub close: bool,
     /// `Stream-Seq`.
     pub seq: Option<String>,
-    /// What its producer says, if it is one.
+    /// The producer's claim, if the request has one.
     pub claim: Option<ProducerClaim>,
 }
 
-/// What became of it.
+/// The result of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
     /// The stream's end.
     pub tail: Offset,
-    /// Whether the stream is closed now.
+    /// Set if the stream is now closed.
     pub closed: bool,
-    /// Whether something was appended.
+    /// Set if something was appended.
     pub fresh: bool,
     /// The highest that the producer has had accepted.
     pub seq: Option<u64>,
 }
 
 impl Append {
-    /// What that body appends.
+    /// Returns the append that a body asks for.
     #[must_use]
     pub fn new(content_type: &str, body: Bytes) -> Self {
         let records = match body.is_empty() {
@@ -203,12 +124,24 @@ impl Append {
         }
     }
 
-    /// Does it, for [`super::Streams::update`].
+    /// Applies the append to a head and returns what is to be stored; for
+    /// [`super::Streams::update`].
+    ///
+    /// ```
+    /// use stream::{Append, Head, Lifetime, StreamRejection};
+    ///
+    /// let mut head = Head::new("application/json", Lifetime::Unlimited);
+    /// let append = Append::new("application/json", r#"[{"n": 1}, {"n": 2}]"#.into());
+    /// let (records, appended) = append.apply(&mut head)?;
+    /// assert_eq!(records.expect("two messages").count(), 2);
+    /// assert!(appended.fresh && !appended.closed);
+    /// # Ok::<(), StreamRejection>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// The first of: deleted, a generation's, an outdated producer, closed, the type, the body, the producer's count,
-    /// `Stream-Seq`.
+    /// The first of: deleted, a generation's, an outdated producer, closed, the type, the body, the
+    /// producer's count, `Stream-Seq`.
     pub fn apply(
         &self,
         head: &mut Head,

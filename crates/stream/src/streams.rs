@@ -8,12 +8,13 @@ use super::{
 };
 use store::redis::RedisAddress;
 
-/// All streams. What is not in this process may be far away, so whatever looks for a stream is asynchronous.
+/// All streams. What is not in this process may be far away, so whatever looks for a stream is
+/// asynchronous.
 #[derive(Debug, Clone)]
 pub struct Streams {
     /// All of them, or what generations of this process write.
     memory: Memory,
-    /// What all replicas share.
+    /// The store that all replicas share.
     redis: Option<Redis>,
 }
 
@@ -38,14 +39,14 @@ impl Streams {
         }
     }
 
-    /// Whether other replicas have them too.
+    /// Returns whether other replicas share these streams.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.redis.is_some()
     }
 
-    /// Connects to the store, if it is elsewhere. What goes on behind these streams runs on the caller's runtime, until
-    /// [`Streams::close`].
+    /// Connects to the store, if it is elsewhere. What goes on behind these streams runs on the
+    /// caller's runtime, until [`Streams::close`].
     ///
     /// # Errors
     ///
@@ -64,8 +65,8 @@ impl Streams {
         }
     }
 
-    /// Makes a stream that is appended to with [`Streams::update`]. Whoever finds it finds `first` in it: there is no moment
-    /// between.
+    /// Makes a stream that is appended to with [`Streams::update`]. Whoever finds it finds `first`
+    /// in it: there is no moment between.
     ///
     /// # Errors
     ///
@@ -99,7 +100,8 @@ impl Streams {
         Ok(writer)
     }
 
-    /// Makes a stream that a generation writes, in this process, unless its key has made one already, anywhere.
+    /// Makes a stream that a generation writes, in this process, unless its key has made one
+    /// already, anywhere.
     ///
     /// # Errors
     ///
@@ -116,8 +118,9 @@ impl Streams {
         }
     }
 
-    /// Gives a stream another name besides its id, at most one, which is forgotten with it: an upstream's id of the answer
-    /// that it holds. The name is its owner's. Other replicas know it a moment later.
+    /// Gives a stream another name besides its id, at most one, which is forgotten with it: an
+    /// upstream's id of the answer that it holds. The name is its owner's. Other replicas know it a
+    /// moment later.
     ///
     /// # Errors
     ///
@@ -142,11 +145,12 @@ impl Streams {
         }
     }
 
-    /// What a stream is. This is no read: its lifetime goes on as before.
+    /// Returns the head of a stream. This does not count as a read: its lifetime is not extended.
     ///
     /// # Errors
     ///
-    /// [`StreamError::Unknown`], also for another caller's; [`StreamError::Gone`]; [`StreamError::Unavailable`].
+    /// [`StreamError::Unknown`], also for another caller's; [`StreamError::Gone`];
+    /// [`StreamError::Unavailable`].
     pub async fn head(&self, id: &StreamId, caller: Option<&Owner>) -> Result<Head, StreamError> {
         match (self.memory.find(id, caller), &self.redis) {
             (Ok(log), _) => Ok(log.head()),
@@ -158,12 +162,13 @@ impl Streams {
         }
     }
 
-    /// Changes what a stream is and appends to it, in one step that nobody sees half of. `change` may be asked again, of
-    /// a newer head; what it refuses changes nothing.
+    /// Changes what a stream is and appends to it, in one step that nobody sees half of. `change`
+    /// may be asked again, of a newer head; what it refuses changes nothing.
     ///
     /// # Errors
     ///
-    /// Whatever `change` says; as [`Streams::head`]; [`StreamError::Full`], [`StreamError::StoreFull`].
+    /// Whatever `change` says; as [`Streams::head`]; [`StreamError::Full`],
+    /// [`StreamError::StoreFull`].
     pub async fn update<T, E: From<StreamError>>(
         &self,
         id: &StreamId,
@@ -180,11 +185,13 @@ impl Streams {
         }
     }
 
-    /// Records from that place on, at most about so many bytes of them. An idle lifetime begins anew.
+    /// Records from that place on, at most about so many bytes of them. An idle lifetime begins
+    /// anew.
     ///
     /// # Errors
     ///
-    /// As [`Streams::head`]; [`StreamError::Gone`] or [`StreamError::NotYetWritten`] for the offset.
+    /// As [`Streams::head`]; [`StreamError::Gone`] or [`StreamError::NotYetWritten`] for the
+    /// offset.
     pub async fn read(
         &self,
         id: &StreamId,
@@ -202,7 +209,8 @@ impl Streams {
         }
     }
 
-    /// Says that someone who reads page by page with [`Streams::read`] has come to that place: they are a reader, too.
+    /// Says that someone who reads page by page with [`Streams::read`] has come to that place: they
+    /// are a reader, too.
     pub fn paged(&self, id: &StreamId, caller: Option<&Owner>, to: Offset) {
         if let Ok(log) = self.memory.find(id, caller) {
             log.paged(to);
@@ -233,7 +241,8 @@ impl Streams {
         }
     }
 
-    /// Ends the generation that writes a stream, soon; what it said stays. Nothing happens to one that has ended.
+    /// Ends the generation that writes a stream, soon; what it said stays. Nothing happens to one
+    /// that has ended.
     ///
     /// # Errors
     ///
@@ -254,7 +263,8 @@ impl Streams {
     ///
     /// # Errors
     ///
-    /// As [`Streams::head`]. A store that is away forgets nothing, and neither is anything forgotten here.
+    /// As [`Streams::head`]. A store that is away forgets nothing, and neither is anything
+    /// forgotten here.
     pub async fn delete(&self, id: &StreamId, caller: Option<&Owner>) -> Result<(), StreamError> {
         let here = self.memory.find(id, caller).map(drop);
         match (&here, &self.redis) {
@@ -280,7 +290,7 @@ impl Streams {
     }
 }
 
-/// What is to be said of a stream that is neither here nor there: that it has been here tells more than that nobody knows it.
+/// Picks the more specific of the local and the remote error ("gone" over "unknown").
 fn more_specific(here: StreamError, there: StreamError) -> StreamError {
     if there == StreamError::Unknown {
         here

@@ -4,21 +4,21 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
-use super::log::State;
+use super::state::LogState;
 use super::{End, Lifetime, Log, Offset, RecordBatch, StreamId};
 
-/// How things stand for a writer.
+/// The state of a stream as its writer must know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriterStatus {
     /// It was told to end.
     pub cancelled: bool,
-    /// Since when the stream has had no reader; none if it has one.
+    /// The time for which the stream has had no reader; `None` if it has one.
     pub unattended: Option<Duration>,
-    /// Whether more may be appended.
+    /// Set if more may be appended.
     pub room: bool,
 }
 
-/// What makes sure that a request which comes twice makes one stream.
+/// The key by which a request that arrives twice creates one stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey {
     /// The key that its client gave it; whose key it is must be part of it.
@@ -27,7 +27,7 @@ pub struct IdempotencyKey {
     pub asked: String,
 }
 
-/// What came of a request that is to make one stream, however often it comes.
+/// The result of creating a stream under an idempotency key.
 #[derive(Debug)]
 pub enum IdempotentCreate {
     /// It is the first.
@@ -38,7 +38,8 @@ pub enum IdempotentCreate {
     Conflict,
 }
 
-/// The one writer of a generation's stream. Dropped before its end, it leaves a stream that says so.
+/// The one writer of a generation's stream. Dropped before its end, it leaves a stream that says
+/// so.
 #[derive(Debug)]
 pub struct Writer {
     log: Arc<Log>,
@@ -55,15 +56,16 @@ impl Writer {
         &self.log
     }
 
-    /// What the writer must know before it goes on. It is woken when any of that changes.
+    /// Polls for the stream's state. The task is woken when any of it changes.
     ///
-    /// At the cap, what the fastest reader has read is given up; if that is nothing, there is no room: nobody can get ahead
-    /// of the fastest, and nothing is dropped that no one has read. Where all streams together are at theirs, one whose
-    /// fastest has read all of it goes on: what it says next is held no longer than until it is read.
+    /// At the cap, what the fastest reader has read is given up; if that is nothing, there is no
+    /// room: nobody can get ahead of the fastest, and nothing is dropped that no one has read.
+    /// Where all streams together are at theirs, one whose fastest has read all of it goes on: what
+    /// it says next is held no longer than until it is read.
     pub fn poll(&self, cx: &mut Context<'_>) -> WriterStatus {
         let mut state = self.log.lock();
         let fastest = state.furthest();
-        let full = |state: &State| state.weight >= self.log.most || !self.log.budget.fits(0);
+        let full = |state: &LogState| state.weight >= self.log.most || !self.log.budget.fits(0);
         while full(&state)
             && let Some((first, run)) = state.runs.front()
             && first + run.count() <= fastest
@@ -99,7 +101,7 @@ impl Writer {
         self.log.lock().head.tail()
     }
 
-    /// Nothing more will come.
+    /// Ends the stream.
     pub fn end(self, end: End) {
         self.close(end);
     }

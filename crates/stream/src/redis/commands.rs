@@ -1,5 +1,7 @@
-//! What is asked of Redis, and what its answers mean. Every question is one script on the keys of one stream, so that it is
-//! done whole or not at all, also in a cluster.
+//! The commands sent to Redis and the meaning of their replies.
+//!
+//! Each command is one script on the keys of one stream, so that it is done whole or not at all,
+//! also in a cluster.
 
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,37 +12,40 @@ use super::entry::{self, PlacedBatch};
 use super::link::{LinkError, RedisLink};
 use crate::{Head, Lifetime, StreamId};
 
-/// A writer that has not been heard of for so long may be lost.
+/// The silence after which a writer may be lost.
 pub(super) const LEASE: Duration = Duration::from_secs(5);
-/// One that was seen to be silent for so long after that is. Together with a look or two: within 10 seconds.
+/// The further silence after which that writer is lost: within 10 seconds in all.
 const DOUBT: Duration = Duration::from_millis(2500);
-/// Looks further apart than that don't make one while.
+/// Views further apart than that don't count as one silence.
 const APART: Duration = Duration::from_secs(2);
-/// How long a reader counts after it was last heard of.
+/// The time for which a remote reader counts after it was last reported.
 const SEEN: Duration = Duration::from_secs(5);
-/// How long it is remembered that a generation's stream has been there.
+/// The time for which a deleted generation's stream is remembered.
 const GRAVE: Duration = Duration::from_secs(600);
-/// How long a running generation's stream lies there longer than an ended one, lest a pause of its writer lose it.
+/// The extra lifetime of a running generation's stream, so that a pause of its writer doesn't lose
+/// it.
 const RUNNING: Duration = Duration::from_secs(60);
 
 macro_rules! script {
     ($file:literal) => {
-        LazyLock::new(|| Source::new(concat!(include_str!("prelude.lua"), include_str!($file))))
+        LazyLock::new(|| {
+            CachedScript::new(concat!(include_str!("prelude.lua"), include_str!($file)))
+        })
     };
 }
-static COMMIT: LazyLock<Source> = script!("commit.lua");
-static KEEP: LazyLock<Source> = script!("keep.lua");
-static LOOK: LazyLock<Source> = script!("look.lua");
-static DELETE: LazyLock<Source> = script!("delete.lua");
-static CANCEL: LazyLock<Source> = script!("cancel.lua");
+static COMMIT: LazyLock<CachedScript> = script!("commit.lua");
+static KEEP: LazyLock<CachedScript> = script!("keep.lua");
+static LOOK: LazyLock<CachedScript> = script!("look.lua");
+static DELETE: LazyLock<CachedScript> = script!("delete.lua");
+static CANCEL: LazyLock<CachedScript> = script!("cancel.lua");
 
 /// A script, and the digest by which a server knows it that has seen it before.
-struct Source {
+struct CachedScript {
     text: &'static str,
     digest: String,
 }
 
-impl Source {
+impl CachedScript {
     fn new(text: &'static str) -> Self {
         Self {
             text,
@@ -49,7 +54,7 @@ impl Source {
     }
 }
 
-/// Why there is nothing to be had.
+/// An error of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StoreError {
     /// Redis can't be reached, or can't serve.
@@ -66,7 +71,7 @@ pub(super) enum StoreError {
     Exists,
     /// It is no longer as it was known.
     Conflict,
-    /// What lies there is not what was put there.
+    /// The stored data is not what was stored.
     DamagedEntry,
 }
 
@@ -79,7 +84,7 @@ impl From<LinkError> for StoreError {
     }
 }
 
-/// The keys of one stream; all in one slot of a cluster.
+/// The keys of one stream, all in one slot of a cluster.
 #[derive(Debug, Clone)]
 pub(super) struct StreamKeys {
     pub(super) head: String,
@@ -108,25 +113,25 @@ pub(super) struct Commit<'a> {
     pub(super) name: &'a str,
     pub(super) nonce: &'a str,
     pub(super) head: &'a Head,
-    /// Where its writer listens, if a generation writes it.
+    /// The inbox of its writer, if a generation writes it.
     pub(super) writer: &'a str,
     /// The first record that is kept.
     pub(super) first: u64,
-    /// What it holds then, in bytes.
+    /// The bytes that the stream holds after this commit.
     pub(super) bytes: usize,
     pub(super) records: &'a [PlacedBatch],
 }
 
-/// How a stream stands for its writer.
+/// The state of a writer's lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LeaseStatus {
     pub(super) version: u64,
     pub(super) cancelled: bool,
-    /// How long remote readers count, from now, and how far the furthest is.
+    /// The time for which remote readers still count, and the position of the furthest.
     pub(super) seen: Option<(Duration, u64)>,
 }
 
-/// What there is of a stream.
+/// A view of a stored stream.
 #[derive(Debug)]
 pub(super) struct StreamView {
     pub(super) version: u64,
@@ -141,24 +146,24 @@ pub(super) struct StreamView {
     pub(super) records: Vec<PlacedBatch>,
 }
 
-/// What is to be looked at.
+/// The query for a view of a stored stream.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ViewQuery {
     /// The version that is known: its head is not needed.
     pub(super) known: u64,
     /// Records after that place, so many bytes of them.
     pub(super) records: Option<(u64, usize)>,
-    /// Whether an idle lifetime begins anew.
+    /// Set if an idle lifetime begins anew.
     pub(super) touch: bool,
-    /// How far the furthest reader here is.
+    /// The position of the furthest reader here.
     pub(super) furthest: Option<u64>,
 }
 
 impl RedisLink {
-    /// Runs a script; a server that doesn't know it is told it.
+    /// Runs a script by its digest, or sends its text if the server doesn't know it.
     async fn run(
         &self,
-        script: &Source,
+        script: &CachedScript,
         keys: &[&str],
         args: &[&[u8]],
         within: Duration,
@@ -169,11 +174,11 @@ impl RedisLink {
             question
         };
         let answer = match self
-            .ask_unless(&question("EVALSHA", &script.digest), "NOSCRIPT", within)
+            .call_unless(&question("EVALSHA", &script.digest), "NOSCRIPT", within)
             .await?
         {
             Some(answer) => answer,
-            None => self.ask(&question("EVAL", script.text), within).await?,
+            None => self.call(&question("EVAL", script.text), within).await?,
         };
         let Value::Array(answer) = answer else {
             return Err(unreadable("no list"));
@@ -193,7 +198,7 @@ impl RedisLink {
         }
     }
 
-    /// Changes a stream.
+    /// Commits a change of a stream.
     pub(super) async fn commit(
         &self,
         keys: &StreamKeys,
@@ -357,7 +362,7 @@ impl RedisLink {
         )
     }
 
-    /// Leaves word for the writer of a generation to end it. The answer is where it listens; empty if there is none.
+    /// Marks a generation as cancelled and returns its writer's inbox, empty if there is none.
     pub(super) async fn cancel(
         &self,
         keys: &StreamKeys,
@@ -375,7 +380,7 @@ impl RedisLink {
         let mut publish = redis::cmd("SPUBLISH");
         publish.arg(inbox).arg(id.as_str());
         // Lost, it is found by the next look.
-        let _ = self.ask(&publish, within).await;
+        let _ = self.call(&publish, within).await;
     }
 
     /// Takes a name if nobody has it; else says what was put there.
@@ -394,7 +399,7 @@ impl RedisLink {
             .arg("GET")
             .arg("PX")
             .arg(millis(keep));
-        let before: Option<String> = read(self.ask(&set, within).await?)?;
+        let before: Option<String> = read(self.call(&set, within).await?)?;
         // A first answer may have been lost.
         Ok(before.filter(|before| before != what))
     }
@@ -409,11 +414,11 @@ impl RedisLink {
     ) -> Result<(), StoreError> {
         let mut set = redis::cmd("SET");
         set.arg(key).arg(what).arg("PX").arg(millis(keep));
-        self.ask(&set, within).await?;
+        self.call(&set, within).await?;
         Ok(())
     }
 
-    /// What was put under a name.
+    /// Returns the value of a key.
     pub(super) async fn get(
         &self,
         key: &str,
@@ -421,10 +426,10 @@ impl RedisLink {
     ) -> Result<Option<String>, StoreError> {
         let mut get = redis::cmd("GET");
         get.arg(key);
-        read(self.ask(&get, within).await?)
+        read(self.call(&get, within).await?)
     }
 
-    /// How long that name is to be kept from now on; not at all if that is nothing.
+    /// Sets the remaining lifetime of a key; zero deletes it.
     pub(super) async fn keep_name(
         &self,
         key: &str,
@@ -433,12 +438,12 @@ impl RedisLink {
     ) -> Result<(), StoreError> {
         let mut expire = redis::cmd("PEXPIRE");
         expire.arg(key).arg(millis(keep));
-        self.ask(&expire, within).await?;
+        self.call(&expire, within).await?;
         Ok(())
     }
 }
 
-/// Whether a generation writes it, still.
+/// Returns whether a generation is still writing it.
 pub(super) fn is_running(head: &Head) -> bool {
     head.dialect.is_some() && head.end.is_none()
 }
@@ -476,7 +481,7 @@ fn read<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {
     T::from_redis_value(value).map_err(|_| unreadable("another type"))
 }
 
-/// What no script of ours answers; then someone else writes to our keys.
+/// The error for a reply that none of our scripts gives: something else writes to our keys.
 fn unreadable(why: &'static str) -> StoreError {
     tracing::error!(why, "redis: an answer is refused");
     StoreError::DamagedEntry

@@ -1,5 +1,5 @@
-//! How records lie in Redis: an entry per run, whose id is the place after its last record. The entry that holds a place is
-//! so the first one with a larger id.
+//! The encoding of records in Redis: one entry per batch, whose id is the place after its last
+//! record. The entry that holds a place is so the first one with a larger id.
 
 use bytes::Bytes;
 use redis::{FromRedisValue, Value};
@@ -37,7 +37,7 @@ pub(super) fn joined(runs: Vec<PlacedBatch>) -> Vec<PlacedBatch> {
     out
 }
 
-/// Where each record ends, as bytes.
+/// Encodes the end of each record.
 pub(super) fn ends(run: &RecordBatch) -> Vec<u8> {
     run.ends().flat_map(u32::to_le_bytes).collect()
 }

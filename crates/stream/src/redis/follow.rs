@@ -1,8 +1,8 @@
 //! Streams that are written elsewhere and read here: one copy each, however many read it.
 //!
-//! The copy begins where the stream stood when its first reader came, and keeps a window; a reader that is behind fetches what
-//! it lacks by itself. A task follows the stream for as long as someone reads it, says there that someone does, and finds
-//! out if its writer is lost.
+//! The copy begins where the stream stood when its first reader came, and keeps a window; a reader
+//! that is behind fetches what it lacks by itself. A task follows the stream for as long as someone
+//! reads it, says there that someone does, and finds out if its writer is lost.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,15 +16,16 @@ use crate::reader::FetchFuture;
 use crate::{End, Head, Lifetime, Log, Offset, ReadPage, Reader, StreamError, StreamId};
 use base::id::random_hex;
 
-/// How long a question may take.
+/// The timeout of a request.
 const WITHIN: Duration = Duration::from_millis(500);
 /// A stream from which nothing is heard is looked at so often, as word may get lost.
 const LOOK: Duration = Duration::from_secs(1);
-/// What a copy keeps, in bytes.
+/// The bytes that a copy keeps.
 const WINDOW: usize = 256 * 1024;
 /// The most that is taken at once, in bytes.
 pub(super) const BATCH: usize = 256 * 1024;
-/// A running generation's stream that Redis has lost comes back within that time, if its writer lives.
+/// A running generation's stream that Redis has lost comes back within that time, if its writer
+/// lives.
 const MISSING: Duration = Duration::from_secs(8);
 
 /// The copies here.
@@ -44,7 +45,7 @@ impl Replicas {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many there are.
+    /// Returns their number.
     pub(super) fn count(&self) -> usize {
         self.lock().len()
     }
@@ -67,7 +68,7 @@ impl Redis {
             writer: String::new(),
             ..look
         };
-        let fetched = super::batch(there, head.at(position))?.runs;
+        let fetched = super::view::page_after(there, head.at(position))?.runs;
         let fetch = {
             let (redis, id, nonce) = (
                 self.clone(),
@@ -126,9 +127,9 @@ impl Redis {
             };
             match self.link().look(&self.keys(id), looking, CALL).await {
                 Ok(look) if look.nonce != nonce => return Err(StreamError::Unknown),
-                Ok(look) => return super::batch(look, from),
+                Ok(look) => return super::view::page_after(look, from),
                 Err(StoreError::Unavailable | StoreError::Full) => self.pause().await,
-                Err(trouble) => return Err(super::error(trouble)),
+                Err(trouble) => return Err(super::view::stream_error(trouble)),
             }
         }
     }
@@ -146,7 +147,7 @@ struct Follower {
     id: StreamId,
     keys: StreamKeys,
     copied: Replica,
-    /// What is known of it.
+    /// The version of the stream that is known.
     known: u64,
     head: Head,
 }
@@ -205,7 +206,7 @@ impl Follower {
         }
     }
 
-    /// Whether there is nothing left to do. If so, the copy is no longer to be found.
+    /// Returns whether there is nothing left to do; then the copy is withdrawn.
     fn is_over(&self) -> bool {
         let mut logs = self.redis.followed().lock();
         let over = self.copied.log.is_over() || self.copied.log.readers() == 0;
@@ -255,7 +256,8 @@ impl Follower {
         reached < self.head.next && reached > before
     }
 
-    /// Ends a stream whose writer is lost, so that everyone sees the same end, the writer too should it come back.
+    /// Ends a stream whose writer is lost, so that everyone sees the same end, the writer too
+    /// should it come back.
     async fn bury(&self, nonce: &str, first: u64, bytes: usize, writer: &str) {
         let head = Head {
             end: Some(End::Lost),

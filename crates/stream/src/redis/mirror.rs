@@ -1,7 +1,8 @@
 //! The copy of a generation's log, for readers elsewhere.
 //!
-//! One task per log. The log doesn't wait for it: what can't be copied yet is copied later, as long as the log holds it, and
-//! what it no longer holds then is given up there, too, so that nobody takes what follows a gap for the whole.
+//! One task per log. The log doesn't wait for it: what can't be copied yet is copied later, as long
+//! as the log holds it, and what it no longer holds then is given up there, too, so that nobody
+//! takes what follows a gap for the whole.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,21 +16,23 @@ use crate::copy::LogSnapshot;
 use crate::{End, Head, Log};
 use base::id::random_hex;
 
-/// How long a question may take.
+/// The timeout of a request.
 const WITHIN: Duration = Duration::from_millis(250);
 /// Between copies, while somebody waits for them elsewhere.
 const READ: Duration = Duration::from_millis(20);
 /// While nobody does. Then they only keep what would be lost with this process.
 const UNREAD: Duration = Duration::from_millis(250);
-/// A silent stream's lease is kept so often; word from elsewhere is looked for as often, if it was not heard.
+/// A silent stream's lease is kept so often; word from elsewhere is looked for as often, if it was
+/// not heard.
 const TICK: Duration = Duration::from_secs(1);
-/// A generation that is refused is refused within that time, mostly: then there was nothing to copy.
+/// A generation that is refused is refused within that time, mostly: then there was nothing to
+/// copy.
 const FIRST: Duration = Duration::from_millis(100);
 /// The most that is copied at once, in bytes.
 const BATCH: usize = 1 << 20;
 /// Between attempts: first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-/// How long the name under which a request makes one stream is kept, at least.
+/// The least time for which an idempotency key is kept.
 const NAME: Duration = Duration::from_secs(3600);
 
 /// One log's copy.
@@ -41,7 +44,7 @@ pub(super) struct Mirror {
     nonce: String,
     /// The name that made it, if it was to be made once.
     name: Option<String>,
-    /// How it stands there; 0 is not at all.
+    /// The version stored there; 0 if there is none.
     version: u64,
     /// All before that place is there.
     copied: u64,
@@ -51,7 +54,7 @@ pub(super) struct Mirror {
     remote: bool,
 }
 
-/// What is to be copied at once.
+/// The part of a log that is copied at once.
 #[derive(Debug)]
 struct PendingCommit {
     name: String,
@@ -81,7 +84,7 @@ impl PendingCommit {
     }
 }
 
-/// What comes after a step.
+/// The next thing to do after a step.
 enum NextStep {
     /// There may be more to copy at once.
     More,
@@ -170,7 +173,8 @@ impl Mirror {
         match done {
             Ok(()) if self.ended => {
                 self.keep_name(NAME).await;
-                // From here on there is one truth: who deletes it there, or reads it, needs no one's word here.
+                // From here on there is one truth: who deletes it there, or reads it, needs no
+                // one's word here.
                 self.redis.memory().release(self.log.id());
                 NextStep::Done
             }
@@ -277,7 +281,7 @@ impl Mirror {
         }
     }
 
-    /// There is nothing that anyone should read.
+    /// Withdraws the copy of a stream that was deleted or never started.
     async fn give_up(&mut self) -> NextStep {
         self.keep_name(Duration::ZERO).await;
         if self.version == 0 && self.unanswered.is_none() {

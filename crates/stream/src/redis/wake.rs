@@ -1,4 +1,6 @@
-//! Who waits for which stream. A message only says "look again"; that a message is lost costs a second, not a record.
+//! The tasks that wait for messages about a stream.
+//!
+//! A message only says "look again": a lost one costs a second, not a record.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +11,7 @@ use tokio::sync::Notify;
 use super::link::RedisLink;
 use crate::StreamId;
 
-/// Who is to be woken by what.
+/// The tasks to wake for each message.
 #[derive(Debug)]
 pub(super) struct Wakes {
     /// The channel on which this process is told of cancels; the message is a stream's id.
@@ -51,7 +53,7 @@ impl Wakes {
             .clone()
     }
 
-    /// Whether nobody follows that channel any more.
+    /// Returns whether nobody follows that channel any more.
     pub(super) fn forget_follower(&self, channel: &str, ours: Arc<Notify>) -> bool {
         let mut waiting = self.lock();
         drop(ours);
@@ -75,7 +77,7 @@ impl Wakes {
         self.lock().mirrors.remove(id);
     }
 
-    /// Whether anything is written here, and not yet wholly copied.
+    /// Returns whether anything is written here that is not wholly copied yet.
     pub(super) fn writes(&self) -> bool {
         !self.lock().mirrors.is_empty()
     }
