@@ -1,4 +1,5 @@
-//! Composition: the only file that names concrete providers. A checked configuration goes in, a service comes out.
+//! Composition: the only file that names concrete providers. A checked configuration goes in, a
+//! service comes out.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Config, FinishReasonRule, ProviderName};
 use crate::generation::GenerationTimeouts;
-use crate::http::{Shared, Streaming, Websocket, cors, router};
+use crate::http::{Service, Streaming, Websocket, cors, router};
 use crate::outcome::{Observer, Observers};
 use crate::prompts::{Library, PromptError};
 use crate::provider::Provider;
@@ -28,7 +29,7 @@ use stream::{self, Streams};
 /// The name under which targets name the embedded mock.
 const MOCK: &str = "mock";
 
-/// Why a checked configuration still makes no service.
+/// An error of building the service from a checked configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// A prompt template is broken.
@@ -43,23 +44,23 @@ pub enum AppError {
     /// A base URL and a dialect's path make no address.
     #[error("providers.{provider}.base_url makes no address: {source}")]
     Address {
-        /// Which provider.
+        /// The provider's name.
         provider: String,
-        /// Why.
+        /// The reason.
         source: ::http::uri::InvalidUri,
     },
     /// No upstream speaks that dialect. A checked configuration has no such.
     #[error("providers.{provider} speaks `{dialect}`, which no upstream does")]
     Dialect {
-        /// Which provider.
+        /// The provider's name.
         provider: String,
-        /// What it is to speak.
+        /// The dialect that it is configured to speak.
         dialect: &'static str,
     },
     /// A key can't be sent in a header.
     #[error("the key of providers.{provider} holds characters that no HTTP header can carry")]
     Key {
-        /// Which provider.
+        /// The provider's name.
         provider: String,
     },
 }
@@ -125,13 +126,14 @@ impl App {
         })
     }
 
-    /// How many prompt templates there are.
+    /// Returns the number of prompt templates.
     #[must_use]
     pub fn prompts(&self) -> usize {
         self.prompts.current().list().count()
     }
 
-    /// Connects to the store of streams. What keeps the connection runs on the caller's runtime until the server ends.
+    /// Connects to the store of streams. What keeps the connection runs on the caller's runtime
+    /// until the server ends.
     ///
     /// # Errors
     ///
@@ -147,7 +149,7 @@ impl App {
     /// When a provider can't be built.
     pub fn router(&self) -> Result<Router, AppError> {
         let config = &self.config;
-        let shared = Shared {
+        let shared = Service {
             routes: routes(config, self.upstream_tls.as_ref(), &self.tasks)?,
             prompts: self.prompts.clone(),
             timeouts: GenerationTimeouts {

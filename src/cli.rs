@@ -1,6 +1,7 @@
 //! The command line: `tokenrill`, `check`, `tail` and `healthcheck`.
 //!
-//! Whatever a person got wrong is one line on stderr, which names it and says what would be right, and exit code 2.
+//! Whatever a person got wrong is one line on stderr, which names it and says what would be right,
+//! and exit code 2.
 
 mod tail;
 
@@ -23,7 +24,8 @@ use dialect::Dialect;
 /// The file that is read when none is named and it exists.
 const DEFAULT_FILE: &str = "tokenrill.toml";
 
-/// An LLM token-streaming proxy: prompts in over HTTP, tokens out as Server-Sent Events, and nothing lost between.
+/// An LLM token-streaming proxy: prompts in over HTTP, tokens out as Server-Sent Events, and
+/// nothing lost between.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 pub struct Arguments {
@@ -45,13 +47,13 @@ enum Command {
     Tail(tail::Tail),
     /// Ask a running server whether it is well: exit code 0 if so
     Healthcheck {
-        /// Where to ask
+        /// URL to read
         #[arg(default_value = "http://127.0.0.1:8080/healthz")]
         url: String,
     },
 }
 
-/// Why the process ends with exit code 2: one line for a person.
+/// An error that ends the process with exit code 2: one line for a person.
 type Complaint = String;
 
 /// Does what the arguments say.
@@ -203,7 +205,8 @@ fn block_on(
 async fn healthcheck(url: &str) -> Result<ExitCode, Complaint> {
     let client = reqwest::Client::builder()
         .no_proxy()
-        // It asks on the same machine, by an address that no certificate names, and sends nothing that is secret.
+        // It asks on the same machine, by an address that no certificate names, and sends nothing
+        // that is secret.
         .danger_accept_invalid_certs(true)
         .timeout(Duration::from_secs(3))
         .build()

@@ -1,8 +1,9 @@
-//! The configuration: a TOML file, overridden key by key from the environment, checked whole before anything starts.
+//! The configuration: a TOML file, overridden key by key from the environment, checked whole before
+//! anything starts.
 //!
-//! Two stages: `source` knows which keys there are and where a value came from; here values become types that can't
-//! be wrong. Every problem is one line that names file and line, or the variable, the key, and what would be right.
-//! Secrets come only by the name of a variable or file.
+//! Two stages: `source` knows which keys there are and where a value came from; here values become
+//! types that can't be wrong. Every problem is one line that names file and line, or the variable,
+//! the key, and what would be right. Secrets come only by the name of a variable or file.
 
 mod edge;
 mod source;
@@ -34,11 +35,11 @@ pub const MOCK: &str = "mock";
 /// A checked configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where clients come in.
+    /// The address that clients connect to.
     pub listen: SocketAddr,
-    /// What shows clients who we are; in the clear if none.
+    /// The certificate shown to clients; plain HTTP if none.
     pub tls: Option<Tls>,
-    /// Which web pages may read answers.
+    /// The web pages that may read answers.
     pub cors: Cors,
     /// Threads that serve connections.
     pub workers: NonZeroUsize,
@@ -48,17 +49,17 @@ pub struct Config {
     pub max_event_bytes: usize,
     /// The largest answer of an upstream that is no stream, in bytes.
     pub max_response_bytes: usize,
-    /// How long running streams may go on when the server is told to end.
+    /// The time that running streams get at shutdown.
     pub drain: Duration,
-    /// Where prompt templates are.
+    /// The folder of prompt templates.
     pub prompts: PromptsDir,
     /// The model for requests that name none.
     pub default_model: Option<String>,
     /// Logs.
     pub log: Log,
-    /// How long things may take.
+    /// The timeouts.
     pub timeouts: Timeouts,
-    /// How streams are written.
+    /// The form of SSE responses.
     pub sse: Sse,
     /// Streams that outlive their connection.
     pub streams: Streams,
@@ -81,7 +82,7 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
-/// Which web pages may read answers, by their origin.
+/// The web pages that may read answers, by their origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cors {
     /// Only our own.
@@ -95,9 +96,9 @@ pub enum Cors {
 /// A folder of prompt templates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PromptsDir {
-    /// Where.
+    /// The path.
     pub path: PathBuf,
-    /// Whether someone asked for that one: then it must be there.
+    /// Set if it was named explicitly: then it must exist.
     pub explicit: bool,
 }
 
@@ -115,11 +116,11 @@ pub enum LogFormat {
 pub struct Log {
     /// Their form.
     pub format: LogFormat,
-    /// Which are written, as a `tracing` filter.
+    /// The level, as a `tracing` filter.
     pub level: String,
 }
 
-/// How long things may take.
+/// The timeouts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
     /// To connect to an upstream: name, TCP and TLS together.
@@ -138,7 +139,7 @@ pub struct Timeouts {
     pub request_body: Duration,
 }
 
-/// How streams are written.
+/// The form of SSE responses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sse {
     /// A silent stream gets a comment every so often; `None` for `"0s"`, never.
@@ -172,7 +173,7 @@ impl fmt::Display for ProviderName {
     }
 }
 
-/// What no log, error or `Debug` may show.
+/// A secret: no log, error or `Debug` shows it.
 #[derive(Clone)]
 pub struct Secret(SecretString);
 
@@ -202,7 +203,7 @@ impl BaseUrl {
     }
 }
 
-/// Whether an upstream's streams say why they ended.
+/// The rule for streams that end without a finish reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FinishReasonRule {
     /// A stream without a finish reason is broken off.
@@ -211,29 +212,29 @@ pub enum FinishReasonRule {
     Optional,
 }
 
-/// Where streams are kept.
+/// The place where streams are kept.
 #[derive(Debug, Clone)]
 pub enum Store {
     /// In this process alone.
     Memory,
-    /// Where all replicas find them.
+    /// A Redis that all replicas share.
     Redis(RedisAddress),
 }
 
 /// An upstream.
 #[derive(Debug, Clone)]
 pub struct Provider {
-    /// What it speaks: the name of a dialect that there is.
+    /// The name of the dialect that it speaks.
     pub dialect: &'static str,
-    /// Where it lives.
+    /// The address.
     pub base_url: BaseUrl,
-    /// What opens it.
+    /// The API key.
     pub api_key: Option<Secret>,
-    /// What else is sent with each request. Their values are secrets too.
+    /// Further headers of each request. Their values are secrets too.
     pub headers: HeaderMap,
     /// HTTP/2 instead of HTTP/1.1.
     pub http2: bool,
-    /// How its streams end.
+    /// The rule for the end of its streams.
     pub finish_reason: FinishReasonRule,
 }
 
@@ -242,16 +243,16 @@ pub struct Provider {
 pub struct Model {
     /// Its name; `*` stands for every other.
     pub name: String,
-    /// Who answers.
+    /// The target that answers.
     pub target: Target,
 }
 
-/// Who answers for a model.
+/// The target of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// Which provider.
+    /// The provider's name.
     pub provider: ProviderName,
-    /// What the model is called there, if not the same.
+    /// The model's name there, if it differs.
     pub model: Option<String>,
 }
 

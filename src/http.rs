@@ -1,18 +1,18 @@
 //! The HTTP edge: routes, and a file of handlers for each family of them.
 //!
-//! Handlers read a request, start a generation and hand it to a transport. Whatever they refuse becomes an answer in one
-//! place, [`error`]. Not here: sockets and connections (`server`).
+//! Handlers read a request, start a generation and hand it to a transport. Whatever they refuse
+//! becomes an answer in one place, [`error`]. Not here: sockets and connections (`server`).
 
 mod api;
-mod asked;
 mod begin;
 mod body;
 mod caller;
+mod context;
 pub mod cors;
 pub mod error;
+mod health;
 mod linger;
 mod models;
-mod ops;
 mod plain;
 mod prompts;
 mod respond;
@@ -39,33 +39,33 @@ use crate::routing::Routes;
 use crate::shutdown::{AbortSignal, DrainSignal};
 use dialect::DIALECTS;
 use dialect::failure::Failure;
-use error::Refused;
+use error::Rejection;
 use stream::Streams;
 
-/// What handlers share.
+/// The state that all handlers share.
 #[derive(Debug)]
-pub struct Shared {
-    /// Which models there are.
+pub struct Service {
+    /// The models.
     pub routes: Routes,
-    /// Which prompt templates there are.
+    /// The prompt templates.
     pub prompts: Arc<Library>,
-    /// How long a generation may take.
+    /// The timeouts of a generation.
     pub timeouts: GenerationTimeouts,
-    /// What outlives its connection.
+    /// The streams, which outlive their connections.
     pub streams: Streams,
-    /// How long that may be, and how it is read.
+    /// The settings of streams.
     pub streaming: Streaming,
-    /// When a silent stream gets a comment; never if none.
+    /// The interval of comments on a silent stream; never if `None`.
     pub heartbeat: Option<Duration>,
-    /// When an SSE response begins though its upstream has not.
+    /// The time after which an SSE response begins although its upstream has not answered.
     pub commit_after: Duration,
-    /// How sockets are kept.
+    /// The settings of WebSockets.
     pub websocket: Websocket,
-    /// Which web pages may open one, besides our own.
+    /// The web pages that may open a socket, besides our own.
     pub origins: Cors,
     /// The largest request body, in bytes.
     pub max_body: usize,
-    /// How long a request's body may take to arrive.
+    /// The timeout of receiving a request's body.
     pub body_timeout: Duration,
     /// Set once the server is shutting down.
     pub draining: DrainSignal,
@@ -77,34 +77,34 @@ pub struct Shared {
     pub tasks: TaskTracker,
 }
 
-/// How streams are made and read.
+/// The settings of streams.
 #[derive(Debug, Clone, Copy)]
 pub struct Streaming {
-    /// How long a generation may run on without a reader, where its client doesn't say.
+    /// The time for which a generation runs on without a reader, unless its client says otherwise.
     pub linger: Duration,
     /// The longest that a client may ask for.
     pub max_linger: Duration,
-    /// How long a generation's stream is kept after its end, or after its last reader.
+    /// The time for which a generation's stream is kept after its end, or after its last reader.
     pub ttl: Duration,
-    /// How long a long-poll may wait.
+    /// The timeout of a long-poll.
     pub long_poll: Duration,
 }
 
-/// How sockets are kept.
+/// The settings of WebSockets.
 #[derive(Debug, Clone, Copy)]
 pub struct Websocket {
-    /// How often a client is asked whether it is still there; never if none.
+    /// The interval of pings; never if `None`.
     pub ping: Option<Duration>,
     /// A socket on which nothing runs and nothing is asked for is closed after so long.
     pub idle: Duration,
     /// The longest message of a client, in bytes.
     pub max_message: usize,
-    /// How many generations and readers may run on one socket.
+    /// The most generations and readers on one socket.
     pub max_running: usize,
 }
 
 /// All routes.
-pub fn router(shared: Arc<Shared>) -> Router {
+pub fn router(service: Arc<Service>) -> Router {
     let mut streaming = Router::new()
         .route("/stream", get(plain::get).post(plain::post))
         .route("/prompts/{name}", get(prompts::get).post(prompts::post));
@@ -115,7 +115,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
     }
     let streaming = streaming.route("/v1/responses/{id}", get(responses::get));
     let streaming = streaming.route_layer(middleware::from_fn_with_state(
-        shared.clone(),
+        service.clone(),
         resume::layer,
     ));
     let routes = streaming
@@ -127,22 +127,23 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/responses/{id}/cancel", post(responses::cancel))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
-        .route("/healthz", get(ops::healthz))
-        .route("/readyz", get(ops::readyz))
-        .fallback(nowhere);
-    layered(routes.with_state(shared))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .fallback(not_found);
+    layered(routes.with_state(service))
 }
 
-/// What every route stands behind: its panics and its refusals become answers.
+/// Wraps all routes, so that panics and rejections become responses.
 fn layered(routes: Router) -> Router {
     let routes = routes.layer(CatchPanicLayer::custom(error::panicked));
-    // Around the whole router, not each route: axum names the allowed methods only after a route's own layers.
+    // Around the whole router, not each route: axum names the allowed methods only after a route's
+    // own layers.
     Router::new()
         .fallback_service(routes)
-        .layer(middleware::from_fn(error::answer))
+        .layer(middleware::from_fn(error::finish_response))
 }
 
-async fn nowhere(uri: Uri) -> Refused {
+async fn not_found(uri: Uri) -> Rejection {
     let path: String = uri.path().chars().take(80).collect();
     let apis: Vec<&str> = DIALECTS
         .iter()
@@ -153,7 +154,7 @@ async fn nowhere(uri: Uri) -> Refused {
         "nothing at {path}; there are /stream, /prompts, {}, /v1/stream/{{id}}, /v1/ws, /v1/models, /healthz and /readyz",
         apis.join(", ")
     );
-    Refused::from(Failure::not_found(message))
+    Rejection::from(Failure::not_found(message))
 }
 
 #[cfg(test)]

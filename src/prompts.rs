@@ -1,11 +1,12 @@
 //! Prompt templates: files that are served as endpoints.
 //!
-//! A file `prompts/NAME.md` has a head in TOML between two lines of `+++`, which declares its variables, and a body in
-//! [minijinja](https://docs.rs/minijinja). Blocks named `system` and `user` become those messages; without blocks the
-//! whole body is the user's. Values are data: they are never read as templates, and no template reaches another file.
+//! A file `prompts/NAME.md` has a head in TOML between two lines of `+++`, which declares its
+//! variables, and a body in [minijinja](https://docs.rs/minijinja). Blocks named `system` and
+//! `user` become those messages; without blocks the whole body is the user's. Values are data: they
+//! are never read as templates, and no template reaches another file.
 //!
-//! [`Library`] looks at the folder at each use, so an edit is served by the next request; an edit that is broken is
-//! reported and the last good version stays.
+//! [`Library`] looks at the folder at each use, so an edit is served by the next request; an edit
+//! that is broken is reported and the last good version stays.
 
 mod body;
 mod library;
@@ -16,7 +17,7 @@ pub use library::{Library, Set};
 pub use template::{Rendered, Template};
 pub use variables::{RenderError, Variable, VariableType};
 
-/// What is wrong with a template: one line that begins with the file and, where known, the line.
+/// An error of a template: one line that begins with the file and, where known, the line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}{}: {problem}", line.map_or(String::new(), |line| format!(":{line}")))]
 pub struct PromptError {

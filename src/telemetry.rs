@@ -1,5 +1,5 @@
-//! Logs: where they go and in what form. What is logged is decided where it happens: one line per generation, one per
-//! refused request, never a prompt, a token or a key.
+//! Logs: where they go and in what form. What is logged is decided where it happens: one line per
+//! generation, one per refused request, never a prompt, a token or a key.
 
 pub mod log;
 
@@ -15,7 +15,7 @@ pub enum Format {
     Json,
 }
 
-/// Whether a level is a [filter](tracing_subscriber::filter::EnvFilter).
+/// Returns whether a level is a [filter](tracing_subscriber::filter::EnvFilter).
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! Transports: how a generation's frames reach a client. A transport owns pacing, heartbeats and headers; what a frame
-//! says is decided below it.
+//! Transports: how a generation's frames reach a client. A transport owns pacing, heartbeats and
+//! headers; what a frame says is decided below it.
 
 pub mod frames;
 pub mod log;

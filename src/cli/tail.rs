@@ -1,8 +1,10 @@
-//! `tokenrill tail URL`: the tokens of a stream in the terminal, whole even if its connection isn't.
+//! `tokenrill tail URL`: the tokens of a stream in the terminal, whole even if its connection
+//! isn't.
 //!
-//! Here reqwest-eventsource is the right tool: a person's one stream, read as a browser would read it. Only its
-//! reconnecting is done here, one source for each connection: its own gives up at the first 503, and would ask again where
-//! no event had an id, which is a second generation and not the rest of the first.
+//! Here reqwest-eventsource is the right tool: a person's one stream, read as a browser would read
+//! it. Only its reconnecting is done here, one source for each connection: its own gives up at the
+//! first 503, and would ask again where no event had an id, which is a second generation and not
+//! the rest of the first.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -29,11 +31,12 @@ const CONNECT: Duration = Duration::from_secs(10);
 const PROBE: Duration = Duration::from_secs(10);
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// Asked again under the same key before anything came, a tokenrill goes on with the generation that it has begun.
+/// Asked again under the same key before anything came, a tokenrill goes on with the generation
+/// that it has begun.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const X_LINGER: HeaderName = HeaderName::from_static("x-linger");
 
-/// What to print, and how to ask for it.
+/// The arguments of `tokenrill tail`.
 #[derive(Debug, Args)]
 pub(super) struct Tail {
     /// The stream, such as http://127.0.0.1:8080/stream?prompt=Hello
@@ -41,7 +44,7 @@ pub(super) struct Tail {
     /// Send this header too, such as 'authorization: Bearer …'
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// How long the answer may be generated on while nobody reads it, such as 1m
+    /// Time for which the answer is generated on while nobody reads it, such as 1m
     #[arg(long, value_name = "DURATION")]
     linger: Option<HeaderValue>,
     /// Begin after this event
@@ -67,7 +70,7 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     Ok((name, value))
 }
 
-/// How one connection ended.
+/// The way in which one connection ended.
 enum End {
     /// The answer is complete.
     Complete,
@@ -77,26 +80,27 @@ enum End {
     Broken(String),
     /// The server won't: what it said.
     Refused(String),
-    /// The connection broke, or there was none: the rest may be had by another. With a time, not before.
+    /// The connection broke, or there was none: the rest may be had by another. With a time, not
+    /// before.
     Cut(String, Option<Duration>),
     /// Nobody reads what we print.
     NobodyReads,
 }
 
-/// What is known of a stream across its connections.
+/// The state of a stream across its connections.
 struct Reader {
     out: std::io::Stdout,
     /// The last event that was printed.
     id: Option<HeaderValue>,
-    /// What to wait before the next connection, as the stream said.
+    /// The wait before the next connection, as the stream asked for.
     retry: Duration,
     /// The last data that was no end: an error in a dialect that has no name for it.
     last: String,
-    /// Whether this connection said anything.
+    /// Set if this connection delivered anything.
     heard: bool,
-    /// Whether any did.
+    /// Set if any connection delivered anything.
     begun: bool,
-    /// Whether the server has accepted any.
+    /// Set if the server accepted any connection.
     opened: bool,
 }
 

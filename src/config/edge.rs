@@ -1,4 +1,4 @@
-//! How clients are met: TLS, and the web pages that may read answers.
+//! TLS towards clients, and the web pages that may read answers.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! Where values come from: which keys there are, what the environment overrides, and the place to name in an error.
+//! The source of values: the known keys, the environment's overrides, and the place to name in an
+//! error.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -9,7 +10,7 @@ use toml::{Spanned, Table, Value};
 
 use base::suggest::did_you_mean;
 
-/// What is wrong with a configuration, on one line.
+/// An error of the configuration, on one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
@@ -25,7 +26,7 @@ impl ConfigError {
     }
 }
 
-/// How a value is spelled in the environment, where all is text.
+/// The spelling of a value in the environment, where everything is text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text,
@@ -166,7 +167,8 @@ impl Source {
         ConfigError::at(self.place(key), problem)
     }
 
-    /// Where a key stands: `FILE:LINE: key`, or the variable that overrides it and the place in its value.
+    /// Returns the place of a key: `FILE:LINE: key`, or the variable that overrides it and the
+    /// place in its value.
     fn place(&self, key: &str) -> String {
         // What overrides a key overrides all that it holds.
         let mut upwards = std::iter::successors(Some(key), |key| {
@@ -337,7 +339,8 @@ impl Source {
     }
 }
 
-/// What is not a key: the file's own name, and what Kubernetes sets for a service of our name.
+/// Returns whether a variable is no key: the file's own name, or one that Kubernetes sets for a
+/// service of our name.
 fn is_not_ours(variable: &str) -> bool {
     let rest = variable.strip_prefix(PREFIX).unwrap_or(variable);
     matches!(rest, "CONFIG" | "PORT") || rest.starts_with("SERVICE_") || rest.starts_with("PORT_")

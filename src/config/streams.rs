@@ -12,21 +12,21 @@ use super::values::{any_duration, count, duration, size};
 /// Streams that outlive their connection.
 #[derive(Debug, Clone)]
 pub struct Streams {
-    /// Where they are kept.
+    /// The place where they are kept.
     pub store: Store,
-    /// How long a generation may run on without a reader, where its client doesn't say.
+    /// The time for which a generation runs on without a reader, unless its client says otherwise.
     pub linger: Duration,
     /// The longest that a client may ask for.
     pub max_linger: Duration,
-    /// How long a generation's stream is kept after its end, or after its last reader.
+    /// The time for which a generation's stream is kept after its end, or after its last reader.
     pub ttl: Duration,
-    /// What one stream may hold, in bytes.
+    /// The bound of one stream, in bytes.
     pub max_bytes: usize,
-    /// What all may hold, in bytes.
+    /// The bound of all streams together, in bytes.
     pub max_total_bytes: usize,
-    /// How many readers one stream may have.
+    /// The most readers of one stream.
     pub max_readers: NonZeroUsize,
-    /// How long a long-poll may wait.
+    /// The timeout of a long-poll.
     pub long_poll: Duration,
 }
 

@@ -413,7 +413,7 @@ fn base_url(source: &Source, at: &str) -> Result<BaseUrl, ConfigError> {
 pub(super) struct Keys<'a> {
     pub(super) env: &'a str,
     pub(super) file: &'a str,
-    /// What a variable's name looks like.
+    /// Returns whether a text looks like the name of a variable.
     pub(super) example: &'a str,
 }
 

@@ -6,16 +6,16 @@ use std::time::Duration;
 use super::source::{ConfigError, Source};
 use super::values::{any_duration, count, duration, size};
 
-/// How sockets are kept.
+/// The settings of WebSockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Websocket {
-    /// How often a client is asked whether it is still there; `None` for `"0s"`, never.
+    /// The interval of pings; `None` for `"0s"`, never.
     pub ping: Option<Duration>,
     /// A socket on which nothing runs and nothing is asked for is closed after so long.
     pub idle: Duration,
     /// The longest message of a client, in bytes.
     pub max_message: usize,
-    /// How many generations and readers may run on one socket.
+    /// The most generations and readers on one socket.
     pub max_running: NonZeroUsize,
 }
 

@@ -10,47 +10,52 @@ use axum::http::Uri;
 use axum::response::Response;
 use bytes::Bytes;
 
-use super::Shared;
-use super::asked::Asked;
-use super::begin::Order;
-use super::body::{self, Format};
-use super::error::Refused;
+use super::Service;
+use super::begin::GenerationRequest;
+use super::body::{self, BodyFormat};
+use super::context::RequestContext;
+use super::error::Rejection;
 use super::respond::respond;
 use super::{linger, responses};
 use dialect::Dialect;
 use dialect::failure::Failure;
 
-type Answered = Pin<Box<dyn Future<Output = Result<Response, Refused>> + Send>>;
+type HandlerFuture = Pin<Box<dyn Future<Output = Result<Response, Rejection>> + Send>>;
 
-/// A handler of that dialect, streaming or not. Query parameters that are not ours are let be: some SDKs send their own.
+/// Returns a handler for an endpoint of a dialect. Unknown query parameters are ignored: some SDKs
+/// send their own.
 pub(super) fn handler(
     dialect: &'static Dialect,
     route: &'static str,
-) -> impl Fn(State<Arc<Shared>>, Uri, Asked, Body) -> Answered + Clone + Send + Sync + 'static {
-    move |State(shared), uri, mut asked, body| {
+) -> impl Fn(State<Arc<Service>>, Uri, RequestContext, Body) -> HandlerFuture
++ Clone
++ Send
++ Sync
++ 'static {
+    move |State(service), uri, mut context, body| {
         Box::pin(async move {
-            body::format(&asked.headers, &[Format::Json])?;
-            let body = body::read(body, &shared).await?;
+            body::format(&context.headers, &[BodyFormat::Json])?;
+            let body = body::read_body(body, &service).await?;
             let body = match dialect.retrieves_by_id {
-                true => responses::previous(&shared, body, &asked).await?,
+                true => responses::replace_previous_id(&service, body, &context).await?,
                 false => body,
             };
-            let order = read(dialect, route, uri.path(), body, &mut asked)?;
-            respond(&shared, order, asked).await
+            let order = parse_body(dialect, route, uri.path(), body, &mut context)?;
+            respond(&service, order, context).await
         })
     }
 }
 
 /// Reads a request's body.
-pub(super) fn read(
+pub(super) fn parse_body(
     dialect: &'static Dialect,
     route: &'static str,
     path: &str,
     body: Bytes,
-    asked: &mut Asked,
-) -> Result<Order, Failure> {
-    let body = linger::take(body, asked)?;
-    Ok(Order {
+    context: &mut RequestContext,
+) -> Result<GenerationRequest, Failure> {
+    let body = linger::take(body, context)?;
+    Ok(GenerationRequest {
         route,
         dialect,
         request: dialect.client.parse_request(body, path)?,

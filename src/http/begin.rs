@@ -6,9 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::http::HeaderMap;
 use tokio::runtime::Handle;
 
-use super::Shared;
-use super::asked::Asked;
-use super::error::Refused;
+use super::Service;
+use super::context::RequestContext;
+use super::error::Rejection;
 use super::{caller, linger, resume};
 use crate::generation::{DetachedGeneration, Generation, GenerationParams, Linger};
 use crate::routing::Plan;
@@ -24,19 +24,19 @@ use stream::{Head, IdempotencyKey, IdempotentCreate, Lifetime, Owner, Reader, St
 /// [the IETF's draft](https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/).
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// What a client asks for.
+/// A request for a generation.
 #[derive(Debug)]
-pub(super) struct Order {
-    /// Where it would be asked for by HTTP.
+pub(super) struct GenerationRequest {
+    /// The route of the equivalent HTTP request.
     pub(super) route: &'static str,
-    /// In which it is asked for, and answered.
+    /// The dialect of the request and of the answer.
     pub(super) dialect: &'static Dialect,
     pub(super) request: Request,
 }
 
-/// What a client reads.
+/// The frames that a client reads, and the stream they come from.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct Subscription {
     pub(super) frames: Frames,
     pub(super) dialect: &'static Dialect,
     /// The stream that they come from, if they come from one.
@@ -45,50 +45,56 @@ pub(super) struct Source {
     pub(super) headers: HeaderMap,
 }
 
-/// What came of a request whose answer is asked for later.
+/// The start of a generation whose answer is asked for later.
 #[derive(Debug)]
-pub(super) enum Queued {
+pub(super) enum BackgroundStart {
     /// It runs.
     New { id: StreamId, body: Vec<u8> },
     /// It has been asked before, under the same key.
     Old(StreamId),
 }
 
-/// Begins a generation that streams; comes back once its upstream has accepted it, or after `sse.commit_after`.
-pub(super) async fn begin(shared: &Shared, order: Order, asked: &Asked) -> Result<Source, Refused> {
-    let prepared = Prepared::new(shared, order)?;
+/// Begins a generation that streams; comes back once its upstream has accepted it, or after
+/// `sse.commit_after`.
+pub(super) async fn begin(
+    service: &Service,
+    order: GenerationRequest,
+    context: &RequestContext,
+) -> Result<Subscription, Rejection> {
+    let prepared = RoutedRequest::new(service, order)?;
     let linger = if prepared.request.background {
         Linger::UNLIMITED
     } else {
-        linger::of(asked, shared)?
+        linger::of(context, service)?
     };
-    let log = match linger.is_none() {
+    let open_stream = match linger.is_none() {
         true => None,
-        false => match log(shared, &prepared, asked).await? {
-            Log::New(writer) => Some(writer),
-            Log::Old(id) => return resume::join(shared, &id, asked).await,
+        false => match open_stream(service, &prepared, context).await? {
+            StreamSlot::New(writer) => Some(writer),
+            StreamSlot::Old(id) => return resume::join(service, &id, context).await,
         },
     };
     let dialect = prepared.dialect;
-    let generation = Generation::start(prepared.params(shared, asked, log.as_ref()));
-    let mut begun = Begun {
-        shared,
+    let generation = Generation::start(prepared.params(service, context, open_stream.as_ref()));
+    let mut begun = PendingStart {
+        service,
         linger,
-        it: Some((generation, log)),
+        it: Some((generation, open_stream)),
     };
-    // Until the upstream has accepted, its refusal still gets a status; but no client is left without a head for long.
-    let opened = tokio::time::timeout(shared.commit_after, begun.opened()).await;
-    let Some((mut generation, log)) = begun.it.take() else {
+    // Until the upstream has accepted, its refusal still gets a status; but no client is left
+    // without a head for long.
+    let opened = tokio::time::timeout(service.commit_after, begun.opened()).await;
+    let Some((mut generation, open_stream)) = begun.it.take() else {
         return Err(Failure::internal("a generation that was begun is gone".into()).into());
     };
     let headers = match opened {
         Ok(Ok(headers)) => headers,
-        Ok(Err(failure)) => return Err(Refused::generation(failure, generation.into())),
+        Ok(Err(failure)) => return Err(Rejection::generation(failure, generation.into())),
         Err(_elapsed) => HeaderMap::new(),
     };
     generation.set_status(200);
-    let Some(writer) = log else {
-        return Ok(Source {
+    let Some(writer) = open_stream else {
+        return Ok(Subscription {
             frames: Frames::Generation(Box::new(generation)),
             dialect,
             stream: None,
@@ -97,22 +103,22 @@ pub(super) async fn begin(shared: &Shared, order: Order, asked: &Asked) -> Resul
     };
     let start = writer.log().head().at(0);
     let reader = Reader::attach(writer.log().clone(), start).map_err(resume::failure)?;
-    go_on(shared, generation, writer, linger);
-    Ok(Source {
+    detach(service, generation, writer, linger);
+    Ok(Subscription {
         headers,
-        ..resume::follow(shared, reader, dialect, asked)
+        ..resume::follow(service, reader, dialect, context)
     })
 }
 
-/// A generation that is not answered yet, and the stream that it is to write, if any. Its client may leave before that, and
-/// then it ends; but not if others who asked for the same under the same key read that stream.
-struct Begun<'a> {
-    shared: &'a Shared,
+/// A generation whose client has not been answered, and the stream it writes, if any. If the client
+/// leaves it is cancelled, unless others with the same idempotency key already read its stream.
+struct PendingStart<'a> {
+    service: &'a Service,
     linger: Linger,
     it: Option<(Generation, Option<Writer>)>,
 }
 
-impl Begun<'_> {
+impl PendingStart<'_> {
     /// Waits until the upstream has accepted.
     async fn opened(&mut self) -> Result<HeaderMap, Failure> {
         match &mut self.it {
@@ -122,31 +128,35 @@ impl Begun<'_> {
     }
 }
 
-impl Drop for Begun<'_> {
+impl Drop for PendingStart<'_> {
     fn drop(&mut self) {
         if let Some((generation, Some(writer))) = self.it.take()
             && writer.log().readers() > 0
             && Handle::try_current().is_ok()
         {
-            go_on(self.shared, generation, writer, self.linger);
+            detach(self.service, generation, writer, self.linger);
         }
     }
 }
 
 /// Begins a generation that nobody waits for: whatever comes of it is told to who asks for it.
-pub(super) async fn queue(shared: &Shared, order: Order, asked: &Asked) -> Result<Queued, Refused> {
-    let prepared = Prepared::new(shared, order)?;
-    let writer = match log(shared, &prepared, asked).await? {
-        Log::New(writer) => writer,
-        Log::Old(id) => return Ok(Queued::Old(id)),
+pub(super) async fn queue(
+    service: &Service,
+    order: GenerationRequest,
+    context: &RequestContext,
+) -> Result<BackgroundStart, Rejection> {
+    let prepared = RoutedRequest::new(service, order)?;
+    let writer = match open_stream(service, &prepared, context).await? {
+        StreamSlot::New(writer) => writer,
+        StreamSlot::Old(id) => return Ok(BackgroundStart::Old(id)),
     };
     let (dialect, id) = (prepared.dialect, writer.log().id().clone());
-    let params = prepared.params(shared, asked, Some(&writer));
+    let params = prepared.params(service, context, Some(&writer));
     let body = dialect.client.encode_queued(&params.meta);
     let mut generation = Generation::start(params);
     generation.set_status(200);
-    go_on(shared, generation, writer, Linger::UNLIMITED);
-    Ok(Queued::New { id, body })
+    detach(service, generation, writer, Linger::UNLIMITED);
+    Ok(BackgroundStart::New { id, body })
 }
 
 /// Lets a generation write its stream, whoever reads it.
@@ -154,19 +164,19 @@ pub(super) async fn queue(shared: &Shared, order: Order, asked: &Asked) -> Resul
     clippy::disallowed_methods,
     reason = "a generation that outlives its client is ended by its linger, or by the shutdown"
 )]
-fn go_on(shared: &Shared, generation: Generation, writer: Writer, linger: Linger) {
+fn detach(service: &Service, generation: Generation, writer: Writer, linger: Linger) {
     let detached = DetachedGeneration::new(
         generation,
         writer,
-        shared.streams.clone(),
+        service.streams.clone(),
         linger,
-        shared.draining.clone(),
+        service.draining.clone(),
     );
-    shared.tasks.spawn(detached.run());
+    service.tasks.spawn(detached.run());
 }
 
 /// A request whose target is known: nothing has been sent yet.
-pub(super) struct Prepared {
+pub(super) struct RoutedRequest {
     route: &'static str,
     dialect: &'static Dialect,
     request: Request,
@@ -174,21 +184,21 @@ pub(super) struct Prepared {
     plan: Plan,
 }
 
-impl Prepared {
-    pub(super) fn new(shared: &Shared, order: Order) -> Result<Self, Failure> {
-        if shared.draining.is_begun() {
+impl RoutedRequest {
+    pub(super) fn new(service: &Service, order: GenerationRequest) -> Result<Self, Failure> {
+        if service.draining.is_begun() {
             return Err(Failure::draining());
         }
-        let Order {
+        let GenerationRequest {
             route,
             dialect,
             request,
         } = order;
         let model = match &request.model {
             Some(model) => model.clone(),
-            None => shared.routes.default_model()?.to_owned(),
+            None => service.routes.default_model()?.to_owned(),
         };
-        let plan = shared.routes.plan(&model)?;
+        let plan = service.routes.plan(&model)?;
         Ok(Self {
             route,
             dialect,
@@ -198,12 +208,12 @@ impl Prepared {
         })
     }
 
-    /// Returns the parameters of the generation; `log` is the stream that it writes.
+    /// Returns the parameters of the generation; `open_stream` is the stream that it writes.
     pub(super) fn params(
         self,
-        shared: &Shared,
-        asked: &Asked,
-        log: Option<&Writer>,
+        service: &Service,
+        context: &RequestContext,
+        open_stream: Option<&Writer>,
     ) -> GenerationParams {
         let Self {
             route,
@@ -213,10 +223,10 @@ impl Prepared {
             plan,
         } = self;
         // What is written into a log is a stream, however its client reads it.
-        request.stream |= log.is_some();
+        request.stream |= open_stream.is_some();
         let request = Arc::new(request);
         let meta = ResponseMeta {
-            id: match log {
+            id: match open_stream {
                 Some(writer) if dialect.retrieves_by_id => {
                     writer.log().id().random_part().to_owned()
                 }
@@ -225,68 +235,80 @@ impl Prepared {
             created: unix_time(),
             model,
             request: request.clone(),
-            encoding: asked.manner.encoding,
+            encoding: context.manner.encoding,
         };
-        let route = asked.via.unwrap_or(route);
+        let route = context.via.unwrap_or(route);
         GenerationParams {
-            request_id: asked.id.clone(),
+            request_id: context.id.clone(),
             route,
             caller: None,
             request,
             plan,
             dialect,
             meta,
-            headers: asked.headers.clone(),
-            comments: asked.manner.comments,
-            timeouts: shared.timeouts,
-            abort: shared.abort.clone(),
-            disconnect: asked.disconnect.clone(),
-            observers: shared.observers.clone(),
+            headers: context.headers.clone(),
+            comments: context.manner.comments,
+            timeouts: service.timeouts,
+            abort: service.abort.clone(),
+            disconnect: context.disconnect.clone(),
+            observers: service.observers.clone(),
         }
     }
 }
 
 /// The stream of a generation.
-enum Log {
+enum StreamSlot {
     New(Writer),
     /// Its client asks again under the same key: it has been written, or is being.
     Old(StreamId),
 }
 
-async fn log(shared: &Shared, prepared: &Prepared, asked: &Asked) -> Result<Log, Failure> {
-    let Prepared {
+async fn open_stream(
+    service: &Service,
+    prepared: &RoutedRequest,
+    context: &RequestContext,
+) -> Result<StreamSlot, Failure> {
+    let RoutedRequest {
         route,
         dialect,
         request,
         model,
         ..
     } = prepared;
-    let mut head = Head::new(sse::MEDIA_TYPE, Lifetime::Idle(shared.streaming.ttl));
+    let mut head = Head::new(sse::MEDIA_TYPE, Lifetime::Idle(service.streaming.ttl));
     head.dialect = Some(dialect.name.to_owned());
     head.model = Some(model.clone());
     head.background = request.background;
-    head.owner = caller::owner(&asked.headers);
+    head.owner = caller::owner(&context.headers);
     let id = StreamId::random();
-    let Some(key) = asked.headers.get(IDEMPOTENCY_KEY) else {
-        return shared
+    let Some(key) = context.headers.get(IDEMPOTENCY_KEY) else {
+        return service
             .streams
             .write(&id, head)
-            .map(Log::New)
+            .map(StreamSlot::New)
             .map_err(resume::failure);
     };
     let owner = head.owner.as_ref().map_or("", Owner::as_str);
     let key = caller::digest(&[owner.as_bytes(), route.as_bytes(), key.as_bytes()]);
-    // A request that was read from a query or a template has no body: then it is what was made of it.
-    let said = format!("{request:?}{:?}", asked.manner.encoding);
-    let asked = caller::digest(&[said.as_bytes()]);
-    match shared
+    // A request that was read from a query or a template has no body: then it is what was made of
+    // it.
+    let said = format!("{request:?}{:?}", context.manner.encoding);
+    let request_digest = caller::digest(&[said.as_bytes()]);
+    match service
         .streams
-        .write_once(&id, head, IdempotencyKey { key, asked })
+        .write_once(
+            &id,
+            head,
+            IdempotencyKey {
+                key,
+                asked: request_digest,
+            },
+        )
         .await
         .map_err(resume::failure)?
     {
-        IdempotentCreate::Created(writer) => Ok(Log::New(writer)),
-        IdempotentCreate::Duplicate(id) => Ok(Log::Old(id)),
+        IdempotentCreate::Created(writer) => Ok(StreamSlot::New(writer)),
+        IdempotentCreate::Duplicate(id) => Ok(StreamSlot::Old(id)),
         IdempotentCreate::Conflict => {
             let message = "this idempotency-key has been used for another request".to_owned();
             Err(Failure::conflict(message))

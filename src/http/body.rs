@@ -7,19 +7,19 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use super::Shared;
+use super::Service;
 use dialect::failure::Failure;
 
 /// The formats that bodies come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum BodyFormat {
     Json,
     Text,
 }
 
-/// What the body's `content-type` says it is.
-pub(super) fn format(headers: &HeaderMap, accepted: &[Format]) -> Result<Format, Failure> {
-    let want = if accepted.contains(&Format::Text) {
+/// Returns the format named by the body's `content-type`.
+pub(super) fn format(headers: &HeaderMap, accepted: &[BodyFormat]) -> Result<BodyFormat, Failure> {
+    let want = if accepted.contains(&BodyFormat::Text) {
         "application/json or text/plain"
     } else {
         "application/json"
@@ -32,11 +32,11 @@ pub(super) fn format(headers: &HeaderMap, accepted: &[Format]) -> Result<Format,
         .as_deref()
         .map(|value| value.split(';').next().unwrap_or_default().trim());
     let format = match media_type {
-        Some("application/json") => Some(Format::Json),
+        Some("application/json") => Some(BodyFormat::Json),
         Some(other) if other.starts_with("application/") && other.ends_with("+json") => {
-            Some(Format::Json)
+            Some(BodyFormat::Json)
         }
-        Some("text/plain") => Some(Format::Text),
+        Some("text/plain") => Some(BodyFormat::Text),
         _ => None,
     };
     format
@@ -49,7 +49,7 @@ pub(super) fn format(headers: &HeaderMap, accepted: &[Format]) -> Result<Format,
         })
 }
 
-/// That the body comes as it is.
+/// Checks that the body is not compressed.
 pub(super) fn uncompressed(headers: &HeaderMap) -> Result<(), Failure> {
     let encoding = headers
         .get(CONTENT_ENCODING)
@@ -64,14 +64,14 @@ pub(super) fn uncompressed(headers: &HeaderMap) -> Result<(), Failure> {
 }
 
 /// The whole body.
-pub(super) async fn read(body: Body, shared: &Shared) -> Result<Bytes, Failure> {
-    let limit = shared.max_body;
+pub(super) async fn read_body(body: Body, service: &Service) -> Result<Bytes, Failure> {
+    let limit = service.max_body;
     if body.size_hint().lower() > limit as u64 {
         return Err(Failure::body_too_large(limit));
     }
-    match tokio::time::timeout(shared.body_timeout, collect(body, limit)).await {
+    match tokio::time::timeout(service.body_timeout, collect(body, limit)).await {
         Ok(result) => result,
-        Err(_elapsed) => Err(Failure::body_timeout(shared.body_timeout)),
+        Err(_elapsed) => Err(Failure::body_timeout(service.body_timeout)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who is calling: as much of it as a stream must remember to give itself to no one else.
+//! The caller of a request, as far as a stream must know its owner.
 
 use std::fmt::Write as _;
 
@@ -7,11 +7,11 @@ use sha2::{Digest, Sha256};
 
 use stream::Owner;
 
-/// Where clients of every API put their keys.
+/// The headers in which clients of every API send their keys.
 const CREDENTIALS: &[&str] = &["authorization", "x-api-key", "x-goog-api-key", "api-key"];
 
-/// A digest of the credentials that came with a request; none if none did. A stream that was begun without is open to
-/// whoever knows its id: a browser's `EventSource` can't send any.
+/// A digest of the credentials that came with a request; none if none did. A stream that was begun
+/// without is open to whoever knows its id: a browser's `EventSource` can't send any.
 pub(super) fn owner(headers: &HeaderMap) -> Option<Owner> {
     let mut digest = Sha256::new();
     let mut any = false;

@@ -1,8 +1,9 @@
 //! CORS: which web pages may call us and read what we answer.
 //!
-//! A layer around all routes, so that refusals carry its headers too: a page that can't read an error can't tell what went
-//! wrong. Only a true preflight ends here; any other OPTIONS is its route's. Without configured origins there is no layer,
-//! and browsers keep everyone's answers to pages of our own.
+//! A layer around all routes, so that refusals carry its headers too: a page that can't read an
+//! error can't tell what went wrong. Only a true preflight ends here; any other OPTIONS is its
+//! route's. Without configured origins there is no layer, and browsers keep everyone's answers to
+//! pages of our own.
 
 use std::sync::Arc;
 
@@ -20,12 +21,14 @@ use axum::response::{IntoResponse, Response};
 use crate::config::Cors;
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE, OPTIONS");
-/// Seconds that a browser may remember a preflight for; Chromium takes no more than these two hours.
+/// Seconds that a browser may remember a preflight for; Chromium takes no more than these two
+/// hours.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 const ANY: HeaderValue = HeaderValue::from_static("*");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
 
-/// What a page may read of an answer's head. What an answer bears besides, such as an upstream's rate limits, is added.
+/// The response headers that a page may read. A response's further ones, such as an upstream's rate
+/// limits, are added.
 const EXPOSED: &[&str] = &[
     "etag",
     "location",
@@ -46,7 +49,7 @@ const EXPOSED: &[&str] = &[
     "x-request-id",
     "x-stream-id",
 ];
-/// What every page may read, and what is the browser's own.
+/// The headers that every page may read, and those that are the browser's own.
 const PLAIN: &[&str] = &[
     "cache-control",
     "connection",
@@ -113,7 +116,7 @@ fn is_preflight(request: &Request) -> bool {
         && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-fn preflight(asked: &HeaderMap, allowed: bool) -> Response {
+fn preflight(context: &HeaderMap, allowed: bool) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
     headers.append(
@@ -124,7 +127,7 @@ fn preflight(asked: &HeaderMap, allowed: bool) -> Response {
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
         headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
         // Whoever may send a key may send any other header: SDKs have many of their own.
-        if let Some(names) = asked.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+        if let Some(names) = context.get(ACCESS_CONTROL_REQUEST_HEADERS) {
             headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
         }
     }

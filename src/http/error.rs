@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::asked::wants_events;
+use super::context::wants_events;
 use super::streams;
 use crate::generation::RefusedGeneration;
 use crate::transport::sse;
@@ -22,21 +22,21 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// More headers than any honest client sends.
-const MOST_HEADERS: usize = 100;
+const MAX_HEADERS: usize = 100;
 /// More bytes of headers than any honest client sends.
-const MOST_HEADER_BYTES: usize = 32 * 1024;
+const MAX_HEADER_BYTES: usize = 32 * 1024;
 
-/// What a handler answers when it can't do what was asked.
+/// A handler's rejection of a request.
 #[derive(Debug)]
-pub struct Refused {
+pub struct Rejection {
     failure: Failure,
     /// The generation that failed. It writes the log line, once the status is known.
     generation: Option<Box<RefusedGeneration>>,
-    /// What the answer says beside its body.
+    /// Headers of the response.
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-impl From<Failure> for Refused {
+impl From<Failure> for Rejection {
     fn from(failure: Failure) -> Self {
         Self {
             failure,
@@ -46,7 +46,7 @@ impl From<Failure> for Refused {
     }
 }
 
-impl Refused {
+impl Rejection {
     /// The generation had begun when it failed.
     pub fn generation(failure: Failure, generation: RefusedGeneration) -> Self {
         Self {
@@ -66,8 +66,8 @@ impl Refused {
     }
 
     /// With one more header.
-    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+    pub fn with(mut self, set_request_id: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((set_request_id, value));
         self
     }
 
@@ -77,7 +77,7 @@ impl Refused {
     }
 
     /// Writes it into the log, as it will be told to a client of that dialect.
-    pub(super) fn told(
+    pub(super) fn log_rejection(
         self,
         dialect: &Dialect,
         id: &RequestId,
@@ -89,7 +89,7 @@ impl Refused {
             generation,
             ..
         } = self;
-        let status = status(&failure, dialect);
+        let status = status_for(&failure, dialect);
         match generation {
             Some(generation) => generation.record(&failure, status.as_u16()),
             None => {
@@ -102,26 +102,30 @@ impl Refused {
     }
 }
 
-/// A response's extension: [`answer`] makes the response of it. Extensions must be cloneable, hence the cell.
+/// A response's extension: [`finish_response`] makes the response of it. Extensions must be
+/// cloneable, hence the cell.
 #[derive(Clone)]
-struct Pending(Arc<std::sync::Mutex<Option<Refused>>>);
+struct PendingRejection(Arc<std::sync::Mutex<Option<Rejection>>>);
 
-impl IntoResponse for Refused {
+impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
         response
             .extensions_mut()
-            .insert(Pending(Arc::new(std::sync::Mutex::new(Some(self)))));
+            .insert(PendingRejection(Arc::new(std::sync::Mutex::new(Some(
+                self,
+            )))));
         response
     }
 }
 
-/// A response's extension: it will be otherwise in a moment. A browser's `EventSource` would never come again after a 503.
+/// A response's extension: it will be otherwise in a moment. A browser's `EventSource` would never
+/// come again after a 503.
 #[derive(Clone)]
-struct ComeAgain;
+struct RetryLater;
 
 /// The outermost layer: gives each request its id, and each refusal its shape.
-pub(super) async fn answer(mut request: Request, next: Next) -> Response {
+pub(super) async fn finish_response(mut request: Request, next: Next) -> Response {
     let id = request
         .headers()
         .get(X_REQUEST_ID)
@@ -132,24 +136,24 @@ pub(super) async fn answer(mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let event_source = method == Method::GET && wants_events(request.headers());
     let refused = match too_many_headers(request.headers()) {
-        Some(failure) => Refused::from(failure).into_response(),
+        Some(failure) => Rejection::from(failure).into_response(),
         None => {
             request.extensions_mut().insert(id.clone());
             next.run(request).await
         }
     };
-    let mut response = shape(refused, dialect, &id, &method, &path);
-    if event_source && response.extensions_mut().remove::<ComeAgain>().is_some() {
-        response = sse::come_again();
+    let mut response = render_error(refused, dialect, &id, &method, &path);
+    if event_source && response.extensions_mut().remove::<RetryLater>().is_some() {
+        response = sse::retry_later();
     }
     if streams::owns(&path) {
         streams::guard(response.headers_mut());
     }
-    name(response.headers_mut(), &id);
+    set_request_id(response.headers_mut(), &id);
     response
 }
 
-fn name(headers: &mut HeaderMap, id: &RequestId) {
+fn set_request_id(headers: &mut HeaderMap, id: &RequestId) {
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         // Where Anthropic's SDKs look for it.
         headers.insert(REQUEST_ID, value.clone());
@@ -157,14 +161,14 @@ fn name(headers: &mut HeaderMap, id: &RequestId) {
     }
 }
 
-fn shape(
+fn render_error(
     mut response: Response,
     dialect: &Dialect,
     id: &RequestId,
     method: &Method,
     path: &str,
 ) -> Response {
-    let pending = response.extensions_mut().remove::<Pending>();
+    let pending = response.extensions_mut().remove::<PendingRejection>();
     let refused = pending.and_then(|cell| cell.0.lock().ok().and_then(|mut cell| cell.take()));
     let allow = response.headers().get(ALLOW).cloned();
     let mut refused = match refused {
@@ -172,12 +176,12 @@ fn shape(
         // axum's own answer to a wrong method.
         None if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
             let allowed = allow.as_ref().and_then(|value| value.to_str().ok());
-            Refused::method_not_allowed(method, allowed.unwrap_or_default())
+            Rejection::method_not_allowed(method, allowed.unwrap_or_default())
         }
         None => return response,
     };
     let more = std::mem::take(&mut refused.headers);
-    let (failure, status) = refused.told(dialect, id, method, path);
+    let (failure, status) = refused.log_rejection(dialect, id, method, path);
     let body = match failure.refusal() {
         // Same dialect: the upstream's own words.
         Some(refusal) if dialect.name == refusal.dialect && !refusal.reply.is_empty() => {
@@ -198,26 +202,27 @@ fn shape(
     if let Some(value) = retry_after(&failure) {
         headers.insert(RETRY_AFTER, value);
     }
-    for (name, value) in more {
-        headers.insert(name, value);
+    for (set_request_id, value) in more {
+        headers.insert(set_request_id, value);
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if failure.is(&classes::DRAINING) || failure.is(&classes::STORE_UNAVAILABLE) {
-        response.extensions_mut().insert(ComeAgain);
+        response.extensions_mut().insert(RetryLater);
     }
     response
 }
 
 /// Returns the status of a response that has not begun.
-fn status(failure: &Failure, dialect: &Dialect) -> StatusCode {
+fn status_for(failure: &Failure, dialect: &Dialect) -> StatusCode {
     if failure.refusal().is_some() {
         return refused_status(failure.status(), dialect);
     }
     StatusCode::from_u16(failure.status()).unwrap_or(StatusCode::BAD_GATEWAY)
 }
 
-/// A client of an API sees the upstream's own status, which its SDK makes an exception of. A plain one sees whose fault it
-/// was: its own (4xx), the upstream's (5xx), and a refused key is ours, not its.
+/// A client of an API sees the upstream's own status, which its SDK makes an exception of. A plain
+/// one sees whose fault it was: its own (4xx), the upstream's (5xx), and a refused key is ours, not
+/// its.
 fn refused_status(status: u16, dialect: &Dialect) -> StatusCode {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     match (dialect.upstream, status.as_u16()) {
@@ -241,42 +246,43 @@ fn retry_after(failure: &Failure) -> Option<HeaderValue> {
 fn too_many_headers(headers: &HeaderMap) -> Option<Failure> {
     let bytes: usize = headers
         .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .map(|(set_request_id, value)| set_request_id.as_str().len() + value.len() + 4)
         .sum();
-    let message = if headers.len() > MOST_HEADERS {
+    let message = if headers.len() > MAX_HEADERS {
         format!(
-            "the request has {} headers; at most {MOST_HEADERS} are read",
+            "the request has {} headers; at most {MAX_HEADERS} are read",
             headers.len()
         )
-    } else if bytes > MOST_HEADER_BYTES {
-        format!("the request's headers are {bytes} bytes; at most {MOST_HEADER_BYTES} are read")
+    } else if bytes > MAX_HEADER_BYTES {
+        format!("the request's headers are {bytes} bytes; at most {MAX_HEADER_BYTES} are read")
     } else {
         return None;
     };
     Some(Failure::headers_too_large(message))
 }
 
-/// The answer to a request whose head can't be read, or not whole; `path` is what it seems to ask for.
+/// The answer to a request whose head can't be read, or not whole; `path` is what it seems to ask
+/// for.
 #[must_use]
 pub fn unreadable(failure: Failure, path: &str) -> Response {
     let id = RequestId::random();
-    let response = Refused::from(failure).into_response();
-    let mut response = shape(
+    let response = Rejection::from(failure).into_response();
+    let mut response = render_error(
         response,
         dialect::dialect_for_path(path),
         &id,
         &Method::default(),
         path,
     );
-    name(response.headers_mut(), &id);
+    set_request_id(response.headers_mut(), &id);
     response
 }
 
-/// What a panic in a handler becomes: that request's end, and nobody else's.
+/// Turns a panic in a handler into a response: it ends that request and no other.
 pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let words = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
     let words = words
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic".to_owned());
-    Refused::from(Failure::internal(words.into())).into_response()
+    Rejection::from(Failure::internal(words.into())).into_response()
 }

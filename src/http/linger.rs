@@ -1,19 +1,20 @@
-//! How long a generation may run on without a reader: what the client says, in a header, in its query, or in its body,
-//! and what is configured where it doesn't.
+//! How long a generation may run on without a reader: what the client says, in a header, in its
+//! query, or in its body, and what is configured where it doesn't.
 
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::Shared;
-use super::asked::Asked;
+use super::Service;
+use super::context::RequestContext;
 use crate::generation::{Linger, ParseLingerError};
 use dialect::failure::Failure;
 use dialect::json::{self, OrderedFields};
 
 const FIELD: &str = "linger";
 
-/// Takes a top-level `linger` out of a body in JSON: no upstream knows it. The rest stays as it was, byte for byte.
-pub(super) fn take(body: Bytes, asked: &mut Asked) -> Result<Bytes, Failure> {
+/// Takes a top-level `linger` out of a body in JSON: no upstream knows it. The rest stays as it
+/// was, byte for byte.
+pub(super) fn take(body: Bytes, context: &mut RequestContext) -> Result<Bytes, Failure> {
     if memchr::memmem::find(&body, b"\"linger\"").is_none() {
         return Ok(body);
     }
@@ -26,7 +27,7 @@ pub(super) fn take(body: Bytes, asked: &mut Asked) -> Result<Bytes, Failure> {
     };
     let value: Value = serde_json::from_str(fields[at].1.get())
         .map_err(|error| Failure::internal(error.into()))?;
-    asked.linger = Some(of_json(&value)?);
+    context.linger = Some(of_json(&value)?);
     if fields[at + 1..].iter().any(|(name, _)| name == FIELD) {
         return Err(Failure::invalid(FIELD, "`linger` is given twice"));
     }
@@ -48,10 +49,10 @@ pub(super) fn of_json(value: &Value) -> Result<Linger, Failure> {
         .map_err(|error: ParseLingerError| Failure::invalid(FIELD, error.to_string()))
 }
 
-/// What holds for a request.
-pub(super) fn of(asked: &Asked, shared: &Shared) -> Result<Linger, Failure> {
-    let most = shared.streaming.max_linger;
-    match asked.linger {
+/// Returns the linger that holds for a request.
+pub(super) fn of(context: &RequestContext, service: &Service) -> Result<Linger, Failure> {
+    let most = service.streaming.max_linger;
+    match context.linger {
         Some(linger) if linger.duration() > most => {
             let most = humantime::format_duration(most);
             Err(Failure::invalid(
@@ -60,9 +61,9 @@ pub(super) fn of(asked: &Asked, shared: &Shared) -> Result<Linger, Failure> {
             ))
         }
         Some(linger) => Ok(linger),
-        None if asked.is_event_source() => Ok(Linger::OF_EVENT_SOURCE
-            .max(Linger::new(shared.streaming.linger))
+        None if context.is_event_source() => Ok(Linger::OF_EVENT_SOURCE
+            .max(Linger::new(service.streaming.linger))
             .min(Linger::new(most))),
-        None => Ok(Linger::new(shared.streaming.linger)),
+        None => Ok(Linger::new(service.streaming.linger)),
     }
 }

@@ -7,16 +7,16 @@ use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::Shared;
-use super::error::Refused;
+use super::Service;
+use super::error::Rejection;
 use dialect::failure::Failure;
 
-/// Every model that has a name.
-pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Response {
-    let models: Vec<Value> = shared
+/// Answers with every model that has a name.
+pub(super) async fn list(State(service): State<Arc<Service>>) -> Response {
+    let models: Vec<Value> = service
         .routes
         .names()
-        .map(|name| model(&shared, name))
+        .map(|name| model(&service, name))
         .collect();
     // Both OpenAI's page and Anthropic's, which differ in what they add.
     let id = |model: Option<&Value>| model.map(|model| model["id"].clone());
@@ -26,22 +26,22 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Response {
     )
 }
 
-/// One model, by its name.
+/// Answers with one model.
 pub(super) async fn one(
-    State(shared): State<Arc<Shared>>,
+    State(service): State<Arc<Service>>,
     Path(id): Path<String>,
-) -> Result<Response, Refused> {
-    match shared.routes.names().find(|name| *name == id) {
-        Some(name) => Ok(json(&model(&shared, name))),
+) -> Result<Response, Rejection> {
+    match service.routes.names().find(|name| *name == id) {
+        Some(name) => Ok(json(&model(&service, name))),
         None => {
-            let known: Vec<String> = shared.routes.names().map(str::to_owned).collect();
+            let known: Vec<String> = service.routes.names().map(str::to_owned).collect();
             Err(Failure::unknown_model(&id.chars().take(80).collect::<String>(), &known).into())
         }
     }
 }
 
-fn model(shared: &Shared, name: &str) -> Value {
-    let owner = shared.routes.plan(name).map_or_else(
+fn model(service: &Service, name: &str) -> Value {
+    let owner = service.routes.plan(name).map_or_else(
         |_| String::new(),
         |plan| plan.first().provider.name().to_owned(),
     );
@@ -52,7 +52,7 @@ fn model(shared: &Shared, name: &str) -> Value {
     })
 }
 
-/// A JSON response.
+/// Makes a JSON response.
 pub(super) fn json(value: &Value) -> Response {
     (
         [("content-type", HeaderValue::from_static("application/json"))],

@@ -7,11 +7,11 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 
-use super::Shared;
-use super::asked::Asked;
-use super::begin::Order;
-use super::body::{self, Format};
-use super::error::Refused;
+use super::Service;
+use super::begin::GenerationRequest;
+use super::body::{self, BodyFormat};
+use super::context::RequestContext;
+use super::error::Rejection;
 use super::linger;
 use super::respond::respond;
 use dialect::failure::Failure;
@@ -22,41 +22,46 @@ pub(super) const ROUTE: &str = "/stream";
 
 /// `GET /stream?prompt=…`
 pub(super) async fn get(
-    State(shared): State<Arc<Shared>>,
-    asked: Asked,
-) -> Result<Response, Refused> {
-    asked.only_get()?;
-    let request = request::from_query(&asked.pairs)?;
-    respond(&shared, order(request), asked).await
+    State(service): State<Arc<Service>>,
+    context: RequestContext,
+) -> Result<Response, Rejection> {
+    context.only_get()?;
+    let request = request::from_query(&context.query)?;
+    respond(&service, generation_request(request), context).await
 }
 
 /// `POST /stream`, with JSON or with the prompt itself.
 pub(super) async fn post(
-    State(shared): State<Arc<Shared>>,
-    mut asked: Asked,
+    State(service): State<Arc<Service>>,
+    mut context: RequestContext,
     body: Body,
-) -> Result<Response, Refused> {
-    let format = body::format(&asked.headers, &[Format::Json, Format::Text])?;
-    let bytes = body::read(body, &shared).await?;
+) -> Result<Response, Rejection> {
+    let format = body::format(&context.headers, &[BodyFormat::Json, BodyFormat::Text])?;
+    let bytes = body::read_body(body, &service).await?;
     let request = match format {
-        Format::Json => return respond(&shared, read(bytes, &mut asked)?, asked).await,
-        Format::Text => {
-            asked.pairs.push(("prompt".to_owned(), text(&bytes)?));
-            request::from_query(&asked.pairs)?
+        BodyFormat::Json => {
+            return respond(&service, parse_body(bytes, &mut context)?, context).await;
+        }
+        BodyFormat::Text => {
+            context.query.push(("prompt".to_owned(), text(&bytes)?));
+            request::from_query(&context.query)?
         }
     };
-    respond(&shared, order(request), asked).await
+    respond(&service, generation_request(request), context).await
 }
 
 /// Reads a body in JSON.
-pub(super) fn read(body: Bytes, asked: &mut Asked) -> Result<Order, Failure> {
-    asked.no_more_pairs()?;
-    let body = linger::take(body, asked)?;
-    Ok(order(request::from_json(&body)?))
+pub(super) fn parse_body(
+    body: Bytes,
+    context: &mut RequestContext,
+) -> Result<GenerationRequest, Failure> {
+    context.deny_query()?;
+    let body = linger::take(body, context)?;
+    Ok(generation_request(request::from_json(&body)?))
 }
 
-fn order(request: Request) -> Order {
-    Order {
+fn generation_request(request: Request) -> GenerationRequest {
+    GenerationRequest {
         route: ROUTE,
         dialect: &plain::DIALECT,
         request,

@@ -8,11 +8,11 @@ use axum::http::Uri;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::Shared;
-use super::asked::{Asked, wants_events};
-use super::begin::Order;
-use super::body::{self, Format};
-use super::error::Refused;
+use super::Service;
+use super::begin::GenerationRequest;
+use super::body::{self, BodyFormat};
+use super::context::{RequestContext, wants_events};
+use super::error::Rejection;
 use super::linger;
 use super::models::json;
 use super::respond::respond;
@@ -22,76 +22,83 @@ use dialect::request::Request;
 use dialect::{json as json_body, plain};
 
 /// All templates.
-pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Response, Refused> {
-    let set = current(&shared).await?;
+pub(super) async fn list(State(service): State<Arc<Service>>) -> Result<Response, Rejection> {
+    let set = current(&service).await?;
     let prompts: Vec<Value> = set.list().map(Template::describe).collect();
     Ok(json(&json!({ "prompts": prompts })))
 }
 
 /// One template's description; or, for an `EventSource`, which can only GET, its run.
 pub(super) async fn get(
-    State(shared): State<Arc<Shared>>,
+    State(service): State<Arc<Service>>,
     Path(name): Path<String>,
     uri: Uri,
-    mut asked: Asked,
-) -> Result<Response, Refused> {
-    let set = current(&shared).await?;
+    mut context: RequestContext,
+) -> Result<Response, Rejection> {
+    let set = current(&service).await?;
     let template = find(&set, &name)?;
-    if !wants_events(&asked.headers) && uri.query().is_none_or(str::is_empty) {
+    if !wants_events(&context.headers) && uri.query().is_none_or(str::is_empty) {
         return Ok(json(&template.describe()));
     }
-    asked.only_get()?;
-    let model = asked.take("model");
-    let values = template.variables_from_query(&asked.pairs).map_err(wrong)?;
-    respond(&shared, order(template, values, model)?, asked).await
+    context.only_get()?;
+    let model = context.take("model");
+    let values = template
+        .variables_from_query(&context.query)
+        .map_err(render_failure)?;
+    respond(
+        &service,
+        generation_request(template, values, model)?,
+        context,
+    )
+    .await
 }
 
 /// Runs a template with the variables of a JSON object.
 pub(super) async fn post(
-    State(shared): State<Arc<Shared>>,
+    State(service): State<Arc<Service>>,
     Path(name): Path<String>,
-    mut asked: Asked,
+    mut context: RequestContext,
     body: Body,
-) -> Result<Response, Refused> {
-    let model = asked.take("model");
-    asked.no_more_pairs()?;
-    body::format(&asked.headers, &[Format::Json])?;
-    let body = body::read(body, &shared).await?;
-    let order = read(&shared, &name, &body, model, &mut asked).await?;
-    respond(&shared, order, asked).await
+) -> Result<Response, Rejection> {
+    let model = context.take("model");
+    context.deny_query()?;
+    body::format(&context.headers, &[BodyFormat::Json])?;
+    let body = body::read_body(body, &service).await?;
+    let generation_request = read(&service, &name, &body, model, &mut context).await?;
+    respond(&service, generation_request, context).await
 }
 
 /// Reads a body in JSON: a template's variables.
 pub(super) async fn read(
-    shared: &Arc<Shared>,
+    service: &Arc<Service>,
     name: &str,
     body: &[u8],
     model: Option<String>,
-    asked: &mut Asked,
-) -> Result<Order, Failure> {
+    context: &mut RequestContext,
+) -> Result<GenerationRequest, Failure> {
     let mut values: Map<String, Value> = json_body::parse_body(body)?;
-    let set = current(shared).await?;
+    let set = current(service).await?;
     let template = find(&set, name)?;
     if !template.has_variable("linger")
         && let Some(value) = values.remove("linger")
     {
-        asked.linger = Some(linger::of_json(&value)?);
+        context.linger = Some(linger::of_json(&value)?);
     }
-    order(template, values, model)
+    generation_request(template, values, model)
 }
 
-fn order(
+fn generation_request(
     template: &Template,
     values: Map<String, Value>,
     model: Option<String>,
-) -> Result<Order, Failure> {
-    let text = template.render(values).map_err(wrong)?;
+) -> Result<GenerationRequest, Failure> {
+    let text = template.render(values).map_err(render_failure)?;
     let mut request = Request::prompt(text.user);
     plain::request::prepend_system(&mut request, text.system);
     request.model = model.or_else(|| template.model().map(str::to_owned));
     request.max_tokens = template.max_tokens();
     request.sampling.temperature = template.temperature();
-    Ok(Order {
+    Ok(GenerationRequest {
         route: "/prompts/{name}",
         dialect: &plain::DIALECT,
         request,
@@ -103,9 +110,9 @@ fn order(
     clippy::disallowed_methods,
     reason = "reads the folder of templates; the request waits for it"
 )]
-async fn current(shared: &Arc<Shared>) -> Result<Arc<Set>, Failure> {
-    let shared = shared.clone();
-    tokio::task::spawn_blocking(move || shared.prompts.current())
+async fn current(service: &Arc<Service>) -> Result<Arc<Set>, Failure> {
+    let service = service.clone();
+    tokio::task::spawn_blocking(move || service.prompts.current())
         .await
         .map_err(|error| Failure::internal(error.into()))
 }
@@ -123,6 +130,6 @@ fn find<'a>(set: &'a Set, name: &str) -> Result<&'a Template, Failure> {
     })
 }
 
-fn wrong(error: crate::prompts::RenderError) -> Failure {
+fn render_failure(error: crate::prompts::RenderError) -> Failure {
     Failure::invalid_request(error.to_string()).with_param(error.variable().map(str::to_owned))
 }

@@ -1,8 +1,9 @@
-//! Responses that are asked for again by their id, at OpenAI's endpoints for that: retrieved, streamed from any event on,
-//! cancelled, deleted.
+//! Responses that are asked for again by their id, at OpenAI's endpoints for that: retrieved,
+//! streamed from any event on, cancelled, deleted.
 //!
-//! There is no store of responses. One that has a stream (`background`, or a `linger`) is read from its log; its id is
-//! ours, which says which stream it is, or its upstream's, which is another name for that stream.
+//! There is no store of responses. One that has a stream (`background`, or a `linger`) is read from
+//! its log; its id is ours, which says which stream it is, or its upstream's, which is another name
+//! for that stream.
 
 use std::sync::Arc;
 
@@ -13,10 +14,10 @@ use axum::response::Response;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::asked::Asked;
-use super::error::Refused;
+use super::context::RequestContext;
+use super::error::Rejection;
 use super::models::json;
-use super::{Shared, caller, respond, resume};
+use super::{Service, caller, respond, resume};
 use dialect::failure::{Failure, classes};
 use dialect::openai_responses::{
     self, DIALECT, Interruption, StoredMeta, StoredResponse, meta_id, sequence_number,
@@ -24,7 +25,7 @@ use dialect::openai_responses::{
 use dialect::sse;
 use stream::{End, Head, Offset, Owner, ReadPage, RecordBatch, StreamError, StreamId};
 
-/// How much of a log is read at once.
+/// The bytes of a log that are read at once.
 const CHUNK: usize = 256 * 1024;
 
 /// A response that is there.
@@ -36,71 +37,72 @@ struct Found<'a> {
     owner: Option<Owner>,
 }
 
-/// `GET /v1/responses/{id}`: the response as it is now or, with `stream`, its events after `starting_after`.
+/// `GET /v1/responses/{id}`: the response as it is now or, with `stream`, its events after
+/// `starting_after`.
 pub(super) async fn get(
-    State(shared): State<Arc<Shared>>,
+    State(service): State<Arc<Service>>,
     Path(id): Path<String>,
-    mut asked: Asked,
-) -> Result<Response, Refused> {
-    let found = find(&shared, &id, &asked).await?;
-    match asked.take("stream").as_deref() {
+    mut context: RequestContext,
+) -> Result<Response, Rejection> {
+    let found = find(&service, &id, &context).await?;
+    match context.take("stream").as_deref() {
         Some("true") => {}
-        Some("false") | None => return Ok(json(&object(&shared, &found).await?)),
+        Some("false") | None => return Ok(json(&object(&service, &found).await?)),
         Some(_) => {
             return Err(Failure::invalid("stream", "`stream` should be true or false").into());
         }
     }
-    let from = match asked.take("starting_after").map(|after| after.parse()) {
+    let from = match context.take("starting_after").map(|after| after.parse()) {
         None => None,
-        Some(Ok(after)) => Some(place_after(&shared, &found, after).await?),
+        Some(Ok(after)) => Some(place_after(&service, &found, after).await?),
         Some(Err(_)) => {
             let message = "`starting_after` should be the sequence_number of an event";
             return Err(Failure::invalid("starting_after", message).into());
         }
     };
     let Found { stream, owner, .. } = found;
-    let reader = shared
+    let reader = service
         .streams
         .attach(&stream, owner.as_ref(), from)
         .await
         .map_err(resume::failure)?;
     Ok(respond::stream(
-        &shared,
-        resume::follow(&shared, reader, &DIALECT, &asked),
-        &asked,
+        &service,
+        resume::follow(&service, reader, &DIALECT, &context),
+        &context,
     ))
 }
 
 /// `POST /v1/responses/{id}/cancel`: ends one in the background; of one that has ended, says how.
 pub(super) async fn cancel(
-    State(shared): State<Arc<Shared>>,
+    State(service): State<Arc<Service>>,
     Path(id): Path<String>,
-    asked: Asked,
-) -> Result<Response, Refused> {
-    let mut found = find(&shared, &id, &asked).await?;
+    context: RequestContext,
+) -> Result<Response, Rejection> {
+    let mut found = find(&service, &id, &context).await?;
     if !found.head.background {
         let message = "only a response that was asked for with `background` can be cancelled; any other ends when its \
                        client leaves";
         return Err(Failure::invalid("response_id", message).into());
     }
     let owner = found.owner.as_ref();
-    shared
+    service
         .streams
         .cancel(&found.stream, owner)
         .await
         .map_err(resume::failure)?;
-    found.head = resume::ended(&shared, &found.stream, owner).await?;
-    Ok(json(&object(&shared, &found).await?))
+    found.head = resume::ended(&service, &found.stream, owner).await?;
+    Ok(json(&object(&service, &found).await?))
 }
 
 /// `DELETE /v1/responses/{id}`: forgets it; if it is not complete, it never will be.
 pub(super) async fn delete(
-    State(shared): State<Arc<Shared>>,
+    State(service): State<Arc<Service>>,
     Path(id): Path<String>,
-    asked: Asked,
-) -> Result<Response, Refused> {
-    let found = find(&shared, &id, &asked).await?;
-    shared
+    context: RequestContext,
+) -> Result<Response, Rejection> {
+    let found = find(&service, &id, &context).await?;
+    service
         .streams
         .delete(&found.stream, found.owner.as_ref())
         .await
@@ -111,23 +113,23 @@ pub(super) async fn delete(
 }
 
 /// The answer to a request for a response in the background: that it will be there.
-pub(super) fn queued(body: Vec<u8>, id: &StreamId) -> Response {
+pub(super) fn background_response(body: Vec<u8>, id: &StreamId) -> Response {
     let mut response = Response::new(Body::from(body));
     response
         .headers_mut()
         .insert("content-type", HeaderValue::from_static("application/json"));
-    respond::name(&mut response, id);
+    respond::set_stream_id(&mut response, id);
     response
 }
 
 /// A response in the background, for who has asked for it before.
 pub(super) async fn join(
-    shared: &Shared,
+    service: &Service,
     stream: StreamId,
-    asked: &Asked,
-) -> Result<Response, Refused> {
-    let owner = caller::owner(&asked.headers);
-    let head = shared
+    context: &RequestContext,
+) -> Result<Response, Rejection> {
+    let owner = caller::owner(&context.headers);
+    let head = service
         .streams
         .head(&stream, owner.as_ref())
         .await
@@ -139,28 +141,29 @@ pub(super) async fn join(
         head,
         owner,
     };
-    let mut response = json(&object(shared, &found).await?);
-    respond::name(&mut response, &found.stream);
+    let mut response = json(&object(service, &found).await?);
+    respond::set_stream_id(&mut response, &found.stream);
     Ok(response)
 }
 
-/// A request's body, with the id that its upstream gave the response that it goes on from, where the client has ours.
-pub(super) async fn previous(
-    shared: &Shared,
+/// A request's body, with the id that its upstream gave the response that it goes on from, where
+/// the client has ours.
+pub(super) async fn replace_previous_id(
+    service: &Service,
     body: Bytes,
-    asked: &Asked,
+    context: &RequestContext,
 ) -> Result<Bytes, Failure> {
     let Some(id) = openai_responses::previous_response_id(&body).filter(|id| meta_id(id).is_some())
     else {
         return Ok(body);
     };
     // One that is not here may be the upstream's own.
-    let Ok(found) = find(shared, &id, asked).await else {
+    let Ok(found) = find(service, &id, context).await else {
         return Ok(body);
     };
     let mut stored = StoredResponse::default();
     if let (Some(_), Some(last)) = (found.head.end, found.head.next.checked_sub(1)) {
-        read(shared, &found, last, |_, payload| {
+        read_records(service, &found, last, |_, payload| {
             stored.read_event(payload)
         })
         .await?;
@@ -171,12 +174,16 @@ pub(super) async fn previous(
     }
 }
 
-async fn find<'a>(shared: &Shared, id: &'a str, asked: &Asked) -> Result<Found<'a>, Failure> {
-    let owner = caller::owner(&asked.headers);
+async fn find<'a>(
+    service: &Service,
+    id: &'a str,
+    context: &RequestContext,
+) -> Result<Found<'a>, Failure> {
+    let owner = caller::owner(&context.headers);
     let ours = meta_id(id).and_then(StreamId::of_random_part);
-    let named = shared.streams.named(id, owner.as_ref()).await;
+    let named = service.streams.named(id, owner.as_ref()).await;
     for stream in named.into_iter().chain(ours) {
-        match shared.streams.head(&stream, owner.as_ref()).await {
+        match service.streams.head(&stream, owner.as_ref()).await {
             Ok(head) if head.dialect.as_deref() == Some(DIALECT.name) => {
                 return Ok(Found {
                     id,
@@ -195,17 +202,20 @@ async fn find<'a>(shared: &Shared, id: &'a str, asked: &Asked) -> Result<Found<'
 }
 
 /// The response as it is now. At most the whole log is read, once.
-async fn object(shared: &Shared, found: &Found<'_>) -> Result<Value, Failure> {
+async fn object(service: &Service, found: &Found<'_>) -> Result<Value, Failure> {
     let head = &found.head;
     let mut stored = StoredResponse::default();
     if let Some(last) = head.next.checked_sub(1) {
         // The last event of a response that has ended says all; before that, each says a little.
         if head.end.is_some() {
-            read(shared, found, last, |_, payload| stored.read_event(payload)).await?;
+            read_records(service, found, last, |_, payload| {
+                stored.read_event(payload)
+            })
+            .await?;
         }
         if !stored.is_whole() {
             let mut all = StoredResponse::default();
-            match read(shared, found, 0, |_, payload| all.read_event(payload)).await {
+            match read_records(service, found, 0, |_, payload| all.read_event(payload)).await {
                 Ok(()) => stored = all,
                 // What came first is no longer kept: then what came last is what there is.
                 Err(failure) if failure.is(&classes::GONE) => {}
@@ -227,17 +237,21 @@ async fn object(shared: &Shared, found: &Found<'_>) -> Result<Value, Failure> {
 }
 
 /// The place after the event of that number.
-async fn place_after(shared: &Shared, found: &Found<'_>, after: u64) -> Result<Offset, Failure> {
+async fn place_after(service: &Service, found: &Found<'_>, after: u64) -> Result<Offset, Failure> {
     let head = &found.head;
     // Where each event has its number since the first, it lies at its place.
     if after < head.next
-        && let Some(run) = batch(shared, found, after, 1).await?.runs.first()
-        && run.records().next().and_then(|record| number(&record)) == Some(after)
+        && let Some(run) = batch(service, found, after, 1).await?.runs.first()
+        && run
+            .records()
+            .next()
+            .and_then(|record| record_number(&record))
+            == Some(after)
     {
         return Ok(head.at(after + 1));
     }
     let (mut place, mut heard) = (None, None);
-    read(shared, found, 0, |position, payload| {
+    read_records(service, found, 0, |position, payload| {
         if let Some(number) = sequence_number(payload) {
             if number > after && place.is_none() {
                 place = Some(position);
@@ -265,14 +279,14 @@ async fn place_after(shared: &Shared, found: &Found<'_>, after: u64) -> Result<O
 }
 
 /// Reads the events of a log from that position to where it ended when it was found.
-async fn read(
-    shared: &Shared,
+async fn read_records(
+    service: &Service,
     found: &Found<'_>,
     mut position: u64,
     mut event: impl FnMut(u64, &[u8]),
 ) -> Result<(), Failure> {
     while position < found.head.next {
-        let ReadPage { runs, .. } = batch(shared, found, position, CHUNK).await?;
+        let ReadPage { runs, .. } = batch(service, found, position, CHUNK).await?;
         if runs.is_empty() {
             break;
         }
@@ -287,24 +301,24 @@ async fn read(
 }
 
 async fn batch(
-    shared: &Shared,
+    service: &Service,
     found: &Found<'_>,
     position: u64,
     most: usize,
 ) -> Result<ReadPage, Failure> {
     let from = found.head.at(position);
-    shared
+    service
         .streams
         .read(&found.stream, found.owner.as_ref(), from, most)
         .await
         .map_err(resume::failure)
 }
 
-fn number(record: &Bytes) -> Option<u64> {
+fn record_number(record: &Bytes) -> Option<u64> {
     sequence_number(&payload(record)?)
 }
 
-/// What a frame says.
+/// Returns the payload of a frame.
 fn payload(record: &Bytes) -> Option<std::borrow::Cow<'_, [u8]>> {
     sse::frames(record).next()?.data
 }

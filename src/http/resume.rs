@@ -9,28 +9,29 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::Shared;
-use super::asked::Asked;
-use super::begin::Source;
-use super::error::Refused;
+use super::Service;
+use super::begin::Subscription;
+use super::context::RequestContext;
+use super::error::Rejection;
 use super::models::json;
 use super::{caller, respond};
-use crate::transport::frames::{Following, Frames};
+use crate::transport::frames::{Frames, StreamSubscription};
 use dialect::Dialect;
 use dialect::failure::Failure;
 use stream::{End, Head, Offset, Owner, Reader, StreamError, StreamId};
 
 pub(super) const STREAM_ID: HeaderName = HeaderName::from_static("x-stream-id");
 const LAST_EVENT_ID: &str = "last-event-id";
-/// How long a cancelled generation may take to say so; it takes one step of its task.
-const CANCELLED_WITHIN: Duration = Duration::from_secs(5);
-/// How often it is asked whether it has.
-const LOOK: Duration = Duration::from_millis(5);
+/// The time that a cancelled generation has to end; it takes one step of its task.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
+/// The interval at which its end is looked for.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// In front of every endpoint that streams: a request that names the last event it has wants the rest of that stream,
-/// and never a second generation, whatever else it says. A browser's `EventSource` asks so by itself.
+/// In front of every endpoint that streams: a request that names the last event it has wants the
+/// rest of that stream, and never a second generation, whatever else it says. A browser's
+/// `EventSource` asks so by itself.
 pub(super) async fn layer(
-    State(shared): State<Arc<Shared>>,
+    State(service): State<Arc<Service>>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -38,49 +39,51 @@ pub(super) async fn layer(
         return next.run(request).await;
     };
     let (mut parts, body) = request.into_parts();
-    let asked = match super::asked::of_parts(&mut parts) {
-        Ok(asked) => asked,
+    let context = match super::context::context_from_parts(&mut parts) {
+        Ok(context) => context,
         Err(refused) => return refused.into_response(),
     };
-    // It says nothing that matters, but there are clients that don't read before they have sent all of it.
-    if let Err(failure) = super::body::read(body, &shared).await {
-        return Refused::from(failure).into_response();
+    // It says nothing that matters, but there are clients that don't read before they have sent all
+    // of it.
+    if let Err(failure) = super::body::read_body(body, &service).await {
+        return Rejection::from(failure).into_response();
     }
-    rest(&shared, &last, &asked)
+    rest(&service, &last, &context)
         .await
         .unwrap_or_else(IntoResponse::into_response)
 }
 
-/// `GET /v1/stream/{id}`: a generation's frames in its own dialect, after the last event that the client has, or all.
+/// `GET /v1/stream/{id}`: a generation's frames in its own dialect, after the last event that the
+/// client has, or all.
 pub(super) async fn get(
-    State(shared): State<Arc<Shared>>,
+    State(service): State<Arc<Service>>,
     Path(id): Path<String>,
-    asked: Asked,
+    context: RequestContext,
     request: Request,
-) -> Result<Response, Refused> {
+) -> Result<Response, Rejection> {
     let id = stream_id(&id)?;
-    match last_event_id(&asked.headers, request.uri().query()) {
+    match last_event_id(&context.headers, request.uri().query()) {
         Some(last) => {
             let (of, offset) = event_id(&last)?;
             if of != id {
                 let message = format!("this event id is one of stream `{of}`, not of `{id}`");
                 return Err(Failure::invalid(LAST_EVENT_ID, message).into());
             }
-            read(&shared, &id, Some(offset), &asked).await
+            read_stream(&service, &id, Some(offset), &context).await
         }
-        None => read(&shared, &id, None, &asked).await,
+        None => read_stream(&service, &id, None, &context).await,
     }
 }
 
 /// `POST /v1/stream/{id}/cancel`: ends a generation and keeps what it said.
 pub(super) async fn cancel(
-    State(shared): State<Arc<Shared>>,
+    State(service): State<Arc<Service>>,
     Path(id): Path<String>,
-    asked: Asked,
-) -> Result<Response, Refused> {
+    context: RequestContext,
+) -> Result<Response, Rejection> {
     let id = stream_id(&id)?;
-    let owner = caller::owner(&asked.headers);
-    let head = shared
+    let owner = caller::owner(&context.headers);
+    let head = service
         .streams
         .head(&id, owner.as_ref())
         .await
@@ -90,61 +93,69 @@ pub(super) async fn cancel(
             "no generation writes this stream; close it with a POST and Stream-Closed, or DELETE it".to_owned();
         return Err(Failure::conflict(message).into());
     }
-    shared
+    service
         .streams
         .cancel(&id, owner.as_ref())
         .await
         .map_err(failure)?;
-    let head = ended(&shared, &id, owner.as_ref()).await?;
+    let head = ended(&service, &id, owner.as_ref()).await?;
     let status = head.end.map_or("running", End::as_str);
     Ok(json(
         &json!({ "id": id.as_str(), "status": status, "next_offset": head.tail().to_string() }),
     ))
 }
 
-/// Waits for a stream's end. It looks instead of reading: a reader may be one too many, and one at the end would have what
-/// slower ones have not got yet given up.
+/// Waits for a stream's end. It looks instead of reading: a reader may be one too many, and one at
+/// the end would have what slower ones have not got yet given up.
 pub(super) async fn ended(
-    shared: &Shared,
+    service: &Service,
     id: &StreamId,
     owner: Option<&Owner>,
 ) -> Result<Head, Failure> {
-    let late = Instant::now() + CANCELLED_WITHIN;
+    let late = Instant::now() + CANCEL_TIMEOUT;
     loop {
-        let head = shared.streams.head(id, owner).await.map_err(failure)?;
+        let head = service.streams.head(id, owner).await.map_err(failure)?;
         if head.end.is_some() || Instant::now() >= late {
             return Ok(head);
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// What follows an event.
-async fn rest(shared: &Shared, last: &str, asked: &Asked) -> Result<Response, Refused> {
+/// Returns the rest of a stream after an event.
+async fn rest(
+    service: &Service,
+    last: &str,
+    context: &RequestContext,
+) -> Result<Response, Rejection> {
     let (id, offset) = event_id(last)?;
-    read(shared, &id, Some(offset), asked).await
+    read_stream(service, &id, Some(offset), context).await
 }
 
 /// A stream from its start, for who has asked for it before.
-pub(super) async fn join(shared: &Shared, id: &StreamId, asked: &Asked) -> Result<Source, Refused> {
-    let owner = caller::owner(&asked.headers);
-    let head = shared
+pub(super) async fn join(
+    service: &Service,
+    id: &StreamId,
+    context: &RequestContext,
+) -> Result<Subscription, Rejection> {
+    let owner = caller::owner(&context.headers);
+    let head = service
         .streams
         .head(id, owner.as_ref())
         .await
         .map_err(failure)?;
-    Ok(attach(shared, id, &head, None, asked).await?)
+    Ok(attach(service, id, &head, None, context).await?)
 }
 
 /// A stream's frames from that place on.
-async fn read(
-    shared: &Shared,
+async fn read_stream(
+    service: &Service,
     id: &StreamId,
     from: Option<Offset>,
-    asked: &Asked,
-) -> Result<Response, Refused> {
-    let owner = caller::owner(&asked.headers);
-    let head = shared
+    context: &RequestContext,
+) -> Result<Response, Rejection> {
+    let owner = caller::owner(&context.headers);
+    let head = service
         .streams
         .head(id, owner.as_ref())
         .await
@@ -153,47 +164,47 @@ async fn read(
         // How an EventSource is told not to come again.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let source = attach(shared, id, &head, from, asked).await?;
-    Ok(respond::stream(shared, source, asked))
+    let source = attach(service, id, &head, from, context).await?;
+    Ok(respond::stream(service, source, context))
 }
 
 /// A reader of a stream that a generation writes, at that place or at the start.
 pub(super) async fn attach(
-    shared: &Shared,
+    service: &Service,
     id: &StreamId,
     head: &Head,
     from: Option<Offset>,
-    asked: &Asked,
-) -> Result<Source, Failure> {
+    context: &RequestContext,
+) -> Result<Subscription, Failure> {
     let Some(dialect) = head.dialect.as_deref().and_then(Dialect::named) else {
         return Err(Failure::conflict(
             "no generation writes this stream".to_owned(),
         ));
     };
-    let owner = caller::owner(&asked.headers);
-    let reader = shared
+    let owner = caller::owner(&context.headers);
+    let reader = service
         .streams
         .attach(id, owner.as_ref(), from)
         .await
         .map_err(failure)?;
-    Ok(follow(shared, reader, dialect, asked))
+    Ok(follow(service, reader, dialect, context))
 }
 
-/// What such a reader reads.
+/// Returns the subscription of a reader.
 pub(super) fn follow(
-    shared: &Shared,
+    service: &Service,
     reader: Reader,
     dialect: &'static Dialect,
-    asked: &Asked,
-) -> Source {
+    context: &RequestContext,
+) -> Subscription {
     let stream = Some(reader.log().id().clone());
-    let mut following = Following::new(reader, dialect, asked.id.clone());
+    let mut following = StreamSubscription::new(reader, dialect, context.id.clone());
     // It comes again by itself, and finds the stream at another replica.
-    if shared.streams.is_shared() && asked.is_event_source() {
-        following = following.until(shared.draining.begun());
+    if service.streams.is_shared() && context.is_event_source() {
+        following = following.until(service.draining.begun());
     }
     let frames = Frames::Stream(following);
-    Source {
+    Subscription {
         frames,
         dialect,
         stream,
@@ -201,7 +212,7 @@ pub(super) fn follow(
     }
 }
 
-/// What is wrong with a stream, as a request's failure.
+/// Returns the failure for an error of a stream.
 pub(super) fn failure(error: StreamError) -> Failure {
     let message = error.to_string();
     match error {
@@ -230,7 +241,8 @@ pub(super) fn event_id(text: &str) -> Result<(StreamId, Offset), Failure> {
     })
 }
 
-/// The last event that a client has: in the header, or, for who can't set one, in the query. An empty one is none.
+/// The last event that a client has: in the header, or, for who can't set one, in the query. An
+/// empty one is none.
 pub(super) fn last_event_id(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
     let header = headers
         .get(LAST_EVENT_ID)

@@ -1,6 +1,6 @@
-//! `/v1/stream/{id}`: streams as a resource, per the
-//! [Durable Streams protocol](https://github.com/durable-streams/durable-streams/blob/main/PROTOCOL.md), and as a feed for
-//! a browser's `EventSource`.
+//! `/v1/stream/{id}`: streams as a resource, per the [Durable Streams
+//! protocol](https://github.com/durable-streams/durable-streams/blob/main/PROTOCOL.md), and as a
+//! feed for a browser's `EventSource`.
 //!
 //! What may be done is decided in `stream`; here are the names of headers and the statuses.
 
@@ -17,8 +17,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 
-use super::error::Refused;
-use super::{Shared, caller, resume};
+use super::error::Rejection;
+use super::{Service, caller, resume};
 use dialect::failure::Failure;
 use stream::{Head, Lifetime, Offset, StreamError, StreamId, StreamRejection};
 
@@ -38,17 +38,17 @@ const TRUE: HeaderValue = HeaderValue::from_static("true");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
-/// What a page of another origin may send, where it may send anything.
+/// The request headers that a page of another origin may send.
 const SENT: &str = "content-type, authorization, x-api-key, accept, last-event-id, if-none-match, stream-ttl, \
     stream-expires-at, stream-seq, stream-closed, stream-forked-from, stream-fork-offset, stream-fork-sub-offset, \
     producer-id, producer-epoch, producer-seq, x-request-id";
-/// What it may read of an answer.
+/// The response headers that it may read.
 const READ: &str = "location, etag, retry-after, stream-next-offset, stream-closed, stream-up-to-date, stream-cursor, \
     stream-ttl, stream-expires-at, stream-sse-data-encoding, producer-epoch, producer-seq, producer-expected-seq, \
     producer-received-seq, x-request-id";
 
 /// All methods of the resource.
-pub(super) fn route() -> MethodRouter<Arc<Shared>> {
+pub(super) fn route() -> MethodRouter<Arc<Service>> {
     get(read::get)
         .head(head)
         .put(write::put)
@@ -57,13 +57,13 @@ pub(super) fn route() -> MethodRouter<Arc<Shared>> {
         .options(options)
 }
 
-/// Whether a path is the resource's, or below it.
+/// Returns whether a path is a stream's, or below it.
 pub(super) fn owns(path: &str) -> bool {
     path.starts_with(PREFIX)
 }
 
-/// What every answer there bears, errors too: a stream holds what others have written, and no browser is to guess what it
-/// might be, nor to put it into a page that didn't ask for it properly.
+/// Adds the headers of every response there, errors too: a stream holds what others wrote, and no
+/// browser is to guess what it might be, nor to put it into a page that didn't ask for it properly.
 pub(super) fn guard(headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(
@@ -84,12 +84,12 @@ fn stream_id(path: Result<Path<String>, PathRejection>) -> Result<StreamId, Fail
 
 /// `HEAD`: what a stream is. It is no read: an idle lifetime goes on.
 async fn head(
-    State(shared): State<Arc<Shared>>,
+    State(service): State<Arc<Service>>,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
-) -> Result<Response, Refused> {
+) -> Result<Response, Rejection> {
     let (id, owner) = (stream_id(path)?, caller::owner(&headers));
-    let head = shared
+    let head = service
         .streams
         .status(&id, owner.as_ref())
         .await
@@ -115,12 +115,12 @@ async fn head(
 
 /// `DELETE`: forgets a stream; a generation that writes it ends.
 async fn delete(
-    State(shared): State<Arc<Shared>>,
+    State(service): State<Arc<Service>>,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
-) -> Result<Response, Refused> {
+) -> Result<Response, Rejection> {
     let (id, owner) = (stream_id(path)?, caller::owner(&headers));
-    shared
+    service
         .streams
         .remove(&id, owner.as_ref())
         .await
@@ -128,7 +128,8 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// `OPTIONS`: what may be asked, also for a browser that asks beforehand. Which origins may is not said here.
+/// `OPTIONS`: what may be asked, also for a browser that asks beforehand. Which origins may is not
+/// said here.
 async fn options() -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
@@ -162,8 +163,8 @@ fn number(value: u64) -> HeaderValue {
     HeaderValue::from(value)
 }
 
-/// What is told of a refusal.
-fn refused(refusal: StreamRejection) -> Refused {
+/// Returns the rejection for a refused request to a stream.
+fn refused(refusal: StreamRejection) -> Rejection {
     let message = refusal.to_string();
     let failure = match &refusal {
         StreamRejection::Stream(StreamError::Full) => Failure::stream_full(),
@@ -180,7 +181,7 @@ fn refused(refusal: StreamRejection) -> Refused {
         StreamRejection::ForkSubOffset => Failure::invalid("stream-fork-sub-offset", message),
         _ => Failure::conflict(message),
     };
-    let refused = Refused::from(failure);
+    let refused = Rejection::from(failure);
     match refusal {
         StreamRejection::Closed { tail } => {
             let tail =

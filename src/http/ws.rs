@@ -1,8 +1,9 @@
-//! `GET /v1/ws`: many generations over one WebSocket. Here is the handshake; what is said is in `message`, who runs in
-//! `running`, and the one task that all of a socket is driven by in `session`.
+//! `GET /v1/ws`: many generations over one WebSocket. Here is the handshake; what is said is in
+//! `message`, who runs in `running`, and the one task that all of a socket is driven by in
+//! `session`.
 //!
-//! Web pages of any origin may open a socket, and a browser sends our cookies and whatever else it knows of us along: so
-//! the `Origin` is looked at before anything is opened.
+//! Web pages of any origin may open a socket, and a browser sends our cookies and whatever else it
+//! knows of us along: so the `Origin` is looked at before anything is opened.
 
 mod message;
 mod running;
@@ -19,8 +20,8 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 
-use super::error::Refused;
-use super::{Shared, asked};
+use super::error::Rejection;
+use super::{Service, context};
 use crate::config::Cors;
 use crate::transport::websocket::Socket;
 use dialect::failure::Failure;
@@ -28,32 +29,37 @@ use http1::{HandshakeError, OnUpgrade};
 use session::Session;
 
 const ROUTE: &str = "/v1/ws";
-/// The only subprotocol. Clients need not name it; browsers that name others are told so by its absence.
+/// The only subprotocol. Clients need not name it; browsers that name others are told so by its
+/// absence.
 const PROTOCOL: &str = "tokenrill.v1";
 
 /// Opens a socket.
 pub(super) async fn open(
-    State(shared): State<Arc<Shared>>,
+    State(service): State<Arc<Service>>,
     mut request: Request,
-) -> Result<Response, Refused> {
-    origin(request.headers(), &shared.origins)?;
+) -> Result<Response, Rejection> {
+    origin(request.headers(), &service.origins)?;
     let accept = handshake(&request)?;
-    if shared.draining.is_begun() {
+    if service.draining.is_begun() {
         return Err(Failure::draining().into());
     }
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let (mut parts, _body) = request.into_parts();
-    let asked = asked::of_parts(&mut parts)?;
+    let context = context::context_from_parts(&mut parts)?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    if http1::list_contains(&asked.headers, &SEC_WEBSOCKET_PROTOCOL, PROTOCOL.as_bytes()) {
+    if http1::list_contains(
+        &context.headers,
+        &SEC_WEBSOCKET_PROTOCOL,
+        PROTOCOL.as_bytes(),
+    ) {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
     }
-    let tasks = shared.tasks.clone();
+    let tasks = service.tasks.clone();
     #[expect(
         clippy::disallowed_methods,
         reason = "an upgraded connection ends with its socket, or by the shutdown"
@@ -63,9 +69,9 @@ pub(super) async fn open(
         let Some(upgraded) = async { upgrade?.upgraded().await }.await else {
             return;
         };
-        let kept = shared.websocket;
+        let kept = service.websocket;
         let socket = Socket::new(upgraded, kept.max_message, kept.ping).await;
-        Session::new(shared, socket, asked.headers, asked.disconnect)
+        Session::new(service, socket, context.headers, context.disconnect)
             .run()
             .await;
     });
@@ -73,9 +79,9 @@ pub(super) async fn open(
 }
 
 /// Checks the handshake and returns the `sec-websocket-accept` of its answer.
-fn handshake(request: &Request) -> Result<HeaderValue, Refused> {
+fn handshake(request: &Request) -> Result<HeaderValue, Rejection> {
     let required = |message: &str| {
-        Refused::from(Failure::upgrade_required(message.to_owned()))
+        Rejection::from(Failure::upgrade_required(message.to_owned()))
             .with(UPGRADE, HeaderValue::from_static("websocket"))
             .with(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
     };
@@ -92,7 +98,7 @@ fn handshake(request: &Request) -> Result<HeaderValue, Refused> {
     })
 }
 
-/// Who is no browser names no origin; a page of ours names the host that it came from, which is the one it asks.
+/// Checks the `Origin`. Non-browsers send none; same-origin pages send our own host.
 fn origin(headers: &HeaderMap, allowed: &Cors) -> Result<(), Failure> {
     let mut origins = headers.get_all(ORIGIN).iter();
     let Some(origin) = origins.next() else {

@@ -1,6 +1,7 @@
-//! What can be known of a template's body before anyone asks for it: its blocks, its names, its reach.
+//! The analysis of a template's body when it is loaded: its blocks, names and references.
 //!
-//! The engine has accepted the body's syntax by then, so this reads it loosely: pieces, and the words within them.
+//! The engine has accepted the body's syntax by then, so this reads it loosely: pieces, and the
+//! words within them.
 
 use std::collections::BTreeSet;
 
@@ -25,14 +26,14 @@ const REACHING: &[&str] = &["include", "import", "extends", "from"];
 /// Within these, text outside the blocks is not lost.
 const KEEPING: &[&str] = &["block", "macro", "set"];
 
-/// Which blocks a body has. A system block never stands without a user block.
+/// The blocks of a body. A system block never stands without a user block.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Blocks {
     pub(super) system: bool,
     pub(super) user: bool,
 }
 
-/// What is wrong with a body, and on which of its lines, counted from 0.
+/// An error of a body, with its line, counted from 0.
 pub(super) type Wrong = (usize, String);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +48,7 @@ struct Piece<'a> {
     kind: Kind,
     /// Without its delimiters.
     inside: &'a str,
-    /// Where it begins in the body.
+    /// The offset in the body.
     at: usize,
 }
 
@@ -129,7 +130,7 @@ fn unknown_test(state: &mut State<'_, '_>, name: &str) -> Option<&'static str> {
     (error.kind() == ErrorKind::UnknownTest).then_some("test")
 }
 
-/// Which blocks there are; that they stand where they are always rendered; that nothing is lost beside them.
+/// Returns the blocks; checks that they are always rendered and that nothing beside them is lost.
 fn blocks(pieces: &[Piece<'_>]) -> Result<Blocks, Wrong> {
     let mut found = Blocks::default();
     let (mut open, mut beside, mut system_at): (Vec<&str>, Option<usize>, usize) =
@@ -198,7 +199,7 @@ fn blocks(pieces: &[Piece<'_>]) -> Result<Blocks, Wrong> {
     }
 }
 
-/// Whether a `set` gives its value at once.
+/// Returns whether a `set` tag has its value inline.
 fn assigns(piece: &Piece<'_>) -> bool {
     let mut depth = 0_usize;
     unquoted(piece.inside).any(|(_, c)| {
@@ -291,7 +292,7 @@ fn raw(body: &str, from: usize) -> (&str, usize) {
     (&body[from..], body.len())
 }
 
-/// Where a tag ends: at its closing mark outside quotes and brackets.
+/// Returns the end of a tag: its closing mark outside quotes and brackets.
 fn closing(rest: &str, mark: &str) -> usize {
     let mut depth = 0_usize;
     for (at, c) in unquoted(rest) {

@@ -35,7 +35,7 @@ struct File {
     template: Option<Arc<Template>>,
     /// The version in the set: another one if its name had been given away.
     served: Option<Arc<Template>>,
-    /// Whether it was said that its name had been given away.
+    /// Set once its conflict of names has been logged.
     told: bool,
 }
 
@@ -71,7 +71,8 @@ impl Set {
 }
 
 impl Library {
-    /// Reads a folder. One that is missing is an empty library, unless `explicit`: then someone meant that very folder.
+    /// Reads a folder. One that is missing is an empty library, unless `explicit`: then someone
+    /// meant that very folder.
     ///
     /// # Errors
     ///
@@ -117,8 +118,9 @@ impl Library {
         Ok(library)
     }
 
-    /// The templates as they are now: what was edited since the last call is read anew. What is broken by an edit is
-    /// reported once, and stays as it was. Looks at the disk, so an async caller does this aside.
+    /// The templates as they are now: what was edited since the last call is read anew. What is
+    /// broken by an edit is reported once, and stays as it was. Looks at the disk, so an async
+    /// caller does this aside.
     #[must_use]
     pub fn current(&self) -> Arc<Set> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -182,7 +184,8 @@ fn scan(folder: &Path) -> io::Result<BTreeMap<PathBuf, Stamp>> {
         if hidden || path.extension().is_none_or(|extension| extension != "md") {
             continue;
         }
-        // Follows links: a mounted configuration is made of them. A file that has just gone is simply not there.
+        // Follows links: a mounted configuration is made of them. A file that has just gone is
+        // simply not there.
         let Ok(metadata) = std::fs::metadata(&path) else {
             continue;
         };
@@ -208,7 +211,8 @@ fn read(path: &Path) -> Result<Template, PromptError> {
     Template::parse(&file, &stem, &text)
 }
 
-/// One template per name. Who has a name keeps it; who claims it too stays as it was, and is told of once.
+/// One template per name. Who has a name keeps it; who claims it too stays as it was, and is told
+/// of once.
 fn collect(files: &mut BTreeMap<PathBuf, File>) -> (Set, Vec<PromptError>) {
     let mut set = Set::default();
     let mut clashes = Vec::new();

@@ -179,7 +179,7 @@ impl Template {
             .map(|max_tokens| *max_tokens.get_ref())
     }
 
-    /// What a client may know of it.
+    /// Returns the description for clients.
     #[must_use]
     pub fn describe(&self) -> Value {
         json!({
@@ -192,7 +192,7 @@ impl Template {
         })
     }
 
-    /// Whether it has a variable of that name.
+    /// Returns whether it has a variable of that name.
     #[must_use]
     pub fn has_variable(&self, name: &str) -> bool {
         self.variables.iter().any(|variable| variable.name == name)
@@ -261,7 +261,8 @@ impl Template {
     }
 }
 
-/// A text that refuses to grow beyond [`LONGEST`]: a client chooses what a loop repeats, and how often.
+/// A text that refuses to grow beyond [`LONGEST`]: a client chooses what a loop repeats, and how
+/// often.
 #[derive(Debug, Default)]
 struct Bounded(Vec<u8>);
 
@@ -285,7 +286,7 @@ impl Write for Bounded {
     }
 }
 
-/// How many bytes of values were printed, also into what a template keeps for itself (`{% set %}…{% endset %}`).
+/// The bytes of values printed so far, also into captured text (`{% set %}…{% endset %}`).
 #[derive(Debug, Default)]
 struct Printed(usize);
 

@@ -1,4 +1,4 @@
-//! What a template's variables are, and whether given values fit them.
+//! The variables of a template, and the check of given values against them.
 
 use std::collections::BTreeMap;
 
@@ -65,34 +65,34 @@ pub struct Variable {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: VariableType,
-    /// What it is for.
+    /// The description.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// What it is if not given.
+    /// The default value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
-    /// Whether it must be given.
+    /// Set if it must be given.
     pub required: bool,
     /// The only values that it may have; any if empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<Value>,
 }
 
-/// Why a template can't be run with the values given.
+/// An error of rendering a template with the values given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
     /// A required variable was not given.
     #[error("the variable `{name}` is missing; it should be {want}")]
     Missing {
-        /// Which.
+        /// The variable.
         name: String,
-        /// What it should be.
+        /// The expected kind.
         want: &'static str,
     },
     /// There is no such variable.
     #[error("there is no variable `{name}`{}; there are: {known}", nearest.as_ref().map_or(String::new(), |n| format!(" (did you mean `{n}`?)")))]
     Unknown {
-        /// What was given.
+        /// The value given.
         name: String,
         /// The one that was perhaps meant.
         nearest: Option<String>,
@@ -102,23 +102,23 @@ pub enum RenderError {
     /// A variable was given twice.
     #[error("the variable `{name}` is given twice")]
     Twice {
-        /// Which.
+        /// The variable.
         name: String,
     },
     /// A value of another type.
     #[error("the variable `{name}` should be {want}")]
     WrongType {
-        /// Which.
+        /// The variable.
         name: String,
-        /// What it should be.
+        /// The expected kind.
         want: &'static str,
     },
     /// A value that is not among those allowed.
     #[error("the variable `{name}` should be one of {allowed}")]
     NotAllowed {
-        /// Which.
+        /// The variable.
         name: String,
-        /// What it may be.
+        /// The allowed values.
         allowed: String,
     },
     /// The prompt would become too long.
@@ -193,7 +193,7 @@ pub(super) fn complete(
     Ok(values)
 }
 
-/// Whether a value fits a variable.
+/// Checks that a value fits a variable.
 pub(super) fn check(variable: &Variable, value: &Value) -> Result<(), RenderError> {
     let name = variable.name.clone();
     if !variable.kind.fits(value) {

@@ -1,4 +1,5 @@
-//! Where frames come from, whatever carries them: a generation that one client alone reads, or a stream that one writes.
+//! The source of frames: a generation that one client alone reads, or a stream that a generation
+//! writes.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,28 +15,28 @@ use dialect::sse;
 use dialect::{Dialect, ResponseMeta};
 use stream::{End, Reader, ReaderEvent};
 
-/// Where frames come from.
+/// The source of frames.
 #[derive(Debug)]
 pub enum Frames {
     /// A generation that this client alone reads.
     Generation(Box<Generation>),
     /// A stream of frames.
-    Stream(Following),
+    Stream(StreamSubscription),
 }
 
 /// A reader of a stream of frames.
 #[derive(Debug)]
-pub struct Following {
+pub struct StreamSubscription {
     reader: Reader,
     /// In which this client is told that its reader can't go on.
     dialect: &'static Dialect,
     request_id: RequestId,
-    /// When its client is to go on elsewhere.
+    /// The signal that its client should reconnect elsewhere.
     until: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     ended: Option<End>,
 }
 
-impl Following {
+impl StreamSubscription {
     /// Follows that reader of a stream in that dialect.
     #[must_use]
     pub fn new(reader: Reader, dialect: &'static Dialect, request_id: RequestId) -> Self {
@@ -79,11 +80,11 @@ impl Following {
             ReaderEvent::Gone => (Failure::reader_lagged(), End::Failed),
         };
         self.ended = Some(end);
-        Poll::Ready(Some(self.told(&failure)))
+        Poll::Ready(Some(self.error_frame(&failure)))
     }
 
     /// A last frame. It is no part of the stream and bears no id.
-    fn told(&self, failure: &Failure) -> Bytes {
+    fn error_frame(&self, failure: &Failure) -> Bytes {
         tracing::info!(request_id = %self.request_id, stream = %self.reader.log().id(), ended = failure.code(), "reader");
         let mut out = BytesMut::new();
         let mut writer = self.dialect.client.event_writer(ResponseMeta::for_error());
@@ -103,7 +104,7 @@ impl Frames {
         }
     }
 
-    /// Whether the last frame has been given out.
+    /// Returns whether the last frame has been given out.
     #[must_use]
     pub fn is_ended(&self) -> bool {
         match self {
@@ -112,7 +113,7 @@ impl Frames {
         }
     }
 
-    /// How it ended, once it has. That a generation was told to end only its client knows, who told it.
+    /// Returns how it ended, once it has.
     #[must_use]
     pub fn end(&self) -> End {
         match self {

@@ -1,8 +1,8 @@
-//! A stream that was written over HTTP, as an HTTP body of Server-Sent Events: as Durable Streams tells it, or as a feed
-//! of plain messages, which a browser's `onmessage` reads.
+//! A stream that was written over HTTP, as an HTTP body of Server-Sent Events: as Durable Streams
+//! tells it, or as a feed of plain messages, which a browser's `onmessage` reads.
 //!
-//! The body polls its reader, and is itself polled only when the client has taken what came before; a client that
-//! leaves drops both.
+//! The body polls its reader, and is itself polled only when the client has taken what came before;
+//! a client that leaves drops both.
 
 use std::convert::Infallible;
 use std::fmt::{self, Debug};
@@ -18,42 +18,42 @@ use super::sse::Heartbeat;
 use dialect::sse::{self, DataWriter};
 use stream::{ContentKind, Offset, Reader, ReaderEvent, RecordBatch, StreamId};
 
-/// How much is gathered for one piece.
-const PIECE: usize = 8 * 1024;
+/// The bytes gathered for one piece.
+const MAX_PIECE_BYTES: usize = 8 * 1024;
 /// A comment: it may stand between whole events alone.
-const BEAT: &[u8] = b": heartbeat\n\n";
-/// How soon a feed's reader comes back, in milliseconds.
+const HEARTBEAT: &[u8] = b": heartbeat\n\n";
+/// The `retry:` field of a feed, in milliseconds.
 const RETRY: &[u8] = b"retry: 1000\n\n";
 
-/// How a stream is told.
+/// The SSE format of a stream.
 #[derive(Debug)]
-pub enum Telling {
+pub enum SseFormat {
     /// `event: data`, and `event: control` after each, per Durable Streams.
     Durable {
-        /// How the data is written.
+        /// The encoding of the data.
         form: ContentKind,
-        /// What answers are told apart by in caches.
-        cursor: Cursor,
+        /// The cursor that tells responses apart in caches.
+        cursor: CacheCursor,
     },
     /// A message per record, and its id.
     Feed {
-        /// Which stream's.
+        /// The stream.
         id: StreamId,
-        /// Whether the records are messages in JSON.
+        /// Set if the records are JSON messages.
         form: ContentKind,
     },
 }
 
 /// Numbers intervals of time, so that answers which are alike but for it are not one in a cache.
 #[derive(Debug, Clone, Copy)]
-pub struct Cursor {
+pub struct CacheCursor {
     /// Never below this one: a client has been told a lower one.
     pub least: u64,
     /// The number of now.
     pub now: fn() -> u64,
 }
 
-impl Cursor {
+impl CacheCursor {
     /// The number to tell.
     #[must_use]
     pub fn next(&self) -> u64 {
@@ -61,17 +61,17 @@ impl Cursor {
     }
 }
 
-/// How much there is beyond what is told.
+/// The position of the tail relative to what has been sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum TailState {
     More,
     UpToDate,
     Ended,
 }
 
-impl Telling {
+impl SseFormat {
     fn begin(&self, out: &mut BytesMut) {
-        if matches!(self, Telling::Feed { .. }) {
+        if matches!(self, SseFormat::Feed { .. }) {
             out.put_slice(RETRY);
         }
     }
@@ -79,7 +79,7 @@ impl Telling {
     /// The first frame of a run that is to be told.
     fn frame(&self, out: &mut BytesMut, run: &RecordBatch, next: Offset) -> DataWriter {
         match self {
-            Telling::Durable { form, .. } => {
+            SseFormat::Durable { form, .. } => {
                 sse::write_frame_head(out, Some("data"), Some(&next));
                 let bytes = run.clone().into_bytes();
                 match form {
@@ -93,7 +93,7 @@ impl Telling {
                     ContentKind::Binary => DataWriter::base64(bytes),
                 }
             }
-            Telling::Feed { .. } => self
+            SseFormat::Feed { .. } => self
                 .record(out, run, next, 0)
                 .unwrap_or_else(|| DataWriter::new([])),
         }
@@ -107,7 +107,7 @@ impl Telling {
         next: Offset,
         index: usize,
     ) -> Option<DataWriter> {
-        let Telling::Feed { id, form } = self else {
+        let SseFormat::Feed { id, form } = self else {
             return None;
         };
         let record = run.record(index)?;
@@ -121,17 +121,17 @@ impl Telling {
     }
 
     /// Says how things stand, where a client waits for it.
-    fn control(&self, out: &mut BytesMut, next: Offset, standing: Standing) {
-        let Telling::Durable { cursor, .. } = self else {
+    fn control(&self, out: &mut BytesMut, next: Offset, standing: TailState) {
+        let SseFormat::Durable { cursor, .. } = self else {
             return;
         };
         let mut control = json!({ "streamNextOffset": next.to_string() });
-        if standing == Standing::Ended {
+        if standing == TailState::Ended {
             control["streamClosed"] = true.into();
         } else {
             control["streamCursor"] = cursor.next().to_string().into();
         }
-        if standing != Standing::More {
+        if standing != TailState::More {
             control["upToDate"] = true.into();
         }
         sse::write_frame_head(out, Some("control"), None);
@@ -155,11 +155,11 @@ fn without_comma(mut record: Bytes) -> Bytes {
 }
 
 /// A run that is being told.
-struct Told {
+struct InFlight {
     run: RecordBatch,
     /// The place after it.
     next: Offset,
-    /// Which record it is at, where each has a frame of its own.
+    /// The current record, where each has a frame of its own.
     index: usize,
     data: DataWriter,
 }
@@ -167,16 +167,16 @@ struct Told {
 /// The body of one SSE response.
 pub struct LogBody {
     reader: Reader,
-    telling: Telling,
-    /// Where the client is.
+    telling: SseFormat,
+    /// The client's position.
     at: Offset,
-    /// What of there is half told.
-    now: Option<Told>,
-    /// What was read to know whether there is more.
+    /// The batch that is partly sent.
+    now: Option<InFlight>,
+    /// The event read ahead to know whether there is more.
     ahead: Option<ReaderEvent>,
     begun: bool,
     ended: bool,
-    /// When the client is to come again.
+    /// The time at which the client is to reconnect.
     until: Pin<Box<dyn Future<Output = ()> + Send>>,
     heartbeat: Option<Heartbeat>,
 }
@@ -191,12 +191,13 @@ impl Debug for LogBody {
 }
 
 impl LogBody {
-    /// Tells what that reader reads, which begins `at` that place, and ends with the stream or when `until` is ready.
+    /// Tells what that reader reads, which begins `at` that place, and ends with the stream or when
+    /// `until` is ready.
     #[must_use]
     pub fn new(
         reader: Reader,
         at: Offset,
-        telling: Telling,
+        telling: SseFormat,
         until: impl Future<Output = ()> + Send + 'static,
         heartbeat: Option<Duration>,
     ) -> Self {
@@ -213,7 +214,7 @@ impl LogBody {
         }
     }
 
-    /// What there is to tell, or a piece of it.
+    /// Polls for the next piece to send.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
         let mut out = BytesMut::new();
         let begins = !std::mem::replace(&mut self.begun, true);
@@ -221,9 +222,9 @@ impl LogBody {
             self.telling.begin(&mut out);
         }
         let from = self.at;
-        while !self.ended && out.len() < PIECE {
+        while !self.ended && out.len() < MAX_PIECE_BYTES {
             if let Some(told) = &mut self.now {
-                if !told.data.write_up_to(&mut out, PIECE) {
+                if !told.data.write_up_to(&mut out, MAX_PIECE_BYTES) {
                     break;
                 }
                 told.index += 1;
@@ -239,13 +240,13 @@ impl LogBody {
                 // One look ahead tells whether there is more.
                 let ahead = self.reader.poll_next(cx);
                 let standing = match &ahead {
-                    Poll::Pending if self.reader.is_behind() => Standing::More,
-                    Poll::Pending => Standing::UpToDate,
-                    Poll::Ready(ReaderEvent::End(_)) => Standing::Ended,
-                    Poll::Ready(ReaderEvent::Records(..) | ReaderEvent::Gone) => Standing::More,
+                    Poll::Pending if self.reader.is_behind() => TailState::More,
+                    Poll::Pending => TailState::UpToDate,
+                    Poll::Ready(ReaderEvent::End(_)) => TailState::Ended,
+                    Poll::Ready(ReaderEvent::Records(..) | ReaderEvent::Gone) => TailState::More,
                 };
                 self.telling.control(&mut out, self.at, standing);
-                self.ended = standing == Standing::Ended;
+                self.ended = standing == TailState::Ended;
                 match ahead {
                     Poll::Ready(next) => self.ahead = Some(next),
                     Poll::Pending => break,
@@ -259,7 +260,7 @@ impl LogBody {
             {
                 Poll::Ready(ReaderEvent::Records(run, next)) => {
                     let data = self.telling.frame(&mut out, &run, next);
-                    self.now = Some(Told {
+                    self.now = Some(InFlight {
                         run,
                         next,
                         index: 0,
@@ -267,13 +268,13 @@ impl LogBody {
                     });
                 }
                 Poll::Ready(ReaderEvent::End(_)) => {
-                    self.telling.control(&mut out, self.at, Standing::Ended);
+                    self.telling.control(&mut out, self.at, TailState::Ended);
                     self.ended = true;
                 }
                 Poll::Ready(ReaderEvent::Gone) => self.ended = true,
                 Poll::Pending => {
                     if begins && self.at == from {
-                        self.telling.control(&mut out, self.at, Standing::UpToDate);
+                        self.telling.control(&mut out, self.at, TailState::UpToDate);
                     }
                     break;
                 }
@@ -296,8 +297,8 @@ impl Body for LogBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = &mut *self;
         loop {
-            // What there was at the start is told in any case: who only ever asks a server that ends gets on. And no frame is
-            // left half told.
+            // What there was at the start is told in any case: who only ever asks a server that
+            // ends gets on. And no frame is left half told.
             if this.ended
                 || (this.begun && this.now.is_none() && this.until.as_mut().poll(cx).is_ready())
             {
@@ -308,7 +309,7 @@ impl Body for LogBody {
                 (Poll::Ready(piece), _) => piece,
                 (Poll::Pending, Some(heartbeat)) => {
                     ready!(heartbeat.poll(cx));
-                    Bytes::from_static(BEAT)
+                    Bytes::from_static(HEARTBEAT)
                 }
                 (Poll::Pending, None) => return Poll::Pending,
             };

@@ -1,7 +1,8 @@
 //! A generation, or a stream that one writes, as an HTTP body of Server-Sent Events.
 //!
-//! The body is polled only when the client has taken what came before, and gives all that there is; who writes it cuts it. Where the body polls the generation itself, a
-//! client that stops reading stops our reading from the upstream, and a client that leaves drops it all. Where it reads a
+//! The body is polled only when the client has taken what came before, and gives all that there is;
+//! who writes it cuts it. Where the body polls the generation itself, a client that stops reading
+//! stops our reading from the upstream, and a client that leaves drops it all. Where it reads a
 //! stream, its client is one reader of perhaps many, and owns nothing but its place.
 
 use std::convert::Infallible;
@@ -23,7 +24,8 @@ pub const MEDIA_TYPE: &str = "text/event-stream; charset=utf-8";
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// Sets the headers of every SSE response: what keeps caches, compressors and reverse proxies from holding it back.
+/// Sets the headers of every SSE response: what keeps caches, compressors and reverse proxies from
+/// holding it back.
 pub fn head(headers: &mut HeaderMap) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     headers.insert(
@@ -35,7 +37,7 @@ pub fn head(headers: &mut HeaderMap) {
 
 /// A response that says nothing but when to come again, for clients that would not after an error.
 #[must_use]
-pub fn come_again() -> Response<axum::body::Body> {
+pub fn retry_later() -> Response<axum::body::Body> {
     let mut response = Response::new(axum::body::Body::from(dialect::sse::retry_frame()));
     head(response.headers_mut());
     response
@@ -46,7 +48,7 @@ pub fn come_again() -> Response<axum::body::Body> {
 pub struct SseBody {
     frames: Frames,
     heartbeat: Option<Heartbeat>,
-    /// What a heartbeat looks like.
+    /// The bytes of a heartbeat.
     beat: &'static [u8],
 }
 
@@ -94,7 +96,8 @@ impl Body for SseBody {
     }
 }
 
-/// Tells when the client has been told nothing for a while. As in a generation's clock, the timer moves only when it fires.
+/// Tells when the client has been told nothing for a while. As in a generation's clock, the timer
+/// moves only when it fires.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     every: Duration,

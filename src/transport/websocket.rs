@@ -1,8 +1,10 @@
-//! A WebSocket as messages of text, within bounds: what is not taken is not added to, what is not answered is not kept.
+//! A WebSocket as messages of text, within bounds: what is not taken is not added to, what is not
+//! answered is not kept.
 //!
-//! [`Socket::poll_room`] stands before everything else. As long as the client has not taken what it was given, nothing more
-//! is read from it and nothing is written, so that neither its messages nor the pongs that its pings ask for pile up here,
-//! and what makes the messages waits, too. How long that may last is for the connection to say, whose writes are timed.
+//! [`Socket::poll_flushed`] stands before everything else. As long as the client has not taken what
+//! it was given, nothing more is read from it and nothing is written, so that neither its messages
+//! nor the pongs that its pings ask for pile up here, and what makes the messages waits, too. How
+//! long that may last is for the connection to say, whose writes are timed.
 //!
 //! Not here: the handshake, and what the messages say (`http::ws`).
 
@@ -19,20 +21,22 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes, error::ProtocolError};
 
-/// What is read at once. An idle socket keeps a buffer of it.
-const READ: usize = 4 * 1024;
-/// So much is gathered before it must be taken: with one message more, all that is ever held for a client.
-const WRITE: usize = 8 * 1024;
+/// The size of a socket's read buffer, in bytes.
+const READ_BUFFER: usize = 4 * 1024;
+/// So much is gathered before it must be taken: with one message more, all that is ever held for a
+/// client.
+const WRITE_BUFFER: usize = 8 * 1024;
 /// So many pings may lie unanswered when the next is due.
-const UNANSWERED: u8 = 2;
-/// How long a client may take to hear why its socket is closed, and to close its own side.
-const LAST_WORDS: Duration = Duration::from_secs(2);
-/// How much of what it sends meanwhile is thrown away before it is cut off. Cut off at once, it would never hear why.
-const THROWN_AWAY: usize = 16 << 20;
+const MAX_UNANSWERED_PINGS: u8 = 2;
+/// The time that a client has to read the close reason and to close its own side.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The bytes discarded meanwhile before it is cut off. Cut off at once, it would never read the
+/// reason.
+const MAX_DISCARDED_BYTES: usize = 16 << 20;
 
-/// Why a socket is closed.
+/// The reason for closing a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Over {
+pub enum CloseReason {
     /// The client closed it, or is gone: there is nobody to tell.
     Gone,
     /// 1000: nothing ran and nothing was asked for.
@@ -49,19 +53,19 @@ pub enum Over {
     TooLarge,
 }
 
-impl Over {
+impl CloseReason {
     fn frame(self) -> Option<CloseFrame> {
         let (code, reason) = match self {
-            Over::Gone => return None,
-            Over::Idle => (
+            CloseReason::Gone => return None,
+            CloseReason::Idle => (
                 CloseCode::Normal,
                 "idle: nothing runs, and nothing was asked for (websocket.idle)",
             ),
-            Over::DrainSignal => (CloseCode::Away, "the server is shutting down"),
-            Over::Protocol => (CloseCode::Protocol, "not the WebSocket protocol"),
-            Over::Binary => (CloseCode::Unsupported, "messages are texts here"),
-            Over::Encoding => (CloseCode::Invalid, "a text that is not UTF-8"),
-            Over::TooLarge => (
+            CloseReason::DrainSignal => (CloseCode::Away, "the server is shutting down"),
+            CloseReason::Protocol => (CloseCode::Protocol, "not the WebSocket protocol"),
+            CloseReason::Binary => (CloseCode::Unsupported, "messages are texts here"),
+            CloseReason::Encoding => (CloseCode::Invalid, "a text that is not UTF-8"),
+            CloseReason::TooLarge => (
                 CloseCode::Size,
                 "larger than a message may be (websocket.max_message)",
             ),
@@ -73,16 +77,16 @@ impl Over {
     }
 }
 
-impl From<Error> for Over {
+impl From<Error> for CloseReason {
     fn from(error: Error) -> Self {
         match error {
-            Error::Capacity(_) => Over::TooLarge,
-            Error::Utf8(_) => Over::Encoding,
+            Error::Capacity(_) => CloseReason::TooLarge,
+            Error::Utf8(_) => CloseReason::Encoding,
             Error::Protocol(
                 ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing,
-            ) => Over::Gone,
-            Error::Protocol(_) => Over::Protocol,
-            _ => Over::Gone,
+            ) => CloseReason::Gone,
+            Error::Protocol(_) => CloseReason::Protocol,
+            _ => CloseReason::Gone,
         }
     }
 }
@@ -98,15 +102,16 @@ pub struct Socket<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
-    /// Of a connection on which the handshake is done. Its client's messages may have so many bytes, and it is asked for a
-    /// sign of life so often, if at all.
+    /// Of a connection on which the handshake is done. Its client's messages may have so many
+    /// bytes, and it is asked for a sign of life so often, if at all.
     pub async fn new(io: S, max_message: usize, ping: Option<Duration>) -> Self {
         let config = WebSocketConfig::default()
             .max_message_size(Some(max_message))
             .max_frame_size(Some(max_message))
-            .read_buffer_size(READ)
-            .write_buffer_size(WRITE)
-            // Never reached: nothing is sent while WRITE is. A cap on this would be one on the longest event.
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(WRITE_BUFFER)
+            // Never reached: nothing is sent while WRITE is. A cap on this would be one on the
+            // longest event.
             .max_write_buffer_size(usize::MAX);
         let inner = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
         Self {
@@ -122,7 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// # Errors
     ///
     /// When the client is gone.
-    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Over>> {
+    pub fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
         if !self.flushed {
             std::task::ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
             (self.flushed, self.queued) = (true, 0);
@@ -130,36 +135,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// What the client says; none if that was for the socket itself. To be asked only when there is room.
+    /// Polls for a message of the client; `None` if it was for the socket itself. Call it only when
+    /// flushed.
     ///
     /// # Errors
     ///
     /// When it says goodbye, or what can't be said here.
-    pub fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Utf8Bytes>, Over>> {
+    pub fn poll_message(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Utf8Bytes>, CloseReason>> {
         let heard = std::task::ready!(Pin::new(&mut self.inner).poll_next(cx));
         if let Some(ping) = &mut self.ping {
             ping.unanswered = 0;
         }
         Poll::Ready(match heard {
             Some(Ok(Message::Text(text))) => Ok(Some(text)),
-            Some(Ok(Message::Binary(_))) => Err(Over::Binary),
-            // Its pong, or its goodbye, is written by the library; it is on its way once there is room again.
+            Some(Ok(Message::Binary(_))) => Err(CloseReason::Binary),
+            // Its pong, or its goodbye, is written by the library; it is on its way once there is
+            // room again.
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
                 self.flushed = false;
                 Ok(None)
             }
-            Some(Ok(Message::Close(_))) | None => Err(Over::Gone),
+            Some(Ok(Message::Close(_))) | None => Err(CloseReason::Gone),
             Some(Err(error)) => Err(error.into()),
         })
     }
 
-    /// Whether so much waits for the client that it should take that first.
+    /// Returns whether so much waits for the client that it should read first.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.queued >= WRITE
+        self.queued >= WRITE_BUFFER
     }
 
-    /// Whether anything waits for the client.
+    /// Returns whether anything waits for the client.
     #[must_use]
     pub fn is_flushed(&self) -> bool {
         self.flushed
@@ -170,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// # Errors
     ///
     /// When the client is gone.
-    pub fn say(&mut self, text: String) -> Result<(), Over> {
+    pub fn send_text(&mut self, text: String) -> Result<(), CloseReason> {
         self.send(Message::Text(text.into()))
     }
 
@@ -179,15 +189,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// # Errors
     ///
     /// When it has not answered for too long.
-    pub fn watch(&mut self, cx: &mut Context<'_>) -> Result<(), Over> {
+    pub fn poll_ping(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
         let Some(ping) = &mut self.ping else {
             return Ok(());
         };
         if ping.timer.as_mut().poll(cx).is_pending() {
             return Ok(());
         }
-        if ping.unanswered >= UNANSWERED {
-            return Err(Over::Gone);
+        if ping.unanswered >= MAX_UNANSWERED_PINGS {
+            return Err(CloseReason::Gone);
         }
         ping.unanswered += 1;
         let next = Instant::now() + ping.every;
@@ -197,18 +207,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.send(Message::Ping(Bytes::new()))
     }
 
-    fn send(&mut self, message: Message) -> Result<(), Over> {
+    fn send(&mut self, message: Message) -> Result<(), CloseReason> {
         self.queued += message.len();
         self.flushed = false;
         Ok(Pin::new(&mut self.inner).start_send(message)?)
     }
 
     /// Tells the client why, and closes.
-    pub async fn close(mut self, over: Over) {
-        let _late = tokio::time::timeout(LAST_WORDS, self.last_words(over)).await;
+    pub async fn close(mut self, over: CloseReason) {
+        let _late = tokio::time::timeout(CLOSE_TIMEOUT, self.close_handshake(over)).await;
     }
 
-    async fn last_words(&mut self, over: Over) -> Result<(), Error> {
+    async fn close_handshake(&mut self, over: CloseReason) -> Result<(), Error> {
         if let Some(frame) = over.frame() {
             Pin::new(&mut self.inner).start_send(Message::Close(Some(frame)))?;
         }
@@ -216,8 +226,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let io = self.inner.get_mut();
         io.shutdown().await?;
         let mut thrown_away = 0;
-        let mut piece = [0; READ];
-        while thrown_away < THROWN_AWAY {
+        let mut piece = [0; READ_BUFFER];
+        while thrown_away < MAX_DISCARDED_BYTES {
             match io.read(&mut piece).await? {
                 0 => break,
                 read => thrown_away += read,

@@ -34,7 +34,7 @@ impl http_body::Body for Pieces {
     }
 }
 
-/// What those runs hold. Of JSON it is an array: each of its records ends in a comma.
+/// Returns a body of those records. JSON records, which each end in a comma, form an array.
 pub(super) fn body(form: ContentKind, runs: Vec<RecordBatch>) -> Body {
     let mut pieces: VecDeque<Bytes> = runs.into_iter().map(RecordBatch::into_bytes).collect();
     if form == ContentKind::Json {

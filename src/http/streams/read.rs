@@ -14,10 +14,10 @@ use super::{
     NO_STORE, STREAM_CLOSED, STREAM_CURSOR, STREAM_UP_TO_DATE, TRUE, describe, insert, number,
     page, refused, stream_id,
 };
-use crate::http::asked::{Asked, wants_events};
-use crate::http::error::Refused;
-use crate::http::{Shared, caller, resume};
-use crate::transport::log::{Cursor, LogBody, Telling};
+use crate::http::context::{RequestContext, wants_events};
+use crate::http::error::Rejection;
+use crate::http::{Service, caller, resume};
+use crate::transport::log::{CacheCursor, LogBody, SseFormat};
 use crate::transport::sse;
 use base::id::random_bits;
 use dialect::failure::Failure;
@@ -25,26 +25,27 @@ use stream::{ContentKind, Head, Offset, Owner, ReadPage, StreamId};
 
 /// About how much one page holds. It ends behind an append, however large that was.
 const PAGE: usize = 1024 * 1024;
-/// When a live reader is told to come again, so that caches can let many share one.
+/// The time after which a live reader is told to reconnect, so that caches can let many share one
+/// response.
 const LIVE_FOR: Duration = Duration::from_secs(60);
 
 const SSE_DATA_ENCODING: HeaderName = HeaderName::from_static("stream-sse-data-encoding");
 
-/// Where to read.
+/// The place to read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum StartAt {
     Start,
     Tail,
     At(Offset),
 }
 
-impl Place {
+impl StartAt {
     fn read(text: &str) -> Result<Self, Failure> {
         match text {
-            "-1" => Ok(Place::Start),
-            "now" => Ok(Place::Tail),
+            "-1" => Ok(StartAt::Start),
+            "now" => Ok(StartAt::Tail),
             offset => match offset.parse() {
-                Ok(offset) => Ok(Place::At(offset)),
+                Ok(offset) => Ok(StartAt::At(offset)),
                 Err(_) => {
                     let message = "`offset` should be `-1`, `now`, or an offset that this stream has given out";
                     Err(Failure::invalid("offset", message))
@@ -55,9 +56,9 @@ impl Place {
 
     fn of(self, head: &Head) -> Offset {
         match self {
-            Place::Start => head.at(0),
-            Place::Tail => head.tail(),
-            Place::At(offset) => offset,
+            StartAt::Start => head.at(0),
+            StartAt::Tail => head.tail(),
+            StartAt::At(offset) => offset,
         }
     }
 }
@@ -68,24 +69,28 @@ enum Live {
     Sse,
 }
 
-/// What a read says of itself.
+/// The query of a read.
 #[derive(Debug)]
-struct Query {
-    place: Option<Place>,
+struct ReadQuery {
+    place: Option<StartAt>,
     live: Option<Live>,
     cursor: Option<u64>,
 }
 
-impl Query {
-    fn read(asked: &mut Asked, id: &StreamId, query: Option<&str>) -> Result<Self, Failure> {
-        let place = asked
+impl ReadQuery {
+    fn read(
+        context: &mut RequestContext,
+        id: &StreamId,
+        query: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let place = context
             .take("offset")
-            .map(|text| Place::read(&text))
+            .map(|text| StartAt::read(&text))
             .transpose()?;
-        if asked.take("offset").is_some() {
+        if context.take("offset").is_some() {
             return Err(Failure::invalid("offset", "`offset` is given twice"));
         }
-        let live = match asked.take("live").as_deref() {
+        let live = match context.take("live").as_deref() {
             None => None,
             Some("long-poll") => Some(Live::LongPoll),
             Some("sse") => Some(Live::Sse),
@@ -97,13 +102,13 @@ impl Query {
             }
         };
         // What is no number was never a cursor of ours.
-        let cursor = asked
+        let cursor = context
             .take("cursor")
             .filter(|text| text.len() <= 15)
             .and_then(|text| text.parse().ok());
-        let last = resume::last_event_id(&asked.headers, query);
+        let last = resume::last_event_id(&context.headers, query);
         let place = match last {
-            Some(last) => Some(Place::At(last_offset(&last, id)?)),
+            Some(last) => Some(StartAt::At(last_offset(&last, id)?)),
             None => place,
         };
         if live.is_some() && place.is_none() {
@@ -120,7 +125,8 @@ impl Query {
     }
 }
 
-/// The place after the last event that a client has: as the event says it, with or without the stream's id.
+/// The place after the last event that a client has: as the event says it, with or without the
+/// stream's id.
 fn last_offset(last: &str, id: &StreamId) -> Result<Offset, Failure> {
     let offset = match StreamId::of_event(last) {
         Some((of, offset)) => (of == *id).then_some(offset),
@@ -136,66 +142,66 @@ fn last_offset(last: &str, id: &StreamId) -> Result<Offset, Failure> {
 
 /// `GET`: one page; or, with `live`, what comes.
 pub(super) async fn get(
-    State(shared): State<Arc<Shared>>,
+    State(service): State<Arc<Service>>,
     path: Result<Path<String>, PathRejection>,
-    mut asked: Asked,
+    mut context: RequestContext,
     request: Request,
-) -> Result<Response, Refused> {
+) -> Result<Response, Rejection> {
     let id = stream_id(path)?;
-    let owner = caller::owner(&asked.headers);
-    let head = shared
+    let owner = caller::owner(&context.headers);
+    let head = service
         .streams
         .status(&id, owner.as_ref())
         .await
         .map_err(refused)?;
-    let events = wants_events(&asked.headers);
-    if events && head.dialect.is_some() && !asked.pairs.iter().any(|(name, _)| name == "live") {
+    let events = wants_events(&context.headers);
+    if events && head.dialect.is_some() && !context.query.iter().any(|(name, _)| name == "live") {
         // A generation's frames, as they were said.
-        return resume::get(State(shared), Path(id.to_string()), asked, request).await;
+        return resume::get(State(service), Path(id.to_string()), context, request).await;
     }
-    let query = Query::read(&mut asked, &id, request.uri().query())?;
-    let read = Read {
-        shared: &shared,
+    let query = ReadQuery::read(&mut context, &id, request.uri().query())?;
+    let read = ReadRequest {
+        service: &service,
         id: &id,
         owner: owner.as_ref(),
-        asked: &asked,
+        context: &context,
         head,
     };
     match (query.live, events) {
-        (None, false) => read.page(query.place.unwrap_or(Place::Start)).await,
-        (None, true) => read.feed(query.place.unwrap_or(Place::Start)).await,
+        (None, false) => read.page(query.place.unwrap_or(StartAt::Start)).await,
+        (None, true) => read.feed(query.place.unwrap_or(StartAt::Start)).await,
         (Some(Live::LongPoll), _) => read.long_poll(&query).await,
         (Some(Live::Sse), _) => read.sse(&query).await,
     }
 }
 
 /// One read.
-struct Read<'a> {
-    shared: &'a Shared,
+struct ReadRequest<'a> {
+    service: &'a Service,
     id: &'a StreamId,
     owner: Option<&'a Owner>,
-    asked: &'a Asked,
+    context: &'a RequestContext,
     head: Head,
 }
 
-impl Read<'_> {
-    async fn batch(&self, from: Offset, most: usize) -> Result<ReadPage, Refused> {
+impl ReadRequest<'_> {
+    async fn batch(&self, from: Offset, most: usize) -> Result<ReadPage, Rejection> {
         let batch = self
-            .shared
+            .service
             .streams
             .read(self.id, self.owner, from, most)
             .await;
         let batch = batch.map_err(|error| refused(error.into()))?;
         if most > 0 {
-            self.shared.streams.paged(self.id, self.owner, from);
+            self.service.streams.paged(self.id, self.owner, from);
         }
         Ok(batch)
     }
 
-    /// What there is.
-    async fn page(&self, place: Place) -> Result<Response, Refused> {
+    /// Answers with the records that exist.
+    async fn page(&self, place: StartAt) -> Result<Response, Rejection> {
         let from = place.of(&self.head);
-        if place == Place::Tail {
+        if place == StartAt::Tail {
             // It is a read, though of nothing: an idle lifetime begins anew.
             let ReadPage { head, .. } = self.batch(from, 0).await?;
             let batch = ReadPage {
@@ -214,7 +220,7 @@ impl Read<'_> {
             self.id, batch.head.made, from.position, batch.next.position
         );
         let caching = caching(&batch);
-        let mut response = if is_known(&self.asked.headers, &tag) {
+        let mut response = if is_known(&self.context.headers, &tag) {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
             self.answer(StatusCode::OK, batch)
@@ -226,21 +232,21 @@ impl Read<'_> {
         Ok(response)
     }
 
-    /// What there is, or what comes within a while.
-    async fn long_poll(&self, query: &Query) -> Result<Response, Refused> {
-        let from = query.place.unwrap_or(Place::Start).of(&self.head);
+    /// Answers with the records that exist, or waits a while for some.
+    async fn long_poll(&self, query: &ReadQuery) -> Result<Response, Rejection> {
+        let from = query.place.unwrap_or(StartAt::Start).of(&self.head);
         let mut batch = self.batch(from, PAGE).await?;
         if batch.runs.is_empty() && !batch.is_end() {
             let attached = self
-                .shared
+                .service
                 .streams
                 .attach(self.id, self.owner, Some(from))
                 .await;
             let mut reader = attached.map_err(|error| refused(error.into()))?;
             tokio::select! {
                 _next = std::future::poll_fn(|cx| reader.poll_next(cx)) => {}
-                () = tokio::time::sleep(self.shared.streaming.long_poll) => {}
-                () = self.shared.draining.begun() => {}
+                () = tokio::time::sleep(self.service.streaming.long_poll) => {}
+                () = self.service.draining.begun() => {}
             }
             drop(reader);
             batch = self.batch(from, PAGE).await?;
@@ -260,14 +266,14 @@ impl Read<'_> {
         Ok(response)
     }
 
-    /// What there is and what comes, as Durable Streams tells it.
-    async fn sse(&self, query: &Query) -> Result<Response, Refused> {
+    /// Answers with existing and coming records as Durable Streams events.
+    async fn sse(&self, query: &ReadQuery) -> Result<Response, Rejection> {
         let form = ContentKind::of(&self.head.content_type);
-        let telling = Telling::Durable {
+        let telling = SseFormat::Durable {
             form,
             cursor: cursor(query.cursor),
         };
-        let from = query.place.unwrap_or(Place::Start).of(&self.head);
+        let from = query.place.unwrap_or(StartAt::Start).of(&self.head);
         let mut response = self.live(from, telling, Some(LIVE_FOR)).await?;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -277,8 +283,8 @@ impl Read<'_> {
         Ok(response)
     }
 
-    /// What there is and what comes, as messages that a browser's `onmessage` reads.
-    async fn feed(&self, place: Place) -> Result<Response, Refused> {
+    /// Answers with existing and coming records as messages for a browser's `onmessage`.
+    async fn feed(&self, place: StartAt) -> Result<Response, Rejection> {
         let form = ContentKind::of(&self.head.content_type);
         if form == ContentKind::Binary {
             let message = format!(
@@ -294,7 +300,7 @@ impl Read<'_> {
         }
         self.live(
             from,
-            Telling::Feed {
+            SseFormat::Feed {
                 id: self.id.clone(),
                 form,
             },
@@ -306,23 +312,23 @@ impl Read<'_> {
     async fn live(
         &self,
         from: Offset,
-        telling: Telling,
+        telling: SseFormat,
         most: Option<Duration>,
-    ) -> Result<Response, Refused> {
+    ) -> Result<Response, Rejection> {
         let attached = self
-            .shared
+            .service
             .streams
             .attach(self.id, self.owner, Some(from))
             .await;
         let reader = attached.map_err(|error| refused(error.into()))?;
-        let draining = self.shared.draining.begun();
+        let draining = self.service.draining.begun();
         let until = async move {
             match most {
                 Some(most) => drop(tokio::time::timeout(most, draining).await),
                 None => draining.await,
             }
         };
-        let heartbeat = self.asked.manner.heartbeat(self.shared.heartbeat);
+        let heartbeat = self.context.manner.heartbeat(self.service.heartbeat);
         let mut response = Response::new(Body::new(LogBody::new(
             reader, from, telling, until, heartbeat,
         )));
@@ -350,7 +356,8 @@ impl Read<'_> {
     }
 }
 
-/// What caches may do with a page. Its start and end are fixed unless it reaches the end of a stream that goes on.
+/// Returns the `cache-control` of a page. Its content is fixed unless it reaches the tail of a
+/// stream that goes on.
 fn caching(batch: &ReadPage) -> &'static str {
     match (batch.is_up_to_date() && !batch.is_end(), &batch.head.owner) {
         (true, _) => "no-cache",
@@ -368,16 +375,16 @@ fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     values.flat_map(|value| value.split(',')).any(is_it)
 }
 
-/// The cursor that follows a client's: at or past ours, it is one strictly above its own, by chance, so that clients which
-/// were given the same one part.
-fn cursor(clients: Option<u64>) -> Cursor {
+/// The cursor that follows a client's: at or past ours, it is one strictly above its own, by
+/// chance, so that clients which were given the same one part.
+fn cursor(clients: Option<u64>) -> CacheCursor {
     let least = clients
         .filter(|theirs| *theirs >= interval())
         .map_or(0, |theirs| {
             let [chance, ..] = random_bits();
             theirs + 1 + u64::from(chance) % 180
         });
-    Cursor {
+    CacheCursor {
         least,
         now: interval,
     }

@@ -14,8 +14,8 @@ use super::{
     PREFIX, PRODUCER_EPOCH, PRODUCER_SEQ, STREAM_CLOSED, STREAM_NEXT_OFFSET, TRUE, describe,
     insert, number, refused, stream_id,
 };
-use crate::http::error::Refused;
-use crate::http::{Shared, body, caller};
+use crate::http::error::Rejection;
+use crate::http::{Service, body, caller};
 use dialect::failure::Failure;
 use stream::{Append, Create, ForkAt, ForkOf, Lifetime, ProducerClaim, StreamId, StreamRejection};
 
@@ -26,18 +26,18 @@ const STREAM_FORK_OFFSET: &str = "stream-fork-offset";
 const STREAM_FORK_SUB_OFFSET: &str = "stream-fork-sub-offset";
 
 /// The longest text of a header that a stream remembers.
-const LONGEST: usize = 256;
+const MAX_HEADER_LENGTH: usize = 256;
 /// The largest number that every client can count to.
-const MOST: u64 = (1 << 53) - 1;
+const MAX_NUMBER: u64 = (1 << 53) - 1;
 /// A hundred years: more is a mistake, and some clock's end.
-const LONGEST_TTL: u64 = 100 * 366 * 24 * 3600;
+const MAX_TTL_SECONDS: u64 = 100 * 366 * 24 * 3600;
 
 /// `PUT`: makes a stream, or finds it as it is asked for.
 pub(super) async fn put(
-    State(shared): State<Arc<Shared>>,
+    State(service): State<Arc<Service>>,
     path: Result<Path<String>, PathRejection>,
     request: Request,
-) -> Result<Response, Refused> {
+) -> Result<Response, Rejection> {
     let id = stream_id(path)?;
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
@@ -50,14 +50,14 @@ pub(super) async fn put(
         fork: fork(headers)?,
         body: bytes::Bytes::new(),
     };
-    create.body = body::read(body, &shared).await?;
+    create.body = body::read_body(body, &service).await?;
     let owner = caller::owner(headers);
     let created = create
-        .create(&shared.streams, &id, owner.as_ref())
+        .create(&service.streams, &id, owner.as_ref())
         .await
         .map_err(|refusal| match refusal {
             // The name is taken, and that is all that matters here.
-            StreamRejection::Deleted => Refused::from(Failure::conflict(refusal.to_string())),
+            StreamRejection::Deleted => Rejection::from(Failure::conflict(refusal.to_string())),
             refusal => refused(refusal),
         })?;
     let mut response = if created.new {
@@ -78,16 +78,16 @@ pub(super) async fn put(
 
 /// `POST`: appends, or closes, or both in one step.
 pub(super) async fn post(
-    State(shared): State<Arc<Shared>>,
+    State(service): State<Arc<Service>>,
     path: Result<Path<String>, PathRejection>,
     request: Request,
-) -> Result<Response, Refused> {
+) -> Result<Response, Rejection> {
     let id = stream_id(path)?;
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
     body::uncompressed(headers)?;
     let (claim, seq) = (claim(headers)?, text(headers, STREAM_SEQ)?);
-    let body = body::read(body, &shared).await?;
+    let body = body::read_body(body, &service).await?;
     let content_type = content_type(headers)?;
     if content_type.is_none() && !body.is_empty() {
         let message = "the body's type is missing; it should be the stream's";
@@ -98,13 +98,13 @@ pub(super) async fn post(
     append.seq = seq;
     append.claim = claim;
     let owner = caller::owner(headers);
-    let done = shared
+    let done = service
         .streams
         .update(&id, owner.as_ref(), |head| append.apply(head))
         .await;
     let done = match done {
         // Whether it has forks still is not the append's to know.
-        Err(StreamRejection::Deleted) => match shared.streams.status(&id, owner.as_ref()).await {
+        Err(StreamRejection::Deleted) => match service.streams.status(&id, owner.as_ref()).await {
             Ok(_) => return Err(refused(StreamRejection::Deleted)),
             Err(refusal) => return Err(refused(refusal)),
         },
@@ -135,12 +135,12 @@ fn text(headers: &HeaderMap, name: &str) -> Result<Option<String>, Failure> {
         return Ok(None);
     };
     match value.to_str() {
-        Ok(text) if text.len() <= LONGEST => {
+        Ok(text) if text.len() <= MAX_HEADER_LENGTH => {
             Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
         }
         _ => Err(Failure::invalid(
             name,
-            format!("`{name}` should be at most {LONGEST} characters of ASCII"),
+            format!("`{name}` should be at most {MAX_HEADER_LENGTH} characters of ASCII"),
         )),
     }
 }
@@ -203,8 +203,8 @@ fn claim(headers: &HeaderMap) -> Result<Option<ProducerClaim>, Failure> {
     };
     Ok(Some(ProducerClaim {
         id: value(PRODUCER_ID)?.into(),
-        epoch: whole(epoch, &value(epoch)?, MOST)?,
-        seq: whole(seq, &value(seq)?, MOST)?,
+        epoch: whole(epoch, &value(epoch)?, MAX_NUMBER)?,
+        seq: whole(seq, &value(seq)?, MAX_NUMBER)?,
     }))
 }
 
@@ -216,7 +216,11 @@ fn lifetime(headers: &HeaderMap) -> Result<Option<Lifetime>, Failure> {
             "`stream-ttl` and `stream-expires-at`: it can be only one",
         )),
         (Some(value), None) => {
-            let seconds = whole(ttl, &String::from_utf8_lossy(value.as_bytes()), LONGEST_TTL)?;
+            let seconds = whole(
+                ttl,
+                &String::from_utf8_lossy(value.as_bytes()),
+                MAX_TTL_SECONDS,
+            )?;
             Ok(Some(Lifetime::Idle(Duration::from_secs(seconds))))
         }
         (None, Some(time)) => match rfc3339(&time) {
@@ -289,7 +293,7 @@ fn fork(headers: &HeaderMap) -> Result<Option<ForkOf>, Failure> {
         Some(value) => whole(
             STREAM_FORK_SUB_OFFSET,
             &String::from_utf8_lossy(value.as_bytes()),
-            MOST,
+            MAX_NUMBER,
         )?,
         None => 0,
     };

@@ -1,21 +1,21 @@
-//! What is said over a socket, in both directions. For clients it is written down in `docs/websocket.md`.
+//! The messages on a socket, in both directions. `docs/websocket.md` describes them for clients.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::http::error::Refused;
+use crate::http::error::Rejection;
 use base::id::RequestId;
 use dialect::failure::Failure;
 use dialect::{Dialect, plain};
 
 /// The longest id that a client may give a generation, in bytes.
-const LONGEST: usize = 64;
+const MAX_ID_LENGTH: usize = 64;
 
 /// A client's message: what each type needs is looked for when that is known.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Message<'a> {
+pub(super) struct ClientMessage<'a> {
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) id: Option<String>,
@@ -30,36 +30,36 @@ pub(super) struct Message<'a> {
 }
 
 /// Reads a message.
-pub(super) fn read(text: &str) -> Result<Message<'_>, Failure> {
+pub(super) fn parse_message(text: &str) -> Result<ClientMessage<'_>, Failure> {
     serde_json::from_str(text)
         .map_err(|error| Failure::invalid_request(format!("this message can't be read: {error}")))
 }
 
-impl Message<'_> {
+impl ClientMessage<'_> {
     /// The id that it must have.
     pub(super) fn id(&mut self) -> Result<String, Failure> {
         let id = self
             .id
             .take()
-            .filter(|id| (1..=LONGEST).contains(&id.len()));
+            .filter(|id| (1..=MAX_ID_LENGTH).contains(&id.len()));
         id.ok_or_else(|| {
             Failure::invalid(
                 "id",
-                format!("`id` should be a text of 1 to {LONGEST} bytes"),
+                format!("`id` should be a text of 1 to {MAX_ID_LENGTH} bytes"),
             )
         })
     }
 }
 
 /// A field that a message of its type must have.
-pub(super) fn needed<T>(name: &str, value: Option<T>) -> Result<T, Failure> {
+pub(super) fn require_field<T>(name: &str, value: Option<T>) -> Result<T, Failure> {
     value.ok_or_else(|| Failure::invalid(name, format!("`{name}` is missing")))
 }
 
 /// The server's messages.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
-pub(super) enum Told<'a> {
+pub(super) enum ServerMessage<'a> {
     /// It runs; what comes of it follows.
     Started {
         id: &'a str,
@@ -86,7 +86,7 @@ pub(super) enum Told<'a> {
     },
 }
 
-impl Told<'_> {
+impl ServerMessage<'_> {
     /// As text.
     pub(super) fn write(&self) -> String {
         // Infallible: every key is a text.
@@ -94,20 +94,21 @@ impl Told<'_> {
     }
 }
 
-/// What was refused, in the form that HTTP has for it in the plain dialect, with the status that it would have there.
+/// Encodes a rejection as HTTP would in the plain dialect, with the status that it would have
+/// there.
 pub(super) fn refused(
     id: Option<&str>,
-    refused: Refused,
+    refused: Rejection,
     dialect: &Dialect,
     request_id: &RequestId,
 ) -> String {
     let (failure, status) =
-        refused.told(dialect, request_id, &axum::http::Method::GET, super::ROUTE);
+        refused.log_rejection(dialect, request_id, &axum::http::Method::GET, super::ROUTE);
     let body = plain::DIALECT
         .client
         .error_body(&failure, status.as_u16(), request_id.as_str());
     let mut error =
         serde_json::from_slice::<Value>(&body).map_or(Value::Null, |mut body| body["error"].take());
     error["status"] = status.as_u16().into();
-    Told::Error { id, error }.write()
+    ServerMessage::Error { id, error }.write()
 }

@@ -12,12 +12,12 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use percent_encoding::percent_decode_str;
 
-use super::message::{self, Message, Told, needed};
+use super::message::{self, ClientMessage, ServerMessage, require_field};
 use crate::disconnect::Disconnect;
-use crate::http::asked::{self, Asked};
-use crate::http::begin::{Order, Source, begin};
-use crate::http::error::Refused;
-use crate::http::{Shared, api, caller, linger, plain as stream, prompts, resume};
+use crate::http::begin::{GenerationRequest, Subscription, begin};
+use crate::http::context::{self, RequestContext};
+use crate::http::error::Rejection;
+use crate::http::{Service, api, caller, linger, plain as stream, prompts, resume};
 use crate::transport::frames::Frames;
 use ::stream::{End, Offset, StreamId};
 use base::id::RequestId;
@@ -25,23 +25,23 @@ use dialect::failure::Failure;
 use dialect::sse;
 use dialect::{DIALECTS, Dialect, plain};
 
-/// What every one on a socket is begun with.
-pub(super) struct Host<'a> {
-    pub(super) shared: &'a Arc<Shared>,
+/// The context in which a socket's generations and readers begin.
+pub(super) struct SocketContext<'a> {
+    pub(super) service: &'a Arc<Service>,
     /// Of the handshake: whose socket it is.
     pub(super) headers: &'a HeaderMap,
     pub(super) disconnect: &'a Disconnect,
 }
 
-type Beginning = Pin<Box<dyn Future<Output = Result<Source, Refused>> + Send>>;
+type PendingSubscription = Pin<Box<dyn Future<Output = Result<Subscription, Rejection>> + Send>>;
 
 enum Phase {
-    Beginning(Beginning),
-    Open(Box<Source>),
+    PendingSubscription(PendingSubscription),
+    Open(Box<Subscription>),
 }
 
 /// A generation, or a reader of a stream.
-pub(super) struct Running {
+pub(super) struct SocketSubscription {
     pub(super) id: String,
     request_id: RequestId,
     disconnect: Disconnect,
@@ -51,35 +51,35 @@ pub(super) struct Running {
     phase: Phase,
     /// Frames that came and are not told yet.
     rest: Bytes,
-    /// What ends its stream.
+    /// The signal that ends its stream.
     cancelling: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     cancelled: bool,
 }
 
-/// What one of them says next.
-pub(super) enum Says {
-    /// That, and more later.
+/// The next output of a subscription.
+pub(super) enum SocketOutput {
+    /// A message; more may follow.
     More(String),
-    /// That, and then it is over.
+    /// The last message.
     Last(String),
 }
 
-impl Running {
+impl SocketSubscription {
     /// Asks for an answer.
     pub(super) fn start(
         id: String,
-        message: Message<'_>,
-        host: &Host<'_>,
+        message: ClientMessage<'_>,
+        host: &SocketContext<'_>,
     ) -> Result<Self, Failure> {
-        let path: PathAndQuery = needed("path", message.path)?.parse().map_err(|_| {
+        let path: PathAndQuery = require_field("path", message.path)?.parse().map_err(|_| {
             Failure::invalid(
                 "path",
                 "`path` should be that of an endpoint, such as \"/stream\" or \"/prompts/NAME\"",
             )
         })?;
-        let body = Bytes::from(needed("body", message.body)?.get().to_owned());
-        if body.len() > host.shared.max_body {
-            return Err(Failure::body_too_large(host.shared.max_body));
+        let body = Bytes::from(require_field("body", message.body)?.get().to_owned());
+        if body.len() > host.service.max_body {
+            return Err(Failure::body_too_large(host.service.max_body));
         }
         let linger = message.linger.as_ref().map(linger::of_json).transpose()?;
         let key = message.idempotency_key.map(|key| {
@@ -91,47 +91,48 @@ impl Running {
                 )
             })
         });
-        let mut asked = asked(Some(path.clone()), host)?;
+        let mut context = context(Some(path.clone()), host)?;
         if let Some(key) = key.transpose()? {
-            asked.headers.insert("idempotency-key", key);
+            context.headers.insert("idempotency-key", key);
         }
-        let shared = host.shared.clone();
+        let service = host.service.clone();
         let dialect = dialect::dialect_for_path(path.path());
-        Ok(Self::new(id, dialect, asked, |mut asked| async move {
-            let order = order(&shared, path.path(), body, &mut asked).await?;
-            if !order.request.stream {
+        Ok(Self::new(id, dialect, context, |mut context| async move {
+            let generation_request =
+                generation_request(&service, path.path(), body, &mut context).await?;
+            if !generation_request.request.stream {
                 let message = "every answer is a stream here: say `\"stream\": true`";
                 return Err(Failure::invalid("stream", message).into());
             }
-            asked.linger = linger.or(asked.linger);
-            begin(&shared, order, &asked).await
+            context.linger = linger.or(context.linger);
+            begin(&service, generation_request, &context).await
         }))
     }
 
     /// Reads a stream, from its start or from after an event.
     pub(super) fn attach(
         id: String,
-        message: Message<'_>,
-        host: &Host<'_>,
+        message: ClientMessage<'_>,
+        host: &SocketContext<'_>,
     ) -> Result<Self, Failure> {
-        let stream = resume::stream_id(&needed("stream", message.stream)?)?;
+        let stream = resume::stream_id(&require_field("stream", message.stream)?)?;
         let after = message
             .after
             .map(|after| place(&stream, &after))
             .transpose()?;
-        let shared = host.shared.clone();
+        let service = host.service.clone();
         Ok(Self::new(
             id,
             &plain::DIALECT,
-            asked(None, host)?,
-            move |asked| async move {
-                let owner = caller::owner(&asked.headers);
-                let head = shared
+            context(None, host)?,
+            move |context| async move {
+                let owner = caller::owner(&context.headers);
+                let head = service
                     .streams
                     .head(&stream, owner.as_ref())
                     .await
                     .map_err(resume::failure)?;
-                Ok(resume::attach(&shared, &stream, &head, after, &asked).await?)
+                Ok(resume::attach(&service, &stream, &head, after, &context).await?)
             },
         ))
     }
@@ -139,23 +140,23 @@ impl Running {
     fn new<F>(
         id: String,
         dialect: &'static Dialect,
-        asked: Asked,
-        begin: impl FnOnce(Asked) -> F,
+        context: RequestContext,
+        begin: impl FnOnce(RequestContext) -> F,
     ) -> Self
     where
-        F: Future<Output = Result<Source, Refused>> + Send + 'static,
+        F: Future<Output = Result<Subscription, Rejection>> + Send + 'static,
     {
         let (request_id, disconnect, headers) = (
-            asked.id.clone(),
-            asked.disconnect.clone(),
-            asked.headers.clone(),
+            context.id.clone(),
+            context.disconnect.clone(),
+            context.headers.clone(),
         );
         // A panic ends what it happened in, and no other on the socket.
-        let beginning = AssertUnwindSafe(begin(asked)).catch_unwind();
+        let beginning = AssertUnwindSafe(begin(context)).catch_unwind();
         let beginning = Box::pin(beginning.map(|begun| {
             begun.unwrap_or_else(|_| Err(Failure::internal("a panic".into()).into()))
         }));
-        let phase = Phase::Beginning(beginning);
+        let phase = Phase::PendingSubscription(beginning);
         Self {
             id,
             request_id,
@@ -169,8 +170,8 @@ impl Running {
         }
     }
 
-    /// What it says next.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Says> {
+    /// Polls for the next output.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<SocketOutput> {
         loop {
             if let Some(cancelling) = &mut self.cancelling
                 && cancelling.as_mut().poll(cx).is_ready()
@@ -178,26 +179,30 @@ impl Running {
                 self.cancelling = None;
             }
             match &mut self.phase {
-                Phase::Beginning(beginning) => match ready!(beginning.as_mut().poll(cx)) {
-                    Ok(source) => {
-                        let stream = source.stream.as_ref().map(StreamId::as_str);
-                        let request_id = self.request_id.as_str();
-                        let told = Told::Started {
-                            id: &self.id,
-                            stream,
-                            dialect: source.dialect.name,
-                            request_id,
-                        };
-                        let told = told.write();
-                        self.phase = Phase::Open(Box::new(source));
-                        return Poll::Ready(Says::More(told));
+                Phase::PendingSubscription(beginning) => {
+                    match ready!(beginning.as_mut().poll(cx)) {
+                        Ok(source) => {
+                            let stream = source.stream.as_ref().map(StreamId::as_str);
+                            let request_id = self.request_id.as_str();
+                            let told = ServerMessage::Started {
+                                id: &self.id,
+                                stream,
+                                dialect: source.dialect.name,
+                                request_id,
+                            };
+                            let told = told.write();
+                            self.phase = Phase::Open(Box::new(source));
+                            return Poll::Ready(SocketOutput::More(told));
+                        }
+                        Err(refused) => {
+                            return Poll::Ready(SocketOutput::Last(self.refused(refused)));
+                        }
                     }
-                    Err(refused) => return Poll::Ready(Says::Last(self.refused(refused))),
-                },
+                }
                 Phase::Open(source) => {
                     let numbered = source.stream.is_some();
                     if let Some(told) = next(&self.id, &mut self.rest, numbered) {
-                        return Poll::Ready(Says::More(told));
+                        return Poll::Ready(SocketOutput::More(told));
                     }
                     match ready!(source.frames.poll(cx)) {
                         Some(frames) => self.rest = frames,
@@ -207,8 +212,8 @@ impl Running {
                             } else {
                                 source.frames.end()
                             };
-                            return Poll::Ready(Says::Last(
-                                Told::End {
+                            return Poll::Ready(SocketOutput::Last(
+                                ServerMessage::End {
                                     id: &self.id,
                                     status: end.as_str(),
                                 }
@@ -221,13 +226,14 @@ impl Running {
         }
     }
 
-    /// Ends it, at its client's word. What is still to be said comes with the next poll; the last word, if there is none.
-    pub(super) fn cancel(&mut self, shared: &Arc<Shared>) -> Option<String> {
+    /// Ends it, at its client's word. What is still to be said comes with the next poll; the last
+    /// word, if there is none.
+    pub(super) fn cancel(&mut self, service: &Arc<Service>) -> Option<String> {
         self.disconnect.set_cancelled();
         let source = match &mut self.phase {
-            Phase::Beginning(_) => {
+            Phase::PendingSubscription(_) => {
                 return Some(
-                    Told::End {
+                    ServerMessage::End {
                         id: &self.id,
                         status: End::Cancelled.as_str(),
                     }
@@ -246,11 +252,11 @@ impl Running {
                 }
             }
             (Frames::Stream(_), Some(id)) => {
-                let (shared, id, owner) =
-                    (shared.clone(), id.clone(), caller::owner(&self.headers));
+                let (service, id, owner) =
+                    (service.clone(), id.clone(), caller::owner(&self.headers));
                 self.cancelling = Some(Box::pin(async move {
                     // A stream that can't be found is gone, which its reader says.
-                    let _ = shared.streams.cancel(&id, owner.as_ref()).await;
+                    let _ = service.streams.cancel(&id, owner.as_ref()).await;
                 }));
             }
             (Frames::Stream(_), None) => {}
@@ -258,12 +264,13 @@ impl Running {
         None
     }
 
-    fn refused(&self, refused: Refused) -> String {
+    fn refused(&self, refused: Rejection) -> String {
         message::refused(Some(&self.id), refused, self.dialect, &self.request_id)
     }
 }
 
-/// The next frame that says something, as a message. What others see of a stream's ids is only ours to give out.
+/// The next frame that says something, as a message. What others see of a stream's ids is only ours
+/// to give out.
 fn next(id: &str, rest: &mut Bytes, numbered: bool) -> Option<String> {
     while !rest.is_empty() {
         let frame = sse::frames(rest).next()?;
@@ -279,7 +286,7 @@ fn next(id: &str, rest: &mut Bytes, numbered: bool) -> Option<String> {
             let event = frame
                 .event
                 .and_then(|event| std::str::from_utf8(event).ok());
-            Told::Event {
+            ServerMessage::Event {
                 id,
                 event_id,
                 event,
@@ -295,36 +302,39 @@ fn next(id: &str, rest: &mut Bytes, numbered: bool) -> Option<String> {
     None
 }
 
-/// What would be known of a request besides its body, had it come by itself.
-fn asked(path: Option<PathAndQuery>, host: &Host<'_>) -> Result<Asked, Failure> {
+/// Returns the context of a request that arrived over a socket.
+fn context(
+    path: Option<PathAndQuery>,
+    host: &SocketContext<'_>,
+) -> Result<RequestContext, Failure> {
     let mut request = Request::new(());
     *request.method_mut() = Method::POST;
     *request.uri_mut() = path.map(Into::into).unwrap_or_default();
     request.headers_mut().clone_from(host.headers);
     let (mut parts, ()) = request.into_parts();
     parts.extensions.insert(host.disconnect.for_request());
-    let mut asked = asked::of_parts(&mut parts).map_err(Refused::into_failure)?;
-    asked.via = Some(super::ROUTE);
+    let mut context = context::context_from_parts(&mut parts).map_err(Rejection::into_failure)?;
+    context.via = Some(super::ROUTE);
     // What keeps a silent connection open here is a ping of the socket's own.
-    asked.manner.comments = false;
-    Ok(asked)
+    context.manner.comments = false;
+    Ok(context)
 }
 
 /// Reads a request as its endpoint does.
-async fn order(
-    shared: &Arc<Shared>,
+async fn generation_request(
+    service: &Arc<Service>,
     path: &str,
     body: Bytes,
-    asked: &mut Asked,
-) -> Result<Order, Failure> {
+    context: &mut RequestContext,
+) -> Result<GenerationRequest, Failure> {
     if path == stream::ROUTE {
-        return stream::read(body, asked);
+        return stream::parse_body(body, context);
     }
     if let Some(name) = path.strip_prefix("/prompts/") {
         let name = percent_decode_str(name).decode_utf8_lossy();
-        let model = asked.take("model");
-        asked.no_more_pairs()?;
-        return prompts::read(shared, &name, &body, model, asked).await;
+        let model = context.take("model");
+        context.deny_query()?;
+        return prompts::read(service, &name, &body, model, context).await;
     }
     let endpoints = DIALECTS
         .iter()
@@ -341,7 +351,7 @@ async fn order(
             "nothing that could be started is at {path}"
         )));
     };
-    api::read(dialect, route, path, body, asked)
+    api::parse_body(dialect, route, path, body, context)
 }
 
 /// A place in a stream: an event id, or only its offset.

@@ -1,7 +1,9 @@
-//! The one task of a socket: it reads the client's messages, drives all that runs, and watches the clock.
+//! The one task of a socket: it reads the client's messages, drives all that runs, and watches the
+//! clock.
 //!
-//! Nothing is polled while the client has not taken what it was given, so a client that stalls stalls its own generations,
-//! and each of their upstreams, and nobody else's. Those that run have turns: one message each, then the next.
+//! Nothing is polled while the client has not taken what it was given, so a client that stalls
+//! stalls its own generations, and each of their upstreams, and nobody else's. Those that run have
+//! turns: one message each, then the next.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,19 +16,19 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::message::{self, Message, Told, needed};
-use super::running::{Host, Running, Says};
+use super::message::{self, ClientMessage, ServerMessage, require_field};
+use super::running::{SocketContext, SocketOutput, SocketSubscription};
 use crate::disconnect::Disconnect;
-use crate::http::Shared;
-use crate::transport::websocket::{Over, Socket};
+use crate::http::Service;
+use crate::transport::websocket::{CloseReason, Socket};
 use base::id::RequestId;
 use dialect::failure::Failure;
 use dialect::plain;
 
 /// So many rounds, then other connections have their turn.
-const AT_ONCE: usize = 16;
+const MAX_ROUNDS_PER_POLL: usize = 16;
 /// Headers of the handshake that are about the socket, not about what is asked for on it.
-const OF_THE_SOCKET: &[&str] = &[
+const SOCKET_FIELDS: &[&str] = &[
     "idempotency-key",
     "last-event-id",
     "content-type",
@@ -36,14 +38,14 @@ const OF_THE_SOCKET: &[&str] = &[
 
 /// An open socket, and all that runs on it.
 pub(super) struct Session<S> {
-    shared: Arc<Shared>,
+    service: Arc<Service>,
     socket: Socket<S>,
     headers: HeaderMap,
     disconnect: Disconnect,
-    running: Vec<Running>,
-    /// Whose turn it is.
+    running: Vec<SocketSubscription>,
+    /// The index of the subscription whose turn it is.
     turn: usize,
-    /// Whether a message has come.
+    /// Set once a message has arrived.
     heard: bool,
     idle: Idle,
     draining: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -52,21 +54,21 @@ pub(super) struct Session<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        service: Arc<Service>,
         socket: Socket<S>,
         mut headers: HeaderMap,
         disconnect: Disconnect,
     ) -> Self {
-        for name in OF_THE_SOCKET {
+        for name in SOCKET_FIELDS {
             headers.remove(*name);
         }
         let (idle, draining) = (
-            Idle::new(shared.websocket.idle),
-            Box::pin(shared.draining.begun()),
+            Idle::new(service.websocket.idle),
+            Box::pin(service.draining.begun()),
         );
         let running = Vec::new();
         Self {
-            shared,
+            service,
             socket,
             headers,
             disconnect,
@@ -87,8 +89,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.socket.close(over).await;
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
-        for _ in 0..AT_ONCE {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        for _ in 0..MAX_ROUNDS_PER_POLL {
             match self.round(cx) {
                 Ok(true) => {}
                 Ok(false) => return Poll::Pending,
@@ -99,29 +101,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Poll::Pending
     }
 
-    /// Whether there may be more to do at once.
-    fn round(&mut self, cx: &mut Context<'_>) -> Result<bool, Over> {
-        match self.socket.poll_room(cx) {
+    /// Does one round of work; returns whether there may be more to do at once.
+    fn round(&mut self, cx: &mut Context<'_>) -> Result<bool, CloseReason> {
+        match self.socket.poll_flushed(cx) {
             Poll::Ready(room) => room?,
             Poll::Pending => return Ok(false),
         }
-        let heard = match self.socket.poll_heard(cx) {
+        let heard = match self.socket.poll_message(cx) {
             Poll::Ready(heard) => {
                 if let Some(text) = heard? {
-                    self.hear(&text)?;
+                    self.on_message(&text)?;
                 }
                 true
             }
             Poll::Pending => false,
         };
-        self.let_say(cx)?;
-        self.socket.watch(cx)?;
-        self.look_at_the_clock(cx)?;
+        self.poll_subscriptions(cx)?;
+        self.socket.poll_ping(cx)?;
+        self.poll_timers(cx)?;
         Ok(heard || !self.socket.is_flushed())
     }
 
-    /// Lets all that run say what they have to say, in turns, until nobody has more or the client should take it first.
-    fn let_say(&mut self, cx: &mut Context<'_>) -> Result<(), Over> {
+    /// Lets all that run say what they have to say, in turns, until nobody has more or the client
+    /// should take it first.
+    fn poll_subscriptions(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
         let mut silent = 0;
         while silent < self.running.len() && !self.socket.is_full() {
             if self.turn >= self.running.len() {
@@ -132,47 +135,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     silent += 1;
                     self.turn += 1;
                 }
-                Poll::Ready(Says::More(text)) => {
+                Poll::Ready(SocketOutput::More(text)) => {
                     silent = 0;
                     self.turn += 1;
-                    self.socket.say(text)?;
+                    self.socket.send_text(text)?;
                 }
-                Poll::Ready(Says::Last(text)) => {
+                Poll::Ready(SocketOutput::Last(text)) => {
                     silent = 0;
                     self.running.remove(self.turn);
                     self.idle.touch();
-                    self.socket.say(text)?;
+                    self.socket.send_text(text)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn look_at_the_clock(&mut self, cx: &mut Context<'_>) -> Result<(), Over> {
+    fn poll_timers(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
         self.is_draining = self.is_draining || self.draining.as_mut().poll(cx).is_ready();
         if !self.running.is_empty() {
             self.idle.touch();
         } else if self.is_draining {
-            return Err(Over::DrainSignal);
+            return Err(CloseReason::DrainSignal);
         }
         match self.idle.poll(cx) {
-            Poll::Ready(()) => Err(Over::Idle),
+            Poll::Ready(()) => Err(CloseReason::Idle),
             Poll::Pending => Ok(()),
         }
     }
 
-    fn hear(&mut self, text: &str) -> Result<(), Over> {
+    fn on_message(&mut self, text: &str) -> Result<(), CloseReason> {
         self.idle.touch();
         let first = !std::mem::replace(&mut self.heard, true);
-        let said = message::read(text)
+        let said = message::parse_message(text)
             .map_err(|failure| (None, failure))
-            .and_then(|message| self.obey(message, first));
+            .and_then(|message| self.dispatch(message, first));
         match said {
             Ok(None) => Ok(()),
-            Ok(Some(text)) => self.socket.say(text),
+            Ok(Some(text)) => self.socket.send_text(text),
             Err((id, failure)) => {
                 let request_id = RequestId::random();
-                self.socket.say(message::refused(
+                self.socket.send_text(message::refused(
                     id.as_deref(),
                     failure.into(),
                     &plain::DIALECT,
@@ -183,9 +186,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Does what a message says; an error that has an id is that id's last message.
-    fn obey(
+    fn dispatch(
         &mut self,
-        mut message: Message<'_>,
+        mut message: ClientMessage<'_>,
         first: bool,
     ) -> Result<Option<String>, (Option<String>, Failure)> {
         let nobody = |failure| (None, failure);
@@ -207,7 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Ok(None)
             }
             ("cancel", Some(at)) => {
-                let last = self.running[at].cancel(&self.shared);
+                let last = self.running[at].cancel(&self.service);
                 if last.is_some() {
                     self.running.remove(at);
                 }
@@ -216,7 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             ("leave", Some(at)) => {
                 self.running.remove(at);
                 Ok(Some(
-                    Told::End {
+                    ServerMessage::End {
                         id: &id,
                         status: "left",
                     }
@@ -234,33 +237,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    fn begin(&self, id: String, message: Message<'_>) -> Result<Running, Failure> {
-        let most = self.shared.websocket.max_running;
+    fn begin(&self, id: String, message: ClientMessage<'_>) -> Result<SocketSubscription, Failure> {
+        let most = self.service.websocket.max_running;
         if self.running.len() >= most {
             return Err(Failure::too_many_running(most));
         }
-        let host = Host {
-            shared: &self.shared,
+        let host = SocketContext {
+            service: &self.service,
             headers: &self.headers,
             disconnect: &self.disconnect,
         };
         if message.kind == "start" {
-            Running::start(id, message, &host)
+            SocketSubscription::start(id, message, &host)
         } else {
-            Running::attach(id, message, &host)
+            SocketSubscription::attach(id, message, &host)
         }
     }
 
-    /// Says who the client is, for one that can send no headers: a browser. It holds for all that follows, so it comes
-    /// before it.
-    fn auth(&mut self, message: Message<'_>, first: bool) -> Result<Option<String>, Failure> {
+    /// Says who the client is, for one that can send no headers: a browser. It holds for all that
+    /// follows, so it comes before it.
+    fn auth(&mut self, message: ClientMessage<'_>, first: bool) -> Result<Option<String>, Failure> {
         if !first {
             return Err(Failure::invalid(
                 "type",
                 "`auth` should be the first message",
             ));
         }
-        let value = HeaderValue::try_from(needed("authorization", message.authorization)?);
+        let value = HeaderValue::try_from(require_field("authorization", message.authorization)?);
         let mut value = value.map_err(|_| {
             Failure::invalid("authorization", "`authorization` should fit into a header")
         })?;

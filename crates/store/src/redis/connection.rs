@@ -143,10 +143,9 @@ async fn open_sentinel(
     on_push: impl AsyncPushSender,
 ) -> RedisResult<RedisConnection> {
     let sentinels = node_addresses(address);
-    let mut builder =
-        SentinelClientBuilder::new(sentinels, service.to_owned(), SentinelServerType::Master)?
-            .set_client_to_redis_db(address.database)
-            .set_client_to_redis_protocol(ProtocolVersion::RESP3);
+    let mut builder = SentinelClientBuilder::new(sentinels, service, SentinelServerType::Master)?
+        .set_client_to_redis_db(address.database)
+        .set_client_to_redis_protocol(ProtocolVersion::RESP3);
     if address.tls {
         builder = builder
             .set_client_to_redis_tls_mode(TlsMode::Secure)

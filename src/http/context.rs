@@ -1,4 +1,4 @@
-//! What a request says besides its body: who asks, how it is to be answered, and the rest of its query.
+//! The context of a request: everything but its body.
 
 use std::time::Duration;
 
@@ -7,60 +7,61 @@ use axum::http::header::ACCEPT;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 
-use super::error::Refused;
+use super::error::Rejection;
 use crate::disconnect::Disconnect;
 use crate::generation::{Linger, ParseLingerError};
 use base::id::RequestId;
 use dialect::failure::Failure;
 use dialect::plain::TextEncoding;
 
-/// How a client wants to be answered.
+/// The preferences of a client for its response.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Manner {
-    /// Whether comments may be sent: heartbeats, and an upstream's own.
+pub(super) struct Preferences {
+    /// Set if comments may be sent: heartbeats, and an upstream's own.
     pub(super) comments: bool,
-    /// How plain text goes into `data:`.
+    /// The encoding of plain text in `data:` lines.
     pub(super) encoding: TextEncoding,
 }
 
-impl Manner {
+impl Preferences {
     pub(super) fn heartbeat(self, configured: Option<Duration>) -> Option<Duration> {
         configured.filter(|_| self.comments)
     }
 }
 
-/// What is known of a request besides its body.
+/// The context of a request: everything but its body.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct RequestContext {
     pub(super) id: RequestId,
     pub(super) disconnect: Disconnect,
     /// On which socket it came, if it is no HTTP request of its own.
     pub(super) via: Option<&'static str>,
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
-    pub(super) manner: Manner,
-    /// How long its generation may run on without a reader, if the client says.
+    pub(super) manner: Preferences,
+    /// The linger that the client asks for, if any.
     pub(super) linger: Option<Linger>,
     /// The query's other parameters, decoded, in order: they are the request's.
-    pub(super) pairs: Vec<(String, String)>,
+    pub(super) query: Vec<(String, String)>,
 }
 
-impl<S: Sync> FromRequestParts<S> for Asked {
-    type Rejection = Refused;
+impl<S: Sync> FromRequestParts<S> for RequestContext {
+    type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
-        of_parts(parts)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        context_from_parts(parts)
     }
 }
 
-/// What the head of a request says.
-pub(super) fn of_parts(parts: &mut Parts) -> Result<Asked, Refused> {
-    let (manner, linger, pairs) = read(&parts.uri, &parts.headers)?;
-    // The outermost layer and the connection put them there; a router called without them has other ones.
+/// Reads the context from the head of a request.
+pub(super) fn context_from_parts(parts: &mut Parts) -> Result<RequestContext, Rejection> {
+    let (manner, linger, query) = parse_query(&parts.uri, &parts.headers)?;
+    // The outermost layer and the connection put them there; a router called without them has other
+    // ones.
     let id = parts.extensions.remove().unwrap_or_else(RequestId::random);
     let disconnect = parts.extensions.remove().unwrap_or_default();
     let headers = std::mem::take(&mut parts.headers);
-    Ok(Asked {
+    Ok(RequestContext {
         id,
         disconnect,
         via: None,
@@ -68,33 +69,33 @@ pub(super) fn of_parts(parts: &mut Parts) -> Result<Asked, Refused> {
         headers,
         manner,
         linger,
-        pairs,
+        query,
     })
 }
 
-impl Asked {
+impl RequestContext {
     /// axum answers HEAD with GET's handler; that would run a model for nobody.
-    pub(super) fn only_get(&self) -> Result<(), Refused> {
+    pub(super) fn only_get(&self) -> Result<(), Rejection> {
         if self.method == Method::HEAD {
-            return Err(Refused::method_not_allowed(&self.method, "GET,POST"));
+            return Err(Rejection::method_not_allowed(&self.method, "GET,POST"));
         }
         Ok(())
     }
 
-    /// Whether it is a browser's `EventSource`, or like one: it can only GET, and comes back by itself.
+    /// Returns whether the client is an `EventSource`: it can only GET, and reconnects by itself.
     pub(super) fn is_event_source(&self) -> bool {
         self.method == Method::GET && wants_events(&self.headers)
     }
 
     /// Takes one parameter out of the query.
     pub(super) fn take(&mut self, name: &str) -> Option<String> {
-        let at = self.pairs.iter().position(|(key, _)| key == name)?;
-        Some(self.pairs.remove(at).1)
+        let at = self.query.iter().position(|(key, _)| key == name)?;
+        Some(self.query.remove(at).1)
     }
 
     /// A body in JSON holds all of a request: no part of it may stand in the query.
-    pub(super) fn no_more_pairs(&self) -> Result<(), Failure> {
-        match self.pairs.first() {
+    pub(super) fn deny_query(&self) -> Result<(), Failure> {
+        match self.query.first() {
             Some((name, _)) => Err(Failure::invalid(
                 name,
                 format!("`{name}` belongs into the JSON body here"),
@@ -104,7 +105,7 @@ impl Asked {
     }
 }
 
-/// Whether the client names `text/event-stream` among what it accepts.
+/// Returns whether the client accepts `text/event-stream` by name.
 pub(super) fn wants_events(headers: &HeaderMap) -> bool {
     let accepts = |value: &HeaderValue| {
         String::from_utf8_lossy(value.as_bytes())
@@ -114,11 +115,12 @@ pub(super) fn wants_events(headers: &HeaderMap) -> bool {
     headers.get_all(ACCEPT).iter().any(accepts)
 }
 
-type Read = (Manner, Option<Linger>, Vec<(String, String)>);
+type ParsedQuery = (Preferences, Option<Linger>, Vec<(String, String)>);
 
-fn read(uri: &Uri, headers: &HeaderMap) -> Result<Read, Failure> {
+fn parse_query(uri: &Uri, headers: &HeaderMap) -> Result<ParsedQuery, Failure> {
     let query = uri.query().unwrap_or_default();
-    // Bytes that are no UTF-8 would silently become replacement characters: not the prompt that was sent.
+    // Bytes that are no UTF-8 would silently become replacement characters: not the prompt that was
+    // sent.
     if percent_encoding::percent_decode_str(query)
         .decode_utf8()
         .is_err()
@@ -127,9 +129,9 @@ fn read(uri: &Uri, headers: &HeaderMap) -> Result<Read, Failure> {
             "the query is not UTF-8".to_owned(),
         ));
     }
-    let mut pairs: Vec<(String, String)> = serde_urlencoded::from_str(query)
+    let mut query: Vec<(String, String)> = serde_urlencoded::from_str(query)
         .map_err(|error| Failure::invalid_request(format!("the query can't be read: {error}")))?;
-    let mut manner = Manner {
+    let mut manner = Preferences {
         comments: true,
         encoding: TextEncoding::Text,
     };
@@ -140,8 +142,8 @@ fn read(uri: &Uri, headers: &HeaderMap) -> Result<Read, Failure> {
         .get("x-linger")
         .map(|value| of_text("x-linger", &String::from_utf8_lossy(value.as_bytes())));
     let mut wrong = None;
-    pairs.retain(|(name, value)| {
-        let read = match name.as_str() {
+    query.retain(|(name, value)| {
+        let parse_query = match name.as_str() {
             "heartbeat" => on_or_off("heartbeat", value).map(|on| manner.comments = on),
             "encoding" => encoding(value).map(|encoding| manner.encoding = encoding),
             "linger" => {
@@ -152,12 +154,12 @@ fn read(uri: &Uri, headers: &HeaderMap) -> Result<Read, Failure> {
             "last_event_id" => Ok(()),
             _ => return true,
         };
-        wrong = wrong.take().or(read.err());
+        wrong = wrong.take().or(parse_query.err());
         false
     });
     match wrong {
         Some(failure) => Err(failure),
-        None => Ok((manner, linger.transpose()?, pairs)),
+        None => Ok((manner, linger.transpose()?, query)),
     }
 }
 

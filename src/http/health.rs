@@ -1,0 +1,23 @@
+//! `/healthz` and `/readyz`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+
+use super::Service;
+use super::error::Rejection;
+use dialect::failure::Failure;
+
+/// Answers that the process runs.
+pub(super) async fn healthz() -> &'static str {
+    "ok"
+}
+
+/// Answers whether new requests are accepted.
+pub(super) async fn readyz(State(service): State<Arc<Service>>) -> Result<&'static str, Rejection> {
+    if service.draining.is_begun() {
+        Err(Failure::draining().into())
+    } else {
+        Ok("ok")
+    }
+}
