@@ -10,7 +10,7 @@ use http::header::{HeaderName, HeaderValue};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{self, Config, FinishReasonRule, ProviderName};
+use crate::config::{self, Config, FinishReasonRule, MOCK, ProviderName};
 use crate::generation::GenerationTimeouts;
 use crate::http::{Service, Streaming, Websocket, cors, router};
 use crate::outcome::{Observer, Observers};
@@ -25,9 +25,6 @@ use crate::shutdown::{AbortSignal, DrainSignal};
 use crate::telemetry::log::OutcomeLog;
 use dialect::{Dialect, FinishRule};
 use stream::{self, Streams};
-
-/// The name under which targets name the embedded mock.
-const MOCK: &str = "mock";
 
 /// An error of building the service from a checked configuration.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +55,9 @@ pub enum AppError {
         dialect: &'static str,
     },
     /// A key can't be sent in a header.
-    #[error("the key of providers.{provider} holds characters that no HTTP header can carry")]
+    #[error(
+        "the key of providers.{provider} contains characters that are not allowed in an HTTP header"
+    )]
     Key {
         /// The provider's name.
         provider: String,

@@ -72,7 +72,7 @@ pub(super) fn store(source: &Source, env: &BTreeMap<String, String>) -> Result<S
             .parse()
             .ok()
             .filter(|number| (0..DATABASES).contains(number))
-            .ok_or_else(|| wrong("has a path that is no number of a database"))?,
+            .ok_or_else(|| wrong("has a path that is not a database number"))?,
     };
     if topology == Topology::Cluster && database != 0 {
         return Err(wrong("names a database; a cluster has only one"));

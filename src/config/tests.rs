@@ -259,7 +259,7 @@ fn errors_name_the_place_and_what_would_be_right() {
         ),
         (
             &format!("{OPENAI}headers = {{ \"a b\" = \"c\" }}\n{MODELS}"),
-            "FILE:4: providers.openai.headers.a b: is no name for an HTTP header",
+            "FILE:4: providers.openai.headers.a b: is not a valid HTTP header name",
         ),
         (
             &format!("{OPENAI}headers = {{ x = 5 }}\n{MODELS}"),
@@ -267,11 +267,11 @@ fn errors_name_the_place_and_what_would_be_right() {
         ),
         (
             &format!("{OPENAI}headers = {{ x = \"a\\nb\" }}\n{MODELS}"),
-            "headers.x: holds characters that no HTTP header",
+            "headers.x: contains characters that are not allowed in an HTTP header",
         ),
         (
             &format!("{OPENAI}headers = {{ \"X-A\" = \"1\", \"x-a\" = \"2\" }}\n{MODELS}"),
-            "is given twice: capitals",
+            "is given twice: header names",
         ),
         (
             &format!("{OPENAI}headers = {{ Accept-Encoding = \"gzip\" }}\n{MODELS}"),
@@ -384,7 +384,7 @@ fn errors_name_the_place_and_what_would_be_right() {
         ("[streams]\nstore = \"redis://\"", "should name hosts"),
         (
             "[streams]\nstore = \"redis://a/x\"",
-            "has a path that is no number of a database",
+            "has a path that is not a database number",
         ),
         (
             "[streams]\nstore = \"redis+sentinel://a\"",
@@ -467,7 +467,7 @@ fn the_environment_overrides_every_key() {
         (
             "TOKENRILL_PROVIDERS_OPENAI_HEADERS",
             "{ \"a b\" = \"c\" }",
-            "TOKENRILL_PROVIDERS_OPENAI_HEADERS: a b: is no name for an HTTP header",
+            "TOKENRILL_PROVIDERS_OPENAI_HEADERS: a b: is not a valid HTTP header name",
         ),
         (
             "TOKENRILL_PROVIDERS_OPENAI_API_KEY",
@@ -530,7 +530,7 @@ fn a_base_url_is_an_address_that_can_be_reached() {
         assert!(
             read(url)
                 .unwrap_err()
-                .contains("base_url: has a port that is none: 1 to 65535"),
+                .contains("base_url: has an invalid port: use 1 to 65535"),
             "{url}"
         );
     }
@@ -560,7 +560,7 @@ fn a_secret_shows_nowhere() {
     assert!(!format!("{config:?}").contains("canary"));
     let error = load(&text, &[("KEY", "sk-canary\u{7}")]).unwrap_err();
     assert!(
-        error.contains("no HTTP header can carry") && !error.contains("canary"),
+        error.contains("not allowed in an HTTP header") && !error.contains("canary"),
         "{error}"
     );
     // Pasted where the name of its variable belongs.

@@ -372,9 +372,12 @@ fn base_url(source: &Source, at: &str) -> Result<BaseUrl, ConfigError> {
     let Some(text) = text(source, &key)? else {
         return Err(source.error(at, format!("`base_url` is missing, {WANT}")));
     };
-    let uri: Uri = text
-        .parse()
-        .map_err(|_| source.error(&key, format!("is no address; it should be one, {WANT}")))?;
+    let uri: Uri = text.parse().map_err(|_| {
+        source.error(
+            &key,
+            format!("is not a valid URL; it should be one, {WANT}"),
+        )
+    })?;
     // What a userinfo holds may be a key: errors don't repeat the address.
     if uri
         .authority()
@@ -400,7 +403,7 @@ fn base_url(source: &Source, at: &str) -> Result<BaseUrl, ConfigError> {
     if port.is_some_and(|port| port.parse().unwrap_or(0_u16) == 0) {
         return Err(source.error(
             &key,
-            "has a port that is none: 1 to 65535, or leave it and its `:` out",
+            "has an invalid port: use 1 to 65535, or leave out the port and its `:`",
         ));
     }
     if uri.query().is_some() || text.contains('#') {
@@ -489,7 +492,7 @@ pub(super) fn secret(
     if HeaderValue::from_str(secret).is_err() {
         return Err(source.error(
             key,
-            format!("{whence} holds characters that no HTTP header can carry"),
+            format!("{whence} contains characters that are not allowed in an HTTP header"),
         ));
     }
     Ok(Some(Secret(SecretString::from(secret))))
@@ -511,7 +514,7 @@ fn headers(source: &Source, provider: &str) -> Result<HeaderMap, ConfigError> {
         let at = format!("{key}.{name}");
         let name: HeaderName = name
             .parse()
-            .map_err(|_| source.error(&at, "is no name for an HTTP header"))?;
+            .map_err(|_| source.error(&at, "is not a valid HTTP header name"))?;
         if OURS.contains(&name.as_str()) {
             return Err(source.error(&at, "is set by the request itself and can't be another"));
         }
@@ -522,14 +525,17 @@ fn headers(source: &Source, provider: &str) -> Result<HeaderMap, ConfigError> {
             ));
         }
         if headers.contains_key(&name) {
-            return Err(source.error(&at, "is given twice: capitals make no other header"));
+            return Err(source.error(&at, "is given twice: header names ignore case"));
         }
         let value = value
             .as_str()
             .ok_or_else(|| source.error(key, format!("should be {WANT}")))?;
-        let mut value: HeaderValue = value
-            .parse()
-            .map_err(|_| source.error(&at, "holds characters that no HTTP header can carry"))?;
+        let mut value: HeaderValue = value.parse().map_err(|_| {
+            source.error(
+                &at,
+                "contains characters that are not allowed in an HTTP header",
+            )
+        })?;
         value.set_sensitive(true);
         headers.insert(name, value);
     }
