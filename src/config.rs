@@ -6,6 +6,9 @@
 //! the key, and what would be right. Secrets come only by the name of a variable or file.
 
 mod edge;
+mod models;
+mod providers;
+mod reader;
 mod source;
 mod store;
 mod streams;

@@ -3,7 +3,9 @@
 //! Handlers read a request, start a generation and hand it to a transport. Whatever they refuse
 //! becomes an answer in one place, [`error`]. Not here: sockets and connections (`server`).
 
+mod accept;
 mod api;
+mod attach;
 mod begin;
 mod body;
 mod caller;
@@ -11,6 +13,7 @@ mod context;
 pub mod cors;
 pub mod error;
 mod health;
+mod json;
 mod linger;
 mod models;
 mod plain;
@@ -18,7 +21,10 @@ mod prompts;
 mod respond;
 mod responses;
 mod resume;
+mod sse_response;
+mod stream_headers;
 mod streams;
+mod subscription;
 mod ws;
 
 use std::sync::Arc;

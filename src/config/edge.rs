@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use http::{HeaderValue, Uri};
 use toml::Value;
 
+use super::reader::{text, wrong};
 use super::source::{ConfigError, Source};
-use super::values::{text, wrong};
 use super::{Cors, Tls};
 
 pub(super) fn tls(source: &Source) -> Result<Option<Tls>, ConfigError> {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::Store;
+use super::reader::{Keys, choice, secret, text};
 use super::source::{ConfigError, Source};
-use super::values::{Keys, choice, secret, text};
 use ::store::redis::{RedisAddress, Topology};
 
 const WANT: &str = "should be \"memory\", or an address such as \"redis://host:6379\", \"rediss://host\", \

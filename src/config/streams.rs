@@ -5,9 +5,9 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::Store;
+use super::reader::{any_duration, count, duration, size};
 use super::source::{ConfigError, Source};
 use super::store::store;
-use super::values::{any_duration, count, duration, size};
 
 /// Streams that outlive their connection.
 #[derive(Debug, Clone)]

@@ -3,8 +3,8 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use super::reader::{any_duration, count, duration, size};
 use super::source::{ConfigError, Source};
-use super::values::{any_duration, count, duration, size};
 
 /// The settings of WebSockets.
 #[derive(Debug, Clone, PartialEq, Eq)]

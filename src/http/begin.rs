@@ -9,7 +9,8 @@ use tokio::runtime::Handle;
 use super::Service;
 use super::context::RequestContext;
 use super::error::Rejection;
-use super::{caller, linger, resume};
+use super::subscription::Subscription;
+use super::{attach, caller, linger};
 use crate::generation::{DetachedGeneration, Generation, GenerationParams, Linger};
 use crate::routing::Plan;
 use crate::transport::frames::Frames;
@@ -32,17 +33,6 @@ pub(super) struct GenerationRequest {
     /// The dialect of the request and of the answer.
     pub(super) dialect: &'static Dialect,
     pub(super) request: Request,
-}
-
-/// The frames that a client reads, and the stream they come from.
-#[derive(Debug)]
-pub(super) struct Subscription {
-    pub(super) frames: Frames,
-    pub(super) dialect: &'static Dialect,
-    /// The stream that they come from, if they come from one.
-    pub(super) stream: Option<StreamId>,
-    /// The upstream's headers that the client may see.
-    pub(super) headers: HeaderMap,
 }
 
 /// The start of a generation whose answer is asked for later.
@@ -71,7 +61,7 @@ pub(super) async fn begin(
         true => None,
         false => match open_stream(service, &prepared, context).await? {
             StreamSlot::New(writer) => Some(writer),
-            StreamSlot::Old(id) => return resume::join(service, &id, context).await,
+            StreamSlot::Old(id) => return attach::join(service, &id, context).await,
         },
     };
     let dialect = prepared.dialect;
@@ -102,11 +92,11 @@ pub(super) async fn begin(
         });
     };
     let start = writer.log().head().at(0);
-    let reader = Reader::attach(writer.log().clone(), start).map_err(resume::failure)?;
+    let reader = Reader::attach(writer.log().clone(), start).map_err(attach::failure)?;
     detach(service, generation, writer, linger);
     Ok(Subscription {
         headers,
-        ..resume::follow(service, reader, dialect, context)
+        ..attach::follow(service, reader, dialect, context)
     })
 }
 
@@ -286,7 +276,7 @@ async fn open_stream(
             .streams
             .write(&id, head)
             .map(StreamSlot::New)
-            .map_err(resume::failure);
+            .map_err(attach::failure);
     };
     let owner = head.owner.as_ref().map_or("", Owner::as_str);
     let key = caller::digest(&[owner.as_bytes(), route.as_bytes(), key.as_bytes()]);
@@ -305,7 +295,7 @@ async fn open_stream(
             },
         )
         .await
-        .map_err(resume::failure)?
+        .map_err(attach::failure)?
     {
         IdempotentCreate::Created(writer) => Ok(StreamSlot::New(writer)),
         IdempotentCreate::Duplicate(id) => Ok(StreamSlot::Old(id)),

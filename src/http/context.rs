@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
-use axum::http::header::ACCEPT;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, Uri};
+use axum::http::{HeaderMap, Method, Uri};
 
+use super::accept::wants_events;
 use super::error::Rejection;
 use crate::disconnect::Disconnect;
 use crate::generation::{Linger, ParseLingerError};
@@ -103,16 +103,6 @@ impl RequestContext {
             None => Ok(()),
         }
     }
-}
-
-/// Returns whether the client accepts `text/event-stream` by name.
-pub(super) fn wants_events(headers: &HeaderMap) -> bool {
-    let accepts = |value: &HeaderValue| {
-        String::from_utf8_lossy(value.as_bytes())
-            .to_ascii_lowercase()
-            .contains("text/event-stream")
-    };
-    headers.get_all(ACCEPT).iter().any(accepts)
 }
 
 type ParsedQuery = (Preferences, Option<Linger>, Vec<(String, String)>);

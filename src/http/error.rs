@@ -10,8 +10,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::context::wants_events;
-use super::streams;
+use super::accept::wants_events;
+use super::stream_headers;
 use crate::generation::RefusedGeneration;
 use crate::transport::sse;
 use base::id::RequestId;
@@ -146,8 +146,8 @@ pub(super) async fn finish_response(mut request: Request, next: Next) -> Respons
     if event_source && response.extensions_mut().remove::<RetryLater>().is_some() {
         response = sse::retry_later();
     }
-    if streams::owns(&path) {
-        streams::guard(response.headers_mut());
+    if stream_headers::owns(&path) {
+        stream_headers::guard(response.headers_mut());
     }
     set_request_id(response.headers_mut(), &id);
     response

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use axum::http::HeaderValue;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::Service;
 use super::error::Rejection;
+use super::json::json as json_response;
 use dialect::failure::Failure;
 
 /// Answers with every model that has a name.
@@ -21,7 +21,7 @@ pub(super) async fn list(State(service): State<Arc<Service>>) -> Response {
     // Both OpenAI's page and Anthropic's, which differ in what they add.
     let id = |model: Option<&Value>| model.map(|model| model["id"].clone());
     let (first, last) = (id(models.first()), id(models.last()));
-    json(
+    json_response(
         &json!({ "object": "list", "data": models, "has_more": false, "first_id": first, "last_id": last }),
     )
 }
@@ -32,7 +32,7 @@ pub(super) async fn one(
     Path(id): Path<String>,
 ) -> Result<Response, Rejection> {
     match service.routes.names().find(|name| *name == id) {
-        Some(name) => Ok(json(&model(&service, name))),
+        Some(name) => Ok(json_response(&model(&service, name))),
         None => {
             let known: Vec<String> = service.routes.names().map(str::to_owned).collect();
             Err(Failure::unknown_model(&id.chars().take(80).collect::<String>(), &known).into())
@@ -50,13 +50,4 @@ fn model(service: &Service, name: &str) -> Value {
         "id": name, "object": "model", "created": 0, "owned_by": owner,
         "type": "model", "display_name": name, "created_at": "1970-01-01T00:00:00Z",
     })
-}
-
-/// Makes a JSON response.
-pub(super) fn json(value: &Value) -> Response {
-    (
-        [("content-type", HeaderValue::from_static("application/json"))],
-        value.to_string(),
-    )
-        .into_response()
 }

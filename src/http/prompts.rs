@@ -9,12 +9,13 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::Service;
+use super::accept::wants_events;
 use super::begin::GenerationRequest;
 use super::body::{self, BodyFormat};
-use super::context::{RequestContext, wants_events};
+use super::context::RequestContext;
 use super::error::Rejection;
+use super::json::json;
 use super::linger;
-use super::models::json;
 use super::respond::respond;
 use crate::prompts::{Set, Template};
 use dialect::failure::Failure;

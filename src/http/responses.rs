@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use super::context::RequestContext;
 use super::error::Rejection;
-use super::models::json;
-use super::{Service, caller, respond, resume};
+use super::json::json;
+use super::{Service, attach, caller, sse_response};
 use dialect::failure::{Failure, classes};
 use dialect::openai_responses::{
     self, DIALECT, Interruption, StoredMeta, StoredResponse, meta_id, sequence_number,
@@ -65,10 +65,10 @@ pub(super) async fn get(
         .streams
         .attach(&stream, owner.as_ref(), from)
         .await
-        .map_err(resume::failure)?;
-    Ok(respond::stream(
+        .map_err(attach::failure)?;
+    Ok(sse_response::stream(
         &service,
-        resume::follow(&service, reader, &DIALECT, &context),
+        attach::follow(&service, reader, &DIALECT, &context),
         &context,
     ))
 }
@@ -90,8 +90,8 @@ pub(super) async fn cancel(
         .streams
         .cancel(&found.stream, owner)
         .await
-        .map_err(resume::failure)?;
-    found.head = resume::ended(&service, &found.stream, owner).await?;
+        .map_err(attach::failure)?;
+    found.head = attach::ended(&service, &found.stream, owner).await?;
     Ok(json(&object(&service, &found).await?))
 }
 
@@ -106,7 +106,7 @@ pub(super) async fn delete(
         .streams
         .delete(&found.stream, found.owner.as_ref())
         .await
-        .map_err(resume::failure)?;
+        .map_err(attach::failure)?;
     Ok(json(
         &json!({ "id": found.id, "object": "response.deleted", "deleted": true }),
     ))
@@ -118,7 +118,7 @@ pub(super) fn background_response(body: Vec<u8>, id: &StreamId) -> Response {
     response
         .headers_mut()
         .insert("content-type", HeaderValue::from_static("application/json"));
-    respond::set_stream_id(&mut response, id);
+    sse_response::set_stream_id(&mut response, id);
     response
 }
 
@@ -133,7 +133,7 @@ pub(super) async fn join(
         .streams
         .head(&stream, owner.as_ref())
         .await
-        .map_err(resume::failure)?;
+        .map_err(attach::failure)?;
     let id = openai_responses::response_id_of(stream.random_part());
     let found = Found {
         id: &id,
@@ -142,7 +142,7 @@ pub(super) async fn join(
         owner,
     };
     let mut response = json(&object(service, &found).await?);
-    respond::set_stream_id(&mut response, &found.stream);
+    sse_response::set_stream_id(&mut response, &found.stream);
     Ok(response)
 }
 
@@ -193,7 +193,7 @@ async fn find<'a>(
                 });
             }
             Ok(_) | Err(StreamError::Unknown | StreamError::Gone(_)) => {}
-            Err(error) => return Err(resume::failure(error)),
+            Err(error) => return Err(attach::failure(error)),
         }
     }
     Err(Failure::unknown_response(
@@ -311,7 +311,7 @@ async fn batch(
         .streams
         .read(&found.stream, found.owner.as_ref(), from, most)
         .await
-        .map_err(resume::failure)
+        .map_err(attach::failure)
 }
 
 fn record_number(record: &Bytes) -> Option<u64> {

@@ -12,17 +12,15 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 
 use super::error::Rejection;
-use super::{Service, caller, resume};
+use super::{Service, attach, caller};
 use dialect::failure::Failure;
 use stream::{Head, Lifetime, Offset, StreamError, StreamId, StreamRejection};
-
-const PREFIX: &str = "/v1/stream/";
 
 const STREAM_NEXT_OFFSET: HeaderName = HeaderName::from_static("stream-next-offset");
 const STREAM_CLOSED: HeaderName = HeaderName::from_static("stream-closed");
@@ -42,11 +40,6 @@ const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 const SENT: &str = "content-type, authorization, x-api-key, accept, last-event-id, if-none-match, stream-ttl, \
     stream-expires-at, stream-seq, stream-closed, stream-forked-from, stream-fork-offset, stream-fork-sub-offset, \
     producer-id, producer-epoch, producer-seq, x-request-id";
-/// The response headers that it may read.
-const READ: &str = "location, etag, retry-after, stream-next-offset, stream-closed, stream-up-to-date, stream-cursor, \
-    stream-ttl, stream-expires-at, stream-sse-data-encoding, producer-epoch, producer-seq, producer-expected-seq, \
-    producer-received-seq, x-request-id";
-
 /// All methods of the resource.
 pub(super) fn route() -> MethodRouter<Arc<Service>> {
     get(read::get)
@@ -55,25 +48,6 @@ pub(super) fn route() -> MethodRouter<Arc<Service>> {
         .post(write::post)
         .delete(delete)
         .options(options)
-}
-
-/// Returns whether a path is a stream's, or below it.
-pub(super) fn owns(path: &str) -> bool {
-    path.starts_with(PREFIX)
-}
-
-/// Adds the headers of every response there, errors too: a stream holds what others wrote, and no
-/// browser is to guess what it might be, nor to put it into a page that didn't ask for it properly.
-pub(super) fn guard(headers: &mut HeaderMap) {
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(
-        "cross-origin-resource-policy",
-        HeaderValue::from_static("same-origin"),
-    );
-    headers.insert(
-        "access-control-expose-headers",
-        HeaderValue::from_static(READ),
-    );
 }
 
 /// The stream that a path names.
@@ -169,7 +143,7 @@ fn refused(refusal: StreamRejection) -> Rejection {
     let failure = match &refusal {
         StreamRejection::Stream(StreamError::Full) => Failure::stream_full(),
         StreamRejection::Stream(StreamError::NotYetWritten) => Failure::invalid("offset", message),
-        StreamRejection::Stream(error) => resume::failure(error.clone()),
+        StreamRejection::Stream(error) => attach::failure(error.clone()),
         StreamRejection::Deleted => Failure::gone(message),
         StreamRejection::NoSource => Failure::not_found(message),
         StreamRejection::StaleEpoch { .. } => Failure::forbidden(message),

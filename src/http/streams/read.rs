@@ -14,9 +14,10 @@ use super::{
     NO_STORE, STREAM_CLOSED, STREAM_CURSOR, STREAM_UP_TO_DATE, TRUE, describe, insert, number,
     page, refused, stream_id,
 };
-use crate::http::context::{RequestContext, wants_events};
+use crate::http::accept::wants_events;
+use crate::http::context::RequestContext;
 use crate::http::error::Rejection;
-use crate::http::{Service, caller, resume};
+use crate::http::{Service, attach, caller, resume};
 use crate::transport::log::{CacheCursor, LogBody, SseFormat};
 use crate::transport::sse;
 use base::id::random_bits;
@@ -106,7 +107,7 @@ impl ReadQuery {
             .take("cursor")
             .filter(|text| text.len() <= 15)
             .and_then(|text| text.parse().ok());
-        let last = resume::last_event_id(&context.headers, query);
+        let last = attach::last_event_id(&context.headers, query);
         let place = match last {
             Some(last) => Some(StartAt::At(last_offset(&last, id)?)),
             None => place,

@@ -11,10 +11,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::{
-    PREFIX, PRODUCER_EPOCH, PRODUCER_SEQ, STREAM_CLOSED, STREAM_NEXT_OFFSET, TRUE, describe,
-    insert, number, refused, stream_id,
+    PRODUCER_EPOCH, PRODUCER_SEQ, STREAM_CLOSED, STREAM_NEXT_OFFSET, TRUE, describe, insert,
+    number, refused, stream_id,
 };
 use crate::http::error::Rejection;
+use crate::http::stream_headers::PREFIX;
 use crate::http::{Service, body, caller};
 use dialect::failure::Failure;
 use stream::{Append, Create, ForkAt, ForkOf, Lifetime, ProducerClaim, StreamId, StreamRejection};

@@ -14,10 +14,11 @@ use percent_encoding::percent_decode_str;
 
 use super::message::{self, ClientMessage, ServerMessage, require_field};
 use crate::disconnect::Disconnect;
-use crate::http::begin::{GenerationRequest, Subscription, begin};
+use crate::http::begin::{GenerationRequest, begin};
 use crate::http::context::{self, RequestContext};
 use crate::http::error::Rejection;
-use crate::http::{Service, api, caller, linger, plain as stream, prompts, resume};
+use crate::http::subscription::Subscription;
+use crate::http::{Service, api, attach, caller, linger, plain as stream, prompts};
 use crate::transport::frames::Frames;
 use ::stream::{End, Offset, StreamId};
 use base::id::RequestId;
@@ -115,7 +116,7 @@ impl SocketSubscription {
         message: ClientMessage<'_>,
         host: &SocketContext<'_>,
     ) -> Result<Self, Failure> {
-        let stream = resume::stream_id(&require_field("stream", message.stream)?)?;
+        let stream = attach::stream_id(&require_field("stream", message.stream)?)?;
         let after = message
             .after
             .map(|after| place(&stream, &after))
@@ -131,8 +132,8 @@ impl SocketSubscription {
                     .streams
                     .head(&stream, owner.as_ref())
                     .await
-                    .map_err(resume::failure)?;
-                Ok(resume::attach(&service, &stream, &head, after, &context).await?)
+                    .map_err(attach::failure)?;
+                Ok(attach::attach(&service, &stream, &head, after, &context).await?)
             },
         ))
     }
