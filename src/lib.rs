@@ -1,8 +1,8 @@
 //! tokenrill, an LLM token-streaming proxy: prompts in over HTTP, tokens out as Server-Sent Events.
 //!
 //! ```text
-//! request  ─▶ server ─▶ http ─▶ service ─▶ generation ─▶ provider ─▶ upstream
-//! response ◀─ server ◀─ http ◀──────────── generation ◀─ provider ◀─ upstream
+//! request  ─▶ server ─▶ http ─▶ generation ─▶ provider ─▶ upstream
+//! response ◀─ server ◀─ http ◀─ generation ◀─ provider ◀─ upstream
 //!                          ◀─ reader ◀─ log ◀─┘ with linger
 //! ```
 //!
@@ -13,7 +13,7 @@
 //! | --- | --- |
 //! | composition | `main`, [`cli`], [`app`]: arguments, configuration, the running service |
 //! | connections | [`server`]: listeners, workers, TLS, HTTP/2, shutdown |
-//! | adapters | [`http`]: routes, responses, errors |
+//! | adapters | [`http`]: routes, responses, errors; [`transport`]: bodies and sockets |
 //! | decisions | [`generation`]: drives one request; then [`routing`]: targets for a model's name |
 //! | upstreams | [`provider`]: the embedded mock, or HTTP |
 //! | tools | [`config`], [`prompts`], [`telemetry`] |

@@ -426,3 +426,37 @@ fn unknown(nearest: Option<&str>, known: &[&str]) -> String {
         known.join(", ")
     )
 }
+
+#[cfg(test)]
+mod tests {
+    //! `docs/configuration.md` names exactly the keys that exist.
+
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Returns the keys in the first column of a part's tables.
+    fn documented(part: &str) -> BTreeSet<&str> {
+        let rows = part.lines().filter(|line| line.starts_with("| `"));
+        let cells = rows.filter_map(|row| row.split('|').nth(1));
+        cells
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .collect()
+    }
+
+    #[test]
+    fn the_page_names_every_key_and_no_other() {
+        let page = include_str!("../../docs/configuration.md");
+        let part = |heading: &str| {
+            let rest = page.split_once(heading).map_or("", |(_, rest)| rest);
+            documented(rest.split("\n## ").next().unwrap_or_default())
+        };
+        let general = documented(page.split("\n## Protocols").next().unwrap_or_default());
+        let known = KEYS.iter().map(|(key, _)| *key);
+        assert_eq!(general, known.filter(|key| *key != "models").collect());
+        let known = PROVIDER_KEYS.iter().map(|(key, _)| *key);
+        assert_eq!(part("\n## `[providers.NAME]`"), known.collect());
+        let known = MODEL_KEYS.iter().copied();
+        assert_eq!(part("\n## `[[models]]`"), known.collect());
+    }
+}

@@ -1,5 +1,5 @@
-//! How long a generation may run on without a reader: what the client says, in a header, in its
-//! query, or in its body, and what is configured where it doesn't.
+//! The time for which a generation may run on without a reader, as the client says in a header, in
+//! its query, or in its body, and what is configured where it doesn't.
 
 use bytes::Bytes;
 use serde_json::Value;

@@ -65,12 +65,12 @@ pub(super) async fn post(
     context.deny_query()?;
     body::format(&context.headers, &[BodyFormat::Json])?;
     let body = body::read_body(body, &service).await?;
-    let generation_request = read(&service, &name, &body, model, &mut context).await?;
+    let generation_request = parse_body(&service, &name, &body, model, &mut context).await?;
     respond(&service, generation_request, context).await
 }
 
 /// Reads a body in JSON: a template's variables.
-pub(super) async fn read(
+pub(super) async fn parse_body(
     service: &Arc<Service>,
     name: &str,
     body: &[u8],

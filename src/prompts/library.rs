@@ -196,7 +196,7 @@ fn scan(folder: &Path) -> io::Result<BTreeMap<PathBuf, Stamp>> {
     Ok(files)
 }
 
-fn read(path: &Path) -> Result<Template, PromptError> {
+fn read_template(path: &Path) -> Result<Template, PromptError> {
     let file = path.display().to_string();
     let fail = |error: io::Error| PromptError::new(&file, None, format!("can't read it: {error}"));
     if std::fs::metadata(path).map_err(fail)?.len() > LARGEST {

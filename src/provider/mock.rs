@@ -159,7 +159,7 @@ fn count(call: &UpstreamRequest) -> Result<CompleteSource, Failure> {
     }
 }
 
-/// What the mock counts of a request: the tokens of its texts.
+/// Returns the usage that the mock counts for a request: the tokens of its texts.
 fn input_tokens(request: &Request) -> u64 {
     fn count(part: &Part) -> u64 {
         match part {

@@ -32,8 +32,8 @@ impl LogSnapshot {
 }
 
 impl Log {
-    /// What is there from that place on, at most about so many bytes. What was there before and is
-    /// no longer is left out.
+    /// Returns the records from that position on, at most about so many bytes. What was there
+    /// before and is no longer is left out.
     pub(super) fn held(&self, from: u64, most: usize) -> LogSnapshot {
         let state = self.lock();
         let (mut position, mut bytes, mut records) = (from.max(state.first()), 0, Vec::new());

@@ -41,7 +41,7 @@ enum StartAt {
 }
 
 impl StartAt {
-    fn read(text: &str) -> Result<Self, Failure> {
+    fn parse(text: &str) -> Result<Self, Failure> {
         match text {
             "-1" => Ok(StartAt::Start),
             "now" => Ok(StartAt::Tail),
@@ -79,14 +79,14 @@ struct ReadQuery {
 }
 
 impl ReadQuery {
-    fn read(
+    fn parse(
         context: &mut RequestContext,
         id: &StreamId,
         query: Option<&str>,
     ) -> Result<Self, Failure> {
         let place = context
             .take("offset")
-            .map(|text| StartAt::read(&text))
+            .map(|text| StartAt::parse(&text))
             .transpose()?;
         if context.take("offset").is_some() {
             return Err(Failure::invalid("offset", "`offset` is given twice"));
@@ -160,7 +160,7 @@ pub(super) async fn get(
         // A generation's frames, as they were said.
         return resume::get(State(service), Path(id.to_string()), context, request).await;
     }
-    let query = ReadQuery::read(&mut context, &id, request.uri().query())?;
+    let query = ReadQuery::parse(&mut context, &id, request.uri().query())?;
     let read = ReadRequest {
         service: &service,
         id: &id,

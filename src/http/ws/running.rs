@@ -335,7 +335,7 @@ async fn generation_request(
         let name = percent_decode_str(name).decode_utf8_lossy();
         let model = context.take("model");
         context.deny_query()?;
-        return prompts::read(service, &name, &body, model, context).await;
+        return prompts::parse_body(service, &name, &body, model, context).await;
     }
     let endpoints = DIALECTS
         .iter()

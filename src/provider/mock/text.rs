@@ -1,4 +1,4 @@
-//! What the mock says.
+//! The texts of the mock.
 
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ pub(super) struct ToolCall {
     pub(super) arguments: String,
 }
 
-/// What the mock wants back for its reasoning.
+/// The signature that the mock wants back with its reasoning.
 pub(super) const SEAL: &str = "bW9jay1zaWduYXR1cmU=";
 
 pub(super) const REFUSAL: &str = "I’m sorry, but I can’t help with that.";

@@ -321,29 +321,29 @@ impl RedisLink {
             lost,
             entries,
         ] = answer;
-        let nonce: String = read(nonce)?;
-        let head = match read::<String>(head)?.as_str() {
+        let nonce: String = decode(nonce)?;
+        let head = match decode::<String>(head)?.as_str() {
             "" => None,
             json => {
                 Some(serde_json::from_str(json).map_err(|_| unreadable("a head that is no head"))?)
             }
         };
-        let records = read::<Vec<Value>>(entries)?
+        let records = decode::<Vec<Value>>(entries)?
             .into_iter()
-            .map(|entry| entry::read(entry, &nonce))
+            .map(|entry| entry::decode_entry(entry, &nonce))
             .collect::<Result<Vec<PlacedBatch>, _>>()
             .map_err(|entry::DamagedEntry(why)| {
                 tracing::error!(key = keys.log, why, "redis: an entry is refused");
                 StoreError::DamagedEntry
             })?;
         Ok(StreamView {
-            version: read(version)?,
+            version: decode(version)?,
             head,
             nonce,
-            first: read(first)?,
-            bytes: read(bytes)?,
-            writer: read(writer)?,
-            lost: read::<u8>(lost)? == 1,
+            first: decode(first)?,
+            bytes: decode(bytes)?,
+            writer: decode(writer)?,
+            lost: decode::<u8>(lost)? == 1,
             records,
         })
     }
@@ -399,7 +399,7 @@ impl RedisLink {
             .arg("GET")
             .arg("PX")
             .arg(millis(keep));
-        let before: Option<String> = read(self.call(&set, within).await?)?;
+        let before: Option<String> = decode(self.call(&set, within).await?)?;
         // A first answer may have been lost.
         Ok(before.filter(|before| before != what))
     }
@@ -426,7 +426,7 @@ impl RedisLink {
     ) -> Result<Option<String>, StoreError> {
         let mut get = redis::cmd("GET");
         get.arg(key);
-        read(self.call(&get, within).await?)
+        decode(self.call(&get, within).await?)
     }
 
     /// Sets the remaining lifetime of a key; zero deletes it.
@@ -474,10 +474,10 @@ fn standing(answer: &[Value]) -> Result<LeaseStatus, StoreError> {
 }
 
 fn second(answer: Vec<Value>) -> Result<String, StoreError> {
-    answer.into_iter().nth(1).map_or(Ok(String::new()), read)
+    answer.into_iter().nth(1).map_or(Ok(String::new()), decode)
 }
 
-fn read<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {
+fn decode<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {
     T::from_redis_value(value).map_err(|_| unreadable("another type"))
 }
 

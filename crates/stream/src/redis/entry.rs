@@ -43,7 +43,7 @@ pub(super) fn ends(run: &RecordBatch) -> Vec<u8> {
 }
 
 /// Reads an entry of the stream of that nonce.
-pub(super) fn read(entry: Value, nonce: &str) -> Result<PlacedBatch, DamagedEntry> {
+pub(super) fn decode_entry(entry: Value, nonce: &str) -> Result<PlacedBatch, DamagedEntry> {
     let wrong = |_| DamagedEntry("it is no entry of ours");
     let (id, fields): (String, Vec<Vec<u8>>) =
         FromRedisValue::from_redis_value(entry).map_err(wrong)?;
