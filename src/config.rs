@@ -279,7 +279,7 @@ impl Config {
             })
             .collect();
         let source = match file {
-            Some(file) => Source::read(file, &env)?,
+            Some(file) => Source::load(file, &env)?,
             None => Source::parse("", "", &env)?,
         };
         values::config(&source, &env, dialects)

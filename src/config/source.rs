@@ -108,7 +108,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn read(file: &Path, env: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+    pub(super) fn load(file: &Path, env: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
         let name = file.display().to_string();
         let text = std::fs::read_to_string(file).map_err(|error| {
             ConfigError::at(&name, format!("can't read the configuration: {error}"))

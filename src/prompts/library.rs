@@ -98,7 +98,7 @@ impl Library {
         };
         let mut state = State::default();
         for (path, stamp) in files {
-            let template = Some(Arc::new(read(&path)?));
+            let template = Some(Arc::new(read_template(&path)?));
             state.files.insert(
                 path,
                 File {
@@ -146,7 +146,7 @@ impl Library {
                 old => {
                     let (last_good, served) =
                         old.map_or((None, None), |old| (old.template, old.served));
-                    let template = match read(&path) {
+                    let template = match read_template(&path) {
                         Ok(template) => Some(Arc::new(template)),
                         Err(error) => {
                             tracing::error!(%error, "a prompt template is broken; its last good version stays");
