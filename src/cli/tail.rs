@@ -104,8 +104,8 @@ struct Reader {
     opened: bool,
 }
 
-/// Prints each token as it comes. Exit code 0 only if the stream was complete.
-pub(super) async fn tail(tail: &Tail) -> Result<ExitCode, String> {
+/// Returns the HTTP client, with the headers of every request.
+fn client(tail: &Tail) -> Result<Client, String> {
     let mut headers: HeaderMap = tail.headers.iter().cloned().collect();
     if let Some(linger) = &tail.linger {
         headers.insert(X_LINGER, linger.clone());
@@ -113,7 +113,7 @@ pub(super) async fn tail(tail: &Tail) -> Result<ExitCode, String> {
     if let Ok(key) = HeaderValue::try_from(random_hex()) {
         headers.entry(IDEMPOTENCY_KEY).or_insert(key);
     }
-    let client = Client::builder()
+    Client::builder()
         .no_proxy()
         // Keys in headers are for the server that was named.
         .redirect(reqwest::redirect::Policy::none())
@@ -123,7 +123,12 @@ pub(super) async fn tail(tail: &Tail) -> Result<ExitCode, String> {
         .tcp_keepalive_retries(3)
         .default_headers(headers)
         .build()
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| error.to_string())
+}
+
+/// Prints each token as it comes. Exit code 0 only if the stream was complete.
+pub(super) async fn tail(tail: &Tail) -> Result<ExitCode, String> {
+    let client = client(tail)?;
     let id = tail.last_event_id.clone();
     let mut reader = Reader {
         out: std::io::stdout(),

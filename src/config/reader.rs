@@ -167,10 +167,28 @@ pub(super) fn choice<T: Copy>(
 pub(super) struct Keys<'a> {
     pub(super) env: &'a str,
     pub(super) file: &'a str,
-    /// Returns whether a text looks like the name of a variable.
+    /// A variable to give as an example in errors.
     pub(super) example: &'a str,
 }
 
+/// Returns the error for a variable that is not set. It repeats only what looks like a variable's
+/// name: a key that was pasted there by mistake must not get into a log.
+fn unset_variable(variable: &str, example: &str) -> String {
+    let is_name = variable.len() <= 64
+        && variable.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
+        && variable
+            .chars()
+            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    if is_name {
+        return format!("the environment variable {variable} is not set");
+    }
+    format!(
+        "the environment variable that it names is not set; it should be a name, such as \"{example}\", \
+         and not the key itself"
+    )
+}
+
+/// Reads a secret from the variable or the file that one of two keys names.
 pub(super) fn secret(
     source: &Source,
     env: &BTreeMap<String, String>,
@@ -187,24 +205,7 @@ pub(super) fn secret(
         }
         (Some(variable), None) => {
             let Some(secret) = env.get(variable) else {
-                // Who pastes the key itself here should not find it in a log.
-                let telling = variable.len() <= 64
-                    && variable.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
-                    && variable
-                        .chars()
-                        .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
-                return Err(source.error(
-                    keys.env,
-                    if telling {
-                        format!("the environment variable {variable} is not set")
-                    } else {
-                        format!(
-                            "the environment variable that it names is not set; it should be a name, such as \"{}\", \
-                             and not the key itself",
-                            keys.example
-                        )
-                    },
-                ));
+                return Err(source.error(keys.env, unset_variable(variable, keys.example)));
             };
             (
                 keys.env,

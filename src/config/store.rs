@@ -46,37 +46,7 @@ pub(super) fn store(source: &Source, env: &BTreeMap<String, String>) -> Result<S
         ));
     }
     let (nodes, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let (topology, port, database) = match kind {
-        "" => (Topology::One, 6379, path),
-        "+cluster" => (Topology::Cluster, 6379, path),
-        "+sentinel" => {
-            let (service, database) = path.split_once('/').unwrap_or((path, ""));
-            if service.is_empty() {
-                return Err(wrong(
-                    "names no service, as in \"redis+sentinel://host:26379/service\"",
-                ));
-            }
-            (
-                Topology::Sentinel {
-                    service: service.to_owned(),
-                },
-                26379,
-                database,
-            )
-        }
-        _ => return Err(wrong(WANT)),
-    };
-    let database = match database {
-        "" => 0,
-        number => number
-            .parse()
-            .ok()
-            .filter(|number| (0..DATABASES).contains(number))
-            .ok_or_else(|| wrong("has a path that is not a database number"))?,
-    };
-    if topology == Topology::Cluster && database != 0 {
-        return Err(wrong("names a database; a cluster has only one"));
-    }
+    let (topology, port, database) = topology(kind, path).map_err(wrong)?;
     let nodes = nodes
         .split(',')
         .map(|node| host_and_port(node, port))
@@ -97,6 +67,40 @@ pub(super) fn store(source: &Source, env: &BTreeMap<String, String>) -> Result<S
         password: password.map(|secret| secret.0),
         key_prefix: prefix.unwrap_or("tokenrill:").to_owned(),
     }))
+}
+
+/// Parses the arrangement of servers, their default port and the database.
+fn topology(kind: &str, path: &str) -> Result<(Topology, u16, i64), &'static str> {
+    let (topology, port, database) = match kind {
+        "" => (Topology::One, 6379, path),
+        "+cluster" => (Topology::Cluster, 6379, path),
+        "+sentinel" => {
+            let (service, database) = path.split_once('/').unwrap_or((path, ""));
+            if service.is_empty() {
+                return Err("names no service, as in \"redis+sentinel://host:26379/service\"");
+            }
+            (
+                Topology::Sentinel {
+                    service: service.to_owned(),
+                },
+                26379,
+                database,
+            )
+        }
+        _ => return Err(WANT),
+    };
+    let database = match database {
+        "" => 0,
+        number => number
+            .parse()
+            .ok()
+            .filter(|number| (0..DATABASES).contains(number))
+            .ok_or("has a path that is not a database number")?,
+    };
+    if topology == Topology::Cluster && database != 0 {
+        return Err("names a database; a cluster has only one");
+    }
+    Ok((topology, port, database))
 }
 
 fn host_and_port(node: &str, default: u16) -> Option<(String, u16)> {

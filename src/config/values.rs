@@ -13,20 +13,12 @@ use super::streams::streams;
 use super::websocket::websocket;
 use super::{Config, Log, LogFormat, Mock, PromptsDir, Sse, Timeouts};
 
+/// Composes the configuration of its sections.
 pub(super) fn config(
     source: &Source,
     env: &BTreeMap<String, String>,
     dialects: &[&'static str],
 ) -> Result<Config, ConfigError> {
-    let timeouts = Timeouts {
-        connect: duration(source, "timeouts.connect", 5)?,
-        first_token: duration(source, "timeouts.first_token", 60)?,
-        between_tokens: duration(source, "timeouts.between_tokens", 30)?,
-        total: duration(source, "timeouts.total", 600)?,
-        client_stall: duration(source, "timeouts.client_stall", 30)?,
-        request_head: duration(source, "timeouts.request_head", 10)?,
-        request_body: duration(source, "timeouts.request_body", 30)?,
-    };
     let sse = Sse {
         heartbeat: Some(any_duration(source, "sse.heartbeat", 15)?)
             .filter(|every| !every.is_zero()),
@@ -58,16 +50,7 @@ pub(super) fn config(
         max_event_bytes: size(source, "max_event_bytes", 1 << 20)?,
         max_response_bytes: size(source, "max_response_bytes", 16 << 20)?,
         drain: any_duration(source, "drain", 30)?,
-        prompts: match text(source, "prompts")? {
-            Some(path) => PromptsDir {
-                path: PathBuf::from(path),
-                explicit: true,
-            },
-            None => PromptsDir {
-                path: PathBuf::from("prompts"),
-                explicit: false,
-            },
-        },
+        prompts: prompts_dir(source)?,
         default_model: default_model(source, &models)?,
         log: Log {
             format: choice(
@@ -77,7 +60,7 @@ pub(super) fn config(
             )?,
             level: text(source, "log.level")?.unwrap_or("info").to_owned(),
         },
-        timeouts,
+        timeouts: timeouts(source)?,
         sse,
         streams: streams(source, env)?,
         websocket: websocket(source, max_body)?,
@@ -86,6 +69,26 @@ pub(super) fn config(
         },
         providers,
         models,
+    })
+}
+
+fn timeouts(source: &Source) -> Result<Timeouts, ConfigError> {
+    Ok(Timeouts {
+        connect: duration(source, "timeouts.connect", 5)?,
+        first_token: duration(source, "timeouts.first_token", 60)?,
+        between_tokens: duration(source, "timeouts.between_tokens", 30)?,
+        total: duration(source, "timeouts.total", 600)?,
+        client_stall: duration(source, "timeouts.client_stall", 30)?,
+        request_head: duration(source, "timeouts.request_head", 10)?,
+        request_body: duration(source, "timeouts.request_body", 30)?,
+    })
+}
+
+fn prompts_dir(source: &Source) -> Result<PromptsDir, ConfigError> {
+    let path = text(source, "prompts")?;
+    Ok(PromptsDir {
+        explicit: path.is_some(),
+        path: PathBuf::from(path.unwrap_or("prompts")),
     })
 }
 

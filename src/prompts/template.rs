@@ -71,6 +71,48 @@ pub struct Rendered {
     pub user: String,
 }
 
+/// Checks the values of a head; `line_of` says on which line of the file an offset lies.
+fn check_head(
+    file: &str,
+    name: &str,
+    head: &Head,
+    line_of: &dyn Fn(usize) -> usize,
+) -> Result<(), PromptError> {
+    if name.is_empty()
+        || !name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c))
+    {
+        let problem = format!("the name `{name}` should be of small letters, digits, `-` and `_`");
+        let line = head.name.as_ref().map(|name| line_of(name.span().start));
+        return Err(PromptError::new(file, line, problem));
+    }
+    if let Some(temperature) = head
+        .temperature
+        .as_ref()
+        .filter(|t| !(0.0..=2.0).contains(t.get_ref()))
+    {
+        let problem = format!(
+            "temperature should be from 0 to 2, not {}",
+            temperature.get_ref()
+        );
+        return Err(PromptError::new(
+            file,
+            Some(line_of(temperature.span().start)),
+            problem,
+        ));
+    }
+    if let Some(max_tokens) = head.max_tokens.as_ref().filter(|n| *n.get_ref() == 0) {
+        let line = line_of(max_tokens.span().start);
+        return Err(PromptError::new(
+            file,
+            Some(line),
+            "max_tokens should be at least 1",
+        ));
+    }
+    Ok(())
+}
+
 impl Template {
     /// Reads a template. `file` is for errors; the name is the head's or `stem`.
     pub(super) fn parse(file: &str, stem: &str, text: &str) -> Result<Self, PromptError> {
@@ -87,39 +129,7 @@ impl Template {
             .as_ref()
             .map_or(stem, |name| name.get_ref().as_str())
             .to_owned();
-        if name.is_empty()
-            || !name
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c))
-        {
-            let problem =
-                format!("the name `{name}` should be of small letters, digits, `-` and `_`");
-            let line = head.name.as_ref().map(|name| line_of(name.span().start));
-            return Err(PromptError::new(file, line, problem));
-        }
-        if let Some(temperature) = head
-            .temperature
-            .as_ref()
-            .filter(|t| !(0.0..=2.0).contains(t.get_ref()))
-        {
-            let problem = format!(
-                "temperature should be from 0 to 2, not {}",
-                temperature.get_ref()
-            );
-            return Err(PromptError::new(
-                file,
-                Some(line_of(temperature.span().start)),
-                problem,
-            ));
-        }
-        if let Some(max_tokens) = head.max_tokens.as_ref().filter(|n| *n.get_ref() == 0) {
-            let line = line_of(max_tokens.span().start);
-            return Err(PromptError::new(
-                file,
-                Some(line),
-                "max_tokens should be at least 1",
-            ));
-        }
+        check_head(file, &name, &head, &line_of)?;
         let mut variables = Vec::new();
         for (name, value) in std::mem::take(&mut head.variables) {
             let line = line_of(name.span().start);

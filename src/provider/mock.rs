@@ -61,65 +61,68 @@ impl Mock {
                 "the mock gives one answer; `n` should be 1",
             ));
         }
-        let paced = self.pause;
-        let script = match model {
-            "mock" => Script::say(text::answer(request), paced),
-            "mock-fast" => Script::say(text::answer(request), Duration::ZERO),
-            "mock-echo" => Script::say(request.last_user_text().to_owned(), Duration::ZERO),
-            "mock-break" => Script {
-                fault: Fault::Break,
-                ..Script::say(text::answer(request), paced)
-            },
-            "mock-stall" => Script {
-                fault: Fault::Stall,
-                ..Script::say(text::answer(request), paced)
-            },
-            "mock-think" => Script {
-                reasoning: text::reasoning(request),
-                ..Script::say(text::answer(request), paced)
-            },
-            "mock-tool" => Script {
-                calls: text::tool_calls(request, 1),
-                ..Script::say(text::answer(request), paced)
-            },
-            "mock-parallel" => Script {
-                calls: text::tool_calls(request, usize::MAX),
-                ..Script::say(text::answer(request), paced)
-            },
-            "mock-refusal" => Script {
-                refusal: text::REFUSAL,
-                ..Script::say(String::new(), paced)
-            },
-            "mock-length" => Script {
-                finish: FinishReason::Length,
-                ..Script::say(text::half(request), paced)
-            },
-            "mock-filter" => Script {
-                finish: FinishReason::ContentFilter,
-                ..Script::say(text::half(request), paced)
-            },
-            "mock-error" => {
-                return Err(refused(
-                    503,
-                    "the mock model is down, as its name says",
-                    None,
-                ));
-            }
-            "mock-ratelimit" => {
-                return Err(refused(
-                    429,
-                    "too many requests, as this model's name says",
-                    Some("1"),
-                ));
-            }
-            _ => {
-                let known: Vec<String> =
-                    MODELS.iter().map(|(name, _)| (*name).to_owned()).collect();
-                return Err(Failure::unknown_model(model, &known));
-            }
-        };
+        let script = script_for(model, request, self.pause)?;
         Ok(perform(script, request))
     }
+}
+
+/// Returns the script that a model's name stands for.
+fn script_for(model: &str, request: &Request, paced: Duration) -> Result<Script, Failure> {
+    Ok(match model {
+        "mock" => Script::say(text::answer(request), paced),
+        "mock-fast" => Script::say(text::answer(request), Duration::ZERO),
+        "mock-echo" => Script::say(request.last_user_text().to_owned(), Duration::ZERO),
+        "mock-break" => Script {
+            fault: Fault::Break,
+            ..Script::say(text::answer(request), paced)
+        },
+        "mock-stall" => Script {
+            fault: Fault::Stall,
+            ..Script::say(text::answer(request), paced)
+        },
+        "mock-think" => Script {
+            reasoning: text::reasoning(request),
+            ..Script::say(text::answer(request), paced)
+        },
+        "mock-tool" => Script {
+            calls: text::tool_calls(request, 1),
+            ..Script::say(text::answer(request), paced)
+        },
+        "mock-parallel" => Script {
+            calls: text::tool_calls(request, usize::MAX),
+            ..Script::say(text::answer(request), paced)
+        },
+        "mock-refusal" => Script {
+            refusal: text::REFUSAL,
+            ..Script::say(String::new(), paced)
+        },
+        "mock-length" => Script {
+            finish: FinishReason::Length,
+            ..Script::say(text::half(request), paced)
+        },
+        "mock-filter" => Script {
+            finish: FinishReason::ContentFilter,
+            ..Script::say(text::half(request), paced)
+        },
+        "mock-error" => {
+            return Err(refused(
+                503,
+                "the mock model is down, as its name says",
+                None,
+            ));
+        }
+        "mock-ratelimit" => {
+            return Err(refused(
+                429,
+                "too many requests, as this model's name says",
+                Some("1"),
+            ));
+        }
+        _ => {
+            let known: Vec<String> = MODELS.iter().map(|(name, _)| (*name).to_owned()).collect();
+            return Err(Failure::unknown_model(model, &known));
+        }
+    })
 }
 
 impl Provider for Mock {

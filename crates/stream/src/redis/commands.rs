@@ -217,14 +217,7 @@ impl RedisLink {
         } = commit;
         let json = serde_json::to_string(head).map_err(|_| unreadable("a head that is no JSON"))?;
         let running = is_running(head);
-        let (lifetime, millis) = match head.lifetime {
-            Lifetime::Unlimited => ("unlimited", 0),
-            Lifetime::Idle(idle) => (
-                "idle",
-                (idle + if running { RUNNING } else { Duration::ZERO }).as_millis(),
-            ),
-            Lifetime::Until(time) => ("until", unix_millis(time)),
-        };
+        let (lifetime, millis) = lifetime_args(head.lifetime, running);
         let keep = if head.dialect.is_some() {
             GRAVE.as_millis()
         } else {
@@ -307,45 +300,7 @@ impl RedisLink {
         let answer = self
             .run(&LOOK, &[&keys.head, &keys.log], &args, within)
             .await?;
-        let answer: [Value; 9] = answer
-            .try_into()
-            .map_err(|_| unreadable("another length"))?;
-        let [
-            _status,
-            version,
-            head,
-            nonce,
-            first,
-            bytes,
-            writer,
-            lost,
-            entries,
-        ] = answer;
-        let nonce: String = decode(nonce)?;
-        let head = match decode::<String>(head)?.as_str() {
-            "" => None,
-            json => {
-                Some(serde_json::from_str(json).map_err(|_| unreadable("a head that is no head"))?)
-            }
-        };
-        let records = decode::<Vec<Value>>(entries)?
-            .into_iter()
-            .map(|entry| entry::decode_entry(entry, &nonce))
-            .collect::<Result<Vec<PlacedBatch>, _>>()
-            .map_err(|entry::DamagedEntry(why)| {
-                tracing::error!(key = keys.log, why, "redis: an entry is refused");
-                StoreError::DamagedEntry
-            })?;
-        Ok(StreamView {
-            version: decode(version)?,
-            head,
-            nonce,
-            first: decode(first)?,
-            bytes: decode(bytes)?,
-            writer: decode(writer)?,
-            lost: decode::<u8>(lost)? == 1,
-            records,
-        })
+        decode_view(answer, keys)
     }
 
     /// Forgets a stream. The answer is where its writer listens.
@@ -446,6 +401,57 @@ impl RedisLink {
 /// Returns whether a generation is still writing it.
 pub(super) fn is_running(head: &Head) -> bool {
     head.dialect.is_some() && head.end.is_none()
+}
+
+/// Decodes the reply of the view script.
+fn decode_view(answer: Vec<Value>, keys: &StreamKeys) -> Result<StreamView, StoreError> {
+    let answer: [Value; 9] = answer
+        .try_into()
+        .map_err(|_| unreadable("another length"))?;
+    let [
+        _status,
+        version,
+        head,
+        nonce,
+        first,
+        bytes,
+        writer,
+        lost,
+        entries,
+    ] = answer;
+    let nonce: String = decode(nonce)?;
+    let head = match decode::<String>(head)?.as_str() {
+        "" => None,
+        json => Some(serde_json::from_str(json).map_err(|_| unreadable("a head that is no head"))?),
+    };
+    let records = decode::<Vec<Value>>(entries)?
+        .into_iter()
+        .map(|entry| entry::decode_entry(entry, &nonce))
+        .collect::<Result<Vec<PlacedBatch>, _>>()
+        .map_err(|entry::DamagedEntry(why)| {
+            tracing::error!(key = keys.log, why, "redis: an entry is refused");
+            StoreError::DamagedEntry
+        })?;
+    Ok(StreamView {
+        version: decode(version)?,
+        head,
+        nonce,
+        first: decode(first)?,
+        bytes: decode(bytes)?,
+        writer: decode(writer)?,
+        lost: decode::<u8>(lost)? == 1,
+        records,
+    })
+}
+
+/// Returns a lifetime's kind and milliseconds, as the commit script takes them.
+fn lifetime_args(lifetime: Lifetime, running: bool) -> (&'static str, u128) {
+    let extra = if running { RUNNING } else { Duration::ZERO };
+    match lifetime {
+        Lifetime::Unlimited => ("unlimited", 0),
+        Lifetime::Idle(idle) => ("idle", (idle + extra).as_millis()),
+        Lifetime::Until(time) => ("until", unix_millis(time)),
+    }
 }
 
 fn millis(duration: Duration) -> u64 {
