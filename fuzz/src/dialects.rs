@@ -99,7 +99,7 @@ pub fn check_stream(dialect: &Dialect, data: &[u8]) {
     }
 }
 
-/// What an answer bears.
+/// The meta data of an answer.
 pub fn meta() -> ResponseMeta {
     ResponseMeta {
         id: "0".to_owned(),

@@ -225,7 +225,7 @@ impl Proxy {
         if self.is_slow() { all / 10 } else { all }
     }
 
-    /// How long after one client the next one comes that will leave: it must not be too much for
+    /// The time from one client that will leave to the next: it must not be too much for
     /// the proxy by itself.
     pub fn apart_ms(self) -> u64 {
         if self == Proxy::Litellm { 42 } else { 6 }

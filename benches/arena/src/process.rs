@@ -147,7 +147,7 @@ impl Process {
         ids
     }
 
-    /// Which system calls it makes while that runs, with how many of each; none where strace does
+    /// The system calls it makes while that runs, with how many of each; none where strace does
     /// not run.
     pub fn calls(&self, run: impl FnOnce()) -> Option<Vec<(String, f64)>> {
         let folder = tempfile::tempdir().expect("a folder");
@@ -208,7 +208,7 @@ impl Cpu {
         self.seconds - before.seconds
     }
 
-    /// Which part of the time since then was spent in the program itself, and which in the kernel;
+    /// The parts of the time since then that were spent in the program itself and in the kernel;
     /// none if it was too short to tell.
     pub fn parts(&self, before: &Cpu) -> Option<(f64, f64)> {
         let (user, system) = (

@@ -3,7 +3,8 @@
 //! A [`Dialect`] has up to two sides. [`ClientSide`] parses a client's request and encodes its
 //! response; [`UpstreamSide`] encodes a request for an upstream and parses the response. Bytes in,
 //! bytes out, no I/O: any dialect stands in front of any other, and all are tested without a
-//! network. They meet only in [`request`] and [`event`], so N clients and M upstreams cost N + M codecs.
+//! network. They meet only in [`request`] and [`event`], so N clients and M upstreams cost N + M
+//! codecs.
 //!
 //! | module | subject |
 //! | --- | --- |

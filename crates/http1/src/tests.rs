@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{ChunkedReader, Framing};
 
-/// What is read of these bytes, cut into pieces of those lengths, in turn: the body, how many bytes
+/// Reads these bytes, cut into pieces of those lengths, in turn: the body, how many bytes
 /// were the answer's, and whether it ended.
 fn decode(
     mut framing: Framing,

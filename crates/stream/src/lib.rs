@@ -15,7 +15,8 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use stream::{End, Head, Lifetime, Memory, Reader, ReaderEvent, RecordBatch, StoreLimits, StreamId};
+//! use stream::{End, Head, Lifetime, Memory, Reader, ReaderEvent, RecordBatch};
+//! use stream::{StoreLimits, StreamId};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), stream::StreamError> {

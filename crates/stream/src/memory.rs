@@ -231,7 +231,7 @@ impl Memory {
     }
 
     /// Lets go of a stream that another store has whole, and only there is to be found from now on.
-    /// Who reads it here goes on.
+    /// Readers here go on.
     pub(super) fn release(&self, id: &StreamId) {
         let mut state = self.lock();
         state.logs.remove(id);

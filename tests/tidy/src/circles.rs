@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::paths::{NamedPath, Paths};
 use crate::source::{SourceFile, Tree};
 
-/// How many re-exports are followed for one path.
+/// The most re-exports that are followed for one path.
 const MAX_REEXPORTS: usize = 8;
 
 /// Files that import one another, each of them reachable from each other one.
@@ -19,7 +19,7 @@ pub struct Circle {
     pub room: String,
     /// Sorted paths.
     pub files: Vec<String>,
-    /// Who names whom, and the first path that does.
+    /// Every file that names another, and the first path that does.
     pub edges: Vec<Edge>,
 }
 

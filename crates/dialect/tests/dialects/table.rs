@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::said::{dialects, write};
 
-/// What can't be mistaken for anything else.
+/// Text that can't be mistaken for anything else.
 const MARK: &str = "MARK";
 const NUMBER: u32 = 31_337;
 
@@ -502,7 +502,7 @@ fn events() -> Vec<(&'static str, Vec<Event<'static>>)> {
     ]
 }
 
-/// How the ends of answers are spelled.
+/// The spelling of the ends of answers.
 const ENDS: &[&str] = &[
     "/choices/0/finish_reason",
     "/delta/stop_reason",
