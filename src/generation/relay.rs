@@ -69,7 +69,7 @@ impl Relay {
             Self::Translate(frames, relay) => match ready!(frames.poll_next(cx)) {
                 Some(Ok(run)) => relay.relay_run(&run, frames.is_ended(), client, meter, tap),
                 Some(Err(failure)) => RelayStep::ended(StreamEnd::failed(failure)),
-                None => relay.finish(client),
+                None => relay.finish(client, tap),
             },
             Self::InProcess(relay) => return relay.poll_step(client, meter, tap, cx),
         })

@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use dialect::event::Event;
 use dialect::failure::Failure;
 use dialect::sse;
-use dialect::{Dialect, EventReader, EventWriter, PassThroughPosition, ResponseMeta};
+use dialect::{Dialect, EventReader, EventSink, EventWriter, PassThroughPosition, ResponseMeta};
 
 use super::step::StreamEnd;
 
@@ -46,11 +46,15 @@ impl ClientWriter {
         &mut self,
         reader: &mut dyn EventReader,
         out: &mut BytesMut,
+        tap: &mut EventSink<'_>,
     ) -> Result<(), Failure> {
         let mut written = Ok(());
         let ended = reader.finish_stream(Some(&mut |event| {
             if written.is_ok() {
                 written = self.write_event(&event, out);
+            }
+            if let Some(tap) = tap {
+                tap(event);
             }
         }));
         written.and(ended)

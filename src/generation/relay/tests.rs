@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use base::id::RequestId;
-use dialect::event::Event;
+use dialect::event::{Event, FinishReason};
 use dialect::{Dialect, EventSink, FinishRule, ResponseMeta, openai_chat, plain};
 
 use super::client::ClientWriter;
@@ -72,7 +72,15 @@ fn a_run_of_another_dialect_is_written_anew() {
     let mut relay = Translate::new(reader.event_reader(FinishRule::Required));
     let (mut client, mut meter) = (client(&plain::DIALECT), meter());
     let run = Bytes::from_static(RUN.as_bytes());
-    let step = relay.relay_run(&run, false, &mut client, &mut meter, None);
+    let mut tapped = Vec::new();
+    let tap: EventSink<'_> = Some(&mut |event| tapped.push(event.into_owned()));
+    let step = relay.relay_run(&run, false, &mut client, &mut meter, tap);
+    // The finish reason, which the reader holds back until the end mark, too.
+    let finish = Event::Finish(FinishReason::Stop);
+    assert_eq!(
+        tapped,
+        [Event::Text("Hel".into()), Event::Text("lo".into()), finish]
+    );
     assert_eq!(step.bytes, "data: Hel\n\ndata: lo\n\n");
     assert!(matches!(
         step.end,

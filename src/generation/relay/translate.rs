@@ -61,7 +61,8 @@ impl Translate {
                     Some(StreamEnd::failed(failure))
                 }
                 PayloadVerdict::Ended => {
-                    Some(client.write_rest(&mut *self.reader, &mut out).into())
+                    let ended = client.write_rest(&mut *self.reader, &mut out, &mut tap);
+                    Some(ended.into())
                 }
             };
             break;
@@ -74,9 +75,15 @@ impl Translate {
     }
 
     /// Ends a stream whose body ended without an end mark.
-    pub(super) fn finish(&mut self, client: &mut ClientWriter) -> RelayStep {
+    pub(super) fn finish(
+        &mut self,
+        client: &mut ClientWriter,
+        mut tap: EventSink<'_>,
+    ) -> RelayStep {
         let mut out = BytesMut::new();
-        let end = client.write_rest(&mut *self.reader, &mut out).into();
+        let end = client
+            .write_rest(&mut *self.reader, &mut out, &mut tap)
+            .into();
         RelayStep {
             bytes: out.freeze(),
             has_payload: false,
