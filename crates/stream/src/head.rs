@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Lineage, Offset, Producers};
+use super::{Lineage, Offset, Producers, StreamError};
 
 /// The head of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +68,25 @@ impl Head {
     /// Returns the memory it takes beyond the fixed cost of a stream, in bytes.
     pub(super) fn weight(&self) -> usize {
         self.producers.weight() + self.lineage.weight()
+    }
+
+    /// Checks that an offset belongs to this stream, of which everything from `first` on is kept,
+    /// and returns its position.
+    pub(super) fn check_offset(&self, first: u64, offset: Offset) -> Result<u64, StreamError> {
+        if offset.epoch != self.epoch {
+            return Err(StreamError::Gone(
+                "this offset is one of an earlier stream of the same name",
+            ));
+        }
+        if offset.position > self.next {
+            return Err(StreamError::NotYetWritten);
+        }
+        if offset.position < first {
+            return Err(StreamError::Gone(
+                "what followed this offset is no longer kept",
+            ));
+        }
+        Ok(offset.position)
     }
 
     /// The place after the last record.

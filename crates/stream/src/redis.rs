@@ -29,7 +29,7 @@ use self::commands::{Commit, StoreError, StreamKeys, StreamView, ViewQuery};
 use self::follow::{BATCH, Replicas};
 use self::link::RedisLink;
 use self::mirror::Mirror;
-use self::view::{check_offset, page_after, stream_error};
+use self::view::{page_after, stream_error};
 use self::wake::Wakes;
 use super::{
     Head, IdempotencyKey, IdempotentCreate, Log, Memory, Offset, Owner, ReadPage, Reader,
@@ -258,7 +258,7 @@ impl Redis {
             ..ViewQuery::default()
         };
         let (look, head) = self.look(id, caller, looking).await?;
-        let position = check_offset(&head, look.first, from.unwrap_or(head.at(0)))?;
+        let position = head.check_offset(look.first, from.unwrap_or(head.at(0)))?;
         self.follow(id, look, head, position)
     }
 

@@ -10,6 +10,7 @@ use slab::Slab;
 
 use super::{Head, Offset, RecordBatch, StreamError};
 
+/// The state of one log.
 #[derive(Debug)]
 pub(super) struct LogState {
     pub(super) head: Head,
@@ -36,6 +37,7 @@ pub(super) struct LogState {
     pub(super) gone: bool,
 }
 
+/// One attached reader.
 #[derive(Debug)]
 pub(super) struct AttachedReader {
     pub(super) position: u64,
@@ -56,24 +58,12 @@ impl LogState {
         self.readers.is_empty() && (self.head.end.is_some() || self.head.dialect.is_none())
     }
 
+    /// Checks an offset, and returns its position.
     pub(super) fn check(&self, offset: Offset) -> Result<u64, StreamError> {
         if self.gone {
             return Err(StreamError::Gone("this stream is no longer here"));
         }
-        if offset.epoch != self.head.epoch {
-            return Err(StreamError::Gone(
-                "this offset is one of an earlier stream of the same name",
-            ));
-        }
-        if offset.position > self.head.next {
-            return Err(StreamError::NotYetWritten);
-        }
-        if offset.position < self.first() {
-            return Err(StreamError::Gone(
-                "what followed this offset is no longer kept",
-            ));
-        }
-        Ok(offset.position)
+        self.head.check_offset(self.first(), offset)
     }
 
     pub(super) fn first(&self) -> u64 {

@@ -1,32 +1,14 @@
 //! Views of stored streams, and the store's errors, as readers get them.
 
 use super::commands::{StoreError, StreamView};
-use crate::{Head, Offset, ReadPage, StreamError};
-
-/// Checks that an offset belongs to the stream and that what follows it is still kept.
-pub(super) fn check_offset(head: &Head, first: u64, from: Offset) -> Result<u64, StreamError> {
-    if from.epoch != head.epoch {
-        return Err(StreamError::Gone(
-            "this offset is one of an earlier stream of the same name",
-        ));
-    }
-    if from.position > head.next {
-        return Err(StreamError::NotYetWritten);
-    }
-    if from.position < first {
-        return Err(StreamError::Gone(
-            "what followed this offset is no longer kept",
-        ));
-    }
-    Ok(from.position)
-}
+use crate::{Offset, ReadPage, StreamError};
 
 /// Returns the records of a view after that offset.
 pub(super) fn page_after(view: StreamView, from: Offset) -> Result<ReadPage, StreamError> {
     let Some(head) = view.head else {
         return Err(StreamError::Unavailable);
     };
-    let mut position = check_offset(&head, view.first, from)?;
+    let mut position = head.check_offset(view.first, from)?;
     let mut runs = Vec::with_capacity(view.records.len());
     for (first, run) in view.records {
         let skip = position
@@ -55,8 +37,6 @@ pub(super) fn stream_error(error: StoreError) -> StreamError {
             StreamError::Gone("this stream is no longer here")
         }
         StoreError::Exists => StreamError::Exists,
-        StoreError::DamagedEntry => {
-            StreamError::Gone("what lies in the store is not what was put there")
-        }
+        StoreError::DamagedEntry => StreamError::Gone("the stored data of this stream is damaged"),
     }
 }
