@@ -11,7 +11,7 @@ use super::source::{ConfigError, Source};
 use super::{BaseUrl, FinishReasonRule, MOCK, Provider, ProviderName, Secret};
 
 /// Headers that the request sets itself, or that only concern one connection.
-const OURS: &[&str] = &[
+const RESERVED_HEADERS: &[&str] = &[
     "host",
     "content-length",
     "content-type",
@@ -163,7 +163,7 @@ fn headers(source: &Source, provider: &str) -> Result<HeaderMap, ConfigError> {
         let name: HeaderName = name
             .parse()
             .map_err(|_| source.error(&at, "is not a valid HTTP header name"))?;
-        if OURS.contains(&name.as_str()) {
+        if RESERVED_HEADERS.contains(&name.as_str()) {
             return Err(source.error(&at, "is set by the request itself and can't be another"));
         }
         if name == AUTHORIZATION && keyed {

@@ -15,13 +15,13 @@ use super::source::{ConfigError, Source};
 use base::suggest::did_you_mean;
 
 /// Longer than any request: whoever writes more meant another unit.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Shorter than any clock here is good for.
-const SHORTEST: Duration = Duration::from_millis(1);
+/// The resolution of the timers here.
+const MIN_DURATION: Duration = Duration::from_millis(1);
 
 /// Sizes beyond it are typing errors.
-const LARGEST: u64 = 1 << 30;
+const MAX_SIZE: u64 = 1 << 30;
 
 /// `; did you mean …? (there are: …)`
 pub(super) fn among(name: &str, known: &[&str]) -> String {
@@ -85,10 +85,10 @@ pub(super) fn any_duration(
         }
         Some(other) => return Err(wrong(source, key, WANT, other)),
     };
-    if !duration.is_zero() && duration < SHORTEST {
+    if !duration.is_zero() && duration < MIN_DURATION {
         return Err(source.error(key, "should be at least \"1ms\""));
     }
-    if duration > LONGEST {
+    if duration > MAX_DURATION {
         return Err(source.error(key, "should be at most a week"));
     }
     Ok(duration)
@@ -102,7 +102,7 @@ pub(super) fn size(source: &Source, key: &str, default: usize) -> Result<usize, 
         Some(_) => None,
     };
     let bytes = bytes
-        .filter(|bytes| (1024..=LARGEST).contains(bytes))
+        .filter(|bytes| (1024..=MAX_SIZE).contains(bytes))
         .and_then(|bytes| usize::try_from(bytes).ok());
     bytes.ok_or_else(|| {
         wrong(

@@ -1,4 +1,4 @@
-//! From values to types that can't be wrong.
+//! The configuration, composed of its sections.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;

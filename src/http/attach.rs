@@ -40,22 +40,28 @@ pub(super) async fn ended(
     }
 }
 
-/// A stream from its start, for who has asked for it before.
+/// Returns the head of a stream that the caller may read.
+pub(super) async fn head(
+    service: &Service,
+    id: &StreamId,
+    context: &RequestContext,
+) -> Result<Head, Failure> {
+    let owner = caller::owner(&context.headers);
+    let head = service.streams.head(id, owner.as_ref()).await;
+    head.map_err(failure)
+}
+
+/// Attaches to a stream from its start, for a client that has asked for it before.
 pub(super) async fn join(
     service: &Service,
     id: &StreamId,
     context: &RequestContext,
 ) -> Result<Subscription, Rejection> {
-    let owner = caller::owner(&context.headers);
-    let head = service
-        .streams
-        .head(id, owner.as_ref())
-        .await
-        .map_err(failure)?;
+    let head = head(service, id, context).await?;
     Ok(attach(service, id, &head, None, context).await?)
 }
 
-/// A reader of a stream that a generation writes, at that place or at the start.
+/// Attaches to a stream that a generation writes, at an offset or from its start.
 pub(super) async fn attach(
     service: &Service,
     id: &StreamId,
@@ -123,13 +129,13 @@ pub(super) fn event_id(text: &str) -> Result<(StreamId, Offset), Failure> {
         let text: String = text.chars().take(80).collect();
         Failure::invalid(
             LAST_EVENT_ID,
-            format!("`{text}` is no event id of this server: they are <stream>.<offset>"),
+            format!("`{text}` is not an event id of this server: they are <stream>.<offset>"),
         )
     })
 }
 
-/// The last event that a client has: in the header, or, for who can't set one, in the query. An
-/// empty one is none.
+/// Returns the id of the last event that a client has: from the header, or from the query for
+/// clients that can set no header. An empty one is none.
 pub(super) fn last_event_id(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
     let header = headers
         .get(LAST_EVENT_ID)

@@ -51,30 +51,30 @@ pub(super) async fn begin(
     order: GenerationRequest,
     context: &RequestContext,
 ) -> Result<Subscription, Rejection> {
-    let prepared = RoutedRequest::new(service, order)?;
-    let linger = if prepared.request.background {
+    let routed = RoutedRequest::new(service, order)?;
+    let linger = if routed.request.background {
         Linger::UNLIMITED
     } else {
         linger::of(context, service)?
     };
-    let open_stream = match linger.is_none() {
+    let writer = match linger.is_none() {
         true => None,
-        false => match open_stream(service, &prepared, context).await? {
+        false => match open_stream(service, &routed, context).await? {
             StreamSlot::New(writer) => Some(writer),
             StreamSlot::Old(id) => return attach::join(service, &id, context).await,
         },
     };
-    let dialect = prepared.dialect;
-    let generation = Generation::start(prepared.params(service, context, open_stream.as_ref()));
+    let dialect = routed.dialect;
+    let generation = Generation::start(routed.params(service, context, writer.as_ref()));
     let mut begun = PendingStart {
         service,
         linger,
-        it: Some((generation, open_stream)),
+        it: Some((generation, writer)),
     };
     // Until the upstream has accepted, its refusal still gets a status; but no client is left
     // without a head for long.
     let opened = tokio::time::timeout(service.commit_after, begun.opened()).await;
-    let Some((mut generation, open_stream)) = begun.it.take() else {
+    let Some((mut generation, writer)) = begun.it.take() else {
         return Err(Failure::internal("a generation that was begun is gone".into()).into());
     };
     let headers = match opened {
@@ -83,7 +83,7 @@ pub(super) async fn begin(
         Err(_elapsed) => HeaderMap::new(),
     };
     generation.set_status(200);
-    let Some(writer) = open_stream else {
+    let Some(writer) = writer else {
         return Ok(Subscription {
             frames: Frames::Generation(Box::new(generation)),
             dialect,
@@ -135,13 +135,13 @@ pub(super) async fn queue(
     order: GenerationRequest,
     context: &RequestContext,
 ) -> Result<BackgroundStart, Rejection> {
-    let prepared = RoutedRequest::new(service, order)?;
-    let writer = match open_stream(service, &prepared, context).await? {
+    let routed = RoutedRequest::new(service, order)?;
+    let writer = match open_stream(service, &routed, context).await? {
         StreamSlot::New(writer) => writer,
         StreamSlot::Old(id) => return Ok(BackgroundStart::Old(id)),
     };
-    let (dialect, id) = (prepared.dialect, writer.log().id().clone());
-    let params = prepared.params(service, context, Some(&writer));
+    let (dialect, id) = (routed.dialect, writer.log().id().clone());
+    let params = routed.params(service, context, Some(&writer));
     let body = dialect.client.encode_queued(&params.meta);
     let mut generation = Generation::start(params);
     generation.set_status(200);
@@ -198,12 +198,12 @@ impl RoutedRequest {
         })
     }
 
-    /// Returns the parameters of the generation; `open_stream` is the stream that it writes.
+    /// Returns the parameters of the generation; `writer` is that of the stream it writes.
     pub(super) fn params(
         self,
         service: &Service,
         context: &RequestContext,
-        open_stream: Option<&Writer>,
+        writer: Option<&Writer>,
     ) -> GenerationParams {
         let Self {
             route,
@@ -213,10 +213,10 @@ impl RoutedRequest {
             plan,
         } = self;
         // What is written into a log is a stream, however its client reads it.
-        request.stream |= open_stream.is_some();
+        request.stream |= writer.is_some();
         let request = Arc::new(request);
         let meta = ResponseMeta {
-            id: match open_stream {
+            id: match writer {
                 Some(writer) if dialect.retrieves_by_id => {
                     writer.log().id().random_part().to_owned()
                 }
@@ -225,7 +225,7 @@ impl RoutedRequest {
             created: unix_time(),
             model,
             request: request.clone(),
-            encoding: context.manner.encoding,
+            encoding: context.preferences.encoding,
         };
         let route = context.via.unwrap_or(route);
         GenerationParams {
@@ -237,7 +237,7 @@ impl RoutedRequest {
             dialect,
             meta,
             headers: context.headers.clone(),
-            comments: context.manner.comments,
+            comments: context.preferences.comments,
             timeouts: service.timeouts,
             abort: service.abort.clone(),
             disconnect: context.disconnect.clone(),
@@ -255,7 +255,7 @@ enum StreamSlot {
 
 async fn open_stream(
     service: &Service,
-    prepared: &RoutedRequest,
+    routed: &RoutedRequest,
     context: &RequestContext,
 ) -> Result<StreamSlot, Failure> {
     let RoutedRequest {
@@ -264,7 +264,7 @@ async fn open_stream(
         request,
         model,
         ..
-    } = prepared;
+    } = routed;
     let mut head = Head::new(sse::MEDIA_TYPE, Lifetime::Idle(service.streaming.ttl));
     head.dialect = Some(dialect.name.to_owned());
     head.model = Some(model.clone());
@@ -282,7 +282,7 @@ async fn open_stream(
     let key = caller::digest(&[owner.as_bytes(), route.as_bytes(), key.as_bytes()]);
     // A request that was read from a query or a template has no body: then it is what was made of
     // it.
-    let said = format!("{request:?}{:?}", context.manner.encoding);
+    let said = format!("{request:?}{:?}", context.preferences.encoding);
     let request_digest = caller::digest(&[said.as_bytes()]);
     match service
         .streams

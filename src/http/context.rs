@@ -38,7 +38,7 @@ pub(super) struct RequestContext {
     pub(super) via: Option<&'static str>,
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
-    pub(super) manner: Preferences,
+    pub(super) preferences: Preferences,
     /// The linger that the client asks for, if any.
     pub(super) linger: Option<Linger>,
     /// The query's other parameters, decoded, in order: they are the request's.
@@ -55,7 +55,7 @@ impl<S: Sync> FromRequestParts<S> for RequestContext {
 
 /// Reads the context from the head of a request.
 pub(super) fn context_from_parts(parts: &mut Parts) -> Result<RequestContext, Rejection> {
-    let (manner, linger, query) = parse_query(&parts.uri, &parts.headers)?;
+    let (preferences, linger, query) = parse_query(&parts.uri, &parts.headers)?;
     // The outermost layer and the connection put them there; a router called without them has other
     // ones.
     let id = parts.extensions.remove().unwrap_or_else(RequestId::random);
@@ -67,7 +67,7 @@ pub(super) fn context_from_parts(parts: &mut Parts) -> Result<RequestContext, Re
         via: None,
         method: parts.method.clone(),
         headers,
-        manner,
+        preferences,
         linger,
         query,
     })
@@ -121,21 +121,22 @@ fn parse_query(uri: &Uri, headers: &HeaderMap) -> Result<ParsedQuery, Failure> {
     }
     let mut query: Vec<(String, String)> = serde_urlencoded::from_str(query)
         .map_err(|error| Failure::invalid_request(format!("the query can't be read: {error}")))?;
-    let mut manner = Preferences {
+    let mut preferences = Preferences {
         comments: true,
         encoding: TextEncoding::Text,
     };
     if let Some(value) = headers.get("x-heartbeat") {
-        manner.comments = on_or_off("x-heartbeat", &String::from_utf8_lossy(value.as_bytes()))?;
+        preferences.comments =
+            on_or_off("x-heartbeat", &String::from_utf8_lossy(value.as_bytes()))?;
     }
     let mut linger = headers
         .get("x-linger")
         .map(|value| of_text("x-linger", &String::from_utf8_lossy(value.as_bytes())));
     let mut wrong = None;
     query.retain(|(name, value)| {
-        let parse_query = match name.as_str() {
-            "heartbeat" => on_or_off("heartbeat", value).map(|on| manner.comments = on),
-            "encoding" => encoding(value).map(|encoding| manner.encoding = encoding),
+        let parsed = match name.as_str() {
+            "heartbeat" => on_or_off("heartbeat", value).map(|on| preferences.comments = on),
+            "encoding" => encoding(value).map(|encoding| preferences.encoding = encoding),
             "linger" => {
                 linger = Some(of_text("linger", value));
                 Ok(())
@@ -144,12 +145,12 @@ fn parse_query(uri: &Uri, headers: &HeaderMap) -> Result<ParsedQuery, Failure> {
             "last_event_id" => Ok(()),
             _ => return true,
         };
-        wrong = wrong.take().or(parse_query.err());
+        wrong = wrong.take().or(parsed.err());
         false
     });
     match wrong {
         Some(failure) => Err(failure),
-        None => Ok((manner, linger.transpose()?, query)),
+        None => Ok((preferences, linger.transpose()?, query)),
     }
 }
 

@@ -65,18 +65,18 @@ impl Rejection {
         }
     }
 
-    /// With one more header.
-    pub fn with(mut self, set_request_id: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((set_request_id, value));
+    /// Adds a header to the response.
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
         self
     }
 
-    /// Only why, of a request of which nothing has begun.
+    /// Returns the failure of a request of which nothing has begun.
     pub(super) fn into_failure(self) -> Failure {
         self.failure
     }
 
-    /// Writes it into the log, as it will be told to a client of that dialect.
+    /// Logs it with the status that a client of that dialect gets; returns both.
     pub(super) fn log_rejection(
         self,
         dialect: &Dialect,
@@ -202,8 +202,8 @@ fn render_error(
     if let Some(value) = retry_after(&failure) {
         headers.insert(RETRY_AFTER, value);
     }
-    for (set_request_id, value) in more {
-        headers.insert(set_request_id, value);
+    for (name, value) in more {
+        headers.insert(name, value);
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if failure.is(&classes::DRAINING) || failure.is(&classes::STORE_UNAVAILABLE) {
@@ -246,7 +246,7 @@ fn retry_after(failure: &Failure) -> Option<HeaderValue> {
 fn too_many_headers(headers: &HeaderMap) -> Option<Failure> {
     let bytes: usize = headers
         .iter()
-        .map(|(set_request_id, value)| set_request_id.as_str().len() + value.len() + 4)
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
         .sum();
     let message = if headers.len() > MAX_HEADERS {
         format!(

@@ -27,8 +27,8 @@ pub(super) async fn respond(
             BackgroundStart::Old(id) => responses::join(service, id, &context).await,
         };
     }
-    let prepared = RoutedRequest::new(service, order)?;
-    let params = prepared.params(service, &context, None);
+    let routed = RoutedRequest::new(service, order)?;
+    let params = routed.params(service, &context, None);
     match CompleteGeneration::start(params).answer().await {
         Ok(CompleteAnswer { headers, body }) => {
             let mut response = Response::new(Body::from(body));

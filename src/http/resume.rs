@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::Service;
-use super::attach::{LAST_EVENT_ID, attach, ended, event_id, failure, last_event_id, stream_id};
+use super::attach::{self, LAST_EVENT_ID, ended, event_id, failure, last_event_id, stream_id};
 use super::context::RequestContext;
 use super::error::Rejection;
 use super::json::json;
@@ -112,16 +112,11 @@ async fn read_stream(
     from: Option<Offset>,
     context: &RequestContext,
 ) -> Result<Response, Rejection> {
-    let owner = caller::owner(&context.headers);
-    let head = service
-        .streams
-        .head(id, owner.as_ref())
-        .await
-        .map_err(failure)?;
+    let head = attach::head(service, id, context).await?;
     if head.end.is_some_and(|end| end != End::Lost) && from == Some(head.tail()) {
         // How an EventSource is told not to come again.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let source = attach(service, id, &head, from, context).await?;
+    let source = attach::attach(service, id, &head, from, context).await?;
     Ok(sse_response::stream(service, source, context))
 }

@@ -23,7 +23,7 @@ pub(super) fn stream(
         stream,
         headers,
     } = source;
-    let heartbeat = context.manner.heartbeat(service.heartbeat);
+    let heartbeat = context.preferences.heartbeat(service.heartbeat);
     let mut response = Response::new(Body::new(SseBody::new(
         frames,
         heartbeat,

@@ -42,7 +42,7 @@ pub enum CloseReason {
     /// 1000: nothing ran and nothing was asked for.
     Idle,
     /// 1001: the server is shutting down.
-    DrainSignal,
+    Draining,
     /// 1002: what came is no WebSocket.
     Protocol,
     /// 1003: binary messages mean nothing here.
@@ -61,7 +61,7 @@ impl CloseReason {
                 CloseCode::Normal,
                 "idle: nothing runs, and nothing was asked for (websocket.idle)",
             ),
-            CloseReason::DrainSignal => (CloseCode::Away, "the server is shutting down"),
+            CloseReason::Draining => (CloseCode::Away, "the server is shutting down"),
             CloseReason::Protocol => (CloseCode::Protocol, "not the WebSocket protocol"),
             CloseReason::Binary => (CloseCode::Unsupported, "messages are texts here"),
             CloseReason::Encoding => (CloseCode::Invalid, "a text that is not UTF-8"),

@@ -329,7 +329,7 @@ impl ReadRequest<'_> {
                 None => draining.await,
             }
         };
-        let heartbeat = self.context.manner.heartbeat(self.service.heartbeat);
+        let heartbeat = self.context.preferences.heartbeat(self.service.heartbeat);
         let mut response = Response::new(Body::new(LogBody::new(
             reader, from, telling, until, heartbeat,
         )));

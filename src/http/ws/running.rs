@@ -37,7 +37,7 @@ pub(super) struct SocketContext<'a> {
 type PendingSubscription = Pin<Box<dyn Future<Output = Result<Subscription, Rejection>> + Send>>;
 
 enum Phase {
-    PendingSubscription(PendingSubscription),
+    Starting(PendingSubscription),
     Open(Box<Subscription>),
 }
 
@@ -127,12 +127,7 @@ impl SocketSubscription {
             &plain::DIALECT,
             context(None, host)?,
             move |context| async move {
-                let owner = caller::owner(&context.headers);
-                let head = service
-                    .streams
-                    .head(&stream, owner.as_ref())
-                    .await
-                    .map_err(attach::failure)?;
+                let head = attach::head(&service, &stream, &context).await?;
                 Ok(attach::attach(&service, &stream, &head, after, &context).await?)
             },
         ))
@@ -157,7 +152,7 @@ impl SocketSubscription {
         let beginning = Box::pin(beginning.map(|begun| {
             begun.unwrap_or_else(|_| Err(Failure::internal("a panic".into()).into()))
         }));
-        let phase = Phase::PendingSubscription(beginning);
+        let phase = Phase::Starting(beginning);
         Self {
             id,
             request_id,
@@ -180,26 +175,24 @@ impl SocketSubscription {
                 self.cancelling = None;
             }
             match &mut self.phase {
-                Phase::PendingSubscription(beginning) => {
-                    match ready!(beginning.as_mut().poll(cx)) {
-                        Ok(source) => {
-                            let stream = source.stream.as_ref().map(StreamId::as_str);
-                            let request_id = self.request_id.as_str();
-                            let told = ServerMessage::Started {
-                                id: &self.id,
-                                stream,
-                                dialect: source.dialect.name,
-                                request_id,
-                            };
-                            let told = told.write();
-                            self.phase = Phase::Open(Box::new(source));
-                            return Poll::Ready(SocketOutput::More(told));
-                        }
-                        Err(refused) => {
-                            return Poll::Ready(SocketOutput::Last(self.refused(refused)));
-                        }
+                Phase::Starting(beginning) => match ready!(beginning.as_mut().poll(cx)) {
+                    Ok(source) => {
+                        let stream = source.stream.as_ref().map(StreamId::as_str);
+                        let request_id = self.request_id.as_str();
+                        let told = ServerMessage::Started {
+                            id: &self.id,
+                            stream,
+                            dialect: source.dialect.name,
+                            request_id,
+                        };
+                        let told = told.write();
+                        self.phase = Phase::Open(Box::new(source));
+                        return Poll::Ready(SocketOutput::More(told));
                     }
-                }
+                    Err(refused) => {
+                        return Poll::Ready(SocketOutput::Last(self.refused(refused)));
+                    }
+                },
                 Phase::Open(source) => {
                     let numbered = source.stream.is_some();
                     if let Some(told) = next(&self.id, &mut self.rest, numbered) {
@@ -232,7 +225,7 @@ impl SocketSubscription {
     pub(super) fn cancel(&mut self, service: &Arc<Service>) -> Option<String> {
         self.disconnect.set_cancelled();
         let source = match &mut self.phase {
-            Phase::PendingSubscription(_) => {
+            Phase::Starting(_) => {
                 return Some(
                     ServerMessage::End {
                         id: &self.id,
@@ -317,7 +310,7 @@ fn context(
     let mut context = context::context_from_parts(&mut parts).map_err(Rejection::into_failure)?;
     context.via = Some(super::ROUTE);
     // What keeps a silent connection open here is a ping of the socket's own.
-    context.manner.comments = false;
+    context.preferences.comments = false;
     Ok(context)
 }
 

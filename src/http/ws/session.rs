@@ -25,10 +25,10 @@ use base::id::RequestId;
 use dialect::failure::Failure;
 use dialect::plain;
 
-/// So many rounds, then other connections have their turn.
+/// Rounds per poll before yielding to other connections.
 const MAX_ROUNDS_PER_POLL: usize = 16;
-/// Headers of the handshake that are about the socket, not about what is asked for on it.
-const SOCKET_FIELDS: &[&str] = &[
+/// Headers that concern the handshake alone, and no request on the socket.
+const HANDSHAKE_HEADERS: &[&str] = &[
     "idempotency-key",
     "last-event-id",
     "content-type",
@@ -59,7 +59,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         mut headers: HeaderMap,
         disconnect: Disconnect,
     ) -> Self {
-        for name in SOCKET_FIELDS {
+        for name in HANDSHAKE_HEADERS {
             headers.remove(*name);
         }
         let (idle, draining) = (
@@ -156,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !self.running.is_empty() {
             self.idle.touch();
         } else if self.is_draining {
-            return Err(CloseReason::DrainSignal);
+            return Err(CloseReason::Draining);
         }
         match self.idle.poll(cx) {
             Poll::Ready(()) => Err(CloseReason::Idle),
