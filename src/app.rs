@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Config, FinishReasonRule, MOCK, ProviderName};
 use crate::generation::GenerationTimeouts;
-use crate::http::{Service, Streaming, Websocket, cors, router};
+use crate::http::{cors, router};
 use crate::outcome::{Observer, Observers};
 use crate::prompts::{Library, PromptError};
 use crate::provider::Provider;
@@ -21,6 +21,7 @@ use crate::provider::remote::{Client, ClientOptions, RemoteOptions, RemoteProvid
 use crate::routing::{Route, Routes, Target};
 use crate::server::tls::{self, TlsError};
 use crate::server::{ConnectionLimits, Server, Shutdown};
+use crate::service::{Service, Streaming, Websocket};
 use crate::shutdown::{AbortSignal, DrainSignal};
 use crate::telemetry::log::OutcomeLog;
 use dialect::{Dialect, FinishRule};

@@ -1,8 +1,8 @@
 //! tokenrill, an LLM token-streaming proxy: prompts in over HTTP, tokens out as Server-Sent Events.
 //!
 //! ```text
-//! request  ─▶ server ─▶ http ─▶ generation ─▶ provider ─▶ upstream
-//! response ◀─ server ◀─ http ◀─ generation ◀─ provider ◀─ upstream
+//! request  ─▶ server ─▶ http ─▶ service ─▶ generation ─▶ provider ─▶ upstream
+//! response ◀─ server ◀─ http ◀──────────── generation ◀─ provider ◀─ upstream
 //!                          ◀─ reader ◀─ log ◀─┘ with linger
 //! ```
 //!
@@ -13,7 +13,8 @@
 //! | --- | --- |
 //! | composition | `main`, [`cli`], [`app`]: arguments, configuration, the running service |
 //! | connections | [`server`]: listeners, workers, TLS, HTTP/2, shutdown |
-//! | adapters | [`http`]: routes, responses, errors; [`transport`]: bodies and sockets |
+//! | adapters | [`http`]: routes, responses, errors, sockets |
+//! | front door | [`service`]: starts, attaches, cancels, for any adapter |
 //! | decisions | [`generation`]: drives one request; then [`routing`]: targets for a model's name |
 //! | upstreams | [`provider`]: the embedded mock, or HTTP |
 //! | tools | [`config`], [`prompts`], [`telemetry`] |
@@ -42,6 +43,6 @@ pub mod prompts;
 pub mod provider;
 pub mod routing;
 pub mod server;
+pub mod service;
 pub mod shutdown;
 pub mod telemetry;
-pub mod transport;

@@ -21,8 +21,6 @@ pub struct Outcome {
     pub route: &'static str,
     /// The model that the client asked for.
     pub model: String,
-    /// The caller, if known.
-    pub caller: Option<String>,
     /// The exchanges with targets, in their order.
     pub attempts: Vec<AttemptOutcome>,
     /// The HTTP status of the response; 499 if the client left before there was one.

@@ -20,7 +20,6 @@ pub(super) struct GenerationIdentity {
     pub(super) request_id: RequestId,
     pub(super) route: &'static str,
     pub(super) model: String,
-    pub(super) caller: Option<String>,
 }
 
 /// The counts and times of one generation.
@@ -44,7 +43,6 @@ impl Meter {
             request_id,
             route,
             model,
-            caller,
         } = identity;
         Self {
             started: Instant::now(),
@@ -54,7 +52,6 @@ impl Meter {
                 request_id,
                 route,
                 model,
-                caller,
                 attempts: Vec::new(),
                 status: CLIENT_CLOSED_REQUEST,
                 time_to_first_token: None,

@@ -23,8 +23,6 @@ pub struct GenerationParams {
     pub request_id: RequestId,
     /// The route of the client's request, for the outcome.
     pub route: &'static str,
-    /// The caller, if known.
-    pub caller: Option<String>,
     /// The client's request.
     pub request: Arc<Request>,
     /// The targets that may serve it.
@@ -54,7 +52,6 @@ impl GenerationParams {
             request_id: self.request_id.clone(),
             route: self.route,
             model: self.meta.model.clone(),
-            caller: self.caller.take(),
         };
         Meter::start(identity, self.disconnect.clone(), self.observers.clone())
     }

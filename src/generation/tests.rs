@@ -60,7 +60,6 @@ fn params(model: &str, notebook: &Arc<Notebook>, disconnect: &Disconnect) -> Gen
     GenerationParams {
         request_id: RequestId::random(),
         route: "/test",
-        caller: None,
         request: Arc::new(Request::prompt("Hello, how are you?")),
         plan: Plan::of(Target {
             provider: Arc::new(Mock::new(0)),

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use super::Service;
+use crate::service::Service;
 use dialect::failure::Failure;
 
 /// The formats that bodies come in.

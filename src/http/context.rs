@@ -1,101 +1,83 @@
-//! The context of a request: everything but its body.
-
-use std::time::Duration;
+//! The head of a request as an endpoint sees it: its context, its method, and its query.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, Method};
 
 use super::accept::wants_events;
 use super::error::Rejection;
-use crate::disconnect::Disconnect;
 use crate::generation::{Linger, ParseLingerError};
+use crate::service::{Caller, Preferences, RequestContext};
 use base::id::RequestId;
 use dialect::failure::Failure;
 use dialect::plain::TextEncoding;
 
-/// The preferences of a client for its response.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Preferences {
-    /// Set if comments may be sent: heartbeats, and an upstream's own.
-    pub(super) comments: bool,
-    /// The encoding of plain text in `data:` lines.
-    pub(super) encoding: TextEncoding,
-}
+const LAST_EVENT_ID: &str = "last-event-id";
 
-impl Preferences {
-    pub(super) fn heartbeat(self, configured: Option<Duration>) -> Option<Duration> {
-        configured.filter(|_| self.comments)
-    }
-}
-
-/// The context of a request: everything but its body.
+/// The head of a request.
 #[derive(Debug)]
-pub(super) struct RequestContext {
-    pub(super) id: RequestId,
-    pub(super) disconnect: Disconnect,
-    /// On which socket it came, if it is no HTTP request of its own.
-    pub(super) via: Option<&'static str>,
+pub(super) struct RequestHead {
+    pub(super) context: RequestContext,
     pub(super) method: Method,
-    pub(super) headers: HeaderMap,
-    pub(super) preferences: Preferences,
-    /// The linger that the client asks for, if any.
-    pub(super) linger: Option<Linger>,
-    /// The query's other parameters, decoded, in order: they are the request's.
-    pub(super) query: Vec<(String, String)>,
+    pub(super) query: Query,
 }
 
-impl<S: Sync> FromRequestParts<S> for RequestContext {
+impl<S: Sync> FromRequestParts<S> for RequestHead {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
-        context_from_parts(parts)
+        Self::take_from(parts)
     }
 }
 
-/// Reads the context from the head of a request.
-pub(super) fn context_from_parts(parts: &mut Parts) -> Result<RequestContext, Rejection> {
-    let (preferences, linger, query) = parse_query(&parts.uri, &parts.headers)?;
-    // The outermost layer and the connection put them there; a router called without them has other
-    // ones.
-    let id = parts.extensions.remove().unwrap_or_else(RequestId::random);
-    let disconnect = parts.extensions.remove().unwrap_or_default();
-    let headers = std::mem::take(&mut parts.headers);
-    Ok(RequestContext {
-        id,
-        disconnect,
-        via: None,
-        method: parts.method.clone(),
-        headers,
-        preferences,
-        linger,
-        query,
-    })
-}
+impl RequestHead {
+    /// Takes the head of a request out of its parts.
+    pub(super) fn take_from(parts: &mut Parts) -> Result<Self, Rejection> {
+        let (options, query) = parse_query(parts.uri.query(), &parts.headers)?;
+        // The outermost layer and the connection put them there; a router called without them has
+        // other ones.
+        let id = parts.extensions.remove().unwrap_or_else(RequestId::random);
+        let disconnect = parts.extensions.remove().unwrap_or_default();
+        let headers = std::mem::take(&mut parts.headers);
+        Ok(Self {
+            context: RequestContext {
+                id,
+                caller: Caller::from_headers(&headers),
+                is_event_source: parts.method == Method::GET && wants_events(&headers),
+                headers,
+                preferences: options.preferences,
+                linger: options.linger,
+                via: None,
+                disconnect,
+            },
+            method: parts.method.clone(),
+            query,
+        })
+    }
 
-impl RequestContext {
-    /// axum answers HEAD with GET's handler; that would run a model for nobody.
+    /// Refuses HEAD: axum answers it with GET's handler, which would run a model for nobody.
     pub(super) fn only_get(&self) -> Result<(), Rejection> {
         if self.method == Method::HEAD {
             return Err(Rejection::method_not_allowed(&self.method, "GET,POST"));
         }
         Ok(())
     }
+}
 
-    /// Returns whether the client is an `EventSource`: it can only GET, and reconnects by itself.
-    pub(super) fn is_event_source(&self) -> bool {
-        self.method == Method::GET && wants_events(&self.headers)
-    }
+/// The parameters of a query that are the endpoint's own, decoded, in order.
+#[derive(Debug, Default)]
+pub(super) struct Query(pub(super) Vec<(String, String)>);
 
+impl Query {
     /// Takes one parameter out of the query.
     pub(super) fn take(&mut self, name: &str) -> Option<String> {
-        let at = self.query.iter().position(|(key, _)| key == name)?;
-        Some(self.query.remove(at).1)
+        let at = self.0.iter().position(|(key, _)| key == name)?;
+        Some(self.0.remove(at).1)
     }
 
-    /// A body in JSON holds all of a request: no part of it may stand in the query.
-    pub(super) fn deny_query(&self) -> Result<(), Failure> {
-        match self.query.first() {
+    /// Refuses parameters beside a body in JSON, which holds all of a request.
+    pub(super) fn deny(&self) -> Result<(), Failure> {
+        match self.0.first() {
             Some((name, _)) => Err(Failure::invalid(
                 name,
                 format!("`{name}` belongs into the JSON body here"),
@@ -105,10 +87,20 @@ impl RequestContext {
     }
 }
 
-type ParsedQuery = (Preferences, Option<Linger>, Vec<(String, String)>);
+/// What every endpoint takes from headers and query.
+#[derive(Debug)]
+pub(super) struct CommonOptions {
+    pub(super) preferences: Preferences,
+    pub(super) linger: Option<Linger>,
+}
 
-fn parse_query(uri: &Uri, headers: &HeaderMap) -> Result<ParsedQuery, Failure> {
-    let query = uri.query().unwrap_or_default();
+/// Parses a query, and the headers that say the same as some of its parameters. Returns the
+/// parameters that are left.
+pub(super) fn parse_query(
+    query: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<(CommonOptions, Query), Failure> {
+    let query = query.unwrap_or_default();
     // Bytes that are no UTF-8 would silently become replacement characters: not the prompt that was
     // sent.
     if percent_encoding::percent_decode_str(query)
@@ -126,19 +118,19 @@ fn parse_query(uri: &Uri, headers: &HeaderMap) -> Result<ParsedQuery, Failure> {
         encoding: TextEncoding::Text,
     };
     if let Some(value) = headers.get("x-heartbeat") {
-        preferences.comments =
-            on_or_off("x-heartbeat", &String::from_utf8_lossy(value.as_bytes()))?;
+        let value = String::from_utf8_lossy(value.as_bytes());
+        preferences.comments = parse_on_or_off("x-heartbeat", &value)?;
     }
     let mut linger = headers
         .get("x-linger")
-        .map(|value| of_text("x-linger", &String::from_utf8_lossy(value.as_bytes())));
+        .map(|value| parse_linger("x-linger", &String::from_utf8_lossy(value.as_bytes())));
     let mut wrong = None;
     query.retain(|(name, value)| {
         let parsed = match name.as_str() {
-            "heartbeat" => on_or_off("heartbeat", value).map(|on| preferences.comments = on),
-            "encoding" => encoding(value).map(|encoding| preferences.encoding = encoding),
+            "heartbeat" => parse_on_or_off("heartbeat", value).map(|on| preferences.comments = on),
+            "encoding" => parse_encoding(value).map(|encoding| preferences.encoding = encoding),
             "linger" => {
-                linger = Some(of_text("linger", value));
+                linger = Some(parse_linger("linger", value));
                 Ok(())
             }
             // Looked at before any handler, if it says something: see `resume`.
@@ -150,11 +142,33 @@ fn parse_query(uri: &Uri, headers: &HeaderMap) -> Result<ParsedQuery, Failure> {
     });
     match wrong {
         Some(failure) => Err(failure),
-        None => Ok((preferences, linger.transpose()?, query)),
+        None => {
+            let linger = linger.transpose()?;
+            let options = CommonOptions {
+                preferences,
+                linger,
+            };
+            Ok((options, Query(query)))
+        }
     }
 }
 
-fn on_or_off(name: &str, value: &str) -> Result<bool, Failure> {
+/// Returns the id of the last event that a client has: from the header, or from the query for
+/// clients that can set no header. An empty one is none.
+pub(super) fn last_event_id(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
+    let header = headers
+        .get(LAST_EVENT_ID)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    header.filter(|value| !value.is_empty()).or_else(|| {
+        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query?).ok()?;
+        pairs
+            .into_iter()
+            .find(|(name, value)| name == "last_event_id" && !value.is_empty())
+            .map(|(_, value)| value)
+    })
+}
+
+fn parse_on_or_off(name: &str, value: &str) -> Result<bool, Failure> {
     match value {
         "on" => Ok(true),
         "off" => Ok(false),
@@ -165,7 +179,7 @@ fn on_or_off(name: &str, value: &str) -> Result<bool, Failure> {
     }
 }
 
-fn encoding(value: &str) -> Result<TextEncoding, Failure> {
+fn parse_encoding(value: &str) -> Result<TextEncoding, Failure> {
     match value {
         "text" => Ok(TextEncoding::Text),
         "json" => Ok(TextEncoding::Json),
@@ -176,7 +190,7 @@ fn encoding(value: &str) -> Result<TextEncoding, Failure> {
     }
 }
 
-fn of_text(name: &str, value: &str) -> Result<Linger, Failure> {
+fn parse_linger(name: &str, value: &str) -> Result<Linger, Failure> {
     value
         .parse()
         .map_err(|error: ParseLingerError| Failure::invalid(name, error.to_string()))

@@ -5,15 +5,14 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::accept::wants_events;
-use super::stream_headers;
-use crate::generation::RefusedGeneration;
-use crate::transport::sse;
+use super::sse;
+use crate::service::StartError;
 use base::id::RequestId;
 use dialect::Dialect;
 use dialect::failure::{Failure, classes};
@@ -29,33 +28,27 @@ const MAX_HEADER_BYTES: usize = 32 * 1024;
 /// A handler's rejection of a request.
 #[derive(Debug)]
 pub struct Rejection {
-    failure: Failure,
-    /// The generation that failed. It writes the log line, once the status is known.
-    generation: Option<Box<RefusedGeneration>>,
+    error: StartError,
     /// Headers of the response.
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-impl From<Failure> for Rejection {
-    fn from(failure: Failure) -> Self {
+impl From<StartError> for Rejection {
+    fn from(error: StartError) -> Self {
         Self {
-            failure,
-            generation: None,
+            error,
             headers: Vec::new(),
         }
     }
 }
 
-impl Rejection {
-    /// The generation had begun when it failed.
-    pub fn generation(failure: Failure, generation: RefusedGeneration) -> Self {
-        Self {
-            failure,
-            generation: Some(Box::new(generation)),
-            headers: Vec::new(),
-        }
+impl From<Failure> for Rejection {
+    fn from(failure: Failure) -> Self {
+        Self::from(StartError::from(failure))
     }
+}
 
+impl Rejection {
     /// Refuses a method, and lists those `allowed`, separated by commas.
     pub(super) fn method_not_allowed(method: &Method, allowed: &str) -> Self {
         let refused = Self::from(Failure::method_not_allowed(method.as_str(), allowed));
@@ -71,11 +64,6 @@ impl Rejection {
         self
     }
 
-    /// Returns the failure of a request of which nothing has begun.
-    pub(super) fn into_failure(self) -> Failure {
-        self.failure
-    }
-
     /// Logs it with the status that a client of that dialect gets; returns both.
     pub(super) fn log_rejection(
         self,
@@ -84,11 +72,10 @@ impl Rejection {
         method: &Method,
         path: &str,
     ) -> (Failure, StatusCode) {
-        let Self {
+        let StartError {
             failure,
             generation,
-            ..
-        } = self;
+        } = self.error;
         let status = status_for(&failure, dialect);
         match generation {
             Some(generation) => generation.record(&failure, status.as_u16()),
@@ -146,9 +133,6 @@ pub(super) async fn finish_response(mut request: Request, next: Next) -> Respons
     if event_source && response.extensions_mut().remove::<RetryLater>().is_some() {
         response = sse::retry_later();
     }
-    if stream_headers::owns(&path) {
-        stream_headers::guard(response.headers_mut());
-    }
     set_request_id(response.headers_mut(), &id);
     response
 }
@@ -193,11 +177,15 @@ fn render_error(
                 .error_body(&failure, status.as_u16(), id.as_str()),
         ),
     };
-    let mut response = Response::new(body);
+    // What the route's layers have added stays.
+    *response.body_mut() = body;
     *response.status_mut() = status;
     let headers = response.headers_mut();
+    headers.remove(CONTENT_LENGTH);
     if let Some(refusal) = failure.refusal() {
-        headers.clone_from(&refusal.headers);
+        for (name, value) in &refusal.headers {
+            headers.append(name, value.clone());
+        }
     }
     if let Some(value) = retry_after(&failure) {
         headers.insert(RETRY_AFTER, value);

@@ -1,12 +1,10 @@
-//! The time for which a generation may run on without a reader, as the client says in a header, in
-//! its query, or in its body, and what is configured where it doesn't.
+//! A `linger` in a body in JSON: for how long the generation may run on without a reader.
 
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::Service;
-use super::context::RequestContext;
 use crate::generation::{Linger, ParseLingerError};
+use crate::service::RequestContext;
 use dialect::failure::Failure;
 use dialect::json::{self, OrderedFields};
 
@@ -47,23 +45,4 @@ pub(super) fn of_json(value: &Value) -> Result<Linger, Failure> {
     };
     text.parse()
         .map_err(|error: ParseLingerError| Failure::invalid(FIELD, error.to_string()))
-}
-
-/// Returns the linger that holds for a request.
-pub(super) fn of(context: &RequestContext, service: &Service) -> Result<Linger, Failure> {
-    let most = service.streaming.max_linger;
-    match context.linger {
-        Some(linger) if linger.duration() > most => {
-            let most = humantime::format_duration(most);
-            Err(Failure::invalid(
-                FIELD,
-                format!("`linger` is at most {most} here (streams.max_linger)"),
-            ))
-        }
-        Some(linger) => Ok(linger),
-        None if context.is_event_source() => Ok(Linger::OF_EVENT_SOURCE
-            .max(Linger::new(service.streaming.linger))
-            .min(Linger::new(most))),
-        None => Ok(Linger::new(service.streaming.linger)),
-    }
 }

@@ -4,6 +4,7 @@
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use axum::routing::get;
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 

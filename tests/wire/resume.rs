@@ -582,6 +582,71 @@ fn one_idempotency_key_makes_one_generation() {
 }
 
 #[test]
+fn a_linger_is_no_part_of_what_an_idempotency_key_stands_for() {
+    let (upstream, server, go) = paced(1, "");
+    let post = |linger: &str| {
+        server.post(
+            "/v1/chat/completions",
+            "idempotency-key: k\r\n",
+            &chat_body(json!({ "linger": linger })).to_string(),
+        )
+    };
+    let mut first = post("1m");
+    let id = first.header("x-stream-id");
+    assert!(id.is_some());
+    assert_eq!(post("2m").header("x-stream-id"), id);
+    go.on();
+    assert!(first.body().ends_with("data: [DONE]\n\n"));
+    assert_eq!(upstream.requests().len(), 1);
+}
+
+#[test]
+fn who_leaves_before_the_upstream_accepts_takes_it_from_nobody_else() {
+    let go = Go::default();
+    let told = go.clone();
+    let upstream = Upstream::start(move |c| {
+        c.request();
+        if !told.wait(c) {
+            return c.wait_closed();
+        }
+        c.stream_head();
+        c.say("whole");
+        c.chunk(format!("{STOP}{DONE}").as_bytes());
+        c.end();
+    });
+    let server = Server::before_with(&upstream, "sse.commit_after = \"10m\"\n", "");
+    let post = || {
+        server.post(
+            "/v1/chat/completions",
+            "idempotency-key: k\r\nx-linger: 1m\r\n",
+            &chat_body(json!({})).to_string(),
+        )
+    };
+    // Alone it is cancelled, however long it might have lingered.
+    let alone = post();
+    upstream.wait_requests(1);
+    drop(alone);
+    upstream.wait_closed(1);
+    assert_eq!(server.ended(), "client_left");
+
+    let first = post();
+    upstream.wait_requests(2);
+    let mut second = post();
+    assert_eq!(second.status(), 200, "the stream that the first began");
+    let sockets =
+        || std::fs::read_dir(format!("/proc/{}/fd", server.pid())).map_or(0, Iterator::count);
+    let before = sockets();
+    drop(first);
+    until("the server has seen that the first has left", || {
+        (sockets() < before).then_some(())
+    });
+    go.on();
+    let body = second.body();
+    assert!(body.contains("whole") && body.ends_with("data: [DONE]\n\n"));
+    assert_eq!(upstream.requests().len(), 2);
+}
+
+#[test]
 fn a_refused_request_leaves_no_stream_and_its_key_may_ask_again() {
     let upstream = Upstream::raw("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n");
     let server = Server::before(&upstream);

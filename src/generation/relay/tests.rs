@@ -27,7 +27,6 @@ fn meter() -> Meter {
         request_id: RequestId::random(),
         route: "/test",
         model: "m".to_owned(),
-        caller: None,
     };
     Meter::start(identity, Disconnect::default(), Observers::default())
 }

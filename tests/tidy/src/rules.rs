@@ -22,16 +22,6 @@ pub const FLOORS: &[&[&str]] = &[
     &["disconnect", "outcome", "shutdown"],
 ];
 
-/// Rooms on the map that nobody has built yet.
-pub const PLANNED: &[&str] = &["service"];
-
-/// Places that don't keep the rules yet: the beginning of a path, and of it the part of a rule. An entry
-/// that is no longer needed is an error: take it off.
-pub const NOT_YET: &[(&str, &str)] = &[
-    ("src/", "stands on no floor"),
-    ("src/transport", "may use it"),
-];
-
 /// Floors whose rooms know each other; on any other floor they don't.
 const COMPOSITION: usize = 0;
 
@@ -60,29 +50,6 @@ pub const MAX_FILE_LINES: usize = 500;
 pub const MAX_FUNCTION_LINES: usize = 100;
 /// The most files that may import one another.
 pub const MAX_CIRCLE: usize = 2;
-
-/// Returns every line that breaks a rule, and the rule, without the places that may still do so.
-///
-/// An entry of [`NOT_YET`] that covers nothing is reported too.
-#[must_use]
-pub fn check_with_exceptions(tree: &Tree) -> Vec<Finding> {
-    let covers = |(path, rule): &(&str, &str), finding: &Finding| {
-        finding.file.starts_with(path) && finding.text.contains(rule)
-    };
-    let all = check(tree);
-    let stale = NOT_YET
-        .iter()
-        .filter(|entry| !all.iter().any(|finding| covers(entry, finding)))
-        .map(|(path, rule)| Finding {
-            file: "tests/tidy/src/rules.rs".to_owned(),
-            line: 1,
-            text: format!("{path} keeps \"{rule}\" now: take it off NOT_YET"),
-        });
-    let broken = all
-        .iter()
-        .filter(|finding| !NOT_YET.iter().any(|entry| covers(entry, finding)));
-    broken.cloned().chain(stale).collect()
-}
 
 /// Returns every line that breaks a rule, and the rule.
 #[must_use]

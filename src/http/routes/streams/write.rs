@@ -11,12 +11,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::{
-    PRODUCER_EPOCH, PRODUCER_SEQ, STREAM_CLOSED, STREAM_NEXT_OFFSET, TRUE, describe, insert,
-    number, refused, stream_id,
+    PATH_PREFIX, PRODUCER_EPOCH, PRODUCER_SEQ, STREAM_CLOSED, STREAM_NEXT_OFFSET, TRUE, describe,
+    insert, number, refused, stream_id,
 };
+use crate::http::body;
 use crate::http::error::Rejection;
-use crate::http::stream_headers::PREFIX;
-use crate::http::{Service, body, caller};
+use crate::service::{Caller, Service};
 use dialect::failure::Failure;
 use stream::{Append, Create, ForkAt, ForkOf, Lifetime, ProducerClaim, StreamId, StreamRejection};
 
@@ -52,9 +52,9 @@ pub(super) async fn put(
         body: bytes::Bytes::new(),
     };
     create.body = body::read_body(body, &service).await?;
-    let owner = caller::owner(headers);
+    let caller = Caller::from_headers(headers);
     let created = create
-        .create(&service.streams, &id, owner.as_ref())
+        .create(&service.streams, &id, caller.owner())
         .await
         .map_err(|refusal| match refusal {
             // The name is taken, and that is all that matters here.
@@ -98,14 +98,14 @@ pub(super) async fn post(
     append.close = is_closed(headers);
     append.seq = seq;
     append.claim = claim;
-    let owner = caller::owner(headers);
+    let caller = Caller::from_headers(headers);
     let done = service
         .streams
-        .update(&id, owner.as_ref(), |head| append.apply(head))
+        .update(&id, caller.owner(), |head| append.apply(head))
         .await;
     let done = match done {
         // Whether it has forks still is not the append's to know.
-        Err(StreamRejection::Deleted) => match service.streams.status(&id, owner.as_ref()).await {
+        Err(StreamRejection::Deleted) => match service.streams.status(&id, caller.owner()).await {
             Ok(_) => return Err(refused(StreamRejection::Deleted)),
             Err(refusal) => return Err(refused(refusal)),
         },
@@ -276,11 +276,11 @@ fn fork(headers: &HeaderMap) -> Result<Option<ForkOf>, Failure> {
         };
     };
     let source = source
-        .strip_prefix(PREFIX)
+        .strip_prefix(PATH_PREFIX)
         .and_then(StreamId::from_client)
         .ok_or_else(|| {
             let message =
-                format!("`{STREAM_FORKED_FROM}` should be the path of a stream: {PREFIX}…");
+                format!("`{STREAM_FORKED_FROM}` should be the path of a stream: {PATH_PREFIX}…");
             Failure::invalid(STREAM_FORKED_FROM, message)
         })?;
     let at = match text(headers, STREAM_FORK_OFFSET)?.as_deref() {
@@ -307,7 +307,7 @@ fn refusal_of_offset() -> Failure {
 
 /// The stream's address, as its client knows this server.
 fn location(parts: &Parts, id: &StreamId) -> String {
-    let path = format!("{PREFIX}{id}");
+    let path = format!("{PATH_PREFIX}{id}");
     let host = parts.uri.authority().map(|authority| authority.as_str());
     let header = |name: &str| {
         parts

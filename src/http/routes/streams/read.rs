@@ -10,16 +10,17 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use super::sse::{CacheCursor, LogBody, SseFormat};
 use super::{
     NO_STORE, STREAM_CLOSED, STREAM_CURSOR, STREAM_UP_TO_DATE, TRUE, describe, insert, number,
     page, refused, stream_id,
 };
 use crate::http::accept::wants_events;
-use crate::http::context::RequestContext;
+use crate::http::context::{Query, RequestHead, last_event_id};
 use crate::http::error::Rejection;
-use crate::http::{Service, attach, caller, resume};
-use crate::transport::log::{CacheCursor, LogBody, SseFormat};
-use crate::transport::sse;
+use crate::http::resume::read_after;
+use crate::http::sse::set_sse_headers;
+use crate::service::{RequestContext, Service};
 use base::id::random_bits;
 use dialect::failure::Failure;
 use stream::{ContentKind, Head, Offset, Owner, ReadPage, StreamId};
@@ -79,19 +80,15 @@ struct ReadQuery {
 }
 
 impl ReadQuery {
-    fn parse(
-        context: &mut RequestContext,
-        id: &StreamId,
-        query: Option<&str>,
-    ) -> Result<Self, Failure> {
-        let place = context
+    fn parse(mut query: Query, id: &StreamId, last: Option<&str>) -> Result<Self, Failure> {
+        let place = query
             .take("offset")
             .map(|text| StartAt::parse(&text))
             .transpose()?;
-        if context.take("offset").is_some() {
+        if query.take("offset").is_some() {
             return Err(Failure::invalid("offset", "`offset` is given twice"));
         }
-        let live = match context.take("live").as_deref() {
+        let live = match query.take("live").as_deref() {
             None => None,
             Some("long-poll") => Some(Live::LongPoll),
             Some("sse") => Some(Live::Sse),
@@ -103,13 +100,12 @@ impl ReadQuery {
             }
         };
         // What is no number was never a cursor of ours.
-        let cursor = context
+        let cursor = query
             .take("cursor")
             .filter(|text| text.len() <= 15)
             .and_then(|text| text.parse().ok());
-        let last = attach::last_event_id(&context.headers, query);
         let place = match last {
-            Some(last) => Some(StartAt::At(last_offset(&last, id)?)),
+            Some(last) => Some(StartAt::At(last_offset(last, id)?)),
             None => place,
         };
         if live.is_some() && place.is_none() {
@@ -145,26 +141,26 @@ fn last_offset(last: &str, id: &StreamId) -> Result<Offset, Failure> {
 pub(super) async fn get(
     State(service): State<Arc<Service>>,
     path: Result<Path<String>, PathRejection>,
-    mut context: RequestContext,
+    RequestHead { context, query, .. }: RequestHead,
     request: Request,
 ) -> Result<Response, Rejection> {
     let id = stream_id(path)?;
-    let owner = caller::owner(&context.headers);
     let head = service
         .streams
-        .status(&id, owner.as_ref())
+        .status(&id, context.caller.owner())
         .await
         .map_err(refused)?;
     let events = wants_events(&context.headers);
-    if events && head.dialect.is_some() && !context.query.iter().any(|(name, _)| name == "live") {
+    let last = last_event_id(&context.headers, request.uri().query());
+    if events && head.dialect.is_some() && !query.0.iter().any(|(name, _)| name == "live") {
         // A generation's frames, as they were said.
-        return resume::get(State(service), Path(id.to_string()), context, request).await;
+        return read_after(&service, &id, last.as_deref(), &context).await;
     }
-    let query = ReadQuery::parse(&mut context, &id, request.uri().query())?;
+    let query = ReadQuery::parse(query, &id, last.as_deref())?;
     let read = ReadRequest {
         service: &service,
         id: &id,
-        owner: owner.as_ref(),
+        owner: context.caller.owner(),
         context: &context,
         head,
     };
@@ -333,7 +329,7 @@ impl ReadRequest<'_> {
         let mut response = Response::new(Body::new(LogBody::new(
             reader, from, telling, until, heartbeat,
         )));
-        sse::head(response.headers_mut());
+        set_sse_headers(response.headers_mut());
         Ok(response)
     }
 

@@ -1,4 +1,4 @@
-//! A generation, or a stream that one writes, as an HTTP body of Server-Sent Events.
+//! Responses of Server-Sent Events: a generation, or a stream that one writes, as an HTTP body.
 //!
 //! The body is polled only when the client has taken what came before, and gives all that there is;
 //! who writes it cuts it. Where the body polls the generation itself, a client that stops reading
@@ -10,23 +10,24 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::Response;
 use bytes::Bytes;
-use http::Response;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep};
 
-use super::frames::Frames;
+use crate::service::{Frames, RequestContext, Service, Subscription};
 use base::wake_flag::WakeFlag;
+use dialect::sse::{MEDIA_TYPE, retry_frame};
+use stream::StreamId;
 
-/// The media type of frames.
-pub const MEDIA_TYPE: &str = "text/event-stream; charset=utf-8";
-
+const STREAM_ID: HeaderName = HeaderName::from_static("x-stream-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Sets the headers of every SSE response: what keeps caches, compressors and reverse proxies from
 /// holding it back.
-pub fn head(headers: &mut HeaderMap) {
+pub(super) fn set_sse_headers(headers: &mut HeaderMap) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     headers.insert(
         CACHE_CONTROL,
@@ -35,17 +36,47 @@ pub fn head(headers: &mut HeaderMap) {
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
 }
 
-/// A response that says nothing but when to come again, for clients that would not after an error.
-#[must_use]
-pub fn retry_later() -> Response<axum::body::Body> {
-    let mut response = Response::new(axum::body::Body::from(dialect::sse::retry_frame()));
-    head(response.headers_mut());
+/// Returns the response that streams a subscription.
+pub(super) fn sse_response(
+    service: &Service,
+    subscription: Subscription,
+    context: &RequestContext,
+) -> Response {
+    let Subscription {
+        frames,
+        dialect,
+        stream,
+        headers,
+    } = subscription;
+    let heartbeat = context.preferences.heartbeat(service.heartbeat);
+    let body = SseBody::new(frames, heartbeat, dialect.heartbeat);
+    let mut response = Response::new(axum::body::Body::new(body));
+    *response.headers_mut() = headers;
+    set_sse_headers(response.headers_mut());
+    if let Some(id) = stream {
+        set_stream_id(&mut response, &id);
+    }
+    response
+}
+
+/// Sets the header that names the stream of a response.
+pub(super) fn set_stream_id(response: &mut Response, id: &StreamId) {
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(STREAM_ID, value);
+    }
+}
+
+/// Returns a response that says nothing but when to come again, for clients that would not after an
+/// error.
+pub(super) fn retry_later() -> Response {
+    let mut response = Response::new(axum::body::Body::from(retry_frame()));
+    set_sse_headers(response.headers_mut());
     response
 }
 
 /// The body of one SSE response.
 #[derive(Debug)]
-pub struct SseBody {
+struct SseBody {
     frames: Frames,
     heartbeat: Option<Heartbeat>,
     /// The bytes of a heartbeat.
@@ -54,8 +85,7 @@ pub struct SseBody {
 
 impl SseBody {
     /// Streams those frames; with a heartbeat that looks so after so much silence, if any.
-    #[must_use]
-    pub fn new(frames: Frames, heartbeat: Option<Duration>, beat: &'static [u8]) -> Self {
+    fn new(frames: Frames, heartbeat: Option<Duration>, beat: &'static [u8]) -> Self {
         Self {
             frames,
             heartbeat: heartbeat.map(Heartbeat::new),

@@ -14,7 +14,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame};
 use serde_json::json;
 
-use super::sse::Heartbeat;
+use crate::http::sse::Heartbeat;
 use dialect::sse::{self, DataWriter};
 use stream::{ContentKind, Offset, Reader, ReaderEvent, RecordBatch, StreamId};
 
@@ -27,7 +27,7 @@ const RETRY: &[u8] = b"retry: 1000\n\n";
 
 /// The SSE format of a stream.
 #[derive(Debug)]
-pub enum SseFormat {
+pub(super) enum SseFormat {
     /// `event: data`, and `event: control` after each, per Durable Streams.
     Durable {
         /// The encoding of the data.
@@ -46,17 +46,16 @@ pub enum SseFormat {
 
 /// Numbers intervals of time, so that answers which are alike but for it are not one in a cache.
 #[derive(Debug, Clone, Copy)]
-pub struct CacheCursor {
+pub(super) struct CacheCursor {
     /// Never below this one: a client has been told a lower one.
-    pub least: u64,
+    pub(super) least: u64,
     /// The number of now.
-    pub now: fn() -> u64,
+    pub(super) now: fn() -> u64,
 }
 
 impl CacheCursor {
     /// The number to tell.
-    #[must_use]
-    pub fn next(&self) -> u64 {
+    pub(super) fn next(&self) -> u64 {
         self.least.max((self.now)())
     }
 }
@@ -165,7 +164,7 @@ struct InFlight {
 }
 
 /// The body of one SSE response.
-pub struct LogBody {
+pub(super) struct LogBody {
     reader: Reader,
     telling: SseFormat,
     /// The client's position.
@@ -193,8 +192,7 @@ impl Debug for LogBody {
 impl LogBody {
     /// Tells what that reader reads, which begins `at` that place, and ends with the stream or when
     /// `until` is ready.
-    #[must_use]
-    pub fn new(
+    pub(super) fn new(
         reader: Reader,
         at: Offset,
         telling: SseFormat,

@@ -10,17 +10,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::http::HeaderValue;
 use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, HeaderValue};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::message::{self, ClientMessage, ServerMessage, require_field};
 use super::running::{SocketContext, SocketOutput, SocketSubscription};
-use crate::disconnect::Disconnect;
-use crate::http::Service;
-use crate::transport::websocket::{CloseReason, Socket};
+use super::socket::{CloseReason, Socket};
+use crate::service::{Caller, RequestContext, Service};
 use base::id::RequestId;
 use dialect::failure::Failure;
 use dialect::plain;
@@ -40,8 +39,8 @@ const HANDSHAKE_HEADERS: &[&str] = &[
 pub(super) struct Session<S> {
     service: Arc<Service>,
     socket: Socket<S>,
-    headers: HeaderMap,
-    disconnect: Disconnect,
+    /// The context of the handshake.
+    handshake: RequestContext,
     running: Vec<SocketSubscription>,
     /// The index of the subscription whose turn it is.
     turn: usize,
@@ -56,11 +55,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn new(
         service: Arc<Service>,
         socket: Socket<S>,
-        mut headers: HeaderMap,
-        disconnect: Disconnect,
+        mut handshake: RequestContext,
     ) -> Self {
         for name in HANDSHAKE_HEADERS {
-            headers.remove(*name);
+            handshake.headers.remove(*name);
         }
         let (idle, draining) = (
             Idle::new(service.websocket.idle),
@@ -70,8 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Self {
             service,
             socket,
-            headers,
-            disconnect,
+            handshake,
             running,
             turn: 0,
             heard: false,
@@ -244,8 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let host = SocketContext {
             service: &self.service,
-            headers: &self.headers,
-            disconnect: &self.disconnect,
+            handshake: &self.handshake,
         };
         if message.kind == "start" {
             SocketSubscription::start(id, message, &host)
@@ -268,7 +264,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Failure::invalid("authorization", "`authorization` should fit into a header")
         })?;
         value.set_sensitive(true);
-        self.headers.insert(AUTHORIZATION, value);
+        self.handshake.headers.insert(AUTHORIZATION, value);
+        self.handshake.caller = Caller::from_headers(&self.handshake.headers);
         Ok(None)
     }
 }

@@ -1,4 +1,4 @@
-//! The source of frames: a generation that one client alone reads, or a stream that a generation
+//! The frames of one client: of a generation that it alone reads, or of a stream that a generation
 //! writes.
 
 use std::future::Future;
@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::generation::Generation;
@@ -13,7 +14,20 @@ use base::id::RequestId;
 use dialect::failure::Failure;
 use dialect::sse;
 use dialect::{Dialect, ResponseMeta};
-use stream::{End, Reader, ReaderEvent};
+use stream::{End, Reader, ReaderEvent, StreamId};
+
+/// The frames that a client reads, and what its response says of them.
+#[derive(Debug)]
+pub struct Subscription {
+    /// The frames.
+    pub frames: Frames,
+    /// The dialect of the frames.
+    pub dialect: &'static Dialect,
+    /// The stream that they come from, if they come from one.
+    pub stream: Option<StreamId>,
+    /// The upstream's headers that the client may see.
+    pub headers: HeaderMap,
+}
 
 /// The source of frames.
 #[derive(Debug)]
@@ -38,8 +52,7 @@ pub struct StreamSubscription {
 
 impl StreamSubscription {
     /// Follows that reader of a stream in that dialect.
-    #[must_use]
-    pub fn new(reader: Reader, dialect: &'static Dialect, request_id: RequestId) -> Self {
+    pub(super) fn new(reader: Reader, dialect: &'static Dialect, request_id: RequestId) -> Self {
         Self {
             reader,
             dialect,
@@ -50,8 +63,7 @@ impl StreamSubscription {
     }
 
     /// Follows it no longer than that; then its client is told to come again.
-    #[must_use]
-    pub fn until(self, end: WaitForCancellationFutureOwned) -> Self {
+    pub(super) fn until(self, end: WaitForCancellationFutureOwned) -> Self {
         Self {
             until: Some(Box::pin(end)),
             ..self

@@ -6,32 +6,31 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use axum::http::HeaderValue;
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderMap, HeaderValue, Method, Request};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use percent_encoding::percent_decode_str;
 
 use super::message::{self, ClientMessage, ServerMessage, require_field};
 use crate::disconnect::Disconnect;
-use crate::http::begin::{GenerationRequest, begin};
-use crate::http::context::{self, RequestContext};
+use crate::http::context::{Query, parse_query};
 use crate::http::error::Rejection;
-use crate::http::subscription::Subscription;
-use crate::http::{Service, api, attach, caller, linger, plain as stream, prompts};
-use crate::transport::frames::Frames;
-use ::stream::{End, Offset, StreamId};
+use crate::http::linger;
+use crate::http::routes::{apis, plain, prompts};
+use crate::service::{
+    self, Caller, Frames, GenerationRequest, RequestContext, Service, Subscription,
+};
 use base::id::RequestId;
 use dialect::failure::Failure;
 use dialect::sse;
-use dialect::{DIALECTS, Dialect, plain};
+use dialect::{DIALECTS, Dialect};
+use stream::{End, Offset, StreamId};
 
 /// The context in which a socket's generations and readers begin.
 pub(super) struct SocketContext<'a> {
     pub(super) service: &'a Arc<Service>,
-    /// Of the handshake: whose socket it is.
-    pub(super) headers: &'a HeaderMap,
-    pub(super) disconnect: &'a Disconnect,
+    pub(super) handshake: &'a RequestContext,
 }
 
 type PendingSubscription = Pin<Box<dyn Future<Output = Result<Subscription, Rejection>> + Send>>;
@@ -46,7 +45,7 @@ pub(super) struct SocketSubscription {
     pub(super) id: String,
     request_id: RequestId,
     disconnect: Disconnect,
-    headers: HeaderMap,
+    caller: Caller,
     /// In which it is refused.
     dialect: &'static Dialect,
     phase: Phase,
@@ -92,7 +91,7 @@ impl SocketSubscription {
                 )
             })
         });
-        let mut context = context(Some(path.clone()), host)?;
+        let (mut context, mut query) = context(path.query(), host)?;
         if let Some(key) = key.transpose()? {
             context.headers.insert("idempotency-key", key);
         }
@@ -100,13 +99,13 @@ impl SocketSubscription {
         let dialect = dialect::dialect_for_path(path.path());
         Ok(Self::new(id, dialect, context, |mut context| async move {
             let generation_request =
-                generation_request(&service, path.path(), body, &mut context).await?;
+                generation_request(&service, path.path(), &mut query, body, &mut context).await?;
             if !generation_request.request.stream {
                 let message = "every answer is a stream here: say `\"stream\": true`";
                 return Err(Failure::invalid("stream", message).into());
             }
             context.linger = linger.or(context.linger);
-            begin(&service, generation_request, &context).await
+            Ok(service::start(&service, generation_request, &context).await?)
         }))
     }
 
@@ -116,7 +115,7 @@ impl SocketSubscription {
         message: ClientMessage<'_>,
         host: &SocketContext<'_>,
     ) -> Result<Self, Failure> {
-        let stream = attach::stream_id(&require_field("stream", message.stream)?)?;
+        let stream = service::parse_stream_id(&require_field("stream", message.stream)?)?;
         let after = message
             .after
             .map(|after| place(&stream, &after))
@@ -124,11 +123,11 @@ impl SocketSubscription {
         let service = host.service.clone();
         Ok(Self::new(
             id,
-            &plain::DIALECT,
-            context(None, host)?,
+            &dialect::plain::DIALECT,
+            context(None, host)?.0,
             move |context| async move {
-                let head = attach::head(&service, &stream, &context).await?;
-                Ok(attach::attach(&service, &stream, &head, after, &context).await?)
+                let head = service::find(&service, &stream, &context).await?;
+                Ok(service::attach(&service, &stream, &head, after, &context).await?)
             },
         ))
     }
@@ -142,10 +141,10 @@ impl SocketSubscription {
     where
         F: Future<Output = Result<Subscription, Rejection>> + Send + 'static,
     {
-        let (request_id, disconnect, headers) = (
+        let (request_id, disconnect, caller) = (
             context.id.clone(),
             context.disconnect.clone(),
-            context.headers.clone(),
+            context.caller.clone(),
         );
         // A panic ends what it happened in, and no other on the socket.
         let beginning = AssertUnwindSafe(begin(context)).catch_unwind();
@@ -157,7 +156,7 @@ impl SocketSubscription {
             id,
             request_id,
             disconnect,
-            headers,
+            caller,
             dialect,
             phase,
             rest: Bytes::new(),
@@ -246,11 +245,10 @@ impl SocketSubscription {
                 }
             }
             (Frames::Stream(_), Some(id)) => {
-                let (service, id, owner) =
-                    (service.clone(), id.clone(), caller::owner(&self.headers));
+                let (service, id, caller) = (service.clone(), id.clone(), self.caller.clone());
                 self.cancelling = Some(Box::pin(async move {
                     // A stream that can't be found is gone, which its reader says.
-                    let _ = service.streams.cancel(&id, owner.as_ref()).await;
+                    let _ = service.streams.cancel(&id, caller.owner()).await;
                 }));
             }
             (Frames::Stream(_), None) => {}
@@ -296,39 +294,42 @@ fn next(id: &str, rest: &mut Bytes, numbered: bool) -> Option<String> {
     None
 }
 
-/// Returns the context of a request that arrived over a socket.
+/// Returns the context of a request that arrived over a socket, and the rest of its query.
 fn context(
-    path: Option<PathAndQuery>,
+    query: Option<&str>,
     host: &SocketContext<'_>,
-) -> Result<RequestContext, Failure> {
-    let mut request = Request::new(());
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = path.map(Into::into).unwrap_or_default();
-    request.headers_mut().clone_from(host.headers);
-    let (mut parts, ()) = request.into_parts();
-    parts.extensions.insert(host.disconnect.for_request());
-    let mut context = context::context_from_parts(&mut parts).map_err(Rejection::into_failure)?;
-    context.via = Some(super::ROUTE);
+) -> Result<(RequestContext, Query), Failure> {
+    let handshake = host.handshake;
+    let (mut options, query) = parse_query(query, &handshake.headers)?;
     // What keeps a silent connection open here is a ping of the socket's own.
-    context.preferences.comments = false;
-    Ok(context)
+    options.preferences.comments = false;
+    let context = RequestContext {
+        id: RequestId::random(),
+        caller: handshake.caller.clone(),
+        headers: handshake.headers.clone(),
+        preferences: options.preferences,
+        linger: options.linger,
+        is_event_source: false,
+        via: Some(super::ROUTE),
+        disconnect: handshake.disconnect.for_request(),
+    };
+    Ok((context, query))
 }
 
-/// Reads a request as its endpoint does.
+/// Parses a request as its endpoint does.
 async fn generation_request(
     service: &Arc<Service>,
     path: &str,
+    query: &mut Query,
     body: Bytes,
     context: &mut RequestContext,
 ) -> Result<GenerationRequest, Failure> {
-    if path == stream::ROUTE {
-        return stream::parse_body(body, context);
+    if path == plain::ROUTE {
+        return plain::parse_body(body, query, context);
     }
     if let Some(name) = path.strip_prefix("/prompts/") {
         let name = percent_decode_str(name).decode_utf8_lossy();
-        let model = context.take("model");
-        context.deny_query()?;
-        return prompts::parse_body(service, &name, &body, model, context).await;
+        return prompts::parse_body(service, &name, &body, query, context).await;
     }
     let endpoints = DIALECTS
         .iter()
@@ -339,13 +340,13 @@ async fn generation_request(
             Some((prefix, _)) => path.starts_with(prefix),
             None => path == *endpoint,
         });
-    let Some((dialect, route)) = found else {
+    let Some(endpoint) = found else {
         let path: String = path.chars().take(80).collect();
         return Err(Failure::not_found(format!(
             "nothing that could be started is at {path}"
         )));
     };
-    api::parse_body(dialect, route, path, body, context)
+    apis::parse_body(service, endpoint, path, body, context).await
 }
 
 /// A place in a stream: an event id, or only its offset.

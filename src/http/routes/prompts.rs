@@ -6,18 +6,18 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::Response;
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::Service;
-use super::accept::wants_events;
-use super::begin::GenerationRequest;
-use super::body::{self, BodyFormat};
-use super::context::RequestContext;
-use super::error::Rejection;
-use super::json::json;
-use super::linger;
-use super::respond::respond;
+use crate::http::accept::wants_events;
+use crate::http::body::{self, BodyFormat};
+use crate::http::context::{Query, RequestHead};
+use crate::http::error::Rejection;
+use crate::http::json::json;
+use crate::http::linger;
+use crate::http::respond::respond;
 use crate::prompts::{Set, Template};
+use crate::service::{GenerationRequest, RequestContext, Service};
 use dialect::failure::Failure;
 use dialect::request::Request;
 use dialect::{json as json_body, plain};
@@ -34,49 +34,46 @@ pub(super) async fn get(
     State(service): State<Arc<Service>>,
     Path(name): Path<String>,
     uri: Uri,
-    mut context: RequestContext,
+    mut head: RequestHead,
 ) -> Result<Response, Rejection> {
     let set = current(&service).await?;
     let template = find(&set, &name)?;
-    if !wants_events(&context.headers) && uri.query().is_none_or(str::is_empty) {
+    if !wants_events(&head.context.headers) && uri.query().is_none_or(str::is_empty) {
         return Ok(json(&template.describe()));
     }
-    context.only_get()?;
-    let model = context.take("model");
+    head.only_get()?;
+    let model = head.query.take("model");
     let values = template
-        .variables_from_query(&context.query)
+        .variables_from_query(&head.query.0)
         .map_err(render_failure)?;
-    respond(
-        &service,
-        generation_request(template, values, model)?,
-        context,
-    )
-    .await
+    let request = generation_request(template, values, model)?;
+    respond(&service, request, &head.context).await
 }
 
 /// Runs a template with the variables of a JSON object.
 pub(super) async fn post(
     State(service): State<Arc<Service>>,
     Path(name): Path<String>,
-    mut context: RequestContext,
+    mut head: RequestHead,
     body: Body,
 ) -> Result<Response, Rejection> {
-    let model = context.take("model");
-    context.deny_query()?;
+    let RequestHead { context, query, .. } = &mut head;
     body::format(&context.headers, &[BodyFormat::Json])?;
     let body = body::read_body(body, &service).await?;
-    let generation_request = parse_body(&service, &name, &body, model, &mut context).await?;
-    respond(&service, generation_request, context).await
+    let request = parse_body(&service, &name, &body, query, context).await?;
+    respond(&service, request, context).await
 }
 
-/// Reads a body in JSON: a template's variables.
+/// Parses a body in JSON: a template's variables.
 pub(super) async fn parse_body(
     service: &Arc<Service>,
     name: &str,
     body: &[u8],
-    model: Option<String>,
+    query: &mut Query,
     context: &mut RequestContext,
 ) -> Result<GenerationRequest, Failure> {
+    let model = query.take("model");
+    query.deny()?;
     let mut values: Map<String, Value> = json_body::parse_body(body)?;
     let set = current(service).await?;
     let template = find(&set, name)?;
@@ -93,6 +90,12 @@ fn generation_request(
     values: Map<String, Value>,
     model: Option<String>,
 ) -> Result<GenerationRequest, Failure> {
+    let variables = serde_json::to_vec(&values).map_err(|error| Failure::internal(error.into()))?;
+    let as_sent = vec![
+        Bytes::copy_from_slice(template.name().as_bytes()),
+        Bytes::copy_from_slice(model.as_deref().unwrap_or_default().as_bytes()),
+        variables.into(),
+    ];
     let text = template.render(values).map_err(render_failure)?;
     let mut request = Request::prompt(text.user);
     plain::request::prepend_system(&mut request, text.system);
@@ -103,6 +106,7 @@ fn generation_request(
         route: "/prompts/{name}",
         dialect: &plain::DIALECT,
         request,
+        as_sent,
     })
 }
 

@@ -7,13 +7,12 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 
-use super::Service;
-use super::begin::GenerationRequest;
-use super::body::{self, BodyFormat};
-use super::context::RequestContext;
-use super::error::Rejection;
-use super::linger;
-use super::respond::respond;
+use crate::http::body::{self, BodyFormat};
+use crate::http::context::{Query, RequestHead};
+use crate::http::error::Rejection;
+use crate::http::linger;
+use crate::http::respond::respond;
+use crate::service::{GenerationRequest, RequestContext, Service};
 use dialect::failure::Failure;
 use dialect::plain::{self, request};
 use dialect::request::Request;
@@ -23,48 +22,56 @@ pub(super) const ROUTE: &str = "/stream";
 /// `GET /stream?prompt=…`
 pub(super) async fn get(
     State(service): State<Arc<Service>>,
-    context: RequestContext,
+    head: RequestHead,
 ) -> Result<Response, Rejection> {
-    context.only_get()?;
-    let request = request::from_query(&context.query)?;
-    respond(&service, generation_request(request), context).await
+    head.only_get()?;
+    respond(&service, from_query(&head.query)?, &head.context).await
 }
 
 /// `POST /stream`, with JSON or with the prompt itself.
 pub(super) async fn post(
     State(service): State<Arc<Service>>,
-    mut context: RequestContext,
+    mut head: RequestHead,
     body: Body,
 ) -> Result<Response, Rejection> {
+    let RequestHead { context, query, .. } = &mut head;
     let format = body::format(&context.headers, &[BodyFormat::Json, BodyFormat::Text])?;
     let bytes = body::read_body(body, &service).await?;
     let request = match format {
-        BodyFormat::Json => {
-            return respond(&service, parse_body(bytes, &mut context)?, context).await;
-        }
+        BodyFormat::Json => parse_body(bytes, query, context)?,
         BodyFormat::Text => {
-            context.query.push(("prompt".to_owned(), text(&bytes)?));
-            request::from_query(&context.query)?
+            query.0.push(("prompt".to_owned(), text(&bytes)?));
+            from_query(query)?
         }
     };
-    respond(&service, generation_request(request), context).await
+    respond(&service, request, context).await
 }
 
-/// Reads a body in JSON.
+/// Parses a body in JSON.
 pub(super) fn parse_body(
     body: Bytes,
+    query: &Query,
     context: &mut RequestContext,
 ) -> Result<GenerationRequest, Failure> {
-    context.deny_query()?;
+    query.deny()?;
     let body = linger::take(body, context)?;
-    Ok(generation_request(request::from_json(&body)?))
+    let request = request::from_json(&body)?;
+    Ok(generation_request(request, vec![body]))
 }
 
-fn generation_request(request: Request) -> GenerationRequest {
+fn from_query(query: &Query) -> Result<GenerationRequest, Failure> {
+    let request = request::from_query(&query.0)?;
+    let pairs = query.0.iter().flat_map(|(name, value)| [name, value]);
+    let as_sent = pairs.map(|text| Bytes::copy_from_slice(text.as_bytes()));
+    Ok(generation_request(request, as_sent.collect()))
+}
+
+fn generation_request(request: Request, as_sent: Vec<Bytes>) -> GenerationRequest {
     GenerationRequest {
         route: ROUTE,
         dialect: &plain::DIALECT,
         request,
+        as_sent,
     }
 }
 

@@ -6,9 +6,9 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::Service;
-use super::error::Rejection;
-use super::json::json as json_response;
+use crate::http::error::Rejection;
+use crate::http::json::json as json_response;
+use crate::service::Service;
 use dialect::failure::Failure;
 
 /// Answers with every model that has a name.

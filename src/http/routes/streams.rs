@@ -4,8 +4,10 @@
 //!
 //! What may be done is decided in `stream`; here are the names of headers and the statuses.
 
+mod headers;
 mod page;
 mod read;
+mod sse;
 mod write;
 
 use std::sync::Arc;
@@ -14,13 +16,18 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 
-use super::error::Rejection;
-use super::{Service, attach, caller};
+use serde_json::json;
+
+use crate::http::context::RequestHead;
+use crate::http::error::Rejection;
+use crate::http::json::json;
+use crate::service::{self, Caller, Service, parse_stream_id, stream_failure};
 use dialect::failure::Failure;
-use stream::{Head, Lifetime, Offset, StreamError, StreamId, StreamRejection};
+use stream::{End, Head, Lifetime, Offset, StreamError, StreamId, StreamRejection};
 
 const STREAM_NEXT_OFFSET: HeaderName = HeaderName::from_static("stream-next-offset");
 const STREAM_CLOSED: HeaderName = HeaderName::from_static("stream-closed");
@@ -35,19 +42,28 @@ const PRODUCER_RECEIVED_SEQ: HeaderName = HeaderName::from_static("producer-rece
 const TRUE: HeaderValue = HeaderValue::from_static("true");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
+/// The beginning of every stream's path.
+const PATH_PREFIX: &str = "/v1/stream/";
 const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 /// The request headers that a page of another origin may send.
 const SENT: &str = "content-type, authorization, x-api-key, accept, last-event-id, if-none-match, stream-ttl, \
     stream-expires-at, stream-seq, stream-closed, stream-forked-from, stream-fork-offset, stream-fork-sub-offset, \
     producer-id, producer-epoch, producer-seq, x-request-id";
-/// All methods of the resource.
-pub(super) fn route() -> MethodRouter<Arc<Service>> {
+
+/// Returns the handlers of a stream.
+pub(super) fn handlers() -> MethodRouter<Arc<Service>> {
     get(read::get)
         .head(head)
         .put(write::put)
         .post(write::post)
         .delete(delete)
         .options(options)
+        .layer(map_response(headers::guard))
+}
+
+/// Returns the handler that cancels the generation of a stream.
+pub(super) fn cancel_handler() -> MethodRouter<Arc<Service>> {
+    post(cancel).layer(map_response(headers::guard))
 }
 
 /// The stream that a path names.
@@ -62,10 +78,10 @@ async fn head(
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Rejection> {
-    let (id, owner) = (stream_id(path)?, caller::owner(&headers));
+    let (id, caller) = (stream_id(path)?, Caller::from_headers(&headers));
     let head = service
         .streams
-        .status(&id, owner.as_ref())
+        .status(&id, caller.owner())
         .await
         .map_err(refused)?;
     let mut response = StatusCode::OK.into_response();
@@ -93,13 +109,33 @@ async fn delete(
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Rejection> {
-    let (id, owner) = (stream_id(path)?, caller::owner(&headers));
+    let (id, caller) = (stream_id(path)?, Caller::from_headers(&headers));
     service
         .streams
-        .remove(&id, owner.as_ref())
+        .remove(&id, caller.owner())
         .await
         .map_err(refused)?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `POST /v1/stream/{id}/cancel`: ends the generation that writes a stream and keeps what it said.
+async fn cancel(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    RequestHead { context, .. }: RequestHead,
+) -> Result<Response, Rejection> {
+    let id = parse_stream_id(&id)?;
+    let head = service::find(&service, &id, &context).await?;
+    if head.dialect.is_none() {
+        let message =
+            "no generation writes this stream; close it with a POST and Stream-Closed, or DELETE it".to_owned();
+        return Err(Failure::conflict(message).into());
+    }
+    let head = service::cancel(&service, &id, context.caller.owner()).await?;
+    let status = head.end.map_or("running", End::as_str);
+    Ok(json(
+        &json!({ "id": id.as_str(), "status": status, "next_offset": head.tail().to_string() }),
+    ))
 }
 
 /// `OPTIONS`: what may be asked, also for a browser that asks beforehand. Which origins may is not
@@ -143,7 +179,7 @@ fn refused(refusal: StreamRejection) -> Rejection {
     let failure = match &refusal {
         StreamRejection::Stream(StreamError::Full) => Failure::stream_full(),
         StreamRejection::Stream(StreamError::NotYetWritten) => Failure::invalid("offset", message),
-        StreamRejection::Stream(error) => attach::failure(error.clone()),
+        StreamRejection::Stream(error) => stream_failure(error.clone()),
         StreamRejection::Deleted => Failure::gone(message),
         StreamRejection::NoSource => Failure::not_found(message),
         StreamRejection::StaleEpoch { .. } => Failure::forbidden(message),

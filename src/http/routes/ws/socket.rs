@@ -6,7 +6,7 @@
 //! nor the pongs that its pings ask for pile up here, and what makes the messages waits, too. How
 //! long that may last is for the connection to say, whose writes are timed.
 //!
-//! Not here: the handshake, and what the messages say (`http::ws`).
+//! Not here: the handshake, and what the messages say (`session`).
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -36,7 +36,7 @@ const MAX_DISCARDED_BYTES: usize = 16 << 20;
 
 /// The reason for closing a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CloseReason {
+pub(super) enum CloseReason {
     /// The client closed it, or is gone: there is nobody to tell.
     Gone,
     /// 1000: nothing ran and nothing was asked for.
@@ -93,7 +93,7 @@ impl From<Error> for CloseReason {
 
 /// The server's end of a WebSocket.
 #[derive(Debug)]
-pub struct Socket<S> {
+pub(super) struct Socket<S> {
     inner: WebSocketStream<S>,
     /// Bytes that were sent since the client last took all.
     queued: usize,
@@ -104,7 +104,7 @@ pub struct Socket<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Of a connection on which the handshake is done. Its client's messages may have so many
     /// bytes, and it is asked for a sign of life so often, if at all.
-    pub async fn new(io: S, max_message: usize, ping: Option<Duration>) -> Self {
+    pub(super) async fn new(io: S, max_message: usize, ping: Option<Duration>) -> Self {
         let config = WebSocketConfig::default()
             .max_message_size(Some(max_message))
             .max_frame_size(Some(max_message))
@@ -127,7 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// # Errors
     ///
     /// When the client is gone.
-    pub fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
+    pub(super) fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
         if !self.flushed {
             std::task::ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
             (self.flushed, self.queued) = (true, 0);
@@ -141,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// # Errors
     ///
     /// When it says goodbye, or what can't be said here.
-    pub fn poll_message(
+    pub(super) fn poll_message(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Utf8Bytes>, CloseReason>> {
@@ -164,14 +164,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// Returns whether so much waits for the client that it should read first.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.queued >= WRITE_BUFFER
     }
 
     /// Returns whether anything waits for the client.
-    #[must_use]
-    pub fn is_flushed(&self) -> bool {
+    pub(super) fn is_flushed(&self) -> bool {
         self.flushed
     }
 
@@ -180,7 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// # Errors
     ///
     /// When the client is gone.
-    pub fn send_text(&mut self, text: String) -> Result<(), CloseReason> {
+    pub(super) fn send_text(&mut self, text: String) -> Result<(), CloseReason> {
         self.send(Message::Text(text.into()))
     }
 
@@ -189,7 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// # Errors
     ///
     /// When it has not answered for too long.
-    pub fn poll_ping(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
+    pub(super) fn poll_ping(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
         let Some(ping) = &mut self.ping else {
             return Ok(());
         };
@@ -214,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// Tells the client why, and closes.
-    pub async fn close(mut self, over: CloseReason) {
+    pub(super) async fn close(mut self, over: CloseReason) {
         let _late = tokio::time::timeout(CLOSE_TIMEOUT, self.close_handshake(over)).await;
     }
 

@@ -14,10 +14,13 @@ use axum::response::Response;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::context::RequestContext;
-use super::error::Rejection;
-use super::json::json;
-use super::{Service, attach, caller, sse_response};
+use crate::http::context::RequestHead;
+use crate::http::error::Rejection;
+use crate::http::json::json;
+use crate::http::sse::{set_stream_id, sse_response};
+use crate::service::{
+    self, BackgroundStart, GenerationRequest, RequestContext, Service, stream_failure,
+};
 use dialect::failure::{Failure, classes};
 use dialect::openai_responses::{
     self, DIALECT, Interruption, StoredMeta, StoredResponse, meta_id, sequence_number,
@@ -34,7 +37,7 @@ struct Found<'a> {
     id: &'a str,
     stream: StreamId,
     head: Head,
-    owner: Option<Owner>,
+    owner: Option<&'a Owner>,
 }
 
 /// `GET /v1/responses/{id}`: the response as it is now or, with `stream`, its events after
@@ -42,17 +45,18 @@ struct Found<'a> {
 pub(super) async fn get(
     State(service): State<Arc<Service>>,
     Path(id): Path<String>,
-    mut context: RequestContext,
+    mut head: RequestHead,
 ) -> Result<Response, Rejection> {
-    let found = find(&service, &id, &context).await?;
-    match context.take("stream").as_deref() {
+    let (context, query) = (&head.context, &mut head.query);
+    let found = find(&service, &id, context).await?;
+    match query.take("stream").as_deref() {
         Some("true") => {}
         Some("false") | None => return Ok(json(&object(&service, &found).await?)),
         Some(_) => {
             return Err(Failure::invalid("stream", "`stream` should be true or false").into());
         }
     }
-    let from = match context.take("starting_after").map(|after| after.parse()) {
+    let from = match query.take("starting_after").map(|after| after.parse()) {
         None => None,
         Some(Ok(after)) => Some(place_after(&service, &found, after).await?),
         Some(Err(_)) => {
@@ -60,24 +64,19 @@ pub(super) async fn get(
             return Err(Failure::invalid("starting_after", message).into());
         }
     };
-    let Found { stream, owner, .. } = found;
-    let reader = service
+    let attached = service
         .streams
-        .attach(&stream, owner.as_ref(), from)
-        .await
-        .map_err(attach::failure)?;
-    Ok(sse_response::stream(
-        &service,
-        attach::follow(&service, reader, &DIALECT, &context),
-        &context,
-    ))
+        .attach(&found.stream, context.caller.owner(), from);
+    let reader = attached.await.map_err(stream_failure)?;
+    let subscription = service::follow(&service, reader, &DIALECT, context);
+    Ok(sse_response(&service, subscription, context))
 }
 
 /// `POST /v1/responses/{id}/cancel`: ends one in the background; of one that has ended, says how.
 pub(super) async fn cancel(
     State(service): State<Arc<Service>>,
     Path(id): Path<String>,
-    context: RequestContext,
+    RequestHead { context, .. }: RequestHead,
 ) -> Result<Response, Rejection> {
     let mut found = find(&service, &id, &context).await?;
     if !found.head.background {
@@ -85,13 +84,7 @@ pub(super) async fn cancel(
                        client leaves";
         return Err(Failure::invalid("response_id", message).into());
     }
-    let owner = found.owner.as_ref();
-    service
-        .streams
-        .cancel(&found.stream, owner)
-        .await
-        .map_err(attach::failure)?;
-    found.head = attach::ended(&service, &found.stream, owner).await?;
+    found.head = service::cancel(&service, &found.stream, context.caller.owner()).await?;
     Ok(json(&object(&service, &found).await?))
 }
 
@@ -99,55 +92,52 @@ pub(super) async fn cancel(
 pub(super) async fn delete(
     State(service): State<Arc<Service>>,
     Path(id): Path<String>,
-    context: RequestContext,
+    RequestHead { context, .. }: RequestHead,
 ) -> Result<Response, Rejection> {
     let found = find(&service, &id, &context).await?;
-    service
+    let deleted = service
         .streams
-        .delete(&found.stream, found.owner.as_ref())
-        .await
-        .map_err(attach::failure)?;
+        .delete(&found.stream, context.caller.owner());
+    deleted.await.map_err(stream_failure)?;
     Ok(json(
         &json!({ "id": found.id, "object": "response.deleted", "deleted": true }),
     ))
 }
 
-/// The answer to a request for a response in the background: that it will be there.
-pub(super) fn background_response(body: Vec<u8>, id: &StreamId) -> Response {
-    let mut response = Response::new(Body::from(body));
-    response
-        .headers_mut()
-        .insert("content-type", HeaderValue::from_static("application/json"));
-    sse_response::set_stream_id(&mut response, id);
-    response
-}
-
-/// A response in the background, for who has asked for it before.
-pub(super) async fn join(
+/// Starts a response in the background, and answers that it will be there; or as it is now, if the
+/// client has asked for it before.
+pub(super) async fn start_in_background(
     service: &Service,
-    stream: StreamId,
+    request: GenerationRequest,
     context: &RequestContext,
 ) -> Result<Response, Rejection> {
-    let owner = caller::owner(&context.headers);
-    let head = service
-        .streams
-        .head(&stream, owner.as_ref())
-        .await
-        .map_err(attach::failure)?;
-    let id = openai_responses::response_id_of(stream.random_part());
-    let found = Found {
-        id: &id,
-        stream,
-        head,
-        owner,
-    };
-    let mut response = json(&object(service, &found).await?);
-    sse_response::set_stream_id(&mut response, &found.stream);
+    let (mut response, stream) =
+        match service::start_in_background(service, request, context).await? {
+            BackgroundStart::New { id, body } => {
+                let mut response = Response::new(Body::from(body));
+                response
+                    .headers_mut()
+                    .insert("content-type", HeaderValue::from_static("application/json"));
+                (response, id)
+            }
+            BackgroundStart::Old(stream) => {
+                let head = service::find(service, &stream, context).await?;
+                let id = openai_responses::response_id_of(stream.random_part());
+                let found = Found {
+                    id: &id,
+                    stream,
+                    head,
+                    owner: context.caller.owner(),
+                };
+                (json(&object(service, &found).await?), found.stream)
+            }
+        };
+    set_stream_id(&mut response, &stream);
     Ok(response)
 }
 
-/// A request's body, with the id that its upstream gave the response that it goes on from, where
-/// the client has ours.
+/// Returns a request's body. If it goes on from a response by our id, the id that the upstream gave
+/// that response takes its place.
 pub(super) async fn replace_previous_id(
     service: &Service,
     body: Bytes,
@@ -177,13 +167,13 @@ pub(super) async fn replace_previous_id(
 async fn find<'a>(
     service: &Service,
     id: &'a str,
-    context: &RequestContext,
+    context: &'a RequestContext,
 ) -> Result<Found<'a>, Failure> {
-    let owner = caller::owner(&context.headers);
+    let owner = context.caller.owner();
     let ours = meta_id(id).and_then(StreamId::of_random_part);
-    let named = service.streams.named(id, owner.as_ref()).await;
+    let named = service.streams.named(id, owner).await;
     for stream in named.into_iter().chain(ours) {
-        match service.streams.head(&stream, owner.as_ref()).await {
+        match service.streams.head(&stream, owner).await {
             Ok(head) if head.dialect.as_deref() == Some(DIALECT.name) => {
                 return Ok(Found {
                     id,
@@ -193,7 +183,7 @@ async fn find<'a>(
                 });
             }
             Ok(_) | Err(StreamError::Unknown | StreamError::Gone(_)) => {}
-            Err(error) => return Err(attach::failure(error)),
+            Err(error) => return Err(stream_failure(error)),
         }
     }
     Err(Failure::unknown_response(
@@ -309,9 +299,9 @@ async fn batch(
     let from = found.head.at(position);
     service
         .streams
-        .read(&found.stream, found.owner.as_ref(), from, most)
+        .read(&found.stream, found.owner, from, most)
         .await
-        .map_err(attach::failure)
+        .map_err(stream_failure)
 }
 
 fn record_number(record: &Bytes) -> Option<u64> {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 
-use super::Service;
-use super::error::Rejection;
+use crate::http::error::Rejection;
+use crate::service::Service;
 use dialect::failure::Failure;
 
 /// Answers that the process runs.

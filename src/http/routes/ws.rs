@@ -8,6 +8,7 @@
 mod message;
 mod running;
 mod session;
+mod socket;
 
 use std::sync::Arc;
 
@@ -20,13 +21,14 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 
-use super::error::Rejection;
-use super::{Service, context};
 use crate::config::Cors;
-use crate::transport::websocket::Socket;
+use crate::http::context::RequestHead;
+use crate::http::error::Rejection;
+use crate::service::Service;
 use dialect::failure::Failure;
 use http1::{HandshakeError, OnUpgrade};
 use session::Session;
+use socket::Socket;
 
 const ROUTE: &str = "/v1/ws";
 /// The only subprotocol. Clients need not name it; browsers that name others are told so by its
@@ -45,7 +47,7 @@ pub(super) async fn open(
     }
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let (mut parts, _body) = request.into_parts();
-    let context = context::context_from_parts(&mut parts)?;
+    let RequestHead { context, .. } = RequestHead::take_from(&mut parts)?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -71,9 +73,7 @@ pub(super) async fn open(
         };
         let kept = service.websocket;
         let socket = Socket::new(upgraded, kept.max_message, kept.ping).await;
-        Session::new(service, socket, context.headers, context.disconnect)
-            .run()
-            .await;
+        Session::new(service, socket, context).run().await;
     });
     Ok(response)
 }

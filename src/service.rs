@@ -1,0 +1,99 @@
+//! What every front door does with a request: starts a generation, attaches to a stream, cancels
+//! one, and recognises a request that was sent before.
+//!
+//! A front door, be it an HTTP route or a WebSocket, builds a [`RequestContext`] once, parses its
+//! body into a [`GenerationRequest`], calls one of the functions here, and carries the frames of
+//! the [`Subscription`] to its client.
+//!
+//! Not here: anything of HTTP but headers, and how frames reach a client.
+
+mod attach;
+mod caller;
+mod context;
+mod detach;
+mod error;
+mod idempotency;
+mod linger;
+mod start;
+mod subscription;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+
+pub use attach::{attach, cancel, find, follow, parse_event_id, parse_stream_id, stream_failure};
+pub use caller::Caller;
+pub use context::{Preferences, RequestContext};
+pub use error::StartError;
+pub use start::{BackgroundStart, GenerationRequest, complete, start, start_in_background};
+pub use subscription::{Frames, Subscription};
+
+use crate::config::Cors;
+use crate::generation::GenerationTimeouts;
+use crate::outcome::Observers;
+use crate::prompts::Library;
+use crate::routing::Routes;
+use crate::shutdown::{AbortSignal, DrainSignal};
+use stream::Streams;
+
+/// The state that all front doors share.
+#[derive(Debug)]
+pub struct Service {
+    /// The models.
+    pub routes: Routes,
+    /// The prompt templates.
+    pub prompts: Arc<Library>,
+    /// The timeouts of a generation.
+    pub timeouts: GenerationTimeouts,
+    /// The streams, which outlive their connections.
+    pub streams: Streams,
+    /// The settings of streams.
+    pub streaming: Streaming,
+    /// The interval of comments on a silent stream; never if `None`.
+    pub heartbeat: Option<Duration>,
+    /// The time after which an SSE response begins although its upstream has not answered.
+    pub commit_after: Duration,
+    /// The settings of WebSockets.
+    pub websocket: Websocket,
+    /// The web pages that may open a socket, besides our own.
+    pub origins: Cors,
+    /// The largest request body, in bytes.
+    pub max_body: usize,
+    /// The timeout of receiving a request's body.
+    pub body_timeout: Duration,
+    /// Set once the server is shutting down.
+    pub draining: DrainSignal,
+    /// Cut when the server must end now.
+    pub abort: AbortSignal,
+    /// The observers of each generation's outcome.
+    pub observers: Observers,
+    /// Owns what runs on without a connection.
+    pub tasks: TaskTracker,
+}
+
+/// The settings of streams.
+#[derive(Debug, Clone, Copy)]
+pub struct Streaming {
+    /// The time for which a generation runs on without a reader, unless its client says otherwise.
+    pub linger: Duration,
+    /// The longest that a client may ask for.
+    pub max_linger: Duration,
+    /// The time for which a generation's stream is kept after its end, or after its last reader.
+    pub ttl: Duration,
+    /// The timeout of a long-poll.
+    pub long_poll: Duration,
+}
+
+/// The settings of WebSockets.
+#[derive(Debug, Clone, Copy)]
+pub struct Websocket {
+    /// The interval of pings; never if `None`.
+    pub ping: Option<Duration>,
+    /// A socket on which nothing runs and nothing is asked for is closed after so long.
+    pub idle: Duration,
+    /// The longest message of a client, in bytes.
+    pub max_message: usize,
+    /// The most generations and readers on one socket.
+    pub max_running: usize,
+}

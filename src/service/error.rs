@@ -1,0 +1,33 @@
+//! The error of a generation that could not be started.
+
+use crate::generation::RefusedGeneration;
+use dialect::failure::Failure;
+
+/// The error of a generation that could not be started.
+#[derive(Debug)]
+pub struct StartError {
+    /// The failure.
+    pub failure: Failure,
+    /// The generation, if it had begun: it records the failure, once the status is known.
+    pub generation: Option<Box<RefusedGeneration>>,
+}
+
+impl StartError {
+    /// Returns the error of a generation that had begun.
+    #[must_use]
+    pub fn of_generation(failure: Failure, generation: RefusedGeneration) -> Self {
+        Self {
+            failure,
+            generation: Some(Box::new(generation)),
+        }
+    }
+}
+
+impl From<Failure> for StartError {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            generation: None,
+        }
+    }
+}

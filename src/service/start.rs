@@ -1,0 +1,232 @@
+//! Starting a generation: streamed, in the background, or whole.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::Service;
+use super::attach;
+use super::context::RequestContext;
+use super::detach::{detach, open_detached};
+use super::error::StartError;
+use super::idempotency::{StreamSlot, open_stream};
+use super::linger::effective_linger;
+use super::subscription::{Frames, Subscription};
+use crate::generation::{CompleteAnswer, CompleteGeneration, Generation, GenerationParams, Linger};
+use crate::routing::Plan;
+use base::id::random_hex;
+use dialect::failure::Failure;
+use dialect::request::Request;
+use dialect::{Dialect, ResponseMeta};
+use stream::{StreamId, Writer};
+
+/// A request for a generation.
+#[derive(Debug)]
+pub struct GenerationRequest {
+    /// The route of the equivalent HTTP request.
+    pub route: &'static str,
+    /// The dialect of the request and of the answer.
+    pub dialect: &'static Dialect,
+    /// The request.
+    pub request: Request,
+    /// The request's parts as the client sent them, without `linger`: two requests under one
+    /// idempotency key are the same if these are.
+    pub as_sent: Vec<Bytes>,
+}
+
+/// The start of a generation whose answer is asked for later.
+#[derive(Debug)]
+pub enum BackgroundStart {
+    /// It runs.
+    New {
+        /// The stream that it writes.
+        id: StreamId,
+        /// The body that tells the client so.
+        body: Vec<u8>,
+    },
+    /// A request under the same idempotency key has started it before.
+    Old(StreamId),
+}
+
+/// Starts a generation that streams; returns once its upstream has accepted it, or after
+/// `sse.commit_after`. Dropping the future cancels it, unless others read its stream by then.
+///
+/// # Errors
+///
+/// When the request can't be served, or the upstream refuses it.
+pub async fn start(
+    service: &Service,
+    request: GenerationRequest,
+    context: &RequestContext,
+) -> Result<Subscription, StartError> {
+    let routed = RoutedRequest::new(service, request)?;
+    let linger = if routed.request.background {
+        Linger::UNLIMITED
+    } else {
+        effective_linger(context, service)?
+    };
+    if !linger.is_none() {
+        return match open_stream(service, &routed, context).await? {
+            StreamSlot::New(writer) => {
+                let dialect = routed.dialect;
+                let generation =
+                    Generation::start(routed.into_params(service, context, Some(&writer)));
+                let (reader, headers) = open_detached(service, generation, writer, linger).await?;
+                let subscription = attach::follow(service, reader, dialect, context);
+                Ok(Subscription {
+                    headers,
+                    ..subscription
+                })
+            }
+            StreamSlot::Old(id) => Ok(attach::join(service, &id, context).await?),
+        };
+    }
+    let dialect = routed.dialect;
+    let mut generation = Generation::start(routed.into_params(service, context, None));
+    // Until the upstream has accepted, its refusal still gets a status; but no client is left
+    // without a head for long.
+    let headers = match tokio::time::timeout(service.commit_after, generation.opened()).await {
+        Ok(Ok(headers)) => headers,
+        Ok(Err(failure)) => return Err(StartError::of_generation(failure, generation.into())),
+        Err(_elapsed) => HeaderMap::new(),
+    };
+    generation.set_status(200);
+    Ok(Subscription {
+        frames: Frames::Generation(Box::new(generation)),
+        dialect,
+        stream: None,
+        headers,
+    })
+}
+
+/// Starts a generation that nobody waits for: its answer, or its failure, is told to whoever asks
+/// for it later.
+///
+/// # Errors
+///
+/// When the request can't be served.
+pub async fn start_in_background(
+    service: &Service,
+    request: GenerationRequest,
+    context: &RequestContext,
+) -> Result<BackgroundStart, StartError> {
+    let routed = RoutedRequest::new(service, request)?;
+    let writer = match open_stream(service, &routed, context).await? {
+        StreamSlot::New(writer) => writer,
+        StreamSlot::Old(id) => return Ok(BackgroundStart::Old(id)),
+    };
+    let (dialect, id) = (routed.dialect, writer.log().id().clone());
+    let params = routed.into_params(service, context, Some(&writer));
+    let body = dialect.client.encode_queued(&params.meta);
+    let mut generation = Generation::start(params);
+    generation.set_status(200);
+    detach(service, generation, writer, Linger::UNLIMITED);
+    Ok(BackgroundStart::New { id, body })
+}
+
+/// Runs a generation to its end and returns its answer as one body.
+///
+/// # Errors
+///
+/// When the request can't be served, or the answer does not become whole.
+pub async fn complete(
+    service: &Service,
+    request: GenerationRequest,
+    context: &RequestContext,
+) -> Result<CompleteAnswer, StartError> {
+    let routed = RoutedRequest::new(service, request)?;
+    let params = routed.into_params(service, context, None);
+    let answer = CompleteGeneration::start(params).answer().await;
+    answer.map_err(|(failure, generation)| StartError::of_generation(failure, generation))
+}
+
+/// A request whose targets are known: nothing has been sent yet.
+pub(super) struct RoutedRequest {
+    pub(super) route: &'static str,
+    pub(super) dialect: &'static Dialect,
+    pub(super) request: Request,
+    pub(super) as_sent: Vec<Bytes>,
+    pub(super) model: String,
+    plan: Plan,
+}
+
+impl RoutedRequest {
+    fn new(service: &Service, request: GenerationRequest) -> Result<Self, Failure> {
+        if service.draining.is_begun() {
+            return Err(Failure::draining());
+        }
+        let GenerationRequest {
+            route,
+            dialect,
+            request,
+            as_sent,
+        } = request;
+        let model = match &request.model {
+            Some(model) => model.clone(),
+            None => service.routes.default_model()?.to_owned(),
+        };
+        let plan = service.routes.plan(&model)?;
+        Ok(Self {
+            route,
+            dialect,
+            request,
+            as_sent,
+            model,
+            plan,
+        })
+    }
+
+    /// Returns the parameters of the generation; `writer` is that of the stream it writes.
+    fn into_params(
+        self,
+        service: &Service,
+        context: &RequestContext,
+        writer: Option<&Writer>,
+    ) -> GenerationParams {
+        let Self {
+            route,
+            dialect,
+            mut request,
+            model,
+            plan,
+            ..
+        } = self;
+        // What is written into a log is a stream, however its client reads it.
+        request.stream |= writer.is_some();
+        let request = Arc::new(request);
+        let meta = ResponseMeta {
+            id: match writer {
+                Some(writer) if dialect.retrieves_by_id => {
+                    writer.log().id().random_part().to_owned()
+                }
+                _ => random_hex(),
+            },
+            created: unix_time(),
+            model,
+            request: request.clone(),
+            encoding: context.preferences.encoding,
+        };
+        GenerationParams {
+            request_id: context.id.clone(),
+            route: context.via.unwrap_or(route),
+            request,
+            plan,
+            dialect,
+            meta,
+            headers: context.headers.clone(),
+            comments: context.preferences.comments,
+            timeouts: service.timeouts,
+            abort: service.abort.clone(),
+            disconnect: context.disconnect.clone(),
+            observers: service.observers.clone(),
+        }
+    }
+}
+
+fn unix_time() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
