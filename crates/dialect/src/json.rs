@@ -13,13 +13,13 @@
 mod cursor;
 mod rewrite;
 mod template;
+mod view;
+mod writer;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::de::{DeserializeOwned, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -28,6 +28,8 @@ pub(super) use cursor::{
 };
 pub use rewrite::{OrderedFields, object, with_fields, with_model, without_foreign_signatures};
 pub(super) use template::PayloadTemplate;
+pub(crate) use view::Json;
+pub(crate) use writer::{ListWriter, ObjectWriter};
 
 use crate::failure::Failure;
 use crate::request::Request;
@@ -99,53 +101,57 @@ pub fn unknown_name(what: &str, name: &str, known: &[&str]) -> Failure {
 
 /// The fields of a request's body, taken out one by one; the rest is unknown to the neutral form.
 #[derive(Debug)]
-pub struct RequestFields<'a>(BTreeMap<String, &'a RawValue>);
+pub struct RequestFields<'a>(Vec<RequestField<'a>>);
 
-/// Rejects repeated fields: we and the next reader might each use another of the two.
-impl<'de> Deserialize<'de> for RequestFields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Once;
-        impl<'de> Visitor<'de> for Once {
-            type Value = RequestFields<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(
-                self,
-                mut map: A,
-            ) -> Result<RequestFields<'de>, A::Error> {
-                let mut fields = BTreeMap::new();
-                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
-                    if fields.contains_key(&name) {
-                        return Err(serde::de::Error::custom(format!(
-                            "the field `{}` appears twice",
-                            excerpt(&name)
-                        )));
-                    }
-                    fields.insert(name, value);
-                }
-                Ok(RequestFields(fields))
-            }
-        }
-        deserializer.deserialize_map(Once)
-    }
+/// A field of a request's body. One that was taken counts as null.
+#[derive(Debug)]
+struct RequestField<'a> {
+    name: Box<str>,
+    value: &'a RawValue,
 }
 
 impl<'a> RequestFields<'a> {
-    /// Parses a body, which must be an object.
+    /// Parses a body, which must be an object. Repeated fields are rejected: we and the next reader
+    /// might each use another of the two.
     ///
     /// # Errors
     ///
     /// Those of [`parse_body`].
     pub fn parse(body: &'a [u8]) -> Result<Self, Failure> {
-        parse_body(body)
+        let raw: &RawValue = parse_body(body)?;
+        let whole = Json::from(raw);
+        if !whole.is_object() {
+            let message = "the request's body has the wrong shape: it should be a JSON object";
+            return Err(invalid(message.to_owned()));
+        }
+        let mut count = 0;
+        whole.each_field(|_, _| count += 1);
+        let mut fields = Vec::with_capacity(count);
+        whole.each_field(|name, value| {
+            fields.push(RequestField {
+                name: String::from_utf8_lossy(name).into(),
+                value: value.as_raw_value(),
+            });
+        });
+        // Sorted, so that as many fields as fit into a body are found as quickly as a few.
+        fields.sort_by(|a, b| a.name.cmp(&b.name));
+        match fields.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            Some(pair) => Err(invalid(format!(
+                "the field `{}` appears twice",
+                excerpt(&pair[0].name)
+            ))),
+            None => Ok(Self(fields)),
+        }
     }
 
     /// Takes one field as raw JSON.
     pub fn raw(&mut self, name: &str) -> Option<&'a RawValue> {
-        self.0.remove(name)
+        let at = self
+            .0
+            .binary_search_by(|field| (*field.name).cmp(name))
+            .ok()?;
+        let taken = std::mem::replace(&mut self.0[at].value, RawValue::NULL);
+        Some(taken)
     }
 
     /// Takes and parses one field.
@@ -162,10 +168,28 @@ impl<'a> RequestFields<'a> {
     }
 
     /// Takes one field of any shape; null if it is missing.
-    pub fn value(&mut self, name: &str) -> Value {
-        self.raw(name)
-            .and_then(|raw| serde_json::from_str(raw.get()).ok())
-            .unwrap_or_default()
+    pub(crate) fn json(&mut self, name: &str) -> Json<'a> {
+        self.raw(name).into()
+    }
+
+    /// Takes one field of any shape; null if it is missing.
+    pub(crate) fn value(&mut self, name: &str) -> Value {
+        self.json(name).to_tree()
+    }
+
+    /// Takes a list; an empty one if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// A 400 that names the expected value.
+    pub(crate) fn list(&mut self, name: &str, want: &str) -> Result<Json<'a>, Failure> {
+        let list = self.json(name);
+        if list.is_list() || list.is_null() {
+            return Ok(list);
+        }
+        let found = excerpt(list.raw());
+        let message = format!("`{name}` should be {want}, not {found}");
+        Err(Failure::invalid(name, message))
     }
 
     /// Takes the model's name, which every API requires.
@@ -187,13 +211,11 @@ impl<'a> RequestFields<'a> {
     /// Records all remaining fields with a value as unsupported; those in `essential` can't be
     /// dropped.
     pub fn record_rest(self, request: &mut Request, ignored: &[&str], essential: &[&str]) {
-        for (name, raw) in self.0 {
-            if matches!(raw.get(), "null" | "false" | "[]" | "{}" | "\"\"")
-                || ignored.contains(&name.as_str())
-            {
+        for RequestField { name, value } in self.0 {
+            if Json::from(value).is_empty() || ignored.contains(&&*name) {
                 continue;
             }
-            if essential.contains(&name.as_str()) {
+            if essential.contains(&&*name) {
                 request.require(name)
             } else {
                 request.ignore(excerpt(&name))

@@ -1,27 +1,57 @@
-//! The body of an upstream request, built field by field.
+//! The body of an upstream request, written field by field.
 
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::UpstreamPayload;
+use crate::json::{ListWriter, ObjectWriter};
 
 /// A body under construction, with the parameters that it leaves out.
 #[derive(Debug)]
 pub(crate) struct PayloadBuilder {
-    body: Value,
+    body: ObjectWriter,
     dropped: Vec<String>,
 }
 
 impl PayloadBuilder {
+    /// Returns a builder of an empty body.
+    pub(crate) fn new() -> Self {
+        Self {
+            body: ObjectWriter::new(),
+            dropped: Vec::new(),
+        }
+    }
+
     /// Returns a builder over the fields that every request has.
-    pub(crate) fn new(body: Value, dropped: Vec<String>) -> Self {
+    pub(crate) fn of_tree(tree: serde_json::Value, dropped: Vec<String>) -> Self {
+        let mut body = ObjectWriter::new();
+        if let serde_json::Value::Object(fields) = tree {
+            for (name, value) in fields {
+                body.field(&name, value);
+            }
+        }
         Self { body, dropped }
     }
 
-    /// Sets a field if it has a value.
-    pub(crate) fn set(&mut self, name: &str, value: Option<impl Into<Value>>) {
+    /// Writes a field if it has a value.
+    pub(crate) fn set(&mut self, name: &str, value: Option<impl Serialize>) {
         if let Some(value) = value {
-            self.body[name] = value.into();
+            self.body.field(name, value);
         }
+    }
+
+    /// Writes a field whose value is a list; the closure may also record what it leaves out.
+    pub(crate) fn list(
+        &mut self,
+        name: &str,
+        write: impl FnOnce(&mut ListWriter, &mut Vec<String>),
+    ) {
+        let dropped = &mut self.dropped;
+        self.body.list(name, |list| write(list, dropped));
+    }
+
+    /// Writes a field whose value is an object.
+    pub(crate) fn object(&mut self, name: &str, write: impl FnOnce(&mut ObjectWriter)) {
+        self.body.object(name, write);
     }
 
     /// Records a parameter that is left out, or sent in another form.
@@ -39,7 +69,7 @@ impl PayloadBuilder {
     /// Returns the finished body.
     pub(crate) fn finish(self) -> UpstreamPayload {
         UpstreamPayload {
-            body: self.body.to_string().into(),
+            body: self.body.finish().into(),
             dropped: self.dropped,
         }
     }

@@ -16,7 +16,7 @@
 
 mod options;
 
-pub use options::{Effort, Format, Reasoning, Sampling, Tool, ToolChoice};
+pub use options::{Effort, Format, JsonText, Reasoning, Sampling, Tool, ToolChoice};
 
 use bytes::Bytes;
 
@@ -133,20 +133,33 @@ impl Request {
 
     /// Records a part that can be dropped, with a line in the log.
     pub fn ignore(&mut self, param: impl Into<String>) {
+        let param = match self.unsupported.len() {
+            ..MAX_UNSUPPORTED => param.into(),
+            MAX_UNSUPPORTED => "and others".to_owned(),
+            _ => return,
+        };
         self.unsupported.push(Unsupported {
-            param: param.into(),
+            param,
             essential: false,
         });
     }
 
-    /// Records a part that can't be dropped.
+    /// Records a part that can't be dropped. The first is enough to refuse the request.
     pub fn require(&mut self, param: impl Into<String>) {
-        self.unsupported.push(Unsupported {
-            param: param.into(),
-            essential: true,
-        });
+        if !self.unsupported.iter().any(|known| known.essential) {
+            self.unsupported.push(Unsupported {
+                param: param.into(),
+                essential: true,
+            });
+        }
     }
 }
+
+/// The most strings of a list, such as stop sequences, that are read: no API takes as many.
+pub(crate) const MAX_STRINGS: usize = 1000;
+
+/// The most unsupported parts that are named: one body may have hundreds of thousands.
+const MAX_UNSUPPORTED: usize = 50;
 
 /// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::json::ObjectWriter;
+use crate::request::JsonText;
+
 /// Tracks the nesting of JSON that arrives in pieces, outside of strings.
 #[derive(Debug, Default)]
 pub(super) struct NestingTracker {
@@ -68,27 +71,23 @@ pub(super) fn whole_object(arguments: &str) -> Option<serde_json::Value> {
 }
 
 /// Returns a tool's schema with the fields that some upstreams require even if they are empty.
-pub(super) fn schema(parameters: &serde_json::Value) -> serde_json::Value {
-    use serde_json::{Value, json};
-    let mut schema = if parameters.is_object() {
-        parameters.clone()
-    } else {
-        json!({})
-    };
-    if let Value::Object(fields) = &mut schema {
-        if !["type", "$ref", "anyOf", "oneOf", "allOf"]
-            .iter()
-            .any(|name| fields.contains_key(*name))
-        {
-            fields.insert("type".to_owned(), "object".into());
-        }
-        if fields.get("type").is_some_and(|kind| kind == "object")
-            && !fields.contains_key("properties")
-        {
-            fields.insert("properties".to_owned(), json!({}));
-        }
+pub(super) fn schema(parameters: &JsonText) -> JsonText {
+    let fields = parameters.view();
+    let (mut is_typed, mut has_properties) = (false, false);
+    let mut whole = ObjectWriter::new();
+    fields.each_field(|name, value| {
+        is_typed |= matches!(name, b"type" | b"$ref" | b"anyOf" | b"oneOf" | b"allOf");
+        has_properties |= name == b"properties";
+        whole.raw(&String::from_utf8_lossy(name), value.raw());
+    });
+    if !is_typed {
+        whole.field("type", "object");
     }
-    schema
+    let is_object = !is_typed || fields.get("type").is("object");
+    if is_object && !has_properties {
+        whole.raw("properties", "{}");
+    }
+    JsonText::of_valid(whole.finish())
 }
 
 /// Returns arguments as JSON text; `{}` for none.

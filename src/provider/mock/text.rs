@@ -14,7 +14,10 @@ pub(super) fn answer(request: &Request) -> String {
     match &request.format {
         None => {}
         Some(Format::Json) => return json!({ "answer": ANSWER }).to_string(),
-        Some(Format::Schema { schema, .. }) => return example(schema, schema, 0).to_string(),
+        Some(Format::Schema { schema, .. }) => {
+            let schema = schema.to_tree(MAX_SCHEMA_BYTES);
+            return example(&schema, &schema, 0).to_string();
+        }
     }
     let prompt: String = request
         .last_user_text()
@@ -74,14 +77,19 @@ pub(super) fn tool_calls(request: &Request, most: usize) -> Vec<ToolCall> {
     {
         return Vec::new();
     }
-    let call = |tool: &Tool| ToolCall {
-        id: format!("call_mock_{}", tool.name),
-        name: tool.name.clone(),
-        arguments: object(&tool.parameters, &tool.parameters, 0).to_string(),
+    let call = |tool: &Tool| {
+        let schema = tool.parameters.to_tree(MAX_SCHEMA_BYTES);
+        ToolCall {
+            id: format!("call_mock_{}", tool.name),
+            name: tool.name.clone(),
+            arguments: object(&schema, &schema, 0).to_string(),
+        }
     };
     request.tools.iter().take(most).map(call).collect()
 }
 
+/// The largest schema that arguments are made for, in bytes; for a larger one they are empty.
+const MAX_SCHEMA_BYTES: usize = 64 * 1024;
 /// Deeper than any honest schema; one that refers to itself has no end.
 const DEEPEST: usize = 8;
 

@@ -69,7 +69,7 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
             let strict = all_required(&schema).then_some(true);
             request.format = Some(Format::Schema {
                 name: "answer".to_owned(),
-                schema,
+                schema: schema.into(),
                 strict,
             });
         }
@@ -87,7 +87,7 @@ fn parse_tool(request: &mut Request, at: usize, tool: &Value) {
         (Some(name), None | Some("custom")) => request.tools.push(Tool {
             name: name.to_owned(),
             description: tool["description"].as_str().map(str::to_owned),
-            parameters: tool["input_schema"].clone(),
+            parameters: tool["input_schema"].clone().into(),
             // Other dialects require every property of a strict schema; Anthropic does not.
             strict: tool["strict"]
                 .as_bool()

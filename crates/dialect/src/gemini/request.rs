@@ -139,7 +139,7 @@ fn parse_tool(request: &mut Request, name: &str, tool: &Value) {
             request.tools.push(Tool {
                 name: function["name"].as_str().unwrap_or_default().to_owned(),
                 description: function["description"].as_str().map(str::to_owned),
-                parameters: schema.map(json_schema).unwrap_or_default(),
+                parameters: schema.map(json_schema).unwrap_or_default().into(),
                 strict: None,
             });
         }

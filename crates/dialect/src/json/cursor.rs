@@ -148,6 +148,28 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Returns a cursor before the first element of a list that is known to be valid.
+    pub(crate) fn at_list(list: RawJson<'a>) -> Self {
+        Self {
+            bytes: list.0.as_bytes(),
+            text: Some(list.0),
+            at: 1,
+            lenient: false,
+        }
+    }
+
+    /// Consumes the next element of a list, if there is one, and the comma after it.
+    pub(crate) fn next_element(&mut self) -> Option<RawJson<'a>> {
+        if self.space() == b']' {
+            return None;
+        }
+        let element = self.raw().ok()?;
+        if self.space() == b',' {
+            self.at += 1;
+        }
+        Some(element)
+    }
+
     /// Consumes a null, if the next value is one.
     #[inline]
     pub(crate) fn null(&mut self) -> CursorResult<bool> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::quote;
+use super::{Json, quote};
 use crate::event::SIGNATURE_MARK;
 use crate::failure::Failure;
 use crate::request::Request;
@@ -21,37 +21,62 @@ pub fn without_foreign_signatures(body: &Bytes, mark: &str, is_foreign: fn(&str)
     if memchr::memmem::find(body, mark.as_bytes()).is_none() {
         return body.clone();
     }
-    let Ok(mut value) = serde_json::from_slice::<Value>(body) else {
+    let Ok(whole) = serde_json::from_slice::<&RawValue>(body) else {
         return body.clone();
     };
-    strip_foreign(&mut value, is_foreign);
-    value.to_string().into()
+    let mut out = Vec::with_capacity(body.len());
+    write_without_foreign(Json::from(whole), mark, is_foreign, &mut out);
+    out.into()
 }
 
-fn strip_foreign(value: &mut Value, is_foreign: fn(&str) -> bool) {
-    let foreign = |value: &Value| value.as_str().is_some_and(is_foreign);
-    match value {
-        Value::Array(list) => {
+/// Writes a value without what is foreign in it. Its depth is bounded: see [`super::parse_body`].
+fn write_without_foreign(
+    value: Json<'_>,
+    mark: &str,
+    is_foreign: fn(&str) -> bool,
+    out: &mut Vec<u8>,
+) {
+    if memchr::memmem::find(value.raw().as_bytes(), mark.as_bytes()).is_none() {
+        return out.extend_from_slice(value.raw().as_bytes());
+    }
+    let foreign = |value: Json<'_>| value.text().is_some_and(|text| is_foreign(&text));
+    if value.is_list() {
+        out.push(b'[');
+        let start = out.len();
+        for item in value.items() {
             // A block, an item or a detail is removed together with its signature.
-            let is_signed = |value: &Value| {
-                ["signature", "encrypted_content", "data"]
-                    .iter()
-                    .any(|name| foreign(&value[*name]))
-            };
-            list.retain(|value| !is_signed(value));
-            list.iter_mut()
-                .for_each(|value| strip_foreign(value, is_foreign));
-        }
-        Value::Object(fields) => {
-            // A part stays without its signature.
-            fields.retain(|name, value| {
-                name != "thoughtSignature" && name != "thought_signature" || !foreign(value)
+            let mut is_signed = false;
+            item.each_field(|name, value| {
+                is_signed |=
+                    matches!(name, b"signature" | b"encrypted_content" | b"data") && foreign(value);
             });
-            fields
-                .values_mut()
-                .for_each(|value| strip_foreign(value, is_foreign));
+            if !is_signed {
+                if out.len() > start {
+                    out.push(b',');
+                }
+                write_without_foreign(item, mark, is_foreign, out);
+            }
         }
-        _ => {}
+        out.push(b']');
+    } else if value.is_object() {
+        out.push(b'{');
+        let start = out.len();
+        value.each_field(|name, value| {
+            // A part stays without its signature.
+            let is_signature = matches!(name, b"thoughtSignature" | b"thought_signature");
+            if is_signature && foreign(value) {
+                return;
+            }
+            if out.len() > start {
+                out.push(b',');
+            }
+            quote(out, &String::from_utf8_lossy(name));
+            out.push(b':');
+            write_without_foreign(value, mark, is_foreign, out);
+        });
+        out.push(b'}');
+    } else {
+        out.extend_from_slice(value.raw().as_bytes());
     }
 }
 

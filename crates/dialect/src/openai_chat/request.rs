@@ -8,14 +8,13 @@ mod write;
 pub(super) use write::encode_request;
 
 use bytes::Bytes;
-use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::event::{ReasoningState, StateOrigin};
 use crate::failure::Failure;
-use crate::json;
+use crate::json::{self, Json, ObjectWriter};
 use crate::request::{
-    Effort, Format, Image, Message, Part, Reasoning, Request, Role, Sampling, Tool, ToolChoice,
+    Effort, Format, Image, MAX_STRINGS, Message, Part, Reasoning, Request, Role, Sampling, Tool,
+    ToolChoice,
 };
 
 /// Maximum `n`, as OpenAI has it.
@@ -42,48 +41,47 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
     let n = parse_n(&mut body)?;
     let limit = json::max_tokens("max_completion_tokens", body.raw("max_completion_tokens"))?;
     let older_limit = json::max_tokens("max_tokens", body.raw("max_tokens"))?;
-    let options: Option<serde_json::Map<String, Value>> =
-        body.take("stream_options", "an object")?;
+    let options = body.json("stream_options");
+    if !options.is_object() && !options.is_null() {
+        return Err(Failure::invalid(
+            "stream_options",
+            "`stream_options` should be an object",
+        ));
+    }
     let mut request = Request {
         model: body.model()?,
         stream: body.take("stream", "true or false")?.unwrap_or(false),
-        include_usage: options
-            .as_ref()
-            .is_some_and(|o| o.get("include_usage") == Some(&Value::Bool(true))),
-        parallel_tool_calls: body.value("parallel_tool_calls").as_bool(),
+        include_usage: options.get("include_usage").as_bool() == Some(true),
+        parallel_tool_calls: body.json("parallel_tool_calls").as_bool(),
         max_tokens: limit.or(older_limit),
         sampling: Sampling {
             temperature: json::temperature(body.raw("temperature"))?,
-            top_p: body.value("top_p").as_f64(),
-            top_k: body.value("top_k").as_u64(),
-            seed: body.value("seed").as_i64(),
-            presence_penalty: body.value("presence_penalty").as_f64(),
-            frequency_penalty: body.value("frequency_penalty").as_f64(),
+            top_p: body.json("top_p").number(),
+            top_k: body.json("top_k").number(),
+            seed: body.json("seed").number(),
+            presence_penalty: body.json("presence_penalty").number(),
+            frequency_penalty: body.json("frequency_penalty").number(),
         },
-        stop: json::strings(&body.value("stop")),
+        stop: body.json("stop").strings(MAX_STRINGS),
         n,
         ..Request::default()
     };
-    parse_messages(&mut request, body.raw("messages"))?;
-    parse_tools(&mut request, body.raw("tools"))?;
-    let user = [body.value("user"), body.value("safety_identifier")];
-    request.user = user.iter().find_map(Value::as_str).map(str::to_owned);
-    let choice = body.value("tool_choice");
-    request.tool_choice = parse_tool_choice(&choice);
+    parse_messages(&mut request, body.list("messages", WANTED_MESSAGES)?)?;
+    parse_tools(&mut request, body.list("tools", "a list of tools")?);
+    let user = [body.json("user"), body.json("safety_identifier")];
+    request.user = user.into_iter().find_map(Json::text).map(Into::into);
+    let choice = body.json("tool_choice");
+    request.tool_choice = parse_tool_choice(choice);
     if request.tool_choice.is_none() && !choice.is_null() {
         request.require("tool_choice");
     }
-    parse_format(&mut request, &body.value("response_format"));
+    parse_format(&mut request, body.json("response_format"));
     let efforts = [
-        body.value("reasoning_effort"),
-        body.value("reasoning")["effort"].clone(),
+        body.json("reasoning_effort"),
+        body.json("reasoning").get("effort"),
     ];
-    request.reasoning = parse_effort(&efforts);
-    if body
-        .value("modalities")
-        .as_array()
-        .is_some_and(|list| list.iter().any(|mode| mode != "text"))
-    {
+    request.reasoning = parse_effort(efforts);
+    if body.json("modalities").items().any(|mode| !mode.is("text")) {
         request.require("modalities");
     }
     body.record_rest(&mut request, INERT_FIELDS, ESSENTIAL_FIELDS);
@@ -104,10 +102,10 @@ fn parse_n(body: &mut json::RequestFields<'_>) -> Result<u32, Failure> {
 }
 
 /// Parses the first known effort.
-fn parse_effort(efforts: &[Value]) -> Option<Reasoning> {
+fn parse_effort(efforts: [Json<'_>; 2]) -> Option<Reasoning> {
     let effort = efforts
-        .iter()
-        .find_map(|value| Effort::from_word(value.as_str()?))?;
+        .into_iter()
+        .find_map(|value| Effort::from_word(&value.text()?))?;
     Some(Reasoning {
         effort,
         budget: None,
@@ -115,30 +113,33 @@ fn parse_effort(efforts: &[Value]) -> Option<Reasoning> {
     })
 }
 
-fn parse_messages(request: &mut Request, raw: Option<&RawValue>) -> Result<(), Failure> {
-    const WANT: &str = "a list of messages, as in [{\"role\": \"user\", \"content\": \"Hello\"}]";
-    let list: Vec<Value> = json::parse_field("messages", raw, WANT)?.unwrap_or_default();
-    if list.is_empty() {
+const WANTED_MESSAGES: &str =
+    "a list of messages, as in [{\"role\": \"user\", \"content\": \"Hello\"}]";
+
+fn parse_messages(request: &mut Request, list: Json<'_>) -> Result<(), Failure> {
+    request.messages.reserve_exact(list.len());
+    for (at, message) in list.items().enumerate() {
+        let message = parse_message(request, at, message)?;
+        request.messages.push(message);
+    }
+    if request.messages.is_empty() {
         return Err(Failure::invalid(
             "messages",
-            format!("`messages` is missing or empty; it should be {WANT}"),
+            format!("`messages` is missing or empty; it should be {WANTED_MESSAGES}"),
         ));
-    }
-    for (at, message) in list.iter().enumerate() {
-        let message = parse_message(request, format!("messages[{at}]"), message)?;
-        request.messages.push(message);
     }
     Ok(())
 }
 
-fn parse_message(request: &mut Request, name: String, message: &Value) -> Result<Message, Failure> {
-    let Some(role) = message["role"].as_str() else {
-        let name = format!("{name}.role");
+fn parse_message(request: &mut Request, at: usize, message: Json<'_>) -> Result<Message, Failure> {
+    let name = || format!("messages[{at}]");
+    let Some(role) = message.get("role").text() else {
+        let name = format!("{}.role", name());
         let message = format!("`{name}` should be a string such as \"user\"");
         return Err(Failure::invalid(&name, message));
     };
     let mut parts = Vec::new();
-    let role = match role {
+    let role = match &*role {
         "system" | "developer" => Role::System,
         "assistant" => {
             parse_reasoning(message, &mut parts);
@@ -146,26 +147,25 @@ fn parse_message(request: &mut Request, name: String, message: &Value) -> Result
         }
         "tool" => Role::Tool,
         "function" => {
-            request.require(format!("{name}.role"));
+            request.require(format!("{}.role", name()));
             Role::Tool
         }
         _ => Role::User,
     };
-    parse_content(request, &name, &message["content"], &mut parts);
-    if let Some(text) = message["refusal"].as_str() {
-        parts.push(Part::Refusal(text.to_owned()));
+    parse_content(request, &name, message.get("content"), &mut parts);
+    if let Some(text) = message.get("refusal").text() {
+        parts.push(Part::Refusal(text.into()));
     }
-    parse_tool_calls(request, &name, &message["tool_calls"], &mut parts);
+    parse_tool_calls(request, &name, message.get("tool_calls"), &mut parts);
     if ["function_call", "audio"]
         .iter()
-        .any(|field| !message[*field].is_null())
+        .any(|field| !message.get(field).is_null())
     {
-        request.require(name);
+        request.require(name());
     }
     if role == Role::Tool {
-        let id = message["tool_call_id"].as_str().unwrap_or_default();
         parts = vec![Part::ToolResult {
-            id: id.to_owned(),
+            id: message.get("tool_call_id").string(),
             content: parts,
             error: false,
         }];
@@ -173,75 +173,78 @@ fn parse_message(request: &mut Request, name: String, message: &Value) -> Result
     Ok(Message { role, parts })
 }
 
-fn parse_tool_calls(request: &mut Request, name: &str, calls: &Value, parts: &mut Vec<Part>) {
-    for (at, call) in calls.as_array().into_iter().flatten().enumerate() {
-        let function = &call["function"];
-        match (call["id"].as_str(), function["name"].as_str()) {
+fn parse_tool_calls(
+    request: &mut Request,
+    name: &impl Fn() -> String,
+    calls: Json<'_>,
+    parts: &mut Vec<Part>,
+) {
+    parts.reserve_exact(calls.len());
+    for (at, call) in calls.items().enumerate() {
+        let function = call.get("function");
+        match (call.get("id").text(), function.get("name").text()) {
             (Some(id), Some(name)) => parts.push(Part::ToolCall {
-                id: id.to_owned(),
-                name: name.to_owned(),
-                arguments: function["arguments"]
-                    .as_str()
-                    .unwrap_or_default()
-                    .to_owned(),
+                id: id.into(),
+                name: name.into(),
+                arguments: function.get("arguments").string(),
             }),
-            _ => request.require(format!("{name}.tool_calls[{at}]")),
+            _ => request.require(format!("{}.tool_calls[{at}]", name())),
         }
     }
 }
 
-fn parse_content(request: &mut Request, name: &str, content: &Value, parts: &mut Vec<Part>) {
-    match content {
-        Value::Null => {}
-        Value::String(text) => parts.push(Part::Text(text.clone())),
-        Value::Array(list) => {
-            for (at, part) in list.iter().enumerate() {
-                match (
-                    part["type"].as_str(),
-                    part["text"].as_str(),
-                    part["image_url"]["url"].as_str(),
-                ) {
-                    (Some("image_url"), _, Some(url)) => {
-                        parts.push(Part::Image(Image::from_url(url)))
-                    }
-                    (Some("refusal"), ..) => {
-                        parts.push(Part::Refusal(
-                            part["refusal"].as_str().unwrap_or_default().to_owned(),
-                        ));
-                    }
-                    (_, Some(text), _) => parts.push(Part::Text(text.to_owned())),
-                    _ => request.require(format!("{name}.content[{at}]")),
-                }
+fn parse_content(
+    request: &mut Request,
+    name: &impl Fn() -> String,
+    content: Json<'_>,
+    parts: &mut Vec<Part>,
+) {
+    if let Some(text) = content.text() {
+        parts.reserve_exact(1);
+        parts.push(Part::Text(text.into()));
+    } else if content.is_list() {
+        parts.reserve_exact(content.len());
+        for (at, part) in content.items().enumerate() {
+            match parse_content_part(part) {
+                Some(part) => parts.push(part),
+                None => request.require(format!("{}.content[{at}]", name())),
             }
         }
-        _ => request.require(format!("{name}.content")),
+    } else if !content.is_null() {
+        request.require(format!("{}.content", name()));
     }
+}
+
+fn parse_content_part(part: Json<'_>) -> Option<Part> {
+    let kind = part.get("type").text();
+    if kind.as_deref() == Some("image_url")
+        && let Some(url) = part.get("image_url").get("url").text()
+    {
+        return Some(Part::Image(Image::from_url(&url)));
+    }
+    if kind.as_deref() == Some("refusal") {
+        return Some(Part::Refusal(part.get("refusal").string()));
+    }
+    part.get("text").text().map(|text| Part::Text(text.into()))
 }
 
 /// Parses an assistant message's reasoning: detail by detail, or as one text.
-fn parse_reasoning(message: &Value, parts: &mut Vec<Part>) {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    for detail in message["reasoning_details"]
-        .as_array()
-        .into_iter()
-        .flatten()
-    {
-        let signature = [&detail["signature"], &detail["data"]]
+fn parse_reasoning(message: Json<'_>, parts: &mut Vec<Part>) {
+    let details = message.get("reasoning_details");
+    parts.reserve_exact(details.len());
+    for detail in details.items() {
+        let signature = [detail.get("signature"), detail.get("data")]
             .into_iter()
-            .find_map(Value::as_str);
+            .find_map(Json::text);
         let state = signature
             .filter(|signature| !signature.is_empty())
             .map(|signature| {
-                let state = ReasoningState::decode(signature, StateOrigin::OpenAiChat);
+                let state = ReasoningState::decode(&signature, StateOrigin::OpenAiChat);
                 let value = if state.origin == StateOrigin::OpenAiChat
                     && !state.value.starts_with('{')
                     && !state.value.is_empty()
                 {
-                    let mut detail = detail.clone();
-                    if let Some(fields) = detail.as_object_mut() {
-                        fields.remove("text");
-                    }
-                    detail.to_string()
+                    without_text(detail)
                 } else {
                     state.value.into_owned()
                 };
@@ -251,61 +254,76 @@ fn parse_reasoning(message: &Value, parts: &mut Vec<Part>) {
                 }
             });
         parts.push(Part::Reasoning {
-            text: text(&detail["text"]),
+            text: detail.get("text").string(),
             state,
         });
     }
     if parts.is_empty() {
-        let shown = [&message["reasoning_content"], &message["reasoning"]]
+        let shown = [message.get("reasoning_content"), message.get("reasoning")]
             .into_iter()
-            .find_map(Value::as_str);
+            .find_map(Json::text);
         if let Some(shown) = shown.filter(|text| !text.is_empty()) {
             parts.push(Part::Reasoning {
-                text: shown.to_owned(),
+                text: shown.into(),
                 state: None,
             });
         }
     }
 }
 
-fn parse_tools(request: &mut Request, raw: Option<&RawValue>) -> Result<(), Failure> {
-    let list: Vec<Value> = json::parse_field("tools", raw, "a list of tools")?.unwrap_or_default();
-    for (at, tool) in list.iter().enumerate() {
-        let function = &tool["function"];
-        match function["name"].as_str() {
+/// Returns a reasoning detail without its text, which is kept apart.
+fn without_text(detail: Json<'_>) -> String {
+    let mut rest = ObjectWriter::new();
+    detail.each_field(|name, value| {
+        if name != b"text" {
+            rest.raw(&String::from_utf8_lossy(name), &value.compact());
+        }
+    });
+    String::from_utf8(rest.finish()).unwrap_or_default()
+}
+
+fn parse_tools(request: &mut Request, list: Json<'_>) {
+    request.tools.reserve_exact(list.len());
+    for (at, tool) in list.items().enumerate() {
+        let function = tool.get("function");
+        match function.get("name").text() {
             Some(name) => request.tools.push(Tool {
-                name: name.to_owned(),
-                description: function["description"].as_str().map(str::to_owned),
-                parameters: function["parameters"].clone(),
-                strict: function["strict"].as_bool(),
+                name: name.into(),
+                description: function.get("description").text().map(Into::into),
+                parameters: function.get("parameters").into(),
+                strict: function.get("strict").as_bool(),
             }),
             None => request.require(format!("tools[{at}]")),
         }
     }
-    Ok(())
 }
 
-fn parse_tool_choice(value: &Value) -> Option<ToolChoice> {
-    match value.as_str() {
+fn parse_tool_choice(value: Json<'_>) -> Option<ToolChoice> {
+    match value.text().as_deref() {
         Some("auto") => Some(ToolChoice::Auto),
         Some("none") => Some(ToolChoice::None),
         Some("required" | "any") => Some(ToolChoice::Required),
-        _ => value["function"]["name"]
-            .as_str()
-            .map(|name| ToolChoice::Named(name.to_owned())),
+        _ => value
+            .get("function")
+            .get("name")
+            .text()
+            .map(|name| ToolChoice::Named(name.into())),
     }
 }
 
-fn parse_format(request: &mut Request, value: &Value) {
-    match value["type"].as_str() {
+fn parse_format(request: &mut Request, value: Json<'_>) {
+    match value.get("type").text().as_deref() {
         None | Some("text") => {}
         Some("json_object") => request.format = Some(Format::Json),
         Some("json_schema") => {
-            let inner = &value["json_schema"];
+            let inner = value.get("json_schema");
             request.format = Some(Format::Schema {
-                name: inner["name"].as_str().unwrap_or("answer").to_owned(),
-                schema: inner["schema"].clone(),
-                strict: inner["strict"].as_bool(),
+                name: inner
+                    .get("name")
+                    .text()
+                    .map_or_else(|| "answer".to_owned(), Into::into),
+                schema: inner.get("schema").into(),
+                strict: inner.get("strict").as_bool(),
             });
         }
         Some(_) => request.require("response_format"),

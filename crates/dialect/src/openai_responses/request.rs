@@ -84,7 +84,7 @@ fn parse_tool(request: &mut Request, at: usize, tool: &Value) {
         (Some("function"), Some(name)) => request.tools.push(Tool {
             name: name.to_owned(),
             description: tool["description"].as_str().map(str::to_owned),
-            parameters: tool["parameters"].clone(),
+            parameters: tool["parameters"].clone().into(),
             strict: tool["strict"].as_bool(),
         }),
         // A tool that OpenAI runs itself, or a custom tool whose arguments are not JSON.
@@ -150,7 +150,7 @@ fn parse_text_options(request: &mut Request, text: &Value) {
         Some("json_schema") => {
             request.format = Some(Format::Schema {
                 name: format["name"].as_str().unwrap_or("answer").to_owned(),
-                schema: format["schema"].clone(),
+                schema: format["schema"].clone().into(),
                 strict: format["strict"].as_bool(),
             });
         }

@@ -1,6 +1,71 @@
 //! Options of a request: tools, format, reasoning and sampling.
 
+use serde::{Serialize, Serializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::json::Json;
+
+/// A JSON value, kept as text: as a tree it might take fifty times as much memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JsonText(Box<str>);
+
+impl Default for JsonText {
+    fn default() -> Self {
+        Self("null".into())
+    }
+}
+
+impl JsonText {
+    /// Returns the text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns true for the value of a missing field.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        self.view().is_null()
+    }
+
+    /// Returns the value as a tree; null if the text has more than `most` bytes.
+    #[must_use]
+    pub fn to_tree(&self, most: usize) -> Value {
+        match self.0.len() <= most {
+            true => self.view().to_tree(),
+            false => Value::Null,
+        }
+    }
+
+    /// Returns a text that is known to be JSON.
+    pub(crate) fn of_valid(json: Vec<u8>) -> Self {
+        Self(String::from_utf8(json).unwrap_or_default().into())
+    }
+
+    pub(crate) fn view(&self) -> Json<'_> {
+        Json::of_valid(&self.0)
+    }
+}
+
+impl From<Json<'_>> for JsonText {
+    fn from(json: Json<'_>) -> Self {
+        Self(json.raw().into())
+    }
+}
+
+impl From<Value> for JsonText {
+    fn from(value: Value) -> Self {
+        Self(value.to_string().into())
+    }
+}
+
+impl Serialize for JsonText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
 
 /// A tool that the model may call.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -10,7 +75,7 @@ pub struct Tool {
     /// Description for the model.
     pub description: Option<String>,
     /// JSON schema of its arguments; null if it takes none.
-    pub parameters: Value,
+    pub parameters: JsonText,
     /// Enforce the schema on arguments.
     pub strict: Option<bool>,
 }
@@ -38,7 +103,7 @@ pub enum Format {
         /// Name of the schema.
         name: String,
         /// The JSON schema.
-        schema: Value,
+        schema: JsonText,
         /// Enforce the schema.
         strict: Option<bool>,
     },

@@ -43,7 +43,7 @@ fn requests() -> Vec<(&'static str, Request, Request)> {
     let tool = |description: Option<&str>| Tool {
         name: "f".to_owned(),
         description: description.map(str::to_owned),
-        parameters: json!({ "type": "object" }),
+        parameters: json!({ "type": "object" }).into(),
         strict: None,
     };
     let offered = Request {
@@ -157,7 +157,7 @@ fn requests() -> Vec<(&'static str, Request, Request)> {
     );
     let schema = Format::Schema {
         name: "n".to_owned(),
-        schema: json!({ "title": MARK }),
+        schema: json!({ "title": MARK }).into(),
         strict: None,
     };
     add(

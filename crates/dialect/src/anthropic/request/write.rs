@@ -25,7 +25,7 @@ pub(in crate::anthropic) fn encode_request(
     let version = version(model);
     let thinking = thinking(request, version, &mut dropped);
     let limit = request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
-    let mut payload = PayloadBuilder::new(
+    let mut payload = PayloadBuilder::of_tree(
         json!({
             "model": model, "max_tokens": limit, "messages": messages, "stream": request.stream,
         }),
@@ -127,7 +127,7 @@ fn answer_format(
             "a `json_object` answer is not available from an Anthropic model; use a `json_schema`",
         )),
         Some(Format::Schema { schema, .. }) => {
-            let mut schema = schema.clone();
+            let mut schema = schema.view().to_tree();
             let mut left_out = Vec::new();
             strict(&mut schema, &mut left_out);
             if !left_out.is_empty() {

@@ -68,7 +68,7 @@ fn parse_format(config: &Value) -> Option<Format> {
     match (config["responseMimeType"].as_str(), schema) {
         (_, Some(schema)) => Some(Format::Schema {
             name: "answer".to_owned(),
-            schema: json_schema(schema),
+            schema: json_schema(schema).into(),
             strict: None,
         }),
         (Some("application/json"), None) => Some(Format::Json),

@@ -87,7 +87,7 @@ fn config_json(request: &Request, dropped: &mut Vec<String>) -> Map<String, Valu
         (
             "responseJsonSchema",
             match &request.format {
-                Some(Format::Schema { schema, .. }) => Some(schema.clone()),
+                Some(Format::Schema { schema, .. }) => Some(schema.view().to_tree()),
                 _ => None,
             },
         ),
@@ -221,7 +221,7 @@ fn tool_json(tool: &Tool) -> Value {
         value["description"] = description.as_str().into();
     }
     if !tool.parameters.is_null() {
-        value["parametersJsonSchema"] = tool.parameters.clone();
+        value["parametersJsonSchema"] = tool.parameters.view().to_tree();
     }
     value
 }

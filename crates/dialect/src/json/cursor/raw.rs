@@ -11,6 +11,13 @@ use super::{CursorResult, surrogates};
 pub(crate) struct RawJson<'a>(pub(super) &'a str);
 
 impl<'a> RawJson<'a> {
+    pub(crate) const NULL: Self = Self("null");
+
+    /// Returns a text that is known to be valid JSON.
+    pub(crate) fn of_valid(text: &'a str) -> Self {
+        Self(text)
+    }
+
     pub(crate) fn get(self) -> &'a str {
         self.0
     }

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::event::{ReasoningState, StateOrigin};
+use crate::event::StateOrigin;
 use crate::failure::Failure;
+use crate::json::{Json, ListWriter, ObjectWriter};
 use crate::payload_builder::PayloadBuilder;
 use crate::request::{Format, Part, Reasoning, Request, Role, Tool, ToolChoice, text_of, texts_of};
 use crate::{UpstreamPayload, tools};
@@ -13,12 +14,12 @@ pub(in crate::openai_chat) fn encode_request(
     request: &Request,
     model: &str,
 ) -> Result<UpstreamPayload, Failure> {
-    let mut dropped = Vec::new();
-    let messages = messages_json(request, &mut dropped);
-    let mut payload = PayloadBuilder::new(
-        json!({ "model": model, "messages": messages, "stream": request.stream }),
-        dropped,
-    );
+    let mut payload = PayloadBuilder::new();
+    payload.set("model", Some(model));
+    payload.list("messages", |list, dropped| {
+        write_messages(request, list, dropped);
+    });
+    payload.set("stream", Some(request.stream));
     let options = request.stream.then(|| json!({ "include_usage": true }));
     payload.set("stream_options", options);
     set_sampling(&mut payload, request, is_newer(model));
@@ -27,38 +28,37 @@ pub(in crate::openai_chat) fn encode_request(
     payload.drop_present(&[("top_k", request.sampling.top_k.is_some())]);
     set_reasoning(&mut payload, request.reasoning);
     if !request.tools.is_empty() {
-        let tools: Vec<Value> = request.tools.iter().map(tool_json).collect();
-        payload.set("tools", Some(tools));
+        payload.list("tools", |list, _| {
+            for tool in &request.tools {
+                list.object(|object| write_tool(tool, object));
+            }
+        });
         payload.set("parallel_tool_calls", request.parallel_tool_calls);
         payload.set("tool_choice", request.tool_choice.as_ref().map(choice_json));
     }
-    payload.set("response_format", request.format.as_ref().map(format_json));
+    set_format(&mut payload, request.format.as_ref());
     Ok(payload.finish())
 }
 
-fn messages_json(request: &Request, dropped: &mut Vec<String>) -> Vec<Value> {
-    let mut messages = Vec::new();
+fn write_messages(request: &Request, messages: &mut ListWriter, dropped: &mut Vec<String>) {
     // Upstreams want their reasoning back only within the current turn.
     let turn = request.current_turn();
     let mut images = Vec::new();
     for (at, message) in request.messages.iter().enumerate() {
         let parts = &message.parts;
         if message.role != Role::Tool {
-            results_images(&mut images, &mut messages);
+            write_result_images(&mut images, messages);
         }
         match message.role {
             Role::System => {
-                messages.push(json!({ "role": "system", "content": texts_of(parts, "\n\n") }));
+                messages.value(json!({ "role": "system", "content": texts_of(parts, "\n\n") }));
             }
-            Role::User => {
-                messages.push(json!({ "role": "user", "content": content_json(parts) }));
-            }
-            Role::Assistant => messages.extend(assistant(parts, at > turn)),
-            Role::Tool => tool_results(parts, &mut messages, &mut images, dropped),
+            Role::User => write_user_message(parts, messages),
+            Role::Assistant => write_assistant_message(parts, at > turn, messages),
+            Role::Tool => write_tool_results(parts, messages, &mut images, dropped),
         }
     }
-    results_images(&mut images, &mut messages);
-    messages
+    write_result_images(&mut images, messages);
 }
 
 /// Sets the token limit, the sampling parameters and the stop sequences.
@@ -119,20 +119,26 @@ fn choice_json(choice: &ToolChoice) -> Value {
     }
 }
 
-fn format_json(format: &Format) -> Value {
+fn set_format(payload: &mut PayloadBuilder, format: Option<&Format>) {
     match format {
-        Format::Json => json!({ "type": "json_object" }),
-        Format::Schema {
+        None => {}
+        Some(Format::Json) => {
+            payload.set("response_format", Some(json!({ "type": "json_object" })))
+        }
+        Some(Format::Schema {
             name,
             schema,
             strict,
-        } => {
-            let mut inner = json!({ "name": name, "schema": schema });
-            if let Some(strict) = strict {
-                inner["strict"] = (*strict).into();
-            }
-            json!({ "type": "json_schema", "json_schema": inner })
-        }
+        }) => payload.object("response_format", |format| {
+            format.field("type", "json_schema");
+            format.object("json_schema", |inner| {
+                inner.field("name", name);
+                inner.raw("schema", schema.as_str());
+                if let Some(strict) = strict {
+                    inner.field("strict", strict);
+                }
+            });
+        }),
     }
 }
 
@@ -151,130 +157,187 @@ fn is_newer(model: &str) -> bool {
             .is_some_and(|rest| digit(rest, '5'))
 }
 
-fn content_json(parts: &[Part]) -> Value {
-    if let [Part::Text(text)] = parts {
-        return text.as_str().into();
-    }
-    let part = |part: &Part| match part {
-        Part::Text(text) => Some(json!({ "type": "text", "text": text })),
-        Part::Image(image) => {
-            Some(json!({ "type": "image_url", "image_url": { "url": image.to_url() } }))
-        }
-        _ => None,
-    };
-    parts.iter().filter_map(part).collect()
-}
-
-/// Encodes an assistant's message; `None` if this upstream could use none of it.
-fn assistant(parts: &[Part], current: bool) -> Option<Value> {
-    let text = text_of(parts);
-    let mut message = json!({ "role": "assistant", "content": text });
-    let mut calls = Vec::new();
-    let mut details = Vec::new();
-    for part in parts {
-        match part {
-            Part::ToolCall {
-                id,
-                name,
-                arguments,
-            } => calls.push(json!({
-                "id": tools::fit_id(id, 40), "type": "function",
-                "function": { "name": name, "arguments": tools::text(arguments) },
-            })),
-            Part::Refusal(text) => message["refusal"] = text.as_str().into(),
-            Part::Reasoning {
-                text,
-                state: Some(state),
-            } if current => add_reasoning(&mut message, &mut details, text, state),
-            _ => {}
-        }
-    }
-    if !calls.is_empty() {
-        if text.is_empty() {
-            message["content"] = Value::Null;
-        }
-        message["tool_calls"] = calls.into();
-    }
-    if !details.is_empty() {
-        message["reasoning_details"] = details.into();
-    }
-    // More than the role and the content.
-    let has_fields = message.as_object().is_some_and(|fields| fields.len() > 2);
-    (has_fields || !text.is_empty()).then_some(message)
-}
-
-/// Adds reasoning to a message. That of other kinds of upstreams can't be sent back here.
-fn add_reasoning(
-    message: &mut Value,
-    details: &mut Vec<Value>,
-    text: &str,
-    state: &ReasoningState<'_>,
+fn write_user_message<'a>(
+    parts: impl IntoIterator<Item = &'a Part, IntoIter: Clone>,
+    messages: &mut ListWriter,
 ) {
-    if state.origin != StateOrigin::OpenAiChat {
+    let parts = parts.into_iter();
+    messages.object(|message| {
+        message.field("role", "user");
+        let mut first_two = parts.clone();
+        if let (Some(Part::Text(text)), None) = (first_two.next(), first_two.next()) {
+            return message.field("content", text);
+        }
+        message.list("content", |content| {
+            for part in parts {
+                match part {
+                    Part::Text(text) => content.value(json!({ "type": "text", "text": text })),
+                    Part::Image(image) => content.value(
+                        json!({ "type": "image_url", "image_url": { "url": image.to_url() } }),
+                    ),
+                    _ => {}
+                }
+            }
+        });
+    });
+}
+
+/// Writes an assistant's message, unless this upstream could use none of it.
+fn write_assistant_message(parts: &[Part], is_current: bool, messages: &mut ListWriter) {
+    let text = text_of(parts);
+    let reasoning = is_current
+        .then(|| AssistantReasoning::of(parts))
+        .unwrap_or_default();
+    let refusals = parts.iter().filter_map(|part| match part {
+        Part::Refusal(text) => Some(text),
+        _ => None,
+    });
+    let refusal = refusals.last();
+    let has_calls = parts
+        .iter()
+        .any(|part| matches!(part, Part::ToolCall { .. }));
+    if text.is_empty() && refusal.is_none() && !has_calls && reasoning.is_empty() {
         return;
     }
-    match (&*state.value, serde_json::from_str::<Value>(&state.value)) {
-        // Only back to the field that it came from: other upstreams reject unknown fields.
-        (field @ ("reasoning_content" | "reasoning"), _) => {
-            let before = message[field].as_str().unwrap_or_default();
-            message[field] = format!("{before}{text}").into();
+    messages.object(|message| {
+        message.field("role", "assistant");
+        message.field("content", (!has_calls || !text.is_empty()).then_some(&text));
+        if let Some(refusal) = refusal {
+            message.field("refusal", refusal);
         }
-        (_, Ok(mut detail)) if detail.is_object() => {
-            if detail["type"] == "reasoning.text" {
-                detail["text"] = text.into();
-            }
-            details.push(detail);
+        for (field, text) in &reasoning.fields {
+            message.field(field, text);
         }
-        _ => {}
+        if has_calls {
+            message.list("tool_calls", |calls| write_tool_calls(parts, calls));
+        }
+        if !reasoning.details.is_empty() {
+            message.list("reasoning_details", |list| {
+                for (detail, text) in &reasoning.details {
+                    list.object(|object| write_detail(*detail, text, object));
+                }
+            });
+        }
+    });
+}
+
+fn write_tool_calls(parts: &[Part], calls: &mut ListWriter) {
+    for part in parts {
+        if let Part::ToolCall {
+            id,
+            name,
+            arguments,
+        } = part
+        {
+            calls.value(json!({
+                "id": tools::fit_id(id, 40), "type": "function",
+                "function": { "name": name, "arguments": tools::text(arguments) },
+            }));
+        }
     }
 }
 
-/// Appends a message for each result. Images, which tool messages can't hold, are collected for a
+/// The reasoning of an assistant's message that this kind of upstream takes back.
+#[derive(Default)]
+struct AssistantReasoning<'a> {
+    /// Fields of text, each only back to where it came from: other upstreams reject unknown fields.
+    fields: Vec<(&'static str, String)>,
+    /// Details, and the text of each.
+    details: Vec<(Json<'a>, &'a str)>,
+}
+
+impl<'a> AssistantReasoning<'a> {
+    /// Reasoning of other kinds of upstreams can't be sent back here.
+    fn of(parts: &'a [Part]) -> Self {
+        let mut found = Self::default();
+        for part in parts {
+            let Part::Reasoning {
+                text,
+                state: Some(state),
+            } = part
+            else {
+                continue;
+            };
+            if state.origin != StateOrigin::OpenAiChat {
+                continue;
+            }
+            let field = ["reasoning_content", "reasoning"]
+                .into_iter()
+                .find(|field| *field == state.value);
+            if let Some(field) = field {
+                match found.fields.iter_mut().find(|(name, _)| *name == field) {
+                    Some((_, before)) => before.push_str(text),
+                    None => found.fields.push((field, text.clone())),
+                }
+            } else if let Some(detail) = Json::parse(&state.value).filter(|json| json.is_object()) {
+                found.details.push((detail, text));
+            }
+        }
+        found
+    }
+
+    fn is_empty(&self) -> bool {
+        self.fields.is_empty() && self.details.is_empty()
+    }
+}
+
+fn write_detail(detail: Json<'_>, text: &str, object: &mut ObjectWriter) {
+    let has_text = detail.get("type").is("reasoning.text");
+    detail.each_field(|name, value| {
+        if !(has_text && name == b"text") {
+            object.raw(&String::from_utf8_lossy(name), value.raw());
+        }
+    });
+    if has_text {
+        object.field("text", text);
+    }
+}
+
+/// Writes a message for each result. Images, which tool messages can't hold, are collected for a
 /// later user message.
-fn tool_results(
-    parts: &[Part],
-    messages: &mut Vec<Value>,
-    images: &mut Vec<Part>,
+fn write_tool_results<'a>(
+    parts: &'a [Part],
+    messages: &mut ListWriter,
+    images: &mut Vec<&'a Part>,
     dropped: &mut Vec<String>,
 ) {
     for part in parts {
         let Part::ToolResult { id, content, error } = part else {
             continue;
         };
-        if *error {
-            dropped.push("is_error of a tool result".to_owned());
+        if *error && !dropped.iter().any(|known| known == DROPPED_ERROR) {
+            dropped.push(DROPPED_ERROR.to_owned());
         }
         let id = tools::fit_id(id, 40);
-        messages.push(
+        messages.value(
             json!({ "role": "tool", "tool_call_id": id, "content": texts_of(content, "\n") }),
         );
-        images.extend(
-            content
-                .iter()
-                .filter(|part| matches!(part, Part::Image(_)))
-                .cloned(),
-        );
+        images.extend(content.iter().filter(|part| matches!(part, Part::Image(_))));
     }
 }
 
-/// Appends the images of the preceding results as a user's message.
-fn results_images(images: &mut Vec<Part>, messages: &mut Vec<Value>) {
+const DROPPED_ERROR: &str = "is_error of a tool result";
+
+/// Writes the images of the preceding results as a user's message.
+fn write_result_images(images: &mut Vec<&Part>, messages: &mut ListWriter) {
     if !images.is_empty() {
-        messages.push(json!({ "role": "user", "content": content_json(images) }));
+        write_user_message(images.iter().copied(), messages);
         images.clear();
     }
 }
 
-fn tool_json(tool: &Tool) -> Value {
-    let mut function = json!({ "name": tool.name });
-    if let Some(description) = &tool.description {
-        function["description"] = description.as_str().into();
-    }
-    if !tool.parameters.is_null() {
-        function["parameters"] = tools::schema(&tool.parameters);
-    }
-    if let Some(strict) = tool.strict {
-        function["strict"] = strict.into();
-    }
-    json!({ "type": "function", "function": function })
+fn write_tool(tool: &Tool, object: &mut ObjectWriter) {
+    object.field("type", "function");
+    object.object("function", |function| {
+        function.field("name", &tool.name);
+        if let Some(description) = &tool.description {
+            function.field("description", description);
+        }
+        if !tool.parameters.is_null() {
+            function.raw("parameters", tools::schema(&tool.parameters).as_str());
+        }
+        if let Some(strict) = tool.strict {
+            function.field("strict", strict);
+        }
+    });
 }

@@ -29,7 +29,7 @@ pub(in crate::openai_responses) fn encode_request(
     for message in rest {
         items_of(message, &mut items, &mut dropped);
     }
-    let mut payload = PayloadBuilder::new(
+    let mut payload = PayloadBuilder::of_tree(
         json!({ "model": model, "input": items, "stream": request.stream, "store": false }),
         dropped,
     );

@@ -1,0 +1,119 @@
+//! Writes JSON piece by piece, so that a large value never exists as a tree.
+//!
+//! ```ignore
+//! let mut body = ObjectWriter::new();
+//! body.field("model", "m");
+//! body.list("messages", |messages| messages.value(&json!({ "role": "user" })));
+//! assert_eq!(body.finish(), br#"{"model":"m","messages":[{"role":"user"}]}"#);
+//! ```
+
+use serde::Serialize;
+
+use super::quote;
+
+/// An object under construction.
+#[derive(Debug)]
+pub(crate) struct ObjectWriter {
+    out: Vec<u8>,
+    is_begun: bool,
+}
+
+impl ObjectWriter {
+    /// Returns a writer of an object without fields.
+    pub(crate) fn new() -> Self {
+        Self {
+            out: vec![b'{'],
+            is_begun: false,
+        }
+    }
+
+    fn name(&mut self, name: &str) {
+        if std::mem::replace(&mut self.is_begun, true) {
+            self.out.push(b',');
+        }
+        quote(&mut self.out, name);
+        self.out.push(b':');
+    }
+
+    /// Writes a field.
+    pub(crate) fn field(&mut self, name: &str, value: impl Serialize) {
+        self.name(name);
+        // Texts, numbers and trees can't fail.
+        let _ = serde_json::to_writer(&mut self.out, &value);
+    }
+
+    /// Writes a field whose value is JSON already.
+    pub(crate) fn raw(&mut self, name: &str, json: &str) {
+        self.name(name);
+        self.out.extend_from_slice(json.as_bytes());
+    }
+
+    /// Writes a field whose value is a list.
+    pub(crate) fn list(&mut self, name: &str, write: impl FnOnce(&mut ListWriter)) {
+        self.name(name);
+        write_list(&mut self.out, write);
+    }
+
+    /// Writes a field whose value is an object.
+    pub(crate) fn object(&mut self, name: &str, write: impl FnOnce(&mut ObjectWriter)) {
+        self.name(name);
+        write_object(&mut self.out, write);
+    }
+
+    /// Returns the whole object.
+    pub(crate) fn finish(mut self) -> Vec<u8> {
+        self.out.push(b'}');
+        self.out
+    }
+}
+
+/// A list under construction.
+#[derive(Debug)]
+pub(crate) struct ListWriter {
+    out: Vec<u8>,
+    /// Where the list begins in `out`.
+    start: usize,
+}
+
+impl ListWriter {
+    fn next(&mut self) {
+        if self.out.len() > self.start {
+            self.out.push(b',');
+        }
+    }
+
+    /// Writes an element.
+    pub(crate) fn value(&mut self, value: impl Serialize) {
+        self.next();
+        let _ = serde_json::to_writer(&mut self.out, &value);
+    }
+
+    /// Writes an element that is an object.
+    pub(crate) fn object(&mut self, write: impl FnOnce(&mut ObjectWriter)) {
+        self.next();
+        write_object(&mut self.out, write);
+    }
+}
+
+fn write_list(out: &mut Vec<u8>, write: impl FnOnce(&mut ListWriter)) {
+    out.push(b'[');
+    let start = out.len();
+    let mut list = ListWriter {
+        out: std::mem::take(out),
+        start,
+    };
+    write(&mut list);
+    *out = list.out;
+    out.push(b']');
+}
+
+fn write_object(out: &mut Vec<u8>, write: impl FnOnce(&mut ObjectWriter)) {
+    out.push(b'{');
+    let mut object = ObjectWriter {
+        out: std::mem::take(out),
+        is_begun: false,
+    };
+    write(&mut object);
+    *out = object.out;
+    out.push(b'}');
+}
