@@ -10,9 +10,11 @@ use http::header::{HeaderName, HeaderValue};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
+use crate::compute::ComputePool;
 use crate::config::{self, Config, FinishReasonRule, MOCK, ProviderName};
 use crate::generation::GenerationTimeouts;
 use crate::http::{cors, router};
+use crate::memory::MemoryBudget;
 use crate::outcome::{Observer, Observers};
 use crate::prompts::{Library, PromptError};
 use crate::provider::Provider;
@@ -77,6 +79,8 @@ pub struct App {
     abort: AbortSignal,
     observers: Observers,
     streams: Streams,
+    memory: MemoryBudget,
+    compute: ComputePool,
     tasks: TaskTracker,
 }
 
@@ -113,6 +117,7 @@ impl App {
             config::Store::Memory => Streams::new(options),
             config::Store::Redis(address) => Streams::shared(options, address.clone()),
         };
+        let memory = MemoryBudget::new(config.max_bodies);
         Ok(Self {
             config,
             prompts,
@@ -122,6 +127,8 @@ impl App {
             abort,
             observers,
             streams,
+            memory,
+            compute: ComputePool::default(),
             tasks: TaskTracker::new(),
         })
     }
@@ -150,7 +157,7 @@ impl App {
     pub fn router(&self) -> Result<Router, AppError> {
         let config = &self.config;
         let shared = Service {
-            routes: routes(config, self.upstream_tls.as_ref(), &self.tasks)?,
+            routes: routes(self)?,
             prompts: self.prompts.clone(),
             timeouts: GenerationTimeouts {
                 first_token: config.timeouts.first_token,
@@ -174,6 +181,8 @@ impl App {
             },
             origins: config.cors.clone(),
             max_body: config.max_body,
+            memory: self.memory.clone(),
+            compute: self.compute.clone(),
             body_timeout: config.timeouts.request_body,
             draining: self.draining.clone(),
             abort: self.abort.clone(),
@@ -211,12 +220,10 @@ impl App {
     }
 }
 
-fn routes(
-    config: &Config,
-    tls: Option<&rustls::ClientConfig>,
-    tasks: &TaskTracker,
-) -> Result<Routes, AppError> {
-    let mock: Arc<dyn Provider> = Arc::new(Mock::new(config.mock.tokens_per_second));
+fn routes(app: &App) -> Result<Routes, AppError> {
+    let config = &app.config;
+    let mock = Mock::new(config.mock.tokens_per_second, app.compute.clone());
+    let mock: Arc<dyn Provider> = Arc::new(mock);
     let default = config.default_model.clone();
     if config.models.is_empty() {
         let route = |name: &str| Route {
@@ -232,8 +239,8 @@ fn routes(
             default,
         ));
     }
-    let providers = match tls {
-        Some(tls) => providers(config, tls, tasks)?,
+    let providers = match &app.upstream_tls {
+        Some(tls) => providers(app, tls)?,
         None => BTreeMap::new(),
     };
     let provider = |name: &ProviderName| match providers.get(name) {
@@ -261,10 +268,10 @@ fn routes(
 }
 
 fn providers(
-    config: &Config,
+    app: &App,
     tls: &rustls::ClientConfig,
-    tasks: &TaskTracker,
 ) -> Result<BTreeMap<ProviderName, Arc<dyn Provider>>, AppError> {
+    let config = &app.config;
     let mut providers: BTreeMap<ProviderName, Arc<dyn Provider>> = BTreeMap::new();
     for (name, provider) in &config.providers {
         debug_assert_ne!(name.as_str(), MOCK);
@@ -272,12 +279,10 @@ fn providers(
             connect: config.timeouts.connect,
             http2: provider.http2,
             tls: tls.clone(),
-            tasks: tasks.clone(),
+            tasks: app.tasks.clone(),
         };
-        let remote = RemoteProvider::new(
-            remote_options(config, name, provider)?,
-            Client::new(options),
-        );
+        let remote =
+            RemoteProvider::new(remote_options(app, name, provider)?, Client::new(options));
         let remote = remote.map_err(|source| AppError::Address {
             provider: name.as_str().to_owned(),
             source,
@@ -288,7 +293,7 @@ fn providers(
 }
 
 fn remote_options(
-    config: &Config,
+    app: &App,
     name: &ProviderName,
     provider: &config::Provider,
 ) -> Result<RemoteOptions, AppError> {
@@ -316,7 +321,9 @@ fn remote_options(
             FinishReasonRule::Required => FinishRule::Required,
             FinishReasonRule::Optional => FinishRule::Optional,
         },
-        max_event: config.max_event_bytes,
-        max_response: config.max_response_bytes,
+        max_event: app.config.max_event_bytes,
+        max_response: app.config.max_response_bytes,
+        memory: app.memory.clone(),
+        compute: app.compute.clone(),
     })
 }

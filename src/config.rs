@@ -48,6 +48,8 @@ pub struct Config {
     pub workers: NonZeroUsize,
     /// The largest request body, in bytes.
     pub max_body: usize,
+    /// The memory that bodies, and answers that are no streams, may hold together, in bytes.
+    pub max_bodies: usize,
     /// The longest event of an upstream's stream, in bytes.
     pub max_event_bytes: usize,
     /// The largest answer of an upstream that is no stream, in bytes.

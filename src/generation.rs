@@ -18,12 +18,14 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), dialect::failure::Failure> {
 //! # let limit = Duration::from_secs(9);
-//! let (provider, upstream_model) = (Arc::new(Mock::new(0)), "mock-echo".to_owned());
+//! let provider = Arc::new(Mock::new(0, Default::default()));
+//! let upstream_model = "mock-echo".to_owned();
 //! let mut generation = Generation::start(GenerationParams {
 //!     request_id: base::id::RequestId::random(),
 //!     route: "/v1/chat/completions",
-//!     caller: None,
 //!     request: Arc::new(Request::prompt("Hello")),
+//!     permit: None,
+//!     compute: Default::default(),
 //!     plan: Plan::of(Target { provider, upstream_model }),
 //!     dialect: &openai_chat::DIALECT,
 //!     meta: ResponseMeta::for_error(),

@@ -18,7 +18,7 @@
 //! | decisions | [`generation`]: drives one request; then [`routing`]: targets for a model's name |
 //! | upstreams | [`provider`]: the embedded mock, or HTTP |
 //! | tools | [`config`], [`prompts`], [`telemetry`] |
-//! | data | [`outcome`], [`disconnect`], [`shutdown`] |
+//! | shared | [`outcome`], [`disconnect`], [`shutdown`], [`memory`], [`compute`] |
 //! | crates | [`stream`], [`store`], [`http1`], [`dialect`], [`base`] |
 //!
 //! What always holds:
@@ -34,10 +34,12 @@
 
 pub mod app;
 pub mod cli;
+pub mod compute;
 pub mod config;
 pub mod disconnect;
 pub mod generation;
 pub mod http;
+pub mod memory;
 pub mod outcome;
 pub mod prompts;
 pub mod provider;

@@ -11,7 +11,9 @@ pub mod mock;
 pub mod remote;
 mod upstream;
 
-pub use upstream::{CompleteSource, Events, Opened, StreamSource, UpstreamFrames, poll_event};
+pub use upstream::{
+    CompleteSource, Events, Opened, StreamSource, UpstreamFrames, WholeBody, poll_event,
+};
 
 use std::fmt;
 use std::future::Future;
@@ -20,6 +22,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
+use crate::memory::MemoryPermit;
 use dialect::Dialect;
 use dialect::failure::Failure;
 use dialect::request::Request;
@@ -37,6 +40,8 @@ pub struct UpstreamRequest {
     pub id: String,
     /// All headers of the client: a provider picks those that an upstream may see.
     pub headers: HeaderMap,
+    /// The permit for the memory of the request, kept until the upstream has it.
+    pub permit: Option<Arc<MemoryPermit>>,
 }
 
 /// An upstream that can be asked, behind a name.

@@ -9,7 +9,7 @@
 //! use tokenrill::routing::{Route, Routes, Target};
 //!
 //! let target = Target {
-//!     provider: Arc::new(Mock::new(0)),
+//!     provider: Arc::new(Mock::new(0, Default::default())),
 //!     upstream_model: "mock-fast".to_owned(),
 //! };
 //! let route = Route { name: "fast".to_owned(), target };

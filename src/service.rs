@@ -29,8 +29,10 @@ pub use error::StartError;
 pub use start::{BackgroundStart, GenerationRequest, complete, start, start_in_background};
 pub use subscription::{Frames, Subscription};
 
+use crate::compute::ComputePool;
 use crate::config::Cors;
 use crate::generation::GenerationTimeouts;
+use crate::memory::MemoryBudget;
 use crate::outcome::Observers;
 use crate::prompts::Library;
 use crate::routing::Routes;
@@ -60,6 +62,10 @@ pub struct Service {
     pub origins: Cors,
     /// The largest request body, in bytes.
     pub max_body: usize,
+    /// The memory that all bodies may hold together.
+    pub memory: MemoryBudget,
+    /// The threads for long computations.
+    pub compute: ComputePool,
     /// The timeout of receiving a request's body.
     pub body_timeout: Duration,
     /// Set once the server is shutting down.

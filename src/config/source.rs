@@ -44,6 +44,7 @@ const KEYS: &[(&str, Kind)] = &[
     ("cors.origins", Kind::Toml),
     ("workers", Kind::Literal),
     ("max_body", Kind::Text),
+    ("max_bodies", Kind::Text),
     ("max_event_bytes", Kind::Text),
     ("max_response_bytes", Kind::Text),
     ("drain", Kind::Text),

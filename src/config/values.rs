@@ -47,6 +47,7 @@ pub(super) fn config(
         cors: edge::cors(source)?,
         workers: workers(source)?,
         max_body,
+        max_bodies: size(source, "max_bodies", 64 << 20)?,
         max_event_bytes: size(source, "max_event_bytes", 1 << 20)?,
         max_response_bytes: size(source, "max_response_bytes", 16 << 20)?,
         drain: any_duration(source, "drain", 30)?,

@@ -13,9 +13,11 @@ use dialect::request::Operation;
 use dialect::{Answer, Dialect, ResponseMeta};
 
 use super::deadline::Deadlines;
-use super::meter::{Meter, RefusedGeneration};
+use super::meter::{AnswerCounts, Meter, RefusedGeneration};
 use super::params::GenerationParams;
-use crate::provider::{CompleteSource, Events, OpenFuture, Opened, poll_event};
+use crate::compute::ComputePool;
+use crate::memory::MemoryPermit;
+use crate::provider::{CompleteSource, Events, OpenFuture, Opened, WholeBody, poll_event};
 
 /// The status of a complete answer.
 const OK: u16 = 200;
@@ -26,6 +28,7 @@ pub struct CompleteGeneration {
     task: Operation,
     meta: ResponseMeta,
     opening: OpenFuture<CompleteSource>,
+    compute: ComputePool,
     deadlines: Deadlines,
     meter: Meter,
 }
@@ -37,6 +40,8 @@ pub struct CompleteAnswer {
     pub headers: HeaderMap,
     /// The body in the client's dialect.
     pub body: Bytes,
+    /// The permit for the memory of an upstream's answer.
+    pub permit: Option<MemoryPermit>,
 }
 
 impl CompleteGeneration {
@@ -54,6 +59,7 @@ impl CompleteGeneration {
             task: params.request.operation,
             meta: params.meta,
             opening,
+            compute: params.compute,
             deadlines,
             meter,
         }
@@ -70,28 +76,35 @@ impl CompleteGeneration {
             task,
             meta,
             opening,
+            compute,
             mut deadlines,
             mut meter,
         } = self;
         let result = async {
             let Opened { headers, source } = bounded(&mut deadlines, opening).await??;
-            let body = match source {
-                CompleteSource::Body(body, upstream) if *upstream == *dialect => {
-                    measure_body(&body, upstream, task, &mut meter)?;
-                    body
-                }
-                // Token counts are returned as they are: they never cross dialects.
-                CompleteSource::Body(body, _) if task == Operation::CountTokens => body,
-                CompleteSource::Body(body, upstream) => {
-                    let answer = read_body(&body, upstream, &mut meter)?;
-                    dialect.client.encode_answer(&answer, &meta).into()
+            let (body, permit) = match source {
+                CompleteSource::Body(WholeBody { bytes, permit }, upstream) => {
+                    let read = ReadBody {
+                        upstream,
+                        dialect,
+                        task,
+                    };
+                    let size = bytes.len();
+                    let read = compute.run(size, move || read.read(bytes, &meta));
+                    let (body, counts) = bounded(&mut deadlines, read).await???;
+                    meter.on_whole_answer(&counts);
+                    (body, permit)
                 }
                 CompleteSource::Events(events) => {
                     let answer = collect_events(events, &mut deadlines, &mut meter).await?;
-                    dialect.client.encode_answer(&answer, &meta).into()
+                    (dialect.client.encode_answer(&answer, &meta).into(), None)
                 }
             };
-            Ok(CompleteAnswer { headers, body })
+            Ok(CompleteAnswer {
+                headers,
+                body,
+                permit,
+            })
         };
         match result.await {
             Ok(answer) => {
@@ -122,32 +135,40 @@ async fn bounded<F: Future>(deadlines: &mut Deadlines, future: F) -> Result<F::O
     .await
 }
 
-/// Reads the usage out of a body that is passed on as it is.
-fn measure_body(
-    body: &[u8],
-    upstream: &Dialect,
+/// How a body is read.
+struct ReadBody {
+    upstream: &'static Dialect,
+    dialect: &'static Dialect,
     task: Operation,
-    meter: &mut Meter,
-) -> Result<(), Failure> {
-    if let (Some(side), Operation::Generate) = (upstream.upstream, task) {
-        meter.on_usage(side.parse_answer(body, None)?.usage);
-    }
-    Ok(())
 }
 
-/// Reads an upstream's body in order to translate it.
-fn read_body(body: &[u8], upstream: &Dialect, meter: &mut Meter) -> Result<Answer, Failure> {
-    let mut answer = Answer::default();
-    if let Some(side) = upstream.upstream {
+impl ReadBody {
+    /// Returns the body in the client's dialect, and what was counted in it.
+    fn read(self, body: Bytes, meta: &ResponseMeta) -> Result<(Bytes, AnswerCounts), Failure> {
+        let mut counts = AnswerCounts::default();
+        // Token counts are returned as they are: they never cross dialects.
+        let Some(side) = self
+            .upstream
+            .upstream
+            .filter(|_| self.task == Operation::Generate)
+        else {
+            return Ok((body, counts));
+        };
+        if *self.upstream == *self.dialect {
+            counts.usage = side.parse_answer(&body, None)?.usage;
+            return Ok((body, counts));
+        }
+        let mut answer = Answer::default();
         side.parse_answer(
-            body,
+            &body,
             Some(&mut |event| {
-                meter.on_event(&event);
+                counts.add(&event);
                 answer.add(&event);
             }),
         )?;
+        let body = self.dialect.client.encode_answer(&answer, meta).into();
+        Ok((body, counts))
     }
-    Ok(answer)
 }
 
 /// Collects the events of an in-process model.

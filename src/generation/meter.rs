@@ -101,7 +101,16 @@ impl Meter {
         }
     }
 
-    /// Counts an event of an in-process model, or of a complete answer.
+    /// Takes what was counted in a whole answer.
+    pub(super) fn on_whole_answer(&mut self, counts: &AnswerCounts) {
+        if counts.payloads > 0 {
+            self.on_content();
+            self.outcome.payloads += counts.payloads - 1;
+        }
+        self.on_usage(counts.usage);
+    }
+
+    /// Counts an event of an in-process model.
     pub(super) fn on_event(&mut self, event: &Event<'_>) {
         match event {
             Event::Usage(usage) => self.outcome.usage = Some(*usage),
@@ -146,6 +155,26 @@ fn end_by_client(disconnect: &Disconnect) -> GenerationEnd {
         GenerationEnd::ClientStalled
     } else {
         GenerationEnd::ClientLeft
+    }
+}
+
+/// What was counted in a whole answer.
+#[derive(Debug, Default)]
+pub(super) struct AnswerCounts {
+    /// Events with content.
+    pub(super) payloads: u64,
+    /// The usage, if the answer reports it.
+    pub(super) usage: Option<Usage>,
+}
+
+impl AnswerCounts {
+    /// Counts an event.
+    pub(super) fn add(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Usage(usage) => self.usage = Some(*usage),
+            event if event.has_content() => self.payloads += 1,
+            _ => {}
+        }
     }
 }
 

@@ -10,7 +10,9 @@ use dialect::{Dialect, ResponseMeta};
 
 use super::deadline::GenerationTimeouts;
 use super::meter::{GenerationIdentity, Meter};
+use crate::compute::ComputePool;
 use crate::disconnect::Disconnect;
+use crate::memory::MemoryPermit;
 use crate::outcome::Observers;
 use crate::provider::UpstreamRequest;
 use crate::routing::Plan;
@@ -25,6 +27,10 @@ pub struct GenerationParams {
     pub route: &'static str,
     /// The client's request.
     pub request: Arc<Request>,
+    /// The permit for the request's memory, if it was large.
+    pub permit: Option<MemoryPermit>,
+    /// The threads for long computations.
+    pub compute: ComputePool,
     /// The targets that may serve it.
     pub plan: Plan,
     /// The client's dialect.
@@ -64,6 +70,7 @@ impl GenerationParams {
             model: self.plan.first().upstream_model.clone(),
             id: self.request_id.as_str().to_owned(),
             headers: std::mem::take(&mut self.headers),
+            permit: self.permit.take().map(Arc::new),
         }
     }
 }

@@ -16,6 +16,7 @@ use dialect::{ResponseMeta, openai_chat};
 use super::{
     CompleteGeneration, Generation, GenerationParams, GenerationTimeouts, RefusedGeneration,
 };
+use crate::compute::ComputePool;
 use crate::disconnect::Disconnect;
 use crate::outcome::{Observer, Observers, Outcome};
 use crate::provider::mock::Mock;
@@ -60,9 +61,11 @@ fn params(model: &str, notebook: &Arc<Notebook>, disconnect: &Disconnect) -> Gen
     GenerationParams {
         request_id: RequestId::random(),
         route: "/test",
+        permit: None,
+        compute: ComputePool::default(),
         request: Arc::new(Request::prompt("Hello, how are you?")),
         plan: Plan::of(Target {
-            provider: Arc::new(Mock::new(0)),
+            provider: Arc::new(Mock::new(0, ComputePool::default())),
             upstream_model: model.to_owned(),
         }),
         dialect: &openai_chat::DIALECT,

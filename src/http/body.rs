@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
+use crate::memory::MemoryPermit;
 use crate::service::Service;
 use dialect::failure::Failure;
 
@@ -63,19 +64,31 @@ pub(super) fn uncompressed(headers: &HeaderMap) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The whole body.
-pub(super) async fn read_body(body: Body, service: &Service) -> Result<Bytes, Failure> {
+/// A whole body, and the permit for the memory that it takes.
+#[derive(Debug)]
+pub(super) struct ReceivedBody {
+    pub(super) bytes: Bytes,
+    pub(super) permit: MemoryPermit,
+}
+
+/// Receives a whole body.
+pub(super) async fn read_body(body: Body, service: &Service) -> Result<ReceivedBody, Failure> {
     let limit = service.max_body;
     if body.size_hint().lower() > limit as u64 {
         return Err(Failure::body_too_large(limit));
     }
-    match tokio::time::timeout(service.body_timeout, collect(body, limit)).await {
+    let received = collect(body, limit, service.memory.permit());
+    match tokio::time::timeout(service.body_timeout, received).await {
         Ok(result) => result,
         Err(_elapsed) => Err(Failure::body_timeout(service.body_timeout)),
     }
 }
 
-async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Failure> {
+async fn collect(
+    mut body: Body,
+    limit: usize,
+    mut permit: MemoryPermit,
+) -> Result<ReceivedBody, Failure> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Failure::body_broken(error.into()))?;
@@ -84,7 +97,11 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Failure> {
                 return Err(Failure::body_too_large(limit));
             }
             whole.extend_from_slice(&data);
+            permit.try_grow_to(whole.capacity())?;
         }
     }
-    Ok(whole.freeze())
+    Ok(ReceivedBody {
+        bytes: whole.freeze(),
+        permit,
+    })
 }

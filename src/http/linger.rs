@@ -4,7 +4,6 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::generation::{Linger, ParseLingerError};
-use crate::service::RequestContext;
 use dialect::failure::Failure;
 use dialect::json::{self, OrderedFields};
 
@@ -12,27 +11,26 @@ const FIELD: &str = "linger";
 
 /// Takes a top-level `linger` out of a body in JSON: no upstream knows it. The rest stays as it
 /// was, byte for byte.
-pub(super) fn take(body: Bytes, context: &mut RequestContext) -> Result<Bytes, Failure> {
+pub(super) fn take(body: Bytes) -> Result<(Bytes, Option<Linger>), Failure> {
     if memchr::memmem::find(&body, b"\"linger\"").is_none() {
-        return Ok(body);
+        return Ok((body, None));
     }
     // A body that can't be read is refused by who reads all of it, in words of its own.
     let Ok(OrderedFields(fields)) = serde_json::from_slice(&body) else {
-        return Ok(body);
+        return Ok((body, None));
     };
     let Some(at) = fields.iter().position(|(name, _)| name == FIELD) else {
-        return Ok(body);
+        return Ok((body, None));
     };
     let value: Value = serde_json::from_str(fields[at].1.get())
         .map_err(|error| Failure::internal(error.into()))?;
-    context.linger = Some(of_json(&value)?);
+    let linger = of_json(&value)?;
     if fields[at + 1..].iter().any(|(name, _)| name == FIELD) {
         return Err(Failure::invalid(FIELD, "`linger` is given twice"));
     }
     let rest = fields.iter().filter(|(name, _)| name != FIELD);
-    Ok(json::object(
-        rest.map(|(name, value)| (name.as_str(), value.get())),
-    ))
+    let rest = json::object(rest.map(|(name, value)| (name.as_str(), value.get())));
+    Ok((rest, Some(linger)))
 }
 
 /// A `linger` in JSON: a text, or a number of seconds.

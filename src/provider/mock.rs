@@ -11,7 +11,10 @@ use std::time::Duration;
 use async_stream::try_stream;
 use http::HeaderMap;
 
-use super::{CompleteSource, Events, OpenFuture, Opened, Provider, StreamSource, UpstreamRequest};
+use super::{
+    CompleteSource, Events, OpenFuture, Opened, Provider, StreamSource, UpstreamRequest, WholeBody,
+};
+use crate::compute::ComputePool;
 use dialect::event::{Event, FinishReason, ReasoningState, StateOrigin, Usage};
 use dialect::failure::{Failure, Refusal};
 use dialect::request::{Operation, Part, Request};
@@ -40,30 +43,47 @@ const FAULT_AFTER: usize = 10;
 #[derive(Debug)]
 pub struct Mock {
     pause: Duration,
+    compute: ComputePool,
 }
 
 impl Mock {
     /// A mock that says so many tokens a second; 0 is as fast as they are read.
     #[must_use]
-    pub fn new(tokens_per_second: u32) -> Self {
+    pub fn new(tokens_per_second: u32, compute: ComputePool) -> Self {
         let pause = Duration::from_secs(1)
             .checked_div(tokens_per_second)
             .unwrap_or_default();
-        Self { pause }
+        Self { pause, compute }
     }
 
-    fn answer(&self, call: &UpstreamRequest) -> Result<Events, Failure> {
-        let model = call.model.as_str();
-        let request = &call.request;
-        if request.n > 1 {
-            return Err(Failure::invalid(
-                "n",
-                "the mock gives one answer; `n` should be 1",
-            ));
-        }
-        let script = script_for(model, request, self.pause)?;
-        Ok(perform(script, request))
+    /// Makes the answer of a request; for a large one beside the worker.
+    fn open<S: Send + 'static>(
+        &self,
+        call: UpstreamRequest,
+        answer: impl FnOnce(&UpstreamRequest, Duration) -> Result<S, Failure> + Send + 'static,
+    ) -> OpenFuture<S> {
+        let (compute, pause) = (self.compute.clone(), self.pause);
+        Box::pin(async move {
+            let size = call.request.size();
+            let source = compute.run(size, move || answer(&call, pause)).await??;
+            let headers = HeaderMap::new();
+            Ok(Opened { headers, source })
+        })
     }
+}
+
+/// Returns the events of the answer to a request.
+fn answer(call: &UpstreamRequest, pause: Duration) -> Result<Events, Failure> {
+    let model = call.model.as_str();
+    let request = &call.request;
+    if request.n > 1 {
+        return Err(Failure::invalid(
+            "n",
+            "the mock gives one answer; `n` should be 1",
+        ));
+    }
+    let script = script_for(model, request, pause)?;
+    Ok(perform(script, request))
 }
 
 /// Returns the script that a model's name stands for.
@@ -131,22 +151,17 @@ impl Provider for Mock {
     }
 
     fn open_stream(&self, call: UpstreamRequest) -> OpenFuture<StreamSource> {
-        open(self.answer(&call).map(StreamSource::Events))
+        self.open(call, |call, pause| {
+            answer(call, pause).map(StreamSource::Events)
+        })
     }
 
     fn open_complete(&self, call: UpstreamRequest) -> OpenFuture<CompleteSource> {
-        open(match call.request.operation {
-            Operation::Generate => self.answer(&call).map(CompleteSource::Events),
-            Operation::CountTokens => count(&call),
+        self.open(call, |call, pause| match call.request.operation {
+            Operation::Generate => answer(call, pause).map(CompleteSource::Events),
+            Operation::CountTokens => count(call),
         })
     }
-}
-
-fn open<S: Send + 'static>(source: Result<S, Failure>) -> OpenFuture<S> {
-    let headers = HeaderMap::new();
-    Box::pin(std::future::ready(
-        source.map(|source| Opened { headers, source }),
-    ))
 }
 
 fn count(call: &UpstreamRequest) -> Result<CompleteSource, Failure> {
@@ -155,7 +170,13 @@ fn count(call: &UpstreamRequest) -> Result<CompleteSource, Failure> {
         .client
         .encode_token_count(input_tokens(&call.request))
     {
-        Some(body) => Ok(CompleteSource::Body(body.into(), call.dialect)),
+        Some(body) => {
+            let body = WholeBody {
+                bytes: body.into(),
+                permit: None,
+            };
+            Ok(CompleteSource::Body(body, call.dialect))
+        }
         None => Err(Failure::internal(
             "no client of this dialect asks for a count".into(),
         )),
@@ -166,7 +187,7 @@ fn count(call: &UpstreamRequest) -> Result<CompleteSource, Failure> {
 fn input_tokens(request: &Request) -> u64 {
     fn count(part: &Part) -> u64 {
         match part {
-            Part::Text(text) => text::tokens(text).len() as u64,
+            Part::Text(text) => text::tokens(text).count() as u64,
             Part::ToolResult { content, .. } => content.iter().map(count).sum(),
             _ => 0,
         }

@@ -57,11 +57,13 @@ impl Provider for RemoteProvider {
     }
 
     fn open_stream(&self, call: UpstreamRequest) -> OpenFuture<StreamSource> {
-        let request = request::build_request(&self.options, &call);
         let client = self.client.clone();
         let options = self.options.clone();
         Box::pin(async move {
-            let response = exchange(&client, &options, request?, "text/event-stream").await?;
+            // The request's memory is free once the upstream has it.
+            let _permit = call.permit.clone();
+            let request = build_request(&options, call).await?;
+            let response = exchange(&client, &options, request, "text/event-stream").await?;
             let headers = headers::client_visible(response.headers());
             let reader = options.side.event_reader(options.finish_rule);
             let frames = client.frames(response.into_body(), options.max_event);
@@ -71,17 +73,29 @@ impl Provider for RemoteProvider {
     }
 
     fn open_complete(&self, call: UpstreamRequest) -> OpenFuture<CompleteSource> {
-        let request = request::build_request(&self.options, &call);
         let client = self.client.clone();
         let options = self.options.clone();
         Box::pin(async move {
-            let response = exchange(&client, &options, request?, "application/json").await?;
+            let _permit = call.permit.clone();
+            let request = build_request(&options, call).await?;
+            let response = exchange(&client, &options, request, "application/json").await?;
             let headers = headers::client_visible(response.headers());
-            let body = response::whole_body(response.into_body(), options.max_response).await?;
+            let body = response::whole_body(response, &options).await?;
             let source = CompleteSource::Body(body, options.dialect);
             Ok(Opened { headers, source })
         })
     }
+}
+
+/// Builds the HTTP request; a large one beside the worker.
+async fn build_request(
+    options: &Arc<RemoteOptions>,
+    call: UpstreamRequest,
+) -> Result<Request<Bytes>, Failure> {
+    let size = call.request.size();
+    let shared = options.clone();
+    let build = move || request::build_request(&shared, &call);
+    options.compute.run(size, build).await?
 }
 
 /// Sends a request and checks that the response is of the `expected` media type.

@@ -20,6 +20,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http::HeaderMap;
 
+use crate::memory::MemoryPermit;
 use dialect::event::Event;
 use dialect::failure::Failure;
 use dialect::{Dialect, EventReader};
@@ -54,7 +55,16 @@ pub enum CompleteSource {
     /// Neutral events.
     Events(Events),
     /// The whole body in the upstream's dialect.
-    Body(Bytes, &'static Dialect),
+    Body(WholeBody, &'static Dialect),
+}
+
+/// A whole body, and the permit for the memory that it takes; none if it was made here.
+#[derive(Debug)]
+pub struct WholeBody {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// The permit.
+    pub permit: Option<MemoryPermit>,
 }
 
 impl fmt::Debug for StreamSource {

@@ -15,6 +15,7 @@ use super::idempotency::{StreamSlot, open_stream};
 use super::linger::effective_linger;
 use super::subscription::{Frames, Subscription};
 use crate::generation::{CompleteAnswer, CompleteGeneration, Generation, GenerationParams, Linger};
+use crate::memory::MemoryPermit;
 use crate::routing::Plan;
 use base::id::random_hex;
 use dialect::failure::Failure;
@@ -34,6 +35,8 @@ pub struct GenerationRequest {
     /// The request's parts as the client sent them, without `linger`: two requests under one
     /// idempotency key are the same if these are.
     pub as_sent: Vec<Bytes>,
+    /// The permit for the memory of the request, which it holds until the upstream has it.
+    pub permit: Option<MemoryPermit>,
 }
 
 /// The start of a generation whose answer is asked for later.
@@ -150,6 +153,7 @@ pub(super) struct RoutedRequest {
     pub(super) as_sent: Vec<Bytes>,
     pub(super) model: String,
     plan: Plan,
+    permit: Option<MemoryPermit>,
 }
 
 impl RoutedRequest {
@@ -162,6 +166,7 @@ impl RoutedRequest {
             dialect,
             request,
             as_sent,
+            permit,
         } = request;
         let model = match &request.model {
             Some(model) => model.clone(),
@@ -175,6 +180,7 @@ impl RoutedRequest {
             as_sent,
             model,
             plan,
+            permit,
         })
     }
 
@@ -191,11 +197,11 @@ impl RoutedRequest {
             mut request,
             model,
             plan,
+            permit,
             ..
         } = self;
         // What is written into a log is a stream, however its client reads it.
         request.stream |= writer.is_some();
-        let request = Arc::new(request);
         let meta = ResponseMeta {
             id: match writer {
                 Some(writer) if dialect.retrieves_by_id => {
@@ -205,16 +211,18 @@ impl RoutedRequest {
             },
             created: unix_time(),
             model,
-            request: request.clone(),
+            request: Arc::new(request.without_content()),
             encoding: context.preferences.encoding,
         };
         GenerationParams {
             request_id: context.id.clone(),
             route: context.via.unwrap_or(route),
-            request,
+            request: Arc::new(request),
+            permit,
             plan,
             dialect,
             meta,
+            compute: service.compute.clone(),
             headers: context.headers.clone(),
             comments: context.preferences.comments,
             timeouts: service.timeouts,

@@ -16,20 +16,17 @@ mod template;
 mod view;
 mod writer;
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 pub(super) use cursor::{
-    Cursor, CursorError, CursorResult, RawJson, optional_text, walk, walk_raw,
+    BorrowedText, Cursor, CursorError, CursorResult, RawJson, optional_text, walk, walk_raw,
 };
 pub use rewrite::{OrderedFields, object, with_fields, with_model, without_foreign_signatures};
 pub(super) use template::PayloadTemplate;
 pub(crate) use view::Json;
-pub(crate) use writer::{ListWriter, ObjectWriter};
+pub(crate) use writer::{ListWriter, ObjectWriter, quote};
 
 use crate::failure::Failure;
 use crate::request::Request;
@@ -224,11 +221,6 @@ impl<'a> RequestFields<'a> {
     }
 }
 
-/// A string that borrows from its payload where it has no escapes. (A bare `Cow` in an `Option`
-/// always allocates.)
-#[derive(Debug, Deserialize)]
-pub(super) struct BorrowedText<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
-
 /// Parses a field; null if it is missing.
 pub(super) fn value(json: Option<&str>) -> Value {
     json.and_then(|json| serde_json::from_str(json).ok())
@@ -265,12 +257,6 @@ pub(super) fn strings(value: &Value) -> Vec<String> {
             .collect(),
         _ => Vec::new(),
     }
-}
-
-/// Appends a text as a JSON string.
-pub(super) fn quote(out: &mut Vec<u8>, text: &str) {
-    // Writing to a Vec can't fail.
-    let _ = serde_json::to_writer(out, text);
 }
 
 /// Rejects JSON that is nested too deep for a recursive parser.

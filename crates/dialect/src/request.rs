@@ -94,6 +94,49 @@ impl Request {
         }
     }
 
+    /// Returns the request without its messages and its body, for an answer that repeats its
+    /// options.
+    #[must_use]
+    pub fn without_content(&self) -> Self {
+        Self {
+            operation: self.operation,
+            model: self.model.clone(),
+            stream: self.stream,
+            background: self.background,
+            include_usage: self.include_usage,
+            tools: self.tools.clone(),
+            tool_choice: self.tool_choice.clone(),
+            parallel_tool_calls: self.parallel_tool_calls,
+            format: self.format.clone(),
+            reasoning: self.reasoning,
+            max_tokens: self.max_tokens,
+            sampling: self.sampling,
+            stop: self.stop.clone(),
+            user: self.user.clone(),
+            n: self.n,
+            ..Self::default()
+        }
+    }
+
+    /// Returns about how many bytes the request's texts have.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        fn part_size(part: &Part) -> usize {
+            match part {
+                Part::Text(text) | Part::Refusal(text) | Part::Reasoning { text, .. } => text.len(),
+                Part::ToolCall { arguments, .. } => arguments.len(),
+                Part::ToolResult { content, .. } => content.iter().map(part_size).sum(),
+                Part::Image(Image::Url(url)) => url.len(),
+                Part::Image(Image::Data { base64, .. }) => base64.len(),
+            }
+        }
+        if !self.body.is_empty() {
+            return self.body.len();
+        }
+        let parts = self.messages.iter().flat_map(|message| &message.parts);
+        parts.map(part_size).sum()
+    }
+
     /// Returns the user's last message.
     #[must_use]
     pub fn last_user_text(&self) -> String {

@@ -11,7 +11,7 @@ use axum::response::Response;
 use bytes::Bytes;
 
 use super::responses;
-use crate::http::body::{self, BodyFormat};
+use crate::http::body::{self, BodyFormat, ReceivedBody};
 use crate::http::context::RequestHead;
 use crate::http::error::Rejection;
 use crate::http::linger;
@@ -33,8 +33,10 @@ pub(super) fn handler(
         Box::pin(async move {
             let context = &mut head.context;
             body::format(&context.headers, &[BodyFormat::Json])?;
-            let body = body::read_body(body, &service).await?;
-            let request = parse_body(&service, (dialect, route), uri.path(), body, context).await?;
+            let ReceivedBody { bytes, permit } = body::read_body(body, &service).await?;
+            let endpoint = (dialect, route);
+            let mut request = parse_body(&service, endpoint, uri.path(), bytes, context).await?;
+            request.permit = Some(permit);
             if request.request.background && !request.request.stream {
                 return responses::start_in_background(&service, request, context).await;
             }
@@ -51,15 +53,20 @@ pub(super) async fn parse_body(
     body: Bytes,
     context: &mut RequestContext,
 ) -> Result<GenerationRequest, Failure> {
-    let as_sent = linger::take(body, context)?;
+    let size = body.len();
+    let (as_sent, linger) = service.compute.run(size, || linger::take(body)).await??;
+    context.linger = linger.or(context.linger);
     let body = match dialect.retrieves_by_id {
         true => responses::replace_previous_id(service, as_sent.clone(), context).await?,
         false => as_sent.clone(),
     };
+    let path = path.to_owned();
+    let parse = move || dialect.client.parse_request(body, &path);
     Ok(GenerationRequest {
         route,
         dialect,
-        request: dialect.client.parse_request(body, path)?,
+        request: service.compute.run(size, parse).await??,
         as_sent: vec![as_sent],
+        permit: None,
     })
 }

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 
-use crate::http::body::{self, BodyFormat};
+use crate::http::body::{self, BodyFormat, ReceivedBody};
 use crate::http::context::{Query, RequestHead};
 use crate::http::error::Rejection;
 use crate::http::linger;
@@ -36,27 +36,35 @@ pub(super) async fn post(
 ) -> Result<Response, Rejection> {
     let RequestHead { context, query, .. } = &mut head;
     let format = body::format(&context.headers, &[BodyFormat::Json, BodyFormat::Text])?;
-    let bytes = body::read_body(body, &service).await?;
-    let request = match format {
-        BodyFormat::Json => parse_body(bytes, query, context)?,
+    let ReceivedBody { bytes, permit } = body::read_body(body, &service).await?;
+    let mut request = match format {
+        BodyFormat::Json => parse_body(&service, bytes, query, context).await?,
         BodyFormat::Text => {
             query.0.push(("prompt".to_owned(), text(&bytes)?));
             from_query(query)?
         }
     };
+    request.permit = Some(permit);
     respond(&service, request, context).await
 }
 
 /// Parses a body in JSON.
-pub(super) fn parse_body(
+pub(super) async fn parse_body(
+    service: &Service,
     body: Bytes,
     query: &Query,
     context: &mut RequestContext,
 ) -> Result<GenerationRequest, Failure> {
     query.deny()?;
-    let body = linger::take(body, context)?;
-    let request = request::from_json(&body)?;
-    Ok(generation_request(request, vec![body]))
+    let size = body.len();
+    let parse = move || {
+        let (body, linger) = linger::take(body)?;
+        let request = request::from_json(&body)?;
+        Ok::<_, Failure>((generation_request(request, vec![body]), linger))
+    };
+    let (request, linger) = service.compute.run(size, parse).await??;
+    context.linger = linger.or(context.linger);
+    Ok(request)
 }
 
 fn from_query(query: &Query) -> Result<GenerationRequest, Failure> {
@@ -72,6 +80,7 @@ fn generation_request(request: Request, as_sent: Vec<Bytes>) -> GenerationReques
         dialect: &plain::DIALECT,
         request,
         as_sent,
+        permit: None,
     }
 }
 

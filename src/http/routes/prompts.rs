@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::http::accept::wants_events;
-use crate::http::body::{self, BodyFormat};
+use crate::http::body::{self, BodyFormat, ReceivedBody};
 use crate::http::context::{Query, RequestHead};
 use crate::http::error::Rejection;
 use crate::http::json::json;
@@ -46,7 +46,11 @@ pub(super) async fn get(
     let values = template
         .variables_from_query(&head.query.0)
         .map_err(render_failure)?;
-    let request = generation_request(template, values, model)?;
+    let render = {
+        let set = set.clone();
+        move || generation_request(find(&set, &name)?, values, model)
+    };
+    let request = service.compute.run_aside(render).await??;
     respond(&service, request, &head.context).await
 }
 
@@ -59,8 +63,9 @@ pub(super) async fn post(
 ) -> Result<Response, Rejection> {
     let RequestHead { context, query, .. } = &mut head;
     body::format(&context.headers, &[BodyFormat::Json])?;
-    let body = body::read_body(body, &service).await?;
-    let request = parse_body(&service, &name, &body, query, context).await?;
+    let ReceivedBody { bytes, permit } = body::read_body(body, &service).await?;
+    let mut request = parse_body(&service, &name, bytes, query, context).await?;
+    request.permit = Some(permit);
     respond(&service, request, context).await
 }
 
@@ -68,21 +73,27 @@ pub(super) async fn post(
 pub(super) async fn parse_body(
     service: &Arc<Service>,
     name: &str,
-    body: &[u8],
+    body: Bytes,
     query: &mut Query,
     context: &mut RequestContext,
 ) -> Result<GenerationRequest, Failure> {
     let model = query.take("model");
     query.deny()?;
-    let mut values: Map<String, Value> = json_body::parse_body(body)?;
     let set = current(service).await?;
-    let template = find(&set, name)?;
-    if !template.has_variable("linger")
-        && let Some(value) = values.remove("linger")
-    {
-        context.linger = Some(linger::of_json(&value)?);
-    }
-    generation_request(template, values, model)
+    let name = name.to_owned();
+    let render = move || {
+        let mut values: Map<String, Value> = json_body::parse_body(&body)?;
+        let template = find(&set, &name)?;
+        let linger = match template.has_variable("linger") {
+            true => None,
+            false => values.remove("linger"),
+        };
+        let linger = linger.as_ref().map(linger::of_json).transpose()?;
+        Ok::<_, Failure>((generation_request(template, values, model)?, linger))
+    };
+    let (request, linger) = service.compute.run_aside(render).await??;
+    context.linger = linger.or(context.linger);
+    Ok(request)
 }
 
 fn generation_request(
@@ -107,6 +118,7 @@ fn generation_request(
         dialect: &plain::DIALECT,
         request,
         as_sent,
+        permit: None,
     })
 }
 

@@ -5,6 +5,7 @@
 //! Web pages of any origin may open a socket, and a browser sends our cookies and whatever else it
 //! knows of us along: so the `Origin` is looked at before anything is opened.
 
+mod fragments;
 mod message;
 mod running;
 mod session;

@@ -3,6 +3,9 @@
 use dialect::{Dialect, FinishRule, UpstreamSide};
 use http::HeaderMap;
 
+use crate::compute::ComputePool;
+use crate::memory::MemoryBudget;
+
 /// The properties of one upstream, from its section of the configuration.
 #[derive(Debug)]
 pub struct RemoteOptions {
@@ -22,4 +25,8 @@ pub struct RemoteOptions {
     pub max_event: usize,
     /// Longest response that is not a stream, in bytes.
     pub max_response: usize,
+    /// The memory that all bodies may hold together.
+    pub memory: MemoryBudget,
+    /// The threads for long computations.
+    pub compute: ComputePool,
 }

@@ -7,6 +7,7 @@ use http::{HeaderMap, Response, header};
 
 use super::headers;
 use super::options::RemoteOptions;
+use crate::provider::WholeBody;
 use crate::provider::upstream::UpstreamBody;
 use dialect::failure::{Failure, Refusal};
 
@@ -16,6 +17,8 @@ const MAX_ERROR_BODY: usize = 64 * 1024;
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Length of the shortest key that is looked for in an error's body.
 const MIN_KEY_LENGTH: usize = 8;
+/// The time that an answer of unknown length waits for memory.
+const MEMORY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of an unexpected body that the log shows.
 const MAX_EXCERPT: usize = 200;
 
@@ -70,8 +73,21 @@ pub(super) async fn refusal(response: Response<UpstreamBody>, options: &RemoteOp
     })
 }
 
-/// Reads a whole body of at most `limit` bytes.
-pub(super) async fn whole_body(mut body: UpstreamBody, limit: usize) -> Result<Bytes, Failure> {
+/// Reads a whole body, within the bounds of one body and of all. While others hold the memory it
+/// waits, and the upstream with it: an answer that was generated is not thrown away.
+pub(super) async fn whole_body(
+    response: Response<UpstreamBody>,
+    options: &RemoteOptions,
+) -> Result<WholeBody, Failure> {
+    let limit = options.max_response;
+    let mut permit = options.memory.permit();
+    // All at once where the length is known: two answers that each hold half of what they need
+    // would wait for each other.
+    let length = headers::header_text(response.headers(), header::CONTENT_LENGTH);
+    if let Some(length) = length.and_then(|length| length.parse::<usize>().ok()) {
+        permit.grow_to(length.min(limit)).await?;
+    }
+    let mut body = response.into_body();
     let mut whole = BytesMut::new();
     while let Some(bytes) = body.next_bytes().await {
         let bytes = bytes.map_err(Failure::upstream_reset)?;
@@ -79,8 +95,16 @@ pub(super) async fn whole_body(mut body: UpstreamBody, limit: usize) -> Result<B
             return Err(Failure::response_too_large(limit));
         }
         whole.extend_from_slice(&bytes);
+        let grown = permit.grow_to(whole.len());
+        match tokio::time::timeout(MEMORY_TIMEOUT, grown).await {
+            Ok(grown) => grown?,
+            Err(_elapsed) => return Err(Failure::memory_capacity()),
+        }
     }
-    Ok(whole.freeze())
+    Ok(WholeBody {
+        bytes: whole.freeze(),
+        permit: Some(permit),
+    })
 }
 
 /// Reads an error's body, within bounds of size and time. It may be cut: the status matters.

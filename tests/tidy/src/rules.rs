@@ -19,7 +19,7 @@ pub const FLOORS: &[&[&str]] = &[
     &["routing"],
     &["provider"],
     &["config", "prompts", "telemetry"],
-    &["disconnect", "outcome", "shutdown"],
+    &["compute", "disconnect", "memory", "outcome", "shutdown"],
 ];
 
 /// Floors whose rooms know each other; on any other floor they don't.

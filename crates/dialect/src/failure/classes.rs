@@ -180,6 +180,9 @@ classes! {
 
     // --- This server ---
 
+    /// Large bodies hold all the memory that they may hold together.
+    MEMORY_CAPACITY: "memory_capacity" Overloaded 503 Us BeforeSend
+        "too many large bodies at once (max_bodies); try again";
     /// The server is shutting down.
     DRAINING: "draining" Overloaded 503 Us Never
         "this server is shutting down; try again";

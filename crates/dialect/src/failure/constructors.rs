@@ -348,6 +348,13 @@ impl Failure {
         Self::with_message(&classes::WRITER_LOST, classes::WRITER_LOST.message)
     }
 
+    /// Returns a failure of class [`MEMORY_CAPACITY`](classes::MEMORY_CAPACITY).
+    #[must_use]
+    pub fn memory_capacity() -> Self {
+        Self::with_message(&classes::MEMORY_CAPACITY, classes::MEMORY_CAPACITY.message)
+            .with_retry_after(RETRY_SOON)
+    }
+
     /// Returns a failure of class [`DRAINING`](classes::DRAINING).
     #[must_use]
     pub fn draining() -> Self {

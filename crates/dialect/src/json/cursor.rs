@@ -18,7 +18,7 @@ mod tests;
 pub(crate) use self::error::CursorError;
 use self::error::MalformedJson;
 use self::nesting::Nesting;
-pub(crate) use self::raw::{RawJson, optional_text};
+pub(crate) use self::raw::{BorrowedText, RawJson, optional_text};
 
 /// A position in JSON text.
 #[derive(Debug)]

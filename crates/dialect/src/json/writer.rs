@@ -9,8 +9,6 @@
 
 use serde::Serialize;
 
-use super::quote;
-
 /// An object under construction.
 #[derive(Debug)]
 pub(crate) struct ObjectWriter {
@@ -93,6 +91,12 @@ impl ListWriter {
         self.next();
         write_object(&mut self.out, write);
     }
+}
+
+/// Appends a text as a JSON string.
+pub(crate) fn quote(out: &mut Vec<u8>, text: &str) {
+    // Writing to a Vec can't fail.
+    let _ = serde_json::to_writer(out, text);
 }
 
 fn write_list(out: &mut Vec<u8>, write: impl FnOnce(&mut ListWriter)) {

@@ -14,7 +14,7 @@ use super::{
     PATH_PREFIX, PRODUCER_EPOCH, PRODUCER_SEQ, STREAM_CLOSED, STREAM_NEXT_OFFSET, TRUE, describe,
     insert, number, refused, stream_id,
 };
-use crate::http::body;
+use crate::http::body::{self, ReceivedBody};
 use crate::http::error::Rejection;
 use crate::service::{Caller, Service};
 use dialect::failure::Failure;
@@ -51,7 +51,8 @@ pub(super) async fn put(
         fork: fork(headers)?,
         body: bytes::Bytes::new(),
     };
-    create.body = body::read_body(body, &service).await?;
+    let ReceivedBody { bytes, permit } = body::read_body(body, &service).await?;
+    create.body = bytes;
     let caller = Caller::from_headers(headers);
     let created = create
         .create(&service.streams, &id, caller.owner())
@@ -61,6 +62,7 @@ pub(super) async fn put(
             StreamRejection::Deleted => Rejection::from(Failure::conflict(refusal.to_string())),
             refusal => refused(refusal),
         })?;
+    drop(permit);
     let mut response = if created.new {
         StatusCode::CREATED
     } else {
@@ -88,13 +90,15 @@ pub(super) async fn post(
     let headers = &parts.headers;
     body::uncompressed(headers)?;
     let (claim, seq) = (claim(headers)?, text(headers, STREAM_SEQ)?);
-    let body = body::read_body(body, &service).await?;
+    let ReceivedBody { bytes, permit } = body::read_body(body, &service).await?;
     let content_type = content_type(headers)?;
-    if content_type.is_none() && !body.is_empty() {
+    if content_type.is_none() && !bytes.is_empty() {
         let message = "the body's type is missing; it should be the stream's";
         return Err(Failure::invalid("content-type", message).into());
     }
-    let mut append = Append::new(content_type.as_deref().unwrap_or_default(), body);
+    let size = bytes.len();
+    let parse = move || Append::new(content_type.as_deref().unwrap_or_default(), bytes);
+    let mut append = service.compute.run(size, parse).await?;
     append.close = is_closed(headers);
     append.seq = seq;
     append.claim = claim;
@@ -111,6 +115,7 @@ pub(super) async fn post(
         },
         done => done.map_err(refused)?,
     };
+    drop(permit);
     let appended = done.fresh && append.records.is_some();
     let status = if appended && append.claim.is_some() {
         StatusCode::OK

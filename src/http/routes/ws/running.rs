@@ -78,6 +78,8 @@ impl SocketSubscription {
             )
         })?;
         let body = Bytes::from(require_field("body", message.body)?.get().to_owned());
+        let mut permit = host.service.memory.permit();
+        permit.try_grow_to(body.len())?;
         if body.len() > host.service.max_body {
             return Err(Failure::body_too_large(host.service.max_body));
         }
@@ -98,13 +100,14 @@ impl SocketSubscription {
         let service = host.service.clone();
         let dialect = dialect::dialect_for_path(path.path());
         Ok(Self::new(id, dialect, context, |mut context| async move {
-            let generation_request =
+            let mut generation_request =
                 generation_request(&service, path.path(), &mut query, body, &mut context).await?;
             if !generation_request.request.stream {
                 let message = "every answer is a stream here: say `\"stream\": true`";
                 return Err(Failure::invalid("stream", message).into());
             }
             context.linger = linger.or(context.linger);
+            generation_request.permit = Some(permit);
             Ok(service::start(&service, generation_request, &context).await?)
         }))
     }
@@ -325,11 +328,11 @@ async fn generation_request(
     context: &mut RequestContext,
 ) -> Result<GenerationRequest, Failure> {
     if path == plain::ROUTE {
-        return plain::parse_body(body, query, context);
+        return plain::parse_body(service, body, query, context).await;
     }
     if let Some(name) = path.strip_prefix("/prompts/") {
         let name = percent_decode_str(name).decode_utf8_lossy();
-        return prompts::parse_body(service, &name, &body, query, context).await;
+        return prompts::parse_body(service, &name, body, query, context).await;
     }
     let endpoints = DIALECTS
         .iter()

@@ -21,6 +21,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes, error::ProtocolError};
 
+use super::fragments::Fragments;
+
 /// The size of a socket's read buffer, in bytes.
 const READ_BUFFER: usize = 4 * 1024;
 /// So much is gathered before it must be taken: with one message more, all that is ever held for a
@@ -94,7 +96,7 @@ impl From<Error> for CloseReason {
 /// The server's end of a WebSocket.
 #[derive(Debug)]
 pub(super) struct Socket<S> {
-    inner: WebSocketStream<S>,
+    inner: WebSocketStream<Fragments<S>>,
     /// Bytes that were sent since the client last took all.
     queued: usize,
     flushed: bool,
@@ -113,6 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             // Never reached: nothing is sent while WRITE is. A cap on this would be one on the
             // longest event.
             .max_write_buffer_size(usize::MAX);
+        let io = Fragments::new(io, max_message);
         let inner = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
         Self {
             inner,
@@ -221,7 +224,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             Pin::new(&mut self.inner).start_send(Message::Close(Some(frame)))?;
         }
         std::future::poll_fn(|cx| Pin::new(&mut self.inner).poll_flush(cx)).await?;
-        let io = self.inner.get_mut();
+        let io = self.inner.get_mut().get_mut();
         io.shutdown().await?;
         let mut thrown_away = 0;
         let mut piece = [0; READ_BUFFER];

@@ -2,9 +2,15 @@
 
 use std::borrow::Cow;
 
-use super::super::BorrowedText;
+use serde::Deserialize;
+
 use super::error::CursorError;
 use super::{CursorResult, surrogates};
+
+/// A string that borrows from its payload where it has no escapes. (A bare `Cow` in an `Option`
+/// always allocates.)
+#[derive(Debug, Deserialize)]
+pub(crate) struct BorrowedText<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 /// A valid JSON value, as it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

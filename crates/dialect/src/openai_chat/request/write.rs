@@ -185,14 +185,14 @@ fn write_user_message<'a>(
 /// Writes an assistant's message, unless this upstream could use none of it.
 fn write_assistant_message(parts: &[Part], is_current: bool, messages: &mut ListWriter) {
     let text = text_of(parts);
-    let reasoning = is_current
-        .then(|| AssistantReasoning::of(parts))
-        .unwrap_or_default();
-    let refusals = parts.iter().filter_map(|part| match part {
+    let reasoning = match is_current {
+        true => AssistantReasoning::of(parts),
+        false => AssistantReasoning::default(),
+    };
+    let refusal = parts.iter().rev().find_map(|part| match part {
         Part::Refusal(text) => Some(text),
         _ => None,
     });
-    let refusal = refusals.last();
     let has_calls = parts
         .iter()
         .any(|part| matches!(part, Part::ToolCall { .. }));
