@@ -12,7 +12,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::compute::ComputePool;
 use crate::config::{self, Config, FinishReasonRule, MOCK, ProviderName};
-use crate::generation::GenerationTimeouts;
 use crate::http::{cors, router};
 use crate::memory::MemoryBudget;
 use crate::outcome::{Observer, Observers};
@@ -22,8 +21,8 @@ use crate::provider::mock::{MODELS, Mock};
 use crate::provider::remote::{Client, ClientOptions, RemoteOptions, RemoteProvider, tls_config};
 use crate::routing::{Route, Routes, Target};
 use crate::server::tls::{self, TlsError};
-use crate::server::{ConnectionLimits, Server, Shutdown};
-use crate::service::{Service, Streaming, Websocket};
+use crate::server::{Server, Shutdown};
+use crate::service::Service;
 use crate::shutdown::{AbortSignal, DrainSignal};
 use crate::telemetry::log::OutcomeLog;
 use dialect::{Dialect, FinishRule};
@@ -70,11 +69,8 @@ pub enum AppError {
 /// A service, ready to listen.
 #[derive(Debug)]
 pub struct App {
-    config: Config,
-    prompts: Arc<Library>,
+    snapshot: Snapshot,
     tls: Option<Arc<rustls::ServerConfig>>,
-    /// The TLS configuration for upstreams, read once for all workers and providers.
-    upstream_tls: Option<rustls::ClientConfig>,
     draining: DrainSignal,
     abort: AbortSignal,
     observers: Observers,
@@ -84,6 +80,33 @@ pub struct App {
     tasks: TaskTracker,
 }
 
+/// All of request handling that one configuration determines, for all workers. Another
+/// configuration makes another one, beside the same streams, tasks and signals.
+#[derive(Debug)]
+struct Snapshot {
+    config: Config,
+    prompts: Arc<Library>,
+    /// The TLS configuration for upstreams, read once for all workers and providers.
+    upstream_tls: Option<rustls::ClientConfig>,
+}
+
+impl Snapshot {
+    fn new(config: Config) -> Result<Self, AppError> {
+        let (folder, must_exist) = (&config.prompts.path, config.prompts.explicit);
+        let prompts = Arc::new(Library::open(folder, must_exist)?);
+        let upstream_tls = if config.providers.is_empty() {
+            None
+        } else {
+            Some(tls_config()?)
+        };
+        Ok(Self {
+            config,
+            prompts,
+            upstream_tls,
+        })
+    }
+}
+
 impl App {
     /// Builds what a configuration names.
     ///
@@ -91,38 +114,25 @@ impl App {
     ///
     /// When a prompt template is broken, or the certificate.
     pub fn new(config: Config) -> Result<Self, AppError> {
-        let prompts = Arc::new(Library::open(
-            &config.prompts.path,
-            config.prompts.explicit,
-        )?);
+        let snapshot = Snapshot::new(config)?;
+        let config = &snapshot.config;
         let tls = config
             .tls
             .as_ref()
             .map(|files| tls::load_certificate(&files.cert, &files.key))
             .transpose()?;
-        let upstream_tls = if config.providers.is_empty() {
-            None
-        } else {
-            Some(tls_config()?)
-        };
         let (draining, abort) = (DrainSignal::default(), AbortSignal::default());
         let log: Arc<dyn Observer> = Arc::new(OutcomeLog);
         let observers = Observers::from_iter([log]);
-        let options = stream::StoreLimits {
-            max_bytes: config.streams.max_bytes,
-            max_total_bytes: config.streams.max_total_bytes,
-            max_readers: config.streams.max_readers.get(),
-        };
+        let limits = config.streams.limits;
         let streams = match &config.streams.store {
-            config::Store::Memory => Streams::new(options),
-            config::Store::Redis(address) => Streams::shared(options, address.clone()),
+            config::Store::Memory => Streams::new(limits),
+            config::Store::Redis(address) => Streams::shared(limits, address.clone()),
         };
         let memory = MemoryBudget::new(config.max_bodies);
         Ok(Self {
-            config,
-            prompts,
+            snapshot,
             tls,
-            upstream_tls,
             draining,
             abort,
             observers,
@@ -136,7 +146,7 @@ impl App {
     /// Returns the number of prompt templates.
     #[must_use]
     pub fn prompts(&self) -> usize {
-        self.prompts.current().list().count()
+        self.snapshot.prompts.current().list().count()
     }
 
     /// Connects to the store of streams. What keeps the connection runs on the caller's runtime
@@ -155,41 +165,33 @@ impl App {
     ///
     /// When a provider can't be built.
     pub fn router(&self) -> Result<Router, AppError> {
-        let config = &self.config;
-        let shared = Service {
-            routes: routes(self)?,
-            prompts: self.prompts.clone(),
-            timeouts: GenerationTimeouts {
-                first_token: config.timeouts.first_token,
-                between_tokens: config.timeouts.between_tokens,
-                total: config.timeouts.total,
-            },
+        let service = Arc::new(self.service(&self.snapshot)?);
+        Ok(cors::around(router(service.clone()), &service.origins))
+    }
+
+    /// Turns a snapshot into one worker's state of request handling: all that a request reads of
+    /// the configuration is in it.
+    fn service(&self, snapshot: &Snapshot) -> Result<Service, AppError> {
+        let config = &snapshot.config;
+        Ok(Service {
+            routes: routes(self, snapshot)?,
+            prompts: snapshot.prompts.clone(),
+            timeouts: config.timeouts.generation,
             streams: self.streams.clone(),
-            streaming: Streaming {
-                linger: config.streams.linger,
-                max_linger: config.streams.max_linger,
-                ttl: config.streams.ttl,
-                long_poll: config.streams.long_poll,
-            },
+            streaming: config.streams.streaming,
             heartbeat: config.sse.heartbeat,
             commit_after: config.sse.commit_after,
-            websocket: Websocket {
-                ping: config.websocket.ping,
-                idle: config.websocket.idle,
-                max_message: config.websocket.max_message,
-                max_running: config.websocket.max_running.get(),
-            },
+            websocket: config.websocket,
             origins: config.cors.clone(),
             max_body: config.max_body,
             memory: self.memory.clone(),
             compute: self.compute.clone(),
-            body_timeout: config.timeouts.request_body,
+            body_timeout: config.timeouts.connection.request_body,
             draining: self.draining.clone(),
             abort: self.abort.clone(),
             observers: self.observers.clone(),
             tasks: self.tasks.clone(),
-        };
-        Ok(cors::around(router(Arc::new(shared)), &config.cors))
+        })
     }
 
     /// The server, on that listener.
@@ -198,20 +200,16 @@ impl App {
     ///
     /// When a provider can't be built.
     pub fn server(self, listener: TcpListener, shutdown: Shutdown) -> Result<Server, AppError> {
-        let timeouts = &self.config.timeouts;
+        let config = &self.snapshot.config;
         Ok(Server {
             listener,
-            limits: ConnectionLimits {
-                request_head: timeouts.request_head,
-                request_body: timeouts.request_body,
-                client_stall: timeouts.client_stall,
-            },
-            routers: (0..self.config.workers.get())
+            limits: config.timeouts.connection,
+            routers: (0..config.workers.get())
                 .map(|_| self.router())
                 .collect::<Result<_, _>>()?,
             tls: self.tls,
             shutdown,
-            drain: self.config.drain,
+            drain: config.drain,
             draining: self.draining,
             abort: self.abort,
             tasks: self.tasks,
@@ -220,8 +218,8 @@ impl App {
     }
 }
 
-fn routes(app: &App) -> Result<Routes, AppError> {
-    let config = &app.config;
+fn routes(app: &App, snapshot: &Snapshot) -> Result<Routes, AppError> {
+    let config = &snapshot.config;
     let mock = Mock::new(config.mock.tokens_per_second, app.compute.clone());
     let mock: Arc<dyn Provider> = Arc::new(mock);
     let default = config.default_model.clone();
@@ -239,8 +237,8 @@ fn routes(app: &App) -> Result<Routes, AppError> {
             default,
         ));
     }
-    let providers = match &app.upstream_tls {
-        Some(tls) => providers(app, tls)?,
+    let providers = match &snapshot.upstream_tls {
+        Some(tls) => providers(app, config, tls)?,
         None => BTreeMap::new(),
     };
     let provider = |name: &ProviderName| match providers.get(name) {
@@ -269,9 +267,9 @@ fn routes(app: &App) -> Result<Routes, AppError> {
 
 fn providers(
     app: &App,
+    config: &Config,
     tls: &rustls::ClientConfig,
 ) -> Result<BTreeMap<ProviderName, Arc<dyn Provider>>, AppError> {
-    let config = &app.config;
     let mut providers: BTreeMap<ProviderName, Arc<dyn Provider>> = BTreeMap::new();
     for (name, provider) in &config.providers {
         debug_assert_ne!(name.as_str(), MOCK);
@@ -281,8 +279,10 @@ fn providers(
             tls: tls.clone(),
             tasks: app.tasks.clone(),
         };
-        let remote =
-            RemoteProvider::new(remote_options(app, name, provider)?, Client::new(options));
+        let remote = RemoteProvider::new(
+            remote_options(app, config, name, provider)?,
+            Client::new(options),
+        );
         let remote = remote.map_err(|source| AppError::Address {
             provider: name.as_str().to_owned(),
             source,
@@ -294,6 +294,7 @@ fn providers(
 
 fn remote_options(
     app: &App,
+    config: &Config,
     name: &ProviderName,
     provider: &config::Provider,
 ) -> Result<RemoteOptions, AppError> {
@@ -321,8 +322,8 @@ fn remote_options(
             FinishReasonRule::Required => FinishRule::Required,
             FinishReasonRule::Optional => FinishRule::Optional,
         },
-        max_event: app.config.max_event_bytes,
-        max_response: app.config.max_response_bytes,
+        max_event: config.max_event_bytes,
+        max_response: config.max_response_bytes,
         memory: app.memory.clone(),
         compute: app.compute.clone(),
     })

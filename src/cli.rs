@@ -1,7 +1,7 @@
 //! The command line: `tokenrill`, `check`, `tail` and `healthcheck`.
 //!
 //! Whatever a person got wrong is one line on stderr, which names it and says what would be right,
-//! and exit code 2.
+//! and exit code 2. The configuration's problems come all at once, a line for each.
 
 mod tail;
 
@@ -53,7 +53,7 @@ enum Command {
     },
 }
 
-/// An error that ends the process with exit code 2: one line for a person.
+/// An error that ends the process with exit code 2: for a person, a line for each thing to repair.
 type Complaint = String;
 
 /// Does what the arguments say.
@@ -70,7 +70,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(complaint) => {
-            let _ = writeln!(std::io::stderr(), "tokenrill: {complaint}");
+            for line in complaint.lines() {
+                let _ = writeln!(std::io::stderr(), "tokenrill: {line}");
+            }
             ExitCode::from(2)
         }
     }
@@ -182,9 +184,6 @@ fn load(arguments: &Arguments) -> Result<(Config, Option<PathBuf>), Complaint> {
     let dialects: Vec<&str> = Dialect::upstream_names().collect();
     let config = Config::load(file.as_deref(), std::env::vars_os(), &dialects)
         .map_err(|error| error.to_string())?;
-    telemetry::check(&config.log.level).map_err(|error| {
-        format!("log.level: {error}; right would be `info`, or `warn,tokenrill=debug`")
-    })?;
     Ok((config, file))
 }
 

@@ -1,17 +1,24 @@
 //! The configuration: a TOML file, overridden key by key from the environment, checked whole before
 //! anything starts.
 //!
-//! Two stages: `source` knows which keys there are and where a value came from; here values become
-//! types that can't be wrong. Every problem is one line that names file and line, or the variable,
-//! the key, and what would be right. Secrets come only by the name of a variable or file.
+//! Each section's file lists its keys (`key`), each with its type, default and purpose, and reads
+//! them into types that can't be wrong. `source` knows where a value came from; `reader` collects
+//! what is wrong and reads on, so that all problems are told at once. Each is one line that names
+//! file and line, or the variable, the key, and what would be right. Secrets come only by the name
+//! of a variable or file.
 
 mod edge;
+mod key;
 mod models;
+mod problems;
 mod providers;
 mod reader;
+mod secret;
 mod source;
 mod store;
 mod streams;
+mod timeouts;
+mod unknown;
 mod values;
 mod websocket;
 
@@ -27,9 +34,12 @@ use ::store::redis::RedisAddress;
 use http::{HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
-pub use source::ConfigError;
+pub use problems::ConfigError;
+use problems::Problems;
+use reader::Reader;
 use source::Source;
-pub use streams::Streams;
+pub use streams::{Streaming, Streams};
+pub use timeouts::{ConnectionLimits, GenerationTimeouts, Timeouts};
 pub use websocket::Websocket;
 
 /// The provider that is always there; its name can't be given to another.
@@ -123,25 +133,6 @@ pub struct Log {
     pub format: LogFormat,
     /// The level, as a `tracing` filter.
     pub level: String,
-}
-
-/// The timeouts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timeouts {
-    /// To connect to an upstream: name, TCP and TLS together.
-    pub connect: Duration,
-    /// From a request to its first token.
-    pub first_token: Duration,
-    /// From one token to the next.
-    pub between_tokens: Duration,
-    /// From a request to its end.
-    pub total: Duration,
-    /// A client that takes nothing for so long is dropped.
-    pub client_stall: Duration,
-    /// From a connection to its first request's whole head.
-    pub request_head: Duration,
-    /// From a request's head to the end of its body.
-    pub request_body: Duration,
 }
 
 /// The form of SSE responses.
@@ -266,7 +257,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong, on one line.
+    /// Everything that is wrong, each on one line.
     pub fn load(
         file: Option<&Path>,
         env: impl Iterator<Item = (OsString, OsString)>,
@@ -280,11 +271,16 @@ impl Config {
                 ))
             })
             .collect();
-        let source = match file {
-            Some(file) => Source::load(file, &env)?,
-            None => Source::parse("", "", &env)?,
-        };
-        values::config(&source, &env, dialects)
+        let mut problems = Problems::default();
+        let source = Source::load(file, &env, values::KEYS, &mut problems);
+        let config = source.map(|source| {
+            unknown::report_unknown_keys(&source, &mut problems);
+            values::config(&mut Reader::new(&source, &env, &mut problems), dialects)
+        });
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(problems.into_error()),
+        }
     }
 }
 

@@ -60,8 +60,8 @@ mod relay;
 #[cfg(test)]
 mod tests;
 
+pub use crate::config::GenerationTimeouts;
 pub use complete::{CompleteAnswer, CompleteGeneration};
-pub use deadline::GenerationTimeouts;
 pub use detached::DetachedGeneration;
 pub use linger::{Linger, ParseLingerError};
 pub use meter::RefusedGeneration;

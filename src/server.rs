@@ -33,7 +33,7 @@ use tokio_util::task::TaskTracker;
 use crate::shutdown::{AbortSignal, DrainSignal};
 use stream::Streams;
 
-pub use context::ConnectionLimits;
+pub use crate::config::ConnectionLimits;
 use context::WorkerContext;
 use load::Load;
 use worker::{Workers, WorkersShared};

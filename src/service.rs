@@ -30,8 +30,7 @@ pub use start::{BackgroundStart, GenerationRequest, complete, start, start_in_ba
 pub use subscription::{Frames, Subscription};
 
 use crate::compute::ComputePool;
-use crate::config::Cors;
-use crate::generation::GenerationTimeouts;
+use crate::config::{Cors, GenerationTimeouts, Streaming, Websocket};
 use crate::memory::MemoryBudget;
 use crate::outcome::Observers;
 use crate::prompts::Library;
@@ -76,30 +75,4 @@ pub struct Service {
     pub observers: Observers,
     /// Owns what runs on without a connection.
     pub tasks: TaskTracker,
-}
-
-/// The settings of streams.
-#[derive(Debug, Clone, Copy)]
-pub struct Streaming {
-    /// The time for which a generation runs on without a reader, unless its client says otherwise.
-    pub linger: Duration,
-    /// The longest that a client may ask for.
-    pub max_linger: Duration,
-    /// The time for which a generation's stream is kept after its end, or after its last reader.
-    pub ttl: Duration,
-    /// The timeout of a long-poll.
-    pub long_poll: Duration,
-}
-
-/// The settings of WebSockets.
-#[derive(Debug, Clone, Copy)]
-pub struct Websocket {
-    /// The interval of pings; never if `None`.
-    pub ping: Option<Duration>,
-    /// A socket on which nothing runs and nothing is asked for is closed after so long.
-    pub idle: Duration,
-    /// The longest message of a client, in bytes.
-    pub max_message: usize,
-    /// The most generations and readers on one socket.
-    pub max_running: usize,
 }

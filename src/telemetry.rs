@@ -15,15 +15,6 @@ pub enum Format {
     Json,
 }
 
-/// Returns whether a level is a [filter](tracing_subscriber::filter::EnvFilter).
-///
-/// # Errors
-///
-/// Says why it is not.
-pub fn check(level: &str) -> Result<(), ParseError> {
-    EnvFilter::builder().parse(level).map(drop)
-}
-
 /// Sends logs to stderr; stdout is for what a person asked to see.
 ///
 /// # Errors

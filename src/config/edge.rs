@@ -5,56 +5,81 @@ use std::path::PathBuf;
 use http::{HeaderValue, Uri};
 use toml::Value;
 
-use super::reader::{text, wrong};
-use super::source::{ConfigError, Source};
+use super::key::Default::Said;
+use super::key::{Key, Kind};
+use super::reader::{Reader, wrong};
 use super::{Cors, Tls};
 
-pub(super) fn tls(source: &Source) -> Result<Option<Tls>, ConfigError> {
-    let lone = |given: &str, missing: &str, what: &str| {
-        source.error(
-            given,
-            format!("stands alone; {missing} should name the file of {what}"),
-        )
+pub(super) const KEYS: &[Key] = &[CERT, KEY, ORIGINS];
+
+const CERT: Key = Key::new(
+    "tls.cert",
+    Kind::Text,
+    Said("none"),
+    "the PEM file of the certificate with its chain, read at the start. With it clients are spoken to over TLS alone",
+);
+const KEY: Key = Key::new(
+    "tls.key",
+    Kind::Text,
+    Said("none"),
+    "the PEM file of its private key",
+);
+const ORIGINS: Key = Key::new(
+    "cors.origins",
+    Kind::List,
+    Said("`[]`"),
+    "web pages of other origins that may read answers and open [sockets](websocket.md): `[\"https://app.example\"]`, with their cookies; or `[\"*\"]`, all, without",
+);
+
+pub(super) fn tls(reader: &mut Reader<'_>) -> Option<Tls> {
+    let (given, missing, holds) = match (reader.text(&CERT), reader.text(&KEY)) {
+        (Some(cert), Some(key)) => {
+            return Some(Tls {
+                cert: PathBuf::from(cert),
+                key: PathBuf::from(key),
+            });
+        }
+        (Some(_), None) => (&CERT, &KEY, "its private key"),
+        (None, Some(_)) => (&KEY, &CERT, "its certificate"),
+        (None, None) => return None,
     };
-    match (text(source, "tls.cert")?, text(source, "tls.key")?) {
-        (Some(cert), Some(key)) => Ok(Some(Tls {
-            cert: PathBuf::from(cert),
-            key: PathBuf::from(key),
-        })),
-        (Some(_), None) => Err(lone("tls.cert", "tls.key", "its private key")),
-        (None, Some(_)) => Err(lone("tls.key", "tls.cert", "its certificate")),
-        (None, None) => Ok(None),
+    if reader.is_sound(missing.path) {
+        let problem = format!(
+            "stands alone; {} should name the file of {holds}",
+            missing.path
+        );
+        reader.report(given.path, problem);
     }
+    None
 }
 
-pub(super) fn cors(source: &Source) -> Result<Cors, ConfigError> {
-    const KEY: &str = "cors.origins";
-    const WANT: &str = "a list of origins, as in [\"https://app.example\"], or [\"*\"]";
-    let list = match source.get(KEY) {
-        None => return Ok(Cors::None),
-        Some(Value::Array(list)) => list,
-        Some(other) => return Err(wrong(source, KEY, WANT, other)),
-    };
-    if list.iter().any(|origin| origin.as_str() == Some("*")) {
-        return match list.as_slice() {
-            [_] => Ok(Cors::Any),
-            _ => Err(source.error(KEY, "`*` is every origin: it should stand alone")),
-        };
-    }
-    let origins = list.iter().enumerate().map(|(at, origin)| {
-        let value = origin.as_str().and_then(self::origin);
-        value.ok_or_else(|| {
-            let want = "an origin as browsers send it: scheme, host in small letters, and the port if it is not the \
-                        scheme's own, such as \"https://app.example\"";
-            wrong(source, &format!("{KEY}.{at}"), want, origin)
-        })
+pub(super) fn cors(reader: &mut Reader<'_>) -> Cors {
+    let list = reader.read(&ORIGINS, |value| {
+        const WANT: &str = "a list of origins, as in [\"https://app.example\"], or [\"*\"]";
+        let list = value.as_array().ok_or_else(|| wrong(WANT, value))?;
+        if list.len() > 1 && list.iter().any(|origin| origin.as_str() == Some("*")) {
+            return Err("`*` is every origin: it should stand alone".to_owned());
+        }
+        Ok(list.clone())
     });
-    let origins = origins.collect::<Result<Vec<_>, _>>()?;
-    Ok(if origins.is_empty() {
+    let list: Vec<Value> = list.unwrap_or_default();
+    if list.first().and_then(Value::as_str) == Some("*") {
+        return Cors::Any;
+    }
+    let mut origins = Vec::new();
+    for (at, value) in list.iter().enumerate() {
+        const WANT: &str = "an origin as browsers send it: scheme, host in small letters, and the port if it is not \
+                            the scheme's own, such as \"https://app.example\"";
+        match value.as_str().and_then(origin) {
+            Some(origin) => origins.push(origin),
+            None => reader.report(&format!("{}.{at}", ORIGINS.path), wrong(WANT, value)),
+        }
+    }
+    if origins.is_empty() {
         Cors::None
     } else {
         Cors::These(origins)
-    })
+    }
 }
 
 /// An origin in the only spelling that browsers have for it: another would never match.

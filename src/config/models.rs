@@ -1,111 +1,145 @@
 //! `[[models]]` and `default_model`: the names that clients ask for.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use toml::Value;
 
-use super::reader::{among, text};
-use super::source::{ConfigError, Source};
-use super::{MOCK, Model, Provider, ProviderName, Target};
+use super::key::Default::{Required, Said};
+use super::key::{Key, Kind};
+use super::reader::{Reader, among};
+use super::{MOCK, Model, ProviderName, Target};
 
-/// The default must be a model. With none configured they are the mock's, which are not known here.
-pub(super) fn default_model(
-    source: &Source,
-    models: &[Model],
-) -> Result<Option<String>, ConfigError> {
-    const KEY: &str = "default_model";
-    let Some(name) = text(source, KEY)? else {
-        return Ok(None);
-    };
+pub(super) const DEFAULT_MODEL: Key = Key::new(
+    "default_model",
+    Kind::Text,
+    Said("the first model"),
+    "for requests that name none; one of the configured models",
+);
+pub(super) const MODELS: Key = Key::new(
+    "models",
+    Kind::Tables,
+    Said("the mock's"),
+    "what clients may ask for: see [`[[models]]`](#models)",
+);
+
+pub(super) const MODEL_KEYS: &[Key] = &[NAME, TARGETS];
+
+const NAME: Key = Key::new(
+    "name",
+    Kind::Text,
+    Required,
+    "what clients ask for; `\"*\"` is every name that is not listed",
+);
+const TARGETS: Key = Key::new(
+    "targets",
+    Kind::Tables,
+    Required,
+    "`[{ provider = \"NAME\", model = \"its name there\" }]`: one, for now",
+);
+
+pub(super) const TARGET_KEYS: &[Key] = &[PROVIDER, MODEL];
+
+const PROVIDER: Key = Key::new(
+    "provider",
+    Kind::Text,
+    Required,
+    "the name of a provider's section, or `\"mock\"`",
+);
+const MODEL: Key = Key::new(
+    "model",
+    Kind::Text,
+    Said("the same name"),
+    "the model's name there",
+);
+
+/// Reads the default, which must be a model. With none configured they are the mock's, which are
+/// not known here.
+pub(super) fn default_model(reader: &mut Reader<'_>, models: &[Model]) -> Option<String> {
+    let name = reader.text(&DEFAULT_MODEL)?;
     let known: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
-    if known.is_empty() || known.contains(&"*") || known.contains(&name) {
-        return Ok(Some(name.to_owned()));
+    let is_known = known.is_empty() || known.contains(&"*") || known.contains(&name.as_str());
+    if !is_known && reader.is_sound(MODELS.path) {
+        let problem = format!("there is no model `{name}`{}", among(&name, &known));
+        reader.report(DEFAULT_MODEL.path, problem);
     }
-    Err(source.error(
-        KEY,
-        format!("there is no model `{name}`{}", among(name, &known)),
-    ))
+    Some(name)
 }
 
-pub(super) fn models(
-    source: &Source,
-    providers: &BTreeMap<ProviderName, Provider>,
-) -> Result<Vec<Model>, ConfigError> {
-    let list = match source.get("models") {
-        None => return Ok(Vec::new()),
-        Some(Value::Array(list)) => list,
-        Some(_) => return Err(source.error("models", "should be a list, as in [[models]]")),
-    };
-    let mut models: Vec<Model> = Vec::new();
-    for at in 0..list.len() {
-        let key = format!("models.{at}");
-        let name_key = format!("{key}.name");
-        let Some(name) = text(source, &name_key)? else {
-            return Err(source.error(
-                &key,
-                "`name` is missing, such as name = \"fast\" or name = \"*\"",
-            ));
-        };
-        if models.iter().any(|model| model.name == name) {
-            return Err(source.error(&name_key, format!("there is a model `{name}` already")));
-        }
-        let target = target(source, &key, name, providers)?;
-        models.push(Model {
-            name: name.to_owned(),
-            target,
-        });
-    }
-    Ok(models)
+/// Reads the models that can be read.
+pub(super) fn models(reader: &mut Reader<'_>) -> Vec<Model> {
+    let count = reader.read(&MODELS, |value| match value {
+        Value::Array(list) => Ok(list.len()),
+        _ => Err("should be a list, as in [[models]]".to_owned()),
+    });
+    let mut names = BTreeSet::new();
+    (0..count.unwrap_or(0))
+        .filter_map(|at| model(reader, &format!("{}.{at}", MODELS.path), &mut names))
+        .collect()
 }
 
-fn target(
-    source: &Source,
-    model: &str,
-    name: &str,
-    providers: &BTreeMap<ProviderName, Provider>,
-) -> Result<Target, ConfigError> {
-    let key = format!("{model}.targets");
-    match source.get(&key) {
-        Some(Value::Array(targets)) if targets.len() == 1 => {}
-        Some(Value::Array(targets)) if targets.len() > 1 => {
-            return Err(source.error(&key, "one target per model for now; leave only the first"));
-        }
-        Some(other) if !other.as_array().is_some_and(Vec::is_empty) => {
-            return Err(source.error(&key, "should be a list, as in [{ provider = \"openai\" }]"));
-        }
-        _ => {
-            return Err(source.error(
-                model,
-                "`targets` is missing, as in targets = [{ provider = \"openai\" }]",
-            ));
-        }
-    }
-    let provider_key = format!("{key}.0.provider");
-    let Some(provider) = text(source, &provider_key)? else {
-        return Err(source.error(
-            &key,
-            "the target names no provider, as in [{ provider = \"openai\" }]",
-        ));
+fn model(reader: &mut Reader<'_>, at: &str, names: &mut BTreeSet<String>) -> Option<Model> {
+    let Some(Value::Table(_)) = reader.get(at) else {
+        // Reported with the unknown keys.
+        return None;
     };
-    let provider = ProviderName(provider.to_owned());
-    if provider.as_str() != MOCK && !providers.contains_key(&provider) {
-        let mut known: Vec<&str> = providers.keys().map(ProviderName::as_str).collect();
-        known.push(MOCK);
-        let among = among(provider.as_str(), &known);
-        return Err(source.error(
-            &provider_key,
-            format!("there is no provider `{provider}`{among}"),
-        ));
+    let reader = &mut reader.within(at.to_owned());
+    let name = reader.text(&NAME);
+    match &name {
+        None => reader.report_missing(&NAME, "such as name = \"fast\" or name = \"*\""),
+        Some(name) if !names.insert(name.clone()) => {
+            let path = reader.path(&NAME);
+            reader.report(&path, format!("there is a model `{name}` already"));
+        }
+        Some(_) => {}
     }
-    let upstream = text(source, &format!("{key}.0.model"))?;
-    if name == "*" && upstream.is_some() {
-        return Err(source.error(
-            &format!("{key}.0.model"),
-            "the model `*` passes every name on as it is; leave this out",
-        ));
+    let target = target(reader, name.as_deref() == Some("*"));
+    Some(Model {
+        name: name?,
+        target: target?,
+    })
+}
+
+fn target(reader: &mut Reader<'_>, passes_names_on: bool) -> Option<Target> {
+    let count = reader.read(&TARGETS, |value| match value {
+        Value::Array(targets) if targets.len() > 1 => {
+            Err("one target per model for now; leave only the first".to_owned())
+        }
+        Value::Array(targets) => Ok(targets.len()),
+        _ => Err("should be a list, as in [{ provider = \"openai\" }]".to_owned()),
+    });
+    let key = reader.path(&TARGETS);
+    if count != Some(1) {
+        reader.report_missing(&TARGETS, "as in targets = [{ provider = \"openai\" }]");
+        return None;
     }
-    Ok(Target {
-        provider,
-        model: upstream.map(str::to_owned),
+    let at = format!("{key}.0");
+    if !matches!(reader.get(&at), Some(Value::Table(_))) {
+        return None;
+    }
+    let known: Vec<&str> = reader.providers().into_iter().chain([MOCK]).collect();
+    let reader = &mut reader.within(at);
+    let provider = reader.text(&PROVIDER);
+    let path = reader.path(&PROVIDER);
+    match &provider {
+        None if reader.is_sound(&path) => {
+            let problem = "the target names no provider, as in [{ provider = \"openai\" }]";
+            reader.report(&key, problem);
+        }
+        // With a broken or misspelled section of all providers nothing can be said.
+        Some(name) if !reader.is_doubtful("providers") && !known.contains(&name.as_str()) => {
+            let problem = format!("there is no provider `{name}`{}", among(name, &known));
+            reader.report(&path, problem);
+        }
+        _ => {}
+    }
+    let upstream = reader.text(&MODEL);
+    if passes_names_on && upstream.is_some() {
+        let path = reader.path(&MODEL);
+        let problem = "the model `*` passes every name on as it is; leave this out";
+        reader.report(&path, problem);
+    }
+    Some(Target {
+        provider: ProviderName(provider?),
+        model: upstream,
     })
 }

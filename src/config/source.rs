@@ -1,5 +1,4 @@
-//! The source of values: the known keys, the environment's overrides, and the place to name in an
-//! error.
+//! The source of values: the file, the environment's overrides, and the place to name in an error.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -8,98 +7,18 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
+use super::key::{Keys, Spelling};
+use super::problems::{Problem, Problems};
 use base::suggest::did_you_mean;
-
-/// An error of the configuration, on one line.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ConfigError(String);
-
-impl ConfigError {
-    pub(super) fn at(place: impl Display, problem: impl Display) -> Self {
-        // A library's words may have several lines, and a key from a file anything.
-        let line = format!("{place}: {problem}")
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ");
-        Self(line.replace(char::is_control, ""))
-    }
-}
-
-/// The spelling of a value in the environment, where everything is text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Text,
-    /// A whole number, or true or false.
-    Literal,
-    /// TOML: a list or a table.
-    Toml,
-}
-
-/// Every key but those of providers.
-const KEYS: &[(&str, Kind)] = &[
-    ("listen", Kind::Text),
-    ("tls.cert", Kind::Text),
-    ("tls.key", Kind::Text),
-    ("cors.origins", Kind::Toml),
-    ("workers", Kind::Literal),
-    ("max_body", Kind::Text),
-    ("max_bodies", Kind::Text),
-    ("max_event_bytes", Kind::Text),
-    ("max_response_bytes", Kind::Text),
-    ("drain", Kind::Text),
-    ("prompts", Kind::Text),
-    ("default_model", Kind::Text),
-    ("log.format", Kind::Text),
-    ("log.level", Kind::Text),
-    ("timeouts.connect", Kind::Text),
-    ("timeouts.first_token", Kind::Text),
-    ("timeouts.between_tokens", Kind::Text),
-    ("timeouts.total", Kind::Text),
-    ("timeouts.client_stall", Kind::Text),
-    ("timeouts.request_head", Kind::Text),
-    ("timeouts.request_body", Kind::Text),
-    ("sse.heartbeat", Kind::Text),
-    ("sse.commit_after", Kind::Text),
-    ("streams.store", Kind::Text),
-    ("streams.password_env", Kind::Text),
-    ("streams.password_file", Kind::Text),
-    ("streams.key_prefix", Kind::Text),
-    ("streams.linger", Kind::Text),
-    ("streams.max_linger", Kind::Text),
-    ("streams.ttl", Kind::Text),
-    ("streams.max_bytes", Kind::Text),
-    ("streams.max_total_bytes", Kind::Text),
-    ("streams.max_readers", Kind::Literal),
-    ("streams.long_poll", Kind::Text),
-    ("websocket.ping", Kind::Text),
-    ("websocket.idle", Kind::Text),
-    ("websocket.max_message", Kind::Text),
-    ("websocket.max_running", Kind::Literal),
-    ("mock.tokens_per_second", Kind::Literal),
-    ("models", Kind::Toml),
-];
-
-/// The keys of each provider.
-const PROVIDER_KEYS: &[(&str, Kind)] = &[
-    ("dialect", Kind::Text),
-    ("base_url", Kind::Text),
-    ("api_key_env", Kind::Text),
-    ("api_key_file", Kind::Text),
-    ("headers", Kind::Toml),
-    ("http2", Kind::Literal),
-    ("finish_reason", Kind::Text),
-];
-
-const MODEL_KEYS: &[&str] = &["name", "targets"];
-const TARGET_KEYS: &[&str] = &["provider", "model"];
 
 const PREFIX: &str = "TOKENRILL_";
 
 /// All values, and where each stands.
 #[derive(Debug)]
 pub(super) struct Source {
-    table: Table,
+    /// The keys there are.
+    pub(super) keys: Keys,
+    pub(super) table: Table,
     /// The file's name, for errors.
     file: String,
     /// Lines of the file by key.
@@ -109,37 +28,64 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn load(file: &Path, env: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+    /// Reads a file, if any, and the environment. None if the file is not TOML: then nothing can be
+    /// said about its values.
+    pub(super) fn load(
+        file: Option<&Path>,
+        env: &BTreeMap<String, String>,
+        keys: Keys,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let Some(file) = file else {
+            return Self::parse("", "", env, keys, problems);
+        };
         let name = file.display().to_string();
-        let text = std::fs::read_to_string(file).map_err(|error| {
-            ConfigError::at(&name, format!("can't read the configuration: {error}"))
-        })?;
-        Self::parse(&name, &text, env)
+        match std::fs::read_to_string(file) {
+            Ok(text) => Self::parse(&name, &text, env, keys, problems),
+            Err(error) => {
+                let problem = format!("can't read the configuration: {error}");
+                problems.add(Problem::new(None, "", name, problem));
+                None
+            }
+        }
     }
 
-    pub(super) fn parse(
+    fn parse(
         file: &str,
         text: &str,
         env: &BTreeMap<String, String>,
-    ) -> Result<Self, ConfigError> {
+        keys: Keys,
+        problems: &mut Problems,
+    ) -> Option<Self> {
         let line_of = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
-        let parsed = DeTable::parse(text).map_err(|error| {
+        let (parsed, errors) = DeTable::parse_recoverable(text);
+        let mut last = 0;
+        for error in &errors {
             let line = error.span().map_or(1, |span| line_of(span.start));
-            ConfigError::at(format!("{file}:{line}"), error.message())
-        })?;
-        let table: Table =
-            toml::from_str(text).map_err(|error| ConfigError::at(file, error.message()))?;
+            // The further errors of a line follow from its first.
+            if line != last {
+                let place = format!("{file}:{line}");
+                problems.add(Problem::new(Some(line), "", place, error.message()));
+            }
+            last = line;
+        }
+        if !errors.is_empty() {
+            return None;
+        }
+        let table: Table = toml::from_str(text)
+            .map_err(|error| problems.add(Problem::new(None, "", file, error.message())))
+            .ok()?;
         let mut lines = BTreeMap::new();
         index(parsed.get_ref(), "", &line_of, &mut lines);
         let mut source = Self {
+            keys,
             table,
             file: file.to_owned(),
             lines,
             variables: BTreeMap::new(),
         };
-        source.check_keys()?;
-        source.override_from(env)?;
-        Ok(source)
+        source.override_from(env, problems);
+        Some(source)
     }
 
     /// The value of a key, such as `timeouts.connect`.
@@ -163,181 +109,133 @@ impl Source {
             .map(String::as_str)
     }
 
-    /// An error about that key.
-    pub(super) fn error(&self, key: &str, problem: impl Display) -> ConfigError {
-        ConfigError::at(self.place(key), problem)
+    /// Returns a problem of that key.
+    pub(super) fn problem(&self, key: &str, problem: impl Display) -> Problem {
+        self.problem_at(key, key, problem)
+    }
+
+    /// Returns a problem of a key that is missing in the table at `place`.
+    pub(super) fn problem_at(&self, place: &str, key: &str, problem: impl Display) -> Problem {
+        Problem::new(self.line(place), key, self.place(place), problem)
+    }
+
+    /// Returns the variable that overrides a key, or a key above it: what overrides a key overrides
+    /// all that it holds.
+    fn overriding<'a>(&'a self, key: &'a str) -> Option<(&'a str, &'a str)> {
+        let mut upwards = upwards(key);
+        upwards.find_map(|above| Some((above, self.variables.get(above)?.as_str())))
+    }
+
+    /// Returns the line of a key, or of the nearest one above it. None if a variable overrides it.
+    fn line(&self, key: &str) -> Option<usize> {
+        if self.overriding(key).is_some() {
+            return None;
+        }
+        upwards(key).find_map(|known| self.lines.get(known).copied())
     }
 
     /// Returns the place of a key: `FILE:LINE: key`, or the variable that overrides it and the
     /// place in its value.
     fn place(&self, key: &str) -> String {
-        // What overrides a key overrides all that it holds.
-        let mut upwards = std::iter::successors(Some(key), |key| {
-            key.rsplit_once('.').map(|(parent, _)| parent)
-        });
-        if let Some((above, variable)) =
-            upwards.find_map(|above| Some((above, self.variables.get(above)?)))
-        {
+        if let Some((above, variable)) = self.overriding(key) {
             let within = key[above.len()..].trim_start_matches('.');
             return if within.is_empty() {
-                variable.clone()
+                variable.to_owned()
             } else {
                 format!("{variable}: {within}")
             };
         }
-        let mut known = key;
-        loop {
-            if let Some(line) = self.lines.get(known) {
-                return format!("{}:{line}: {key}", self.file);
-            }
-            match known.rsplit_once('.') {
-                Some((parent, _)) => known = parent,
-                None if self.file.is_empty() => return key.to_owned(),
-                None => return format!("{}: {key}", self.file),
-            }
+        match self.line(key) {
+            Some(line) => format!("{}:{line}: {key}", self.file),
+            None if self.file.is_empty() => key.to_owned(),
+            None => format!("{}: {key}", self.file),
         }
     }
 
-    fn check_keys(&self) -> Result<(), ConfigError> {
-        for (name, value) in &self.table {
-            let known: Vec<&str> = KEYS.iter().map(|(key, _)| *key).collect();
-            let section: Vec<&str> = known
-                .iter()
-                .filter_map(|key| key.strip_prefix(&format!("{name}.")))
-                .collect();
-            match (name.as_str(), value) {
-                ("providers", Value::Table(providers)) => {
-                    let keys: Vec<&str> = PROVIDER_KEYS.iter().map(|(key, _)| *key).collect();
-                    for (provider, value) in providers {
-                        let key = format!("providers.{provider}");
-                        let Value::Table(table) = value else {
-                            return Err(
-                                self.error(&key, "should be a table, as in [providers.openai]")
-                            );
-                        };
-                        self.check_table(&key, table, &keys)?;
-                    }
-                }
-                ("providers", _) => {
-                    return Err(self.error(name, "should hold tables, as in [providers.openai]"));
-                }
-                ("models", Value::Array(models)) => self.check_models(models)?,
-                (_, Value::Table(table)) if !section.is_empty() => {
-                    self.check_table(name, table, &section)?
-                }
-                (_, _) if !section.is_empty() => {
-                    return Err(self.error(name, format!("should be a section, [{name}]")));
-                }
-                _ if known.contains(&name.as_str()) => {}
-                _ => {
-                    let mut top: Vec<&str> = known
-                        .iter()
-                        .map(|key| key.split('.').next().unwrap_or(key))
-                        .collect();
-                    top.push("providers");
-                    top.dedup();
-                    // A key may also stand in the wrong section.
-                    let leaf = known
-                        .iter()
-                        .copied()
-                        .find(|key| key.rsplit('.').next() == Some(name));
-                    return Err(self.error(
-                        name,
-                        unknown(leaf.or_else(|| did_you_mean(name, &top)), &top),
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn check_table(&self, at: &str, table: &Table, keys: &[&str]) -> Result<(), ConfigError> {
-        match table.keys().find(|key| !keys.contains(&key.as_str())) {
-            Some(key) if key == "api_key" && keys.contains(&"api_key_env") => Err(self.error(
-                &format!("{at}.{key}"),
-                "a key doesn't stand here; name the variable that holds it by api_key_env, or the file by api_key_file",
-            )),
-            Some(key) => Err(self.error(&format!("{at}.{key}"), unknown(did_you_mean(key, keys), keys))),
-            None => Ok(()),
-        }
-    }
-
-    fn check_models(&self, models: &[Value]) -> Result<(), ConfigError> {
-        for (at, model) in models.iter().enumerate() {
-            let key = format!("models.{at}");
-            let Value::Table(model) = model else {
-                return Err(self.error(&key, "should be a table, as in [[models]]"));
-            };
-            self.check_table(&key, model, MODEL_KEYS)?;
-            for (nth, target) in model
-                .get("targets")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-                .enumerate()
-            {
-                if let Value::Table(target) = target {
-                    self.check_table(&format!("{key}.targets.{nth}"), target, TARGET_KEYS)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn override_from(&mut self, env: &BTreeMap<String, String>) -> Result<(), ConfigError> {
-        let mut keys: Vec<(String, Kind)> = KEYS
-            .iter()
-            .map(|(key, kind)| ((*key).to_owned(), *kind))
+    /// Returns the path and spelling of every key that a variable can override.
+    fn overridable(&self) -> Vec<(String, Spelling)> {
+        let general = self.keys.general();
+        let mut keys: Vec<(String, Spelling)> = general
+            .map(|key| (key.path.to_owned(), key.kind.spelling()))
             .collect();
         for provider in self.providers() {
-            keys.extend(
-                PROVIDER_KEYS
-                    .iter()
-                    .map(|(key, kind)| (format!("providers.{provider}.{key}"), *kind)),
-            );
+            keys.extend(self.keys.provider.iter().map(|key| {
+                let path = format!("providers.{provider}.{}", key.path);
+                (path, key.kind.spelling())
+            }));
         }
+        keys
+    }
+
+    fn override_from(&mut self, env: &BTreeMap<String, String>, problems: &mut Problems) {
+        let keys = self.overridable();
         for (variable, value) in env.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
             if is_not_ours(variable) {
                 continue;
             }
-            let mut named = keys.iter().filter(|(key, _)| variable_of(key) == *variable);
-            let (first, second) = (named.next(), named.next());
-            if let (Some((first, _)), Some((second, _))) = (first, second) {
-                let problem = format!(
-                    "stands for both {first} and {second}; give one of the providers another name"
-                );
-                return Err(ConfigError::at(variable, problem));
-            }
-            let Some((key, kind)) = first else {
-                if variable.starts_with("TOKENRILL_PROVIDERS_") && self.providers().next().is_none()
-                {
-                    let problem = "there is no provider to override; add its section, such as [providers.openai]";
-                    return Err(ConfigError::at(variable, problem));
+            let named: Vec<_> = keys
+                .iter()
+                .filter(|(key, _)| variable_of(key) == *variable)
+                .collect();
+            let (key, spelling) = match named.as_slice() {
+                [] => {
+                    self.report_unknown(variable, &keys, problems);
+                    continue;
                 }
-                let known: Vec<String> = keys.iter().map(|(key, _)| variable_of(key)).collect();
-                let known: Vec<&str> = known.iter().map(String::as_str).collect();
-                let hint = did_you_mean(variable, &known)
-                    .map_or(String::new(), |name| format!("; did you mean {name}?"));
-                return Err(ConfigError::at(
-                    variable,
-                    format!("no key of the configuration has this name{hint}"),
-                ));
+                [one] => one,
+                [(first, _), (second, _), ..] => {
+                    let problem = format!(
+                        "stands for both {first} and {second}; give one of the providers another name"
+                    );
+                    problems.add(Problem::new(None, variable, variable, problem));
+                    for (key, _) in named {
+                        problems.add_meant(key.clone());
+                    }
+                    continue;
+                }
             };
-            let value = match kind {
-                Kind::Text => Value::String(value.clone()),
+            let value = match (spelling, literal(value)) {
+                (Spelling::Text, _) => Value::String(value.clone()),
+                (_, Some(literal)) => literal,
                 // What is no literal stays text: the key's own check says what it should be.
-                Kind::Literal => literal(value).unwrap_or_else(|| Value::String(value.clone())),
-                Kind::Toml => literal(value)
-                    .ok_or_else(|| ConfigError::at(variable, "should be a TOML value"))?,
+                (Spelling::Literal, None) => Value::String(value.clone()),
+                (Spelling::Toml, None) => {
+                    let problem = "should be a TOML value";
+                    problems.add(Problem::new(None, key, variable, problem));
+                    continue;
+                }
             };
             set(&mut self.table, key, value);
             self.variables.insert(key.clone(), variable.clone());
         }
-        if !self.variables.is_empty() {
-            self.check_keys()?;
-        }
-        Ok(())
     }
+
+    fn report_unknown(&self, variable: &str, keys: &[(String, Spelling)], problems: &mut Problems) {
+        let is_orphan =
+            variable.starts_with("TOKENRILL_PROVIDERS_") && self.providers().next().is_none();
+        let problem = if is_orphan {
+            "there is no provider to override; add its section, such as [providers.openai]"
+                .to_owned()
+        } else {
+            let known: Vec<String> = keys.iter().map(|(key, _)| variable_of(key)).collect();
+            let names: Vec<&str> = known.iter().map(String::as_str).collect();
+            let nearest = did_you_mean(variable, &names);
+            let keys = keys.iter().zip(&known);
+            for ((key, _), _) in keys.filter(|(_, name)| nearest == Some(name.as_str())) {
+                problems.add_meant(key.clone());
+            }
+            let hint = nearest.map_or(String::new(), |name| format!("; did you mean {name}?"));
+            format!("no key of the configuration has this name{hint}")
+        };
+        problems.add(Problem::new(None, variable, variable, problem));
+    }
+}
+
+/// Returns a key and all that are above it.
+fn upwards(key: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(key), |key| {
+        key.rsplit_once('.').map(|(parent, _)| parent)
+    })
 }
 
 /// Returns whether a variable is no key: the file's own name, or one that Kubernetes sets for a
@@ -347,6 +245,7 @@ fn is_not_ours(variable: &str) -> bool {
     matches!(rest, "CONFIG" | "PORT") || rest.starts_with("SERVICE_") || rest.starts_with("PORT_")
 }
 
+/// Returns the name of the variable that overrides a key.
 fn variable_of(key: &str) -> String {
     let name: String = key
         .chars()
@@ -361,7 +260,8 @@ fn variable_of(key: &str) -> String {
     format!("{PREFIX}{name}")
 }
 
-fn literal(text: &str) -> Option<Value> {
+/// Parses a TOML value.
+pub(super) fn literal(text: &str) -> Option<Value> {
     toml::from_str::<Table>(&format!("value = {text}"))
         .ok()?
         .remove("value")
@@ -417,50 +317,5 @@ fn index_value(
             }
         }
         _ => {}
-    }
-}
-
-fn unknown(nearest: Option<&str>, known: &[&str]) -> String {
-    let hint = nearest.map_or(String::new(), |name| format!("; did you mean `{name}`?"));
-    format!(
-        "there is no such key{hint} (known here: {})",
-        known.join(", ")
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    //! `docs/configuration.md` names exactly the keys that exist.
-
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    /// Returns the keys in the first column of a part's tables.
-    fn documented(part: &str) -> BTreeSet<&str> {
-        let rows = part.lines().filter(|line| line.starts_with("| `"));
-        let cells = rows.filter_map(|row| row.split('|').nth(1));
-        cells
-            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
-            .collect()
-    }
-
-    #[test]
-    fn the_page_names_every_key_and_no_other() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
-        let page = std::fs::read_to_string(path).unwrap();
-        let part = |heading: &str| {
-            let rest = page.split_once(heading).map_or("", |(_, rest)| rest);
-            documented(rest.split("\n## ").next().unwrap_or_default())
-        };
-        let general = documented(page.split("\n## Protocols").next().unwrap_or_default());
-        let known = KEYS.iter().map(|(key, _)| *key);
-        assert_eq!(general, known.filter(|key| *key != "models").collect());
-        let known = PROVIDER_KEYS.iter().map(|(key, _)| *key);
-        assert_eq!(part("\n## `[providers.NAME]`"), known.collect());
-        let known = MODEL_KEYS.iter().copied();
-        assert_eq!(part("\n## `[[models]]`"), known.collect());
     }
 }

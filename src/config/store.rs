@@ -1,34 +1,69 @@
 //! `streams.store`: where streams are kept.
 
-use std::collections::BTreeMap;
-
 use super::Store;
-use super::reader::{Keys, choice, secret, text};
-use super::source::{ConfigError, Source};
+use super::key::Default::{Said, Value};
+use super::key::{Key, Kind};
+use super::problems::Problem;
+use super::reader::Reader;
+use super::secret::{SecretKeys, secret};
 use ::store::redis::{RedisAddress, Topology};
+
+pub(super) const STORE: Key = Key::new(
+    "streams.store",
+    Kind::Text,
+    Value("memory"),
+    "where streams are kept: `\"redis://user@host:6379/0\"`, `\"rediss://…\"` over TLS, `\"redis+sentinel://host:26379,host:26379/service\"`, `\"redis+cluster://host:6379,host:6379\"` (`rediss+…` likewise): see [scaling.md](scaling.md)",
+);
+pub(super) const PASSWORD_ENV: Key = Key::new(
+    "streams.password_env",
+    Kind::Text,
+    Said("none"),
+    "the variable that holds the store's password",
+);
+pub(super) const PASSWORD_FILE: Key = Key::new(
+    "streams.password_file",
+    Kind::Text,
+    Said("none"),
+    "or the file that holds it",
+);
+pub(super) const KEY_PREFIX: Key = Key::new(
+    "streams.key_prefix",
+    Kind::Text,
+    Value("tokenrill:"),
+    "what all keys in the store begin with",
+);
 
 const WANT: &str = "should be \"memory\", or an address such as \"redis://host:6379\", \"rediss://host\", \
                     \"redis+sentinel://host:26379,host:26379/service\" or \"redis+cluster://host:6379,host:6379\"";
 const DATABASES: i64 = 1 << 20;
 
-pub(super) fn store(source: &Source, env: &BTreeMap<String, String>) -> Result<Store, ConfigError> {
-    let at = "streams.store";
-    let keys = Keys {
-        env: "streams.password_env",
-        file: "streams.password_file",
+pub(super) fn store(reader: &mut Reader<'_>) -> Store {
+    let keys = SecretKeys {
+        env: &PASSWORD_ENV,
+        file: &PASSWORD_FILE,
         example: "REDIS_PASSWORD",
     };
-    let password = secret(source, env, &keys)?;
-    let prefix = text(source, "streams.key_prefix")?;
-    let address = match text(source, at)? {
-        Some(address) if address.contains("://") => address,
-        _ => {
-            choice(source, at, &[("memory", ())]).map_err(|_| source.error(at, WANT))?;
-            return Ok(Store::Memory);
-        }
+    let password = secret(reader, &keys);
+    let key_prefix = reader.text(&KEY_PREFIX).unwrap_or_default();
+    let address = reader.text(&STORE).filter(|address| address != "memory");
+    let Some(address) = address else {
+        return Store::Memory;
     };
+    let parsed = parse_address(reader, &address);
+    let Some(address) = reader.keep(parsed) else {
+        return Store::Memory;
+    };
+    Store::Redis(RedisAddress {
+        password: password.map(|secret| secret.0),
+        key_prefix,
+        ..address
+    })
+}
+
+/// Parses an address, without the password.
+fn parse_address(reader: &Reader<'_>, address: &str) -> Result<RedisAddress, Problem> {
     // What a userinfo holds may be a password: errors don't repeat the address.
-    let wrong = |what: &str| source.error(at, what);
+    let wrong = |what: &str| reader.problem(STORE.path, what);
     let (scheme, rest) = address.split_once("://").ok_or_else(|| wrong(WANT))?;
     let (tls, kind) = match scheme.strip_prefix("rediss").map(|kind| (true, kind)) {
         Some(found) => found,
@@ -58,15 +93,15 @@ pub(super) fn store(source: &Source, env: &BTreeMap<String, String>) -> Result<S
             "names several hosts; that is redis+sentinel:// or redis+cluster://",
         ));
     }
-    Ok(Store::Redis(RedisAddress {
+    Ok(RedisAddress {
         tls,
         topology,
         nodes,
         database,
         username: user.filter(|user| !user.is_empty()).map(str::to_owned),
-        password: password.map(|secret| secret.0),
-        key_prefix: prefix.unwrap_or("tokenrill:").to_owned(),
-    }))
+        password: None,
+        key_prefix: String::new(),
+    })
 }
 
 /// Parses the arrangement of servers, their default port and the database.

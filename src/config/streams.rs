@@ -1,57 +1,125 @@
 //! `[streams]`: what may outlive its connection, and how far.
 
-use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::Store;
-use super::reader::{any_duration, count, duration, size};
-use super::source::{ConfigError, Source};
-use super::store::store;
+use super::key::Default::Value;
+use super::key::{Key, Kind};
+use super::reader::Reader;
+use super::store;
+use ::stream::StoreLimits;
 
 /// Streams that outlive their connection.
 #[derive(Debug, Clone)]
 pub struct Streams {
     /// The place where they are kept.
     pub store: Store,
+    /// The bounds of what is kept.
+    pub limits: StoreLimits,
+    /// The times for which they last.
+    pub streaming: Streaming,
+}
+
+/// The settings of streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Streaming {
     /// The time for which a generation runs on without a reader, unless its client says otherwise.
     pub linger: Duration,
     /// The longest that a client may ask for.
     pub max_linger: Duration,
     /// The time for which a generation's stream is kept after its end, or after its last reader.
     pub ttl: Duration,
-    /// The bound of one stream, in bytes.
-    pub max_bytes: usize,
-    /// The bound of all streams together, in bytes.
-    pub max_total_bytes: usize,
-    /// The most readers of one stream.
-    pub max_readers: NonZeroUsize,
     /// The timeout of a long-poll.
     pub long_poll: Duration,
 }
 
-pub(super) fn streams(
-    source: &Source,
-    env: &BTreeMap<String, String>,
-) -> Result<Streams, ConfigError> {
+pub(super) const KEYS: &[Key] = &[
+    store::STORE,
+    store::PASSWORD_ENV,
+    store::PASSWORD_FILE,
+    store::KEY_PREFIX,
+    LINGER,
+    MAX_LINGER,
+    TTL,
+    MAX_BYTES,
+    MAX_TOTAL_BYTES,
+    MAX_READERS,
+    LONG_POLL,
+];
+
+const LINGER: Key = Key::new(
+    "streams.linger",
+    Kind::DurationOrZero,
+    Value("0s"),
+    "how long a generation may run on without a reader, where its client doesn't say: see [resume.md](resume.md)",
+);
+const MAX_LINGER: Key = Key::new(
+    "streams.max_linger",
+    Kind::Duration,
+    Value("1h"),
+    "the longest that a client may ask for",
+);
+const TTL: Key = Key::new(
+    "streams.ttl",
+    Kind::Duration,
+    Value("10m"),
+    "how long a generation's stream is kept after its end, or after its last reader",
+);
+const MAX_BYTES: Key = Key::new(
+    "streams.max_bytes",
+    Kind::Size,
+    Value("4MiB"),
+    "what one stream may hold; a generation waits for its readers there, an append over HTTP is a 413: see [streams.md](streams.md)",
+);
+const MAX_TOTAL_BYTES: Key = Key::new(
+    "streams.max_total_bytes",
+    Kind::Size,
+    Value("256MiB"),
+    "what all streams may hold; near it ended generations make room, beyond it is a 503",
+);
+const MAX_READERS: Key = Key::new(
+    "streams.max_readers",
+    Kind::Number(1, 1_000_000),
+    Value("2000"),
+    "how many may read one stream at the same time; one more is a 429",
+);
+const LONG_POLL: Key = Key::new(
+    "streams.long_poll",
+    Kind::Duration,
+    Value("20s"),
+    "how long a long-poll may wait",
+);
+
+pub(super) fn streams(reader: &mut Reader<'_>) -> Streams {
     let streams = Streams {
-        store: store(source, env)?,
-        linger: any_duration(source, "streams.linger", 0)?,
-        max_linger: duration(source, "streams.max_linger", 3600)?,
-        ttl: duration(source, "streams.ttl", 600)?,
-        max_bytes: size(source, "streams.max_bytes", 4 << 20)?,
-        max_total_bytes: size(source, "streams.max_total_bytes", 256 << 20)?,
-        max_readers: count(source, "streams.max_readers", 2000, 1_000_000)?,
-        long_poll: duration(source, "streams.long_poll", 20)?,
+        store: store::store(reader),
+        limits: StoreLimits {
+            max_bytes: reader.size(&MAX_BYTES).unwrap_or_default(),
+            max_total_bytes: reader.size(&MAX_TOTAL_BYTES).unwrap_or_default(),
+            max_readers: reader.number(&MAX_READERS).unwrap_or_default(),
+        },
+        streaming: Streaming {
+            linger: reader.duration(&LINGER),
+            max_linger: reader.duration(&MAX_LINGER),
+            ttl: reader.duration(&TTL),
+            long_poll: reader.duration(&LONG_POLL),
+        },
     };
-    if streams.linger > streams.max_linger {
-        return Err(source.error("streams.linger", "should be at most streams.max_linger"));
+    let (times, limits) = (&streams.streaming, &streams.limits);
+    at_most(
+        reader,
+        &LINGER,
+        &MAX_LINGER,
+        times.linger <= times.max_linger,
+    );
+    let fits = limits.max_bytes <= limits.max_total_bytes;
+    at_most(reader, &MAX_BYTES, &MAX_TOTAL_BYTES, fits);
+    streams
+}
+
+/// Reports a value that is above its bound, if both are known.
+fn at_most(reader: &mut Reader<'_>, key: &Key, bound: &Key, holds: bool) {
+    if !holds && reader.is_sound(key.path) && reader.is_sound(bound.path) {
+        reader.report(key.path, format!("should be at most {}", bound.path));
     }
-    if streams.max_bytes > streams.max_total_bytes {
-        return Err(source.error(
-            "streams.max_bytes",
-            "should be at most streams.max_total_bytes",
-        ));
-    }
-    Ok(streams)
 }

@@ -1,124 +1,199 @@
 //! The configuration, composed of its sections.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use super::edge;
+use tracing_subscriber::EnvFilter;
+
+use super::key::Default::{Said, Value};
+use super::key::{Key, Keys, Kind};
 use super::models::{default_model, models};
 use super::providers::provider;
-use super::reader::{any_duration, choice, count, duration, parsed, size, text, wrong};
-use super::source::{ConfigError, Source};
+use super::reader::Reader;
 use super::streams::streams;
 use super::websocket::websocket;
-use super::{Config, Log, LogFormat, Mock, PromptsDir, Sse, Timeouts};
+use super::{Config, Log, LogFormat, Mock, PromptsDir, Sse};
+use super::{edge, models, providers, streams, timeouts, websocket};
 
-/// Composes the configuration of its sections.
-pub(super) fn config(
-    source: &Source,
-    env: &BTreeMap<String, String>,
-    dialects: &[&'static str],
-) -> Result<Config, ConfigError> {
-    let sse = Sse {
-        heartbeat: Some(any_duration(source, "sse.heartbeat", 15)?)
-            .filter(|every| !every.is_zero()),
-        commit_after: any_duration(source, "sse.commit_after", 10)?,
-    };
-    let providers = source
-        .providers()
-        .map(|name| provider(source, name, env, dialects))
-        .collect::<Result<_, _>>()?;
-    let models = models(source, &providers)?;
-    if let (Some(name), true) = (providers.keys().next(), models.is_empty()) {
+/// All keys there are.
+pub(super) const KEYS: Keys = Keys {
+    sections: &[
+        &[
+            LISTEN,
+            WORKERS,
+            MAX_BODY,
+            MAX_BODIES,
+            MAX_EVENT_BYTES,
+            MAX_RESPONSE_BYTES,
+            DRAIN,
+            PROMPTS,
+            models::DEFAULT_MODEL,
+            models::MODELS,
+        ],
+        edge::KEYS,
+        &[LOG_FORMAT, LOG_LEVEL],
+        timeouts::KEYS,
+        &[HEARTBEAT, COMMIT_AFTER],
+        streams::KEYS,
+        websocket::KEYS,
+        &[PACE],
+    ],
+    provider: providers::KEYS,
+    model: models::MODEL_KEYS,
+    target: models::TARGET_KEYS,
+};
+
+const LISTEN: Key = Key::new(
+    "listen",
+    Kind::Address,
+    Value("127.0.0.1:8080"),
+    "address and port; `--listen` goes before it",
+);
+const WORKERS: Key = Key::new(
+    "workers",
+    Kind::Number(1, 1024),
+    Said("one per core"),
+    "threads that serve connections, each with upstream connections of its own",
+);
+const MAX_BODY: Key = Key::new(
+    "max_body",
+    Kind::Size,
+    Value("4MiB"),
+    "the largest request body; a larger one is a 413",
+);
+const MAX_BODIES: Key = Key::new(
+    "max_bodies",
+    Kind::Size,
+    Value("64MiB"),
+    "the memory that all bodies of requests, and all answers that are no streams, may hold together, until the upstream has the one and the client the other; a body beyond it is a 503. The first 64 KiB of each count as nothing",
+);
+const MAX_EVENT_BYTES: Key = Key::new(
+    "max_event_bytes",
+    Kind::Size,
+    Value("1MiB"),
+    "the longest event of an upstream's stream; a longer one breaks the stream",
+);
+const MAX_RESPONSE_BYTES: Key = Key::new(
+    "max_response_bytes",
+    Kind::Size,
+    Value("16MiB"),
+    "the largest answer that is no stream",
+);
+const DRAIN: Key = Key::new(
+    "drain",
+    Kind::DurationOrZero,
+    Value("30s"),
+    "how long streams may finish when the server is told to end",
+);
+const PROMPTS: Key = Key::new(
+    "prompts",
+    Kind::Text,
+    Said("`\"prompts\"`, if there is one"),
+    "the folder of prompt templates; one that is named here must exist",
+);
+const LOG_FORMAT: Key = Key::new(
+    "log.format",
+    Kind::Word(&["text", "json"]),
+    Value("text"),
+    "`\"json\"` is one object per line",
+);
+const LOG_LEVEL: Key = Key::new(
+    "log.level",
+    Kind::Text,
+    Value("info"),
+    "a filter such as `\"warn,tokenrill=debug\"`",
+);
+const HEARTBEAT: Key = Key::new(
+    "sse.heartbeat",
+    Kind::DurationOrZero,
+    Value("15s"),
+    "a silent stream gets a comment so often; `\"0s\"` is never",
+);
+const COMMIT_AFTER: Key = Key::new(
+    "sse.commit_after",
+    Kind::DurationOrZero,
+    Value("10s"),
+    "a response begins after so long, even if its upstream is silent; until then a refusal keeps its status",
+);
+const PACE: Key = Key::new(
+    "mock.tokens_per_second",
+    Kind::Number(0, 1_000_000),
+    Value("50"),
+    "the pace of the mock; 0 is no delay",
+);
+
+/// Composes the configuration of its sections. It holds placeholders for what has problems.
+pub(super) fn config(reader: &mut Reader<'_>, dialects: &[&'static str]) -> Config {
+    let names = reader.providers();
+    let providers = names
+        .iter()
+        .filter_map(|name| provider(reader, name, dialects))
+        .collect();
+    let models = models(reader);
+    if let (Some(name), true) = (names.first(), models.is_empty()) {
         let key = format!("providers.{name}");
-        let add =
-            format!("[[models]] with name = \"*\" and targets = [{{ provider = \"{name}\" }}]");
-        return Err(source.error(&key, format!("no model leads to it; add {add}")));
+        if reader.is_sound(models::MODELS.path) && reader.get(&key).is_some() {
+            let add =
+                format!("[[models]] with name = \"*\" and targets = [{{ provider = \"{name}\" }}]");
+            reader.report(&key, format!("no model leads to it; add {add}"));
+        }
     }
-    let max_body = size(source, "max_body", 4 << 20)?;
-    Ok(Config {
-        listen: parsed(
-            source,
-            "listen",
-            "127.0.0.1:8080",
-            "an address such as \"127.0.0.1:8080\"",
-        )?,
-        tls: edge::tls(source)?,
-        cors: edge::cors(source)?,
-        workers: workers(source)?,
+    let max_body = reader.size(&MAX_BODY).unwrap_or_default();
+    let default_model = default_model(reader, &models);
+    Config {
+        listen: reader
+            .parsed(&LISTEN, "an address such as \"127.0.0.1:8080\"")
+            .unwrap_or(([127, 0, 0, 1], 0).into()),
+        tls: edge::tls(reader),
+        cors: edge::cors(reader),
+        workers: reader.count(&WORKERS).unwrap_or_else(one_per_core),
         max_body,
-        max_bodies: size(source, "max_bodies", 64 << 20)?,
-        max_event_bytes: size(source, "max_event_bytes", 1 << 20)?,
-        max_response_bytes: size(source, "max_response_bytes", 16 << 20)?,
-        drain: any_duration(source, "drain", 30)?,
-        prompts: prompts_dir(source)?,
-        default_model: default_model(source, &models)?,
-        log: Log {
-            format: choice(
-                source,
-                "log.format",
-                &[("text", LogFormat::Text), ("json", LogFormat::Json)],
-            )?,
-            level: text(source, "log.level")?.unwrap_or("info").to_owned(),
+        max_bodies: reader.size(&MAX_BODIES).unwrap_or_default(),
+        max_event_bytes: reader.size(&MAX_EVENT_BYTES).unwrap_or_default(),
+        max_response_bytes: reader.size(&MAX_RESPONSE_BYTES).unwrap_or_default(),
+        drain: reader.duration(&DRAIN),
+        prompts: prompts_dir(reader),
+        default_model,
+        log: log(reader),
+        timeouts: timeouts::timeouts(reader),
+        sse: Sse {
+            heartbeat: Some(reader.duration(&HEARTBEAT)).filter(|every| !every.is_zero()),
+            commit_after: reader.duration(&COMMIT_AFTER),
         },
-        timeouts: timeouts(source)?,
-        sse,
-        streams: streams(source, env)?,
-        websocket: websocket(source, max_body)?,
+        streams: streams(reader),
+        websocket: websocket(reader, max_body),
         mock: Mock {
-            tokens_per_second: pace(source)?,
+            tokens_per_second: reader
+                .number(&PACE)
+                .and_then(|pace| u32::try_from(pace).ok())
+                .unwrap_or_default(),
         },
         providers,
         models,
-    })
-}
-
-fn timeouts(source: &Source) -> Result<Timeouts, ConfigError> {
-    Ok(Timeouts {
-        connect: duration(source, "timeouts.connect", 5)?,
-        first_token: duration(source, "timeouts.first_token", 60)?,
-        between_tokens: duration(source, "timeouts.between_tokens", 30)?,
-        total: duration(source, "timeouts.total", 600)?,
-        client_stall: duration(source, "timeouts.client_stall", 30)?,
-        request_head: duration(source, "timeouts.request_head", 10)?,
-        request_body: duration(source, "timeouts.request_body", 30)?,
-    })
-}
-
-fn prompts_dir(source: &Source) -> Result<PromptsDir, ConfigError> {
-    let path = text(source, "prompts")?;
-    Ok(PromptsDir {
-        explicit: path.is_some(),
-        path: PathBuf::from(path.unwrap_or("prompts")),
-    })
-}
-
-fn workers(source: &Source) -> Result<NonZeroUsize, ConfigError> {
-    count(
-        source,
-        "workers",
-        std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
-        1024,
-    )
-}
-
-fn pace(source: &Source) -> Result<u32, ConfigError> {
-    const KEY: &str = "mock.tokens_per_second";
-    match source.get(KEY) {
-        None => Ok(50),
-        Some(value) => {
-            let number = value
-                .as_integer()
-                .and_then(|n| u32::try_from(n).ok())
-                .filter(|n| *n <= 1_000_000);
-            number.ok_or_else(|| {
-                wrong(
-                    source,
-                    KEY,
-                    "a whole number from 0 (no delay) to 1000000",
-                    value,
-                )
-            })
-        }
     }
+}
+
+fn one_per_core() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+fn prompts_dir(reader: &mut Reader<'_>) -> PromptsDir {
+    let path = reader.text(&PROMPTS);
+    PromptsDir {
+        explicit: path.is_some(),
+        path: PathBuf::from(path.as_deref().unwrap_or("prompts")),
+    }
+}
+
+fn log(reader: &mut Reader<'_>) -> Log {
+    let format = match reader.word(&LOG_FORMAT) {
+        Some("json") => LogFormat::Json,
+        _ => LogFormat::Text,
+    };
+    let level = reader.text(&LOG_LEVEL).unwrap_or_default();
+    if let Err(error) = EnvFilter::builder().parse(&level) {
+        let problem = format!("{error}; right would be `info`, or `warn,tokenrill=debug`");
+        reader.report(LOG_LEVEL.path, problem);
+    }
+    Log { format, level }
 }

@@ -14,18 +14,8 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use base::wake_flag::WakeFlag;
 use dialect::failure::Failure;
 
+use crate::config::GenerationTimeouts;
 use crate::shutdown::AbortSignal;
-
-/// The time limits of a generation.
-#[derive(Debug, Clone, Copy)]
-pub struct GenerationTimeouts {
-    /// From the request to the first token.
-    pub first_token: Duration,
-    /// From one payload to the next, once a token has come. Comments don't count.
-    pub between_tokens: Duration,
-    /// From the request to the end.
-    pub total: Duration,
-}
 
 /// The deadlines of one generation, and the server's abort.
 #[derive(Debug)]

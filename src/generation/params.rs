@@ -8,9 +8,9 @@ use base::id::RequestId;
 use dialect::request::Request;
 use dialect::{Dialect, ResponseMeta};
 
-use super::deadline::GenerationTimeouts;
 use super::meter::{GenerationIdentity, Meter};
 use crate::compute::ComputePool;
+use crate::config::GenerationTimeouts;
 use crate::disconnect::Disconnect;
 use crate::memory::MemoryPermit;
 use crate::outcome::Observers;

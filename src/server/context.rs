@@ -17,21 +17,11 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::load::Load;
+use crate::config::ConnectionLimits;
 use crate::disconnect::Disconnect;
 
 /// Longest idle time of a kept connection, and longest time for the head of a later request.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-
-/// Time limits of a connection.
-#[derive(Debug, Clone, Copy)]
-pub struct ConnectionLimits {
-    /// From accept to the end of the first request's head, TLS included.
-    pub request_head: Duration,
-    /// Longest time without progress of a write. Then the client is dropped.
-    pub client_stall: Duration,
-    /// Longest time for which a body that no handler reads is still received.
-    pub request_body: Duration,
-}
 
 /// Settings and signals that all connections of a worker share.
 #[derive(Clone)]

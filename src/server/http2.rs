@@ -27,9 +27,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 use tokio_util::task::TaskTracker;
 
-use super::context::{ConnectionContext, ConnectionLimits, IDLE_TIMEOUT, peer_closed, respond};
+use super::context::{ConnectionContext, IDLE_TIMEOUT, peer_closed, respond};
 use super::discard::{Discard, TrackedBody};
 use super::load::{Load, LoadGuard};
+use crate::config::ConnectionLimits;
 use crate::disconnect::Disconnect;
 
 /// Concurrent streams of one connection.

@@ -1,5 +1,5 @@
-//! The command line: what a person gets wrong is one line that says what would be right, and exit
-//! code 2.
+//! The command line: each thing that a person gets wrong is one line that says what would be right,
+//! and exit code 2.
 
 use std::process::{Command, Output};
 
@@ -17,14 +17,21 @@ fn run(arguments: &[&str], folder: &std::path::Path, env: &[(&str, &str)]) -> Ou
         .unwrap()
 }
 
+/// Returns the lines of a refusal, without the program's name.
+fn complaints(output: &Output) -> Vec<String> {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    let lines = text.lines().map(|line| line.strip_prefix("tokenrill: "));
+    let lines: Option<Vec<&str>> = lines.collect();
+    let lines = lines.unwrap_or_else(|| panic!("a line without our name: {text}"));
+    lines.into_iter().map(str::to_owned).collect()
+}
+
+/// Returns the only line of a refusal.
 fn complaint(output: &Output) -> String {
-    let line = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{line}");
-    assert!(
-        line.starts_with("tokenrill: ") && line.trim_end().lines().count() == 1,
-        "{line}"
-    );
-    line
+    let mut lines = complaints(output);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    lines.remove(0)
 }
 
 #[test]
@@ -32,6 +39,7 @@ fn check_and_start_complain_alike() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("c.toml");
     let provider = "[providers.up]\ndialect = \"openai-chat\"\nbase_url = \"http://localhost\"\napi_key_env = \"NO_SUCH_KEY\"\n";
+    let models = "[[models]]\nname = \"*\"\ntargets = [{ provider = \"up\" }]\n";
     for (text, says) in [
         (
             "lisen = \"127.0.0.1:0\"",
@@ -41,7 +49,7 @@ fn check_and_start_complain_alike() {
             "[timeouts]\nconnect = 5",
             "c.toml:2: timeouts.connect: should be a duration",
         ),
-        (provider, "NO_SUCH_KEY is not set"),
+        (&format!("{provider}{models}"), "NO_SUCH_KEY is not set"),
         ("[log]\nlevel = \"tokenrill=loud\"", "log.level"),
         ("prompts = \"nowhere\"", "nowhere: can't read the folder"),
     ] {
@@ -75,6 +83,43 @@ fn check_and_start_complain_alike() {
         String::from_utf8_lossy(&fine.stdout),
         "tokenrill: c.toml is fine: 0 providers, 0 models, 0 prompts\n"
     );
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "lisen = \"127.0.0.1:0\"\nworkers = 5000\n[timeouts]\nconnect = 5\n[log]\nlevel = \"tokenrill=loud\"\n\
+                [providers.up]\ndialect = \"openai-chat\"\nbase_url = \"http://localhost\"\napi_key_env = \"NO_SUCH_KEY\"\n\
+                [providers.down]\ndialect = \"antropic\"\nbase_ulr = \"http://localhost\"\napi_key_file = \"none\"\n\
+                [[models]]\nname = \"*\"\ntargets = [{ provider = \"up\" }]\n\
+                [[models]]\nname = \"m\"\ntargets = [{ provider = \"down\" }]\n";
+    std::fs::write(folder.path().join("c.toml"), text).unwrap();
+    let env = [
+        ("TOKENRILL_DRAIN", "soon"),
+        ("TOKENRILL_LISEN", "127.0.0.1:0"),
+    ];
+    let wanted = [
+        "c.toml:1: lisen: there is no such key; did you mean `listen`?",
+        "c.toml:2: workers: should be a whole number from 1 to 1024, not 5000",
+        "c.toml:4: timeouts.connect: should be a duration such as",
+        "c.toml:6: log.level: error parsing level filter: ",
+        "c.toml:10: providers.up.api_key_env: the environment variable NO_SUCH_KEY is not set",
+        "c.toml:12: providers.down.dialect: should be one of ",
+        "c.toml:13: providers.down.base_ulr: there is no such key; did you mean `base_url`?",
+        "c.toml:14: providers.down.api_key_file: can't read the key file none: ",
+        "TOKENRILL_DRAIN: should be a duration such as",
+        "TOKENRILL_LISEN: no key of the configuration has this name; did you mean TOKENRILL_LISTEN?",
+    ];
+    for arguments in [
+        &["check", "--config", "c.toml"][..],
+        &["--config", "c.toml", "--listen", "127.0.0.1:0"],
+    ] {
+        let lines = complaints(&run(arguments, folder.path(), &env));
+        assert_eq!(lines.len(), wanted.len(), "{}", lines.join("\n"));
+        for (line, want) in lines.iter().zip(wanted) {
+            assert!(line.starts_with(want), "got {line}, want {want}");
+        }
+    }
 }
 
 #[test]

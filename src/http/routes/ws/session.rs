@@ -235,7 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn begin(&self, id: String, message: ClientMessage<'_>) -> Result<SocketSubscription, Failure> {
-        let most = self.service.websocket.max_running;
+        let most = self.service.websocket.max_running.get();
         if self.running.len() >= most {
             return Err(Failure::too_many_running(most));
         }
