@@ -44,7 +44,6 @@
 //! Not here: HTTP, SSE, or the meaning of a generation's records.
 
 mod budget;
-mod copy;
 mod create;
 mod fork;
 mod head;
@@ -60,6 +59,8 @@ mod rejection;
 mod rules;
 mod state;
 mod streams;
+mod views;
+mod wakers;
 mod writer;
 
 pub use create::{Create, Created};
@@ -67,16 +68,17 @@ pub use fork::{ForkAt, ForkOf};
 pub use head::{End, Head, Lifetime, Owner};
 pub use id::{Offset, ParseOffsetError, StreamId};
 pub use lineage::{Fork, Lineage};
-pub use log::{Log, ReadPage};
+pub use log::Log;
 pub use memory::{Memory, StoreLimits};
 pub use producer::{ClaimVerdict, ProducerClaim, Producers};
-pub use reader::{Reader, ReaderEvent};
+pub use reader::Reader;
 pub use record_batch::RecordBatch;
 pub use redis::{Redis, StoreUnreachable};
 pub use rejection::StreamRejection;
 pub use rules::{Append, Appended, ContentKind, media_type, records};
 pub use streams::Streams;
-pub use writer::{IdempotencyKey, IdempotentCreate, Writer, WriterStatus};
+pub use views::{ReadPage, ReaderEvent, WriterStatus};
+pub use writer::{IdempotencyKey, IdempotentCreate, Writer};
 
 /// An error of reading or writing a stream.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]

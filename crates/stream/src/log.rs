@@ -3,61 +3,25 @@
 //! Records are kept as they were appended, in runs; a reader takes a run, or the rest of one,
 //! without a copy. The lock is held for a few instructions and never across an await.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
-use std::time::Instant;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use slab::Slab;
+use tokio::sync::Notify;
 
 use super::budget::Budget;
-use super::state::LogState;
-use super::{End, Head, Lifetime, Offset, RecordBatch, StreamError, StreamId};
-
-/// The memory that an empty stream takes, in bytes.
-const WEIGHT: usize = 1024;
+use super::state::{LogLimits, LogState};
+use super::views::{LogSnapshot, ReadPage, ReaderEvent, WriterStatus};
+use super::wakers::Wakers;
+use super::{End, Head, Offset, RecordBatch, StreamError, StreamId};
 
 /// An append-only log in memory.
 #[derive(Debug)]
 pub struct Log {
     id: StreamId,
-    pub(super) budget: Arc<Budget>,
-    pub(super) most: usize,
-    pub(super) most_readers: usize,
     state: Mutex<LogState>,
-}
-
-/// The bounds of one log.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// In bytes.
-    pub(super) most: usize,
-    pub(super) most_readers: usize,
-}
-
-/// Records from one place on.
-#[derive(Debug, Clone)]
-pub struct ReadPage {
-    /// The records.
-    pub runs: Vec<RecordBatch>,
-    /// The head of the stream at the time of the read.
-    pub head: Head,
-    /// The place after the last of them.
-    pub next: Offset,
-}
-
-impl ReadPage {
-    /// Returns whether there was nothing more to read.
-    #[must_use]
-    pub fn is_up_to_date(&self) -> bool {
-        self.next.position == self.head.next
-    }
-
-    /// Returns whether there will never be more to read.
-    #[must_use]
-    pub fn is_end(&self) -> bool {
-        self.is_up_to_date() && self.head.end.is_some()
-    }
+    /// Notified when the stream has ended or was deleted.
+    over: Notify,
 }
 
 impl Log {
@@ -66,46 +30,15 @@ impl Log {
         id: StreamId,
         head: Head,
         first: Option<RecordBatch>,
-        limits: Limits,
+        limits: LogLimits,
         budget: Arc<Budget>,
     ) -> Result<Arc<Self>, StreamError> {
-        let Limits { most, most_readers } = limits;
-        let weight = first.as_ref().map_or(0, RecordBatch::weight);
-        if weight > most {
-            return Err(StreamError::Full);
-        }
-        if !budget.fits(WEIGHT + weight) {
-            return Err(StreamError::StoreFull);
-        }
-        let head_weight = head.weight();
-        budget.take(WEIGHT + head_weight);
-        let now = Instant::now();
-        let state = LogState {
-            head,
-            head_weight,
-            runs: VecDeque::new(),
-            weight: head_weight,
-            readers: Slab::new(),
-            unattended: now,
-            paged: 0,
-            touched: now,
-            writer: None,
-            mirror: None,
-            remote: None,
-            cancelled: false,
-            gone: false,
-        };
-        let log = Arc::new(Self {
+        let state = LogState::new(head, first, limits, budget)?;
+        Ok(Arc::new(Self {
             id,
-            budget,
-            most,
-            most_readers,
             state: Mutex::new(state),
-        });
-        if let Some(first) = first {
-            log.push(&mut log.lock(), first);
-        }
-        Ok(log)
+            over: Notify::new(),
+        }))
     }
 
     /// Returns its id.
@@ -117,18 +50,18 @@ impl Log {
     /// Returns the current head.
     #[must_use]
     pub fn head(&self) -> Head {
-        self.lock().head.clone()
+        self.lock().head().clone()
     }
 
     /// Returns the number of attached readers.
     #[must_use]
     pub fn readers(&self) -> usize {
-        self.lock().readers.len()
+        self.lock().reader_count()
     }
 
     /// Notes a read or write, which restarts an idle lifetime.
     pub fn touch(&self) {
-        self.lock().touched = Instant::now();
+        self.lock().touch();
     }
 
     /// Changes what it is and appends, in one step that nobody sees half of. What `change` refuses
@@ -142,32 +75,20 @@ impl Log {
         &self,
         change: impl FnOnce(&mut Head) -> Result<(Option<RecordBatch>, T), E>,
     ) -> Result<T, E> {
-        let mut state = self.lock();
-        if state.gone {
-            return Err(StreamError::Unknown.into());
-        }
-        let mut head = state.head.clone();
-        let (run, value) = change(&mut head)?;
-        if let Some(run) = &run {
-            if state.weight + run.weight() > self.most {
-                return Err(StreamError::Full.into());
+        self.change(|state| {
+            if state.is_gone() {
+                return (Wakers::default(), Err(StreamError::Unknown.into()));
             }
-            if !self.budget.fits(run.weight()) {
-                return Err(StreamError::StoreFull.into());
+            let mut head = state.head().clone();
+            let changed = change(&mut head).and_then(|(run, value)| {
+                let wakers = state.replace_head(head, run)?;
+                Ok((wakers, value))
+            });
+            match changed {
+                Ok((wakers, value)) => (wakers, Ok(value)),
+                Err(error) => (Wakers::default(), Err(error)),
             }
-        }
-        self.budget.give_back(state.head_weight);
-        state.weight -= state.head_weight;
-        state.head_weight = head.weight();
-        self.budget.take(state.head_weight);
-        state.weight += state.head_weight;
-        state.head = head;
-        state.touched = Instant::now();
-        if let Some(run) = run {
-            self.push(&mut state, run);
-        }
-        Self::wake(state);
-        Ok(value)
+        })
     }
 
     /// Records from that place on, at most about so many bytes of them.
@@ -177,132 +98,171 @@ impl Log {
     /// [`StreamError::Gone`] for a place that was trimmed or lies in a stream of the same name that
     /// is no more, [`StreamError::NotYetWritten`] for one that is not there yet.
     pub fn read(&self, from: Offset, most: usize) -> Result<ReadPage, StreamError> {
-        let mut state = self.lock();
-        state.touched = Instant::now();
-        let mut position = state.check(from)?;
-        let (mut runs, mut bytes) = (Vec::new(), 0);
-        while bytes < most
-            && let Some(run) = state.run_at(position)
-        {
-            bytes += run.bytes_len();
-            position += run.count();
-            runs.push(run);
-        }
-        Ok(ReadPage {
-            runs,
-            next: state.head.at(position),
-            head: state.head.clone(),
-        })
+        self.lock().read(from, most)
     }
 
     /// Says that someone reads page by page and has come to that place. They read it as much as who
     /// stays: a generation is not for nobody then, and is not to wait for anyone else.
     pub fn paged(&self, to: Offset) {
-        let mut state = self.lock();
-        if let Ok(position) = state.check(to) {
-            state.unattended = Instant::now();
-            state.paged = state.paged.max(position);
-        }
+        self.lock().note_paged(to);
     }
 
     /// Ends the generation that writes this stream; what it said stays.
     pub fn cancel(&self) {
-        let mut state = self.lock();
-        state.cancelled = true;
-        Self::wake(state);
+        self.change(|state| (state.cancel(), ()));
+    }
+
+    /// Waits until the stream has ended or was deleted. Takes no reader's place.
+    pub async fn wait_until_over(&self) {
+        // Created before the check: an end between the two is not missed.
+        let over = self.over.notified();
+        if !self.is_over() {
+            over.await;
+        }
+    }
+
+    /// Returns whether the stream has ended or was deleted.
+    pub(super) fn is_over(&self) -> bool {
+        self.lock().is_over()
+    }
+
+    /// Returns whether the id no longer leads here.
+    pub(super) fn is_gone(&self) -> bool {
+        self.lock().is_gone()
     }
 
     /// No longer to be found: readers are told.
     pub(super) fn forget(&self) {
-        let mut state = self.lock();
-        state.gone = true;
-        self.budget.give_back(state.weight);
-        state.weight = 0;
-        state.head_weight = 0;
-        state.runs.clear();
-        Self::wake(state);
+        self.change(|state| (state.forget(), ()));
     }
 
     /// Returns whether its lifetime is over. A stream that is being read, or written by a
     /// generation, lives on.
     pub(super) fn is_expired(&self, now: Instant) -> bool {
-        let state = self.lock();
-        match state.head.lifetime {
-            Lifetime::Unlimited => false,
-            Lifetime::Until(time) => time <= std::time::SystemTime::now(),
-            Lifetime::Idle(idle) => {
-                state.is_idle() && now.saturating_duration_since(state.touched) >= idle
-            }
-        }
+        self.lock().is_expired(now)
     }
 
     /// Returns whether its writer left without writing anything: the request was refused, or its
     /// client left early.
     pub(super) fn is_empty_abandoned(&self) -> bool {
-        let state = self.lock();
-        state.head.end == Some(End::Lost) && state.head.next == 0
+        self.lock().is_empty_abandoned()
     }
 
-    /// Since when nobody has had anything to do with an ended generation's stream, if it is one.
-    /// Others were put here to stay.
+    /// Returns the time since which nobody has had anything to do with an ended generation's
+    /// stream, if it is one.
     pub(super) fn left_since(&self) -> Option<Instant> {
-        let state = self.lock();
-        let is_left = state.is_idle() && state.head.end.is_some() && state.head.dialect.is_some();
-        is_left.then_some(state.touched)
+        self.lock().left_since()
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, LogState> {
+    fn lock(&self) -> MutexGuard<'_, LogState> {
         // Nothing in here panics half way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Drops the records before that position.
-    pub(super) fn drop_before(&self, state: &mut LogState, place: u64) {
-        while let Some((first, run)) = state.runs.front()
-            && first.saturating_add(run.count()) <= place
-        {
-            let weight = run.weight();
-            state.weight -= weight;
-            self.budget.give_back(weight);
-            state.runs.pop_front();
-        }
-    }
-
-    pub(super) fn push(&self, state: &mut LogState, run: RecordBatch) {
-        let (weight, first) = (run.weight(), state.head.next);
-        self.budget.take(weight);
-        state.weight += weight;
-        state.head.next += run.count();
-        state.runs.push_back((first, run));
-    }
-
-    /// Wakes everyone who waits for a change, outside of the lock.
-    pub(super) fn wake(mut state: MutexGuard<'_, LogState>) {
-        let writer = state.writer.take();
-        Self::wake_readers(state);
-        writer.into_iter().for_each(Waker::wake);
-    }
-
-    /// Wakes everyone but the writer: what it appends itself is no news to it.
-    pub(super) fn wake_readers(mut state: MutexGuard<'_, LogState>) {
-        let mirror = state.mirror.take();
-        let mut wakers = state
-            .readers
-            .iter_mut()
-            .filter_map(|(_, reader)| reader.waker.take());
-        // Mostly there is one, which needs no list.
-        let (first, more): (Option<Waker>, Vec<Waker>) = (wakers.next(), wakers.collect());
+    /// Changes the state, then wakes those who wait for that, outside of the lock.
+    fn change<T>(&self, change: impl FnOnce(&mut LogState) -> (Wakers, T)) -> T {
+        let mut state = self.lock();
+        let (wakers, value) = change(&mut state);
+        let is_over = state.is_over();
         drop(state);
-        mirror
-            .into_iter()
-            .chain(first)
-            .chain(more)
-            .for_each(Waker::wake);
+        wakers.wake();
+        if is_over {
+            self.over.notify_waiters();
+        }
+        value
     }
 }
 
-impl Drop for Log {
-    fn drop(&mut self) {
-        self.budget.give_back(WEIGHT + self.lock().weight);
+/// The writer's end.
+impl Log {
+    pub(super) fn append(&self, run: RecordBatch) {
+        self.change(|state| (state.append(run), ()));
+    }
+
+    /// The place after the last record.
+    pub(super) fn tail(&self) -> Offset {
+        self.lock().head().tail()
+    }
+
+    pub(super) fn poll_writer(&self, cx: &mut Context<'_>) -> WriterStatus {
+        self.lock().poll_writer(cx)
+    }
+
+    pub(super) fn end(&self, end: End) {
+        self.change(|state| (state.end(end), ()));
+    }
+
+    /// Lets an abandoned stream without records expire at once.
+    pub(super) fn expire_if_abandoned(&self) {
+        self.lock().expire_if_abandoned();
+    }
+}
+
+/// The readers' end.
+impl Log {
+    /// Checks an offset, and returns its position.
+    pub(super) fn check(&self, offset: Offset) -> Result<u64, StreamError> {
+        self.lock().check(offset)
+    }
+
+    /// Attaches a reader at that position; returns its slot.
+    pub(super) fn attach_reader(&self, position: u64) -> Result<usize, StreamError> {
+        self.lock().attach(position)
+    }
+
+    pub(super) fn detach_reader(&self, slot: usize) {
+        self.change(|state| (state.detach(slot), ()));
+    }
+
+    pub(super) fn poll_reader(&self, slot: usize, cx: &mut Context<'_>) -> Poll<ReaderEvent> {
+        let (event, writer) = self.lock().poll_reader(slot, cx);
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+        event
+    }
+
+    /// Returns the offset that a reader has reached.
+    pub(super) fn reader_offset(&self, slot: usize) -> Offset {
+        self.lock().reader_offset(slot)
+    }
+
+    /// Notes the position that a reader has reached.
+    pub(super) fn move_reader(&self, slot: usize, position: u64) {
+        self.lock().move_reader(slot, position);
+    }
+}
+
+/// The end of what lies in another store as well: the source of a copy, or a copy.
+impl Log {
+    /// Returns the records from that position on, at most about so many bytes. What was there
+    /// before and is no longer is left out.
+    pub(super) fn snapshot(&self, from: u64, most: usize) -> LogSnapshot {
+        self.lock().snapshot(from, most)
+    }
+
+    /// Ready when there is something that a copy which holds all before that place doesn't hold.
+    pub(super) fn poll_mirror(&self, from: u64, cx: &mut Context<'_>) -> Poll<()> {
+        self.lock().poll_mirror(from, cx)
+    }
+
+    /// Notes readers of a copy elsewhere: for how long they count, and the position of the furthest.
+    pub(super) fn set_remote_readers(&self, seen: Option<(Duration, u64)>) {
+        self.change(|state| (state.set_remote_readers(seen), ()));
+    }
+
+    /// Takes records into a copy, which keeps about so many bytes. `end` is what follows them.
+    pub(super) fn receive(
+        &self,
+        records: Vec<(u64, RecordBatch)>,
+        end: Option<End>,
+        window: usize,
+    ) {
+        self.change(|state| (state.receive(records, end, window), ()));
+    }
+
+    /// Returns the position of the furthest local reader.
+    pub(super) fn furthest_reader(&self) -> Option<u64> {
+        self.lock().furthest_local()
     }
 }

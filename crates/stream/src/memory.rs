@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
-use super::log::Limits;
+use super::state::LogLimits;
 use super::{
     Head, IdempotencyKey, IdempotentCreate, Log, Owner, RecordBatch, StreamError, StreamId, Writer,
 };
@@ -107,9 +107,9 @@ impl Memory {
             max_readers,
             ..
         } = self.0.options;
-        let limits = Limits {
-            most: max_bytes,
-            most_readers: max_readers,
+        let limits = LogLimits {
+            max_bytes,
+            max_readers,
         };
         let log = Log::new(id.clone(), head, first, limits, self.0.budget.clone())?;
         if state.gone.remove(&id) {
@@ -223,9 +223,9 @@ impl Memory {
             max_readers,
             ..
         } = self.0.options;
-        let limits = Limits {
-            most: max_bytes,
-            most_readers: max_readers,
+        let limits = LogLimits {
+            max_bytes,
+            max_readers,
         };
         Log::new(id.clone(), head, None, limits, self.0.budget.clone())
     }

@@ -6,21 +6,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
-use super::state::AttachedReader;
-use super::{End, Log, Offset, ReadPage, RecordBatch, StreamError};
-
-/// The next thing that a reader gets.
-#[derive(Debug, Clone)]
-pub enum ReaderEvent {
-    /// Records, and the place after them.
-    Records(RecordBatch, Offset),
-    /// There are no more and never will be.
-    End(End),
-    /// The next record has been dropped: this reader lags too far behind.
-    Gone,
-}
+use super::views::{ReadPage, ReaderEvent};
+use super::{Log, Offset, RecordBatch, StreamError};
 
 /// One attached reader. It keeps nothing waiting but the writer of a full stream, and only if it is
 /// the fastest.
@@ -63,7 +51,7 @@ impl Reader {
     ///
     /// As [`Log::read`]; [`StreamError::TooManyReaders`] when there are too many.
     pub fn attach(log: Arc<Log>, from: Offset) -> Result<Self, StreamError> {
-        let position = log.lock().check(from)?;
+        let position = log.check(from)?;
         Self::enter(log, position, None)
     }
 
@@ -89,16 +77,7 @@ impl Reader {
         position: u64,
         source: Option<Box<FetchSource>>,
     ) -> Result<Self, StreamError> {
-        let mut state = log.lock();
-        if state.readers.len() >= log.most_readers {
-            return Err(StreamError::TooManyReaders);
-        }
-        let slot = state.readers.insert(AttachedReader {
-            position,
-            waker: None,
-        });
-        state.touched = Instant::now();
-        drop(state);
+        let slot = log.attach_reader(position)?;
         Ok(Self { log, slot, source })
     }
 
@@ -121,54 +100,13 @@ impl Reader {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<ReaderEvent> {
         // What was fetched comes before what the copy holds.
         if !self.source.as_ref().is_some_and(|source| source.is_busy()) {
-            match self.poll_log(cx) {
+            match self.log.poll_reader(self.slot, cx) {
                 // Behind what the copy holds.
-                Poll::Ready(ReaderEvent::Gone) if self.source.is_some() => {}
+                Poll::Ready(ReaderEvent::Gone) if self.source.is_some() && !self.log.is_gone() => {}
                 other => return other,
             }
         }
         self.poll_source(cx)
-    }
-
-    fn poll_log(&mut self, cx: &mut Context<'_>) -> Poll<ReaderEvent> {
-        let mut state = self.log.lock();
-        let Some(position) = state.readers.get(self.slot).map(|reader| reader.position) else {
-            return Poll::Ready(ReaderEvent::Gone);
-        };
-        if state.gone {
-            self.source = None;
-            return Poll::Ready(ReaderEvent::Gone);
-        }
-        if position < state.first() {
-            return Poll::Ready(ReaderEvent::Gone);
-        }
-        if let Some(run) = state.run_at(position) {
-            let next = position + run.count();
-            state.readers[self.slot].position = next;
-            let offset = state.head.at(next);
-            // Only a writer that found no room waits for readers.
-            let full = state.weight >= self.log.most || !self.log.budget.fits(0);
-            let writer = state.writer.take_if(|_| full);
-            drop(state);
-            if let Some(writer) = writer {
-                writer.wake();
-            }
-            return Poll::Ready(ReaderEvent::Records(run, offset));
-        }
-        // A reader of a copy may be ahead of it.
-        if let Some(end) = state.head.end
-            && position >= state.head.next
-        {
-            return Poll::Ready(ReaderEvent::End(end));
-        }
-        let waker = &mut state.readers[self.slot].waker;
-        if !waker
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()))
-        {
-            *waker = Some(cx.waker().clone());
-        }
-        Poll::Pending
     }
 
     /// Polls for records that the copy doesn't hold.
@@ -176,16 +114,7 @@ impl Reader {
         let Some(source) = &mut self.source else {
             return Poll::Ready(ReaderEvent::Gone);
         };
-        let (mut position, epoch) = {
-            let state = self.log.lock();
-            (
-                state
-                    .readers
-                    .get(self.slot)
-                    .map_or(0, |reader| reader.position),
-                state.head.epoch,
-            )
-        };
+        let Offset { epoch, position } = self.log.reader_offset(self.slot);
         if source.fetched.is_empty() {
             let fetching = source
                 .fetching
@@ -201,27 +130,14 @@ impl Reader {
         let Some(run) = source.fetched.pop_front() else {
             return Poll::Ready(ReaderEvent::Gone);
         };
-        position += run.count();
-        if let Some(reader) = self.log.lock().readers.get_mut(self.slot) {
-            reader.position = position;
-        }
+        let position = position + run.count();
+        self.log.move_reader(self.slot, position);
         Poll::Ready(ReaderEvent::Records(run, Offset { epoch, position }))
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        let mut state = self.log.lock();
-        state.readers.try_remove(self.slot);
-        let now = Instant::now();
-        state.touched = now;
-        if state.readers.is_empty() {
-            state.unattended = now;
-            let writer = state.writer.take();
-            drop(state);
-            if let Some(writer) = writer {
-                writer.wake();
-            }
-        }
+        self.log.detach_reader(self.slot);
     }
 }

@@ -2,21 +2,9 @@
 
 use std::sync::Arc;
 use std::task::Context;
-use std::time::{Duration, Instant};
 
-use super::state::LogState;
-use super::{End, Lifetime, Log, Offset, RecordBatch, StreamId};
-
-/// The state of a stream as its writer must know it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WriterStatus {
-    /// It was told to end.
-    pub cancelled: bool,
-    /// The time for which the stream has had no reader; `None` if it has one.
-    pub unattended: Option<Duration>,
-    /// Set if more may be appended.
-    pub room: bool,
-}
+use super::views::WriterStatus;
+use super::{End, Log, Offset, RecordBatch, StreamId};
 
 /// The key by which a request that arrives twice creates one stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,66 +51,29 @@ impl Writer {
     /// Where all streams together are at theirs, one whose fastest has read all of it goes on: what
     /// it says next is held no longer than until it is read.
     pub fn poll(&self, cx: &mut Context<'_>) -> WriterStatus {
-        let mut state = self.log.lock();
-        let fastest = state.furthest();
-        let full = |state: &LogState| state.weight >= self.log.most || !self.log.budget.fits(0);
-        while full(&state)
-            && let Some((first, run)) = state.runs.front()
-            && first + run.count() <= fastest
-        {
-            let end = first + run.count();
-            self.log.drop_before(&mut state, end);
-        }
-        if !state
-            .writer
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()))
-        {
-            state.writer = Some(cx.waker().clone());
-        }
-        WriterStatus {
-            cancelled: state.cancelled || state.gone,
-            unattended: state.unattended(),
-            room: !full(&state) || (state.weight < self.log.most && state.head.next <= fastest),
-        }
+        self.log.poll_writer(cx)
     }
 
     /// Appends records, whether there is room or not.
     pub fn append(&self, run: RecordBatch) {
-        let mut state = self.log.lock();
-        state.touched = Instant::now();
-        self.log.push(&mut state, run);
-        Log::wake_readers(state);
+        self.log.append(run);
     }
 
     /// The place after the last record.
     #[must_use]
     pub fn tail(&self) -> Offset {
-        self.log.lock().head.tail()
+        self.log.tail()
     }
 
     /// Ends the stream.
     pub fn end(self, end: End) {
-        self.close(end);
-    }
-
-    fn close(&self, end: End) {
-        let mut state = self.log.lock();
-        if state.head.end.is_none() {
-            state.head.end = Some(end);
-            state.touched = Instant::now();
-            Log::wake(state);
-        }
+        self.log.end(end);
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.close(End::Lost);
-        let mut state = self.log.lock();
-        if state.head.next == 0 && state.head.end == Some(End::Lost) {
-            // Nobody has heard of it: nobody will come for it.
-            state.head.lifetime = Lifetime::Idle(Duration::ZERO);
-        }
+        self.log.end(End::Lost);
+        self.log.expire_if_abandoned();
     }
 }

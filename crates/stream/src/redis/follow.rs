@@ -197,7 +197,7 @@ impl Follower {
                         self.copied.log.receive(Vec::new(), Some(End::Lost), WINDOW);
                     }
                 }
-                Err(_) => self.copied.log.cut(),
+                Err(_) => self.copied.log.forget(),
             }
             let _ = timeout(pause, heard.notified()).await;
         }
@@ -224,7 +224,7 @@ impl Follower {
     async fn take(&mut self, look: StreamView) -> bool {
         let log = &self.copied.log;
         if *look.nonce != *self.copied.nonce {
-            log.cut();
+            log.forget();
             return true;
         }
         if let Some(head) = look.head {

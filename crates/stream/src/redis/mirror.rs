@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Redis;
 use super::commands::{Commit, LeaseStatus, StoreError, StreamKeys, StreamView, ViewQuery};
 use super::entry::{PlacedBatch, joined};
-use crate::copy::LogSnapshot;
+use crate::views::LogSnapshot;
 use crate::{End, Head, Log};
 use base::id::random_hex;
 
@@ -114,7 +114,7 @@ impl Mirror {
 
     /// Makes the stream there, at once. Only then is its name worth anything elsewhere.
     pub(super) async fn make(&mut self) -> Result<(), StoreError> {
-        let held = self.log.held(0, BATCH);
+        let held = self.log.snapshot(0, BATCH);
         self.commit(held).await
     }
 
@@ -122,7 +122,11 @@ impl Mirror {
     pub(super) async fn run(mut self) {
         let heard = self.redis.wakes().mirror(self.log.id());
         if self.version == 0 {
-            let _ = timeout(FIRST, std::future::poll_fn(|cx| self.log.poll_more(0, cx))).await;
+            let _ = timeout(
+                FIRST,
+                std::future::poll_fn(|cx| self.log.poll_mirror(0, cx)),
+            )
+            .await;
         }
         let mut pause = PAUSES.0;
         loop {
@@ -133,7 +137,7 @@ impl Mirror {
                 NextStep::Wait => {
                     pause = PAUSES.0;
                     tokio::select! {
-                        () = std::future::poll_fn(|cx| self.log.poll_more(self.copied, cx)) => {
+                        () = std::future::poll_fn(|cx| self.log.poll_mirror(self.copied, cx)) => {
                             // What comes next waits a moment for company; the end doesn't.
                             let pace = if self.remote { READ } else { UNREAD };
                             if !self.log.is_over() {
@@ -157,7 +161,7 @@ impl Mirror {
     }
 
     async fn step(&mut self) -> NextStep {
-        let held = self.log.held(self.copied, BATCH);
+        let held = self.log.snapshot(self.copied, BATCH);
         let stillborn = held.head.end == Some(End::Lost) && held.head.next == 0;
         if (held.gone && !self.ended) || stillborn {
             return self.give_up().await;
