@@ -2,9 +2,10 @@
 //!
 //! Not here: the front doors that do so.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::HeaderMap;
+use tokio::time::Instant;
 
 use super::Service;
 use super::context::RequestContext;
@@ -15,8 +16,6 @@ use stream::{Head, Offset, Owner, Reader, StreamError, StreamId};
 
 /// The time that a cancelled generation has to end; it takes one step of its task.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
-/// The interval at which its end is looked for.
-const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Returns the head of a stream that the caller may read.
 ///
@@ -100,17 +99,11 @@ pub async fn cancel(
 ) -> Result<Head, Failure> {
     let cancelled = service.streams.cancel(id, owner).await;
     cancelled.map_err(stream_failure)?;
-    // It looks instead of reading: a reader may be one too many, and one at the end would have what
+    // It waits instead of reading: a reader may be one too many, and one at the end would have what
     // slower ones have not got yet given up.
     let deadline = Instant::now() + CANCEL_TIMEOUT;
-    loop {
-        let head = service.streams.head(id, owner).await;
-        let head = head.map_err(stream_failure)?;
-        if head.end.is_some() || Instant::now() >= deadline {
-            return Ok(head);
-        }
-        tokio::time::sleep(POLL_INTERVAL).await;
-    }
+    let ended = service.streams.wait_for_end(id, owner, deadline).await;
+    ended.map_err(stream_failure)
 }
 
 /// Returns the failure for an error of a stream.

@@ -240,6 +240,40 @@ async fn any_replica_cancels_and_deletes_what_another_generates() {
 }
 
 #[tokio::test]
+async fn any_replica_waits_for_the_end_of_what_another_generates() {
+    if !has_redis() {
+        return;
+    }
+    let redis = Redis::start();
+    let (here, there) = (redis.streams().await, redis.streams().await);
+    let id = StreamId::random();
+    let writer = here.write(&id, written()).unwrap();
+    writer.append(one("word"));
+    let mut reader = attach(&there, &id).await;
+    assert_eq!(hear(&mut reader, 1).await.records, ["word"]);
+
+    let soon = tokio::time::Instant::now() + Duration::from_millis(50);
+    let head = there.wait_for_end(&id, None, soon).await.unwrap();
+    assert_eq!(head.end, None, "the deadline comes first");
+
+    let later = tokio::time::Instant::now() + PATIENCE;
+    let waits = (0..3).map(|_| there.wait_for_end(&id, None, later));
+    let ends = futures_util::future::join_all(waits);
+    let write = async {
+        tokio::task::yield_now().await;
+        writer.end(End::Completed);
+    };
+    let (ends, ()) = tokio::join!(ends, write);
+    for head in ends {
+        assert_eq!(head.unwrap().end, Some(End::Completed));
+    }
+    assert_eq!(hear(&mut reader, 1).await.end, Some(End::Completed));
+    for streams in [here, there] {
+        streams.close().await;
+    }
+}
+
+#[tokio::test]
 async fn another_callers_stream_is_an_unknown_one_everywhere() {
     if !has_redis() {
         return;

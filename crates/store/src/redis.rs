@@ -1,8 +1,10 @@
 //! Redis: its address, and connections to it.
 
 mod connection;
+mod link;
 
 pub use connection::RedisConnection;
+pub use link::{LinkError, PushListener, RedisLink};
 
 use std::fmt;
 

@@ -7,20 +7,16 @@
 //! Which forks are alive is found out when it is asked, as a fork may end without anyone there: by
 //! its lifetime.
 
-use std::time::Duration;
-
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::lineage::{Fork, Lineage};
 use super::{
-    ContentKind, Head, Lifetime, Offset, Owner, ReadPage, RecordBatch, StreamError, StreamId,
+    ContentKind, Head, Offset, Owner, ReadPage, RecordBatch, StreamError, StreamId,
     StreamRejection, Streams, media_type,
 };
 
 /// The most living forks that a stream may have.
 const MOST: usize = 256;
-/// The time for which a deleted stream's name is kept for its forks.
-const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// The point to fork at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,59 +129,6 @@ impl ForkRecords {
 }
 
 impl Streams {
-    /// Returns a stream's head like [`Streams::head`], but tells a deleted stream that still has
-    /// forks from an unknown one.
-    ///
-    /// # Errors
-    ///
-    /// [`StreamRejection::Deleted`]; as [`Streams::head`].
-    pub async fn status(
-        &self,
-        id: &StreamId,
-        caller: Option<&Owner>,
-    ) -> Result<Head, StreamRejection> {
-        let head = self.head(id, caller).await?;
-        if !head.lineage.deleted {
-            return Ok(head);
-        }
-        if self.has_fork(id, &head.lineage, caller).await {
-            return Err(StreamRejection::Deleted);
-        }
-        self.bury(Some(id.clone()), caller).await?;
-        Err(StreamError::Unknown.into())
-    }
-
-    /// Forgets a stream, as [`Streams::delete`]; if it has forks, its name stays taken.
-    ///
-    /// # Errors
-    ///
-    /// As [`Streams::status`].
-    pub async fn remove(
-        &self,
-        id: &StreamId,
-        caller: Option<&Owner>,
-    ) -> Result<(), StreamRejection> {
-        let head = self.status(id, caller).await?;
-        let has_fork = self.has_fork(id, &head.lineage, caller).await;
-        self.delete(id, caller).await?;
-        if !has_fork {
-            return self
-                .bury(head.lineage.from.map(|fork| fork.source), caller)
-                .await;
-        }
-        let mut name = Head::new(head.content_type, Lifetime::Idle(KEPT));
-        name.owner = head.owner;
-        name.lineage = Lineage {
-            deleted: true,
-            ..head.lineage
-        };
-        match self.create(id, name, None).await {
-            // Somebody made it anew meanwhile: so it was free.
-            Ok(()) | Err(StreamError::Exists) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// Returns the head and the records that a new fork begins with.
     pub(super) async fn fork(
         &self,
@@ -297,7 +240,12 @@ impl Streams {
     }
 
     /// Returns whether a stream has a living fork, or a deleted one kept for a living fork's sake.
-    async fn has_fork(&self, id: &StreamId, lineage: &Lineage, caller: Option<&Owner>) -> bool {
+    pub(super) async fn has_fork(
+        &self,
+        id: &StreamId,
+        lineage: &Lineage,
+        caller: Option<&Owner>,
+    ) -> bool {
         let pairs = |source: &StreamId, lineage: &Lineage| -> Vec<(StreamId, StreamId)> {
             lineage
                 .forks
@@ -318,7 +266,7 @@ impl Streams {
 
     /// Forgets the name of a deleted stream that has no more forks, then its source's, and so on
     /// up.
-    async fn bury(
+    pub(super) async fn bury(
         &self,
         name: Option<StreamId>,
         caller: Option<&Owner>,
@@ -347,7 +295,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use crate::records;
+    use crate::{Lifetime, records};
 
     fn batch(content_type: &str, bodies: &[&'static str]) -> ReadPage {
         let mut head = Head::new(content_type, Lifetime::Unlimited);

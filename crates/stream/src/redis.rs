@@ -10,8 +10,9 @@
 mod commands;
 mod entry;
 mod follow;
-mod link;
 mod mirror;
+mod names;
+mod subscription;
 mod view;
 mod wake;
 
@@ -21,22 +22,21 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::commands::{Commit, StoreError, StreamKeys, StreamView, ViewQuery};
+use self::commands::{Commit, StoreError, StreamCommands, StreamKeys, StreamView, ViewQuery};
 use self::follow::{BATCH, Replicas};
-use self::link::RedisLink;
 use self::mirror::Mirror;
+use self::subscription::Subscription;
 use self::view::{page_after, stream_error};
 use self::wake::Wakes;
 use super::{
-    Head, IdempotencyKey, IdempotentCreate, Log, Memory, Offset, Owner, ReadPage, Reader,
-    RecordBatch, StreamError, StreamId,
+    Head, Log, Memory, Offset, Owner, ReadPage, Reader, RecordBatch, StreamError, StreamId,
 };
 use base::id::random_hex;
-use store::redis::RedisAddress;
+use store::redis::{RedisAddress, RedisLink};
 
 /// The timeout of a caller's request.
 const CALL: Duration = Duration::from_secs(1);
@@ -44,15 +44,13 @@ const CALL: Duration = Duration::from_secs(1);
 const FIRST: Duration = Duration::from_secs(5);
 /// The time allowed at shutdown for copying what is not copied yet.
 const LAST: Duration = Duration::from_secs(2);
+/// The interval at which a stream is looked at from which nothing is heard: word may get lost.
+const LOOK: Duration = Duration::from_secs(1);
 /// The most attempts at a change that conflicts with others.
 const ATTEMPTS: usize = 64;
 /// Changes of one stream take turns here, so that those of one process don't get into each other's
 /// way.
 const TURNS: usize = 256;
-/// The time for which an idempotency key is reserved until its stream exists.
-const NAMED: Duration = Duration::from_secs(5);
-/// The time for which a stream's alias is kept. One that outlives its stream does no harm.
-const OTHER_NAME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Streams in Redis.
 #[derive(Debug, Clone)]
@@ -61,6 +59,7 @@ pub struct Redis(Arc<RedisInner>);
 #[derive(Debug)]
 struct RedisInner {
     link: Arc<RedisLink>,
+    commands: StreamCommands,
     wakes: Arc<Wakes>,
     followed: Replicas,
     memory: Memory,
@@ -93,8 +92,10 @@ impl Redis {
         let prefix = address.key_prefix.clone();
         let inbox = format!("{prefix}{{{}}}:inbox", random_hex());
         let wakes = Arc::new(Wakes::new(inbox.clone()));
+        let link = RedisLink::new(address, wakes.clone());
         Self(Arc::new(RedisInner {
-            link: RedisLink::new(address, wakes.clone()),
+            commands: StreamCommands::new(link.clone()),
+            link,
             wakes,
             followed: Replicas::default(),
             memory,
@@ -270,12 +271,30 @@ impl Redis {
     ) -> Result<(), StreamError> {
         let (look, _) = self.look(id, caller, ViewQuery::default()).await?;
         let inbox = self
-            .link()
+            .commands()
             .cancel(&self.keys(id), &look.nonce, CALL)
             .await
             .map_err(stream_error)?;
         self.tell(&inbox, id).await;
         Ok(())
+    }
+
+    /// Waits until a stream has ended, or until the deadline; returns its head.
+    pub(super) async fn wait_for_end(
+        &self,
+        id: &StreamId,
+        caller: Option<&Owner>,
+        deadline: Instant,
+    ) -> Result<Head, StreamError> {
+        let mut subscription = Subscription::new(self, &self.keys(id).wake).await;
+        loop {
+            let head = self.head(id, caller).await?;
+            let now = Instant::now();
+            if head.end.is_some() || now >= deadline {
+                return Ok(head);
+            }
+            let _ = timeout_at(deadline.min(now + LOOK), subscription.changed()).await;
+        }
     }
 
     /// Forgets a stream.
@@ -286,7 +305,7 @@ impl Redis {
     ) -> Result<(), StreamError> {
         let (look, _) = self.look(id, caller, ViewQuery::default()).await?;
         let inbox = self
-            .link()
+            .commands()
             .delete(&self.keys(id), &look.nonce, CALL)
             .await
             .map_err(stream_error)?;
@@ -298,89 +317,6 @@ impl Redis {
     pub(super) fn mirror(&self, log: Arc<Log>) {
         let mirror = Mirror::new(self.clone(), log, None);
         self.start(mirror.run());
-    }
-
-    /// Makes a stream that a generation here writes, unless its key has made one, anywhere.
-    pub(super) async fn write_once(
-        &self,
-        id: &StreamId,
-        head: Head,
-        key: IdempotencyKey,
-    ) -> Result<IdempotentCreate, StreamError> {
-        let name = format!("{}once:{}", self.0.prefix, key.key);
-        let ours = format!("{id} {}", key.asked);
-        let deadline = Instant::now() + CALL;
-        loop {
-            let Some(theirs) = self
-                .link()
-                .take(&name, &ours, NAMED, CALL)
-                .await
-                .map_err(stream_error)?
-            else {
-                break;
-            };
-            let Some((made, asked)) = theirs.split_once(' ') else {
-                return Err(StreamError::Unavailable);
-            };
-            if asked != key.asked {
-                return Ok(IdempotentCreate::Conflict);
-            }
-            let made = StreamId::from_client(made).ok_or(StreamError::Unavailable)?;
-            // Whoever has the name may not have made the stream yet; if it gives up, the name is
-            // free again.
-            match self
-                .link()
-                .look(&self.keys(&made), ViewQuery::default(), CALL)
-                .await
-            {
-                Ok(_) | Err(StoreError::Deleted | StoreError::Expired) => {
-                    return Ok(IdempotentCreate::Duplicate(made));
-                }
-                Err(StoreError::Missing) if Instant::now() < deadline => {
-                    sleep(Duration::from_millis(25)).await
-                }
-                Err(_) => return Err(StreamError::Unavailable),
-            }
-        }
-        let writer = self.memory().write(id.clone(), head)?;
-        let mut mirror = Mirror::new(self.clone(), writer.log().clone(), Some(name));
-        let made = mirror.make().await;
-        self.start(mirror.run());
-        made.map_err(stream_error)?;
-        Ok(IdempotentCreate::Created(writer))
-    }
-
-    /// Gives a stream another name, soon: whoever writes it does not wait for that.
-    pub(super) fn alias(&self, id: &StreamId, owner: Option<&Owner>, name: &str) {
-        let (redis, key, id) = (self.clone(), self.other_name(name, owner), id.to_string());
-        self.start(async move {
-            if redis.link().put(&key, &id, OTHER_NAME, CALL).await.is_err() {
-                tracing::warn!(
-                    stream = id,
-                    "other replicas don't know this stream by its other name"
-                );
-            }
-        });
-    }
-
-    /// The stream of that other name.
-    pub(super) async fn named(
-        &self,
-        name: &str,
-        caller: Option<&Owner>,
-    ) -> Result<StreamId, StreamError> {
-        // One without an owner is open to all who know its name.
-        for owner in [caller, None] {
-            let found = self
-                .link()
-                .get(&self.other_name(name, owner), CALL)
-                .await
-                .map_err(stream_error)?;
-            if let Some(id) = found.as_deref().and_then(StreamId::from_client) {
-                return Ok(id);
-            }
-        }
-        Err(StreamError::Unknown)
     }
 
     /// Returns the number of other replicas' streams that are followed here.
@@ -396,7 +332,7 @@ impl Redis {
         looking: ViewQuery,
     ) -> Result<(StreamView, Head), StreamError> {
         let mut look = self
-            .link()
+            .commands()
             .look(&self.keys(id), looking, CALL)
             .await
             .map_err(stream_error)?;
@@ -410,9 +346,9 @@ impl Redis {
     /// Asks for a change, once more if the answer doesn't come: it is made once.
     async fn commit(&self, id: &StreamId, commit: &Commit<'_>) -> Result<(), StoreError> {
         let keys = self.keys(id);
-        match self.link().commit(&keys, commit, CALL).await {
+        match self.commands().commit(&keys, commit, CALL).await {
             Err(StoreError::Unavailable) if self.link().is_up() => {
-                self.link().commit(&keys, commit, CALL).await
+                self.commands().commit(&keys, commit, CALL).await
             }
             other => other,
         }
@@ -421,7 +357,7 @@ impl Redis {
 
     async fn tell(&self, inbox: &str, id: &StreamId) {
         if !inbox.is_empty() {
-            self.link().tell(inbox, id, CALL).await;
+            self.commands().tell(inbox, id, CALL).await;
         }
     }
 
@@ -447,20 +383,16 @@ impl Redis {
         }
     }
 
-    fn other_name(&self, name: &str, owner: Option<&Owner>) -> String {
-        format!(
-            "{}name:{}:{name}",
-            self.0.prefix,
-            owner.map_or("", Owner::as_str)
-        )
-    }
-
     fn keys(&self, id: &StreamId) -> StreamKeys {
         StreamKeys::new(&self.0.prefix, id)
     }
 
     fn link(&self) -> &RedisLink {
         &self.0.link
+    }
+
+    fn commands(&self) -> &StreamCommands {
+        &self.0.commands
     }
 
     fn wakes(&self) -> &Wakes {

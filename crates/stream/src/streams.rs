@@ -1,12 +1,20 @@
 //! All streams, wherever they are kept.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Head, IdempotencyKey, IdempotentCreate, Memory, Offset, Owner, ReadPage, Reader, RecordBatch,
-    Redis, StoreLimits, StoreUnreachable, StreamError, StreamId, Writer,
+    Head, IdempotencyKey, IdempotentCreate, Lifetime, Lineage, Log, Memory, Offset, Owner,
+    ReadPage, Reader, RecordBatch, Redis, StoreLimits, StoreUnreachable, StreamError, StreamId,
+    StreamRejection, Writer,
 };
 use store::redis::RedisAddress;
+
+/// The time for which a deleted stream's name is kept for its forks.
+const DELETED_NAME_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// All streams. What is not in this process may be far away, so whatever looks for a stream is
 /// asynchronous.
@@ -16,6 +24,14 @@ pub struct Streams {
     memory: Memory,
     /// The store that all replicas share.
     redis: Option<Redis>,
+}
+
+/// The place where a stream is to be looked for.
+enum Place<'a> {
+    /// This process holds it.
+    Here(Arc<Log>),
+    /// If it exists, the shared store holds it; with the reason why it isn't here.
+    There(&'a Redis, StreamError),
 }
 
 impl Streams {
@@ -152,13 +168,65 @@ impl Streams {
     /// [`StreamError::Unknown`], also for another caller's; [`StreamError::Gone`];
     /// [`StreamError::Unavailable`].
     pub async fn head(&self, id: &StreamId, caller: Option<&Owner>) -> Result<Head, StreamError> {
-        match (self.memory.find(id, caller), &self.redis) {
-            (Ok(log), _) => Ok(log.head()),
-            (Err(here), Some(redis)) => redis
-                .head(id, caller)
-                .await
-                .map_err(|there| more_specific(here, there)),
-            (Err(here), None) => Err(here),
+        match self.locate(id, caller)? {
+            Place::Here(log) => Ok(log.head()),
+            Place::There(redis, here) => {
+                let head = redis.head(id, caller).await;
+                head.map_err(|there| more_specific(here, there))
+            }
+        }
+    }
+
+    /// Returns a stream's head like [`Streams::head`], but tells a deleted stream that still has
+    /// forks from an unknown one.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamRejection::Deleted`]; as [`Streams::head`].
+    pub async fn status(
+        &self,
+        id: &StreamId,
+        caller: Option<&Owner>,
+    ) -> Result<Head, StreamRejection> {
+        let head = self.head(id, caller).await?;
+        if !head.lineage.deleted {
+            return Ok(head);
+        }
+        if self.has_fork(id, &head.lineage, caller).await {
+            return Err(StreamRejection::Deleted);
+        }
+        self.bury(Some(id.clone()), caller).await?;
+        Err(StreamError::Unknown.into())
+    }
+
+    /// Forgets a stream, as [`Streams::delete`]; if it has forks, its name stays taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`Streams::status`].
+    pub async fn remove(
+        &self,
+        id: &StreamId,
+        caller: Option<&Owner>,
+    ) -> Result<(), StreamRejection> {
+        let head = self.status(id, caller).await?;
+        let has_fork = self.has_fork(id, &head.lineage, caller).await;
+        self.delete(id, caller).await?;
+        if !has_fork {
+            return self
+                .bury(head.lineage.from.map(|fork| fork.source), caller)
+                .await;
+        }
+        let mut name = Head::new(head.content_type, Lifetime::Idle(DELETED_NAME_LIFETIME));
+        name.owner = head.owner;
+        name.lineage = Lineage {
+            deleted: true,
+            ..head.lineage
+        };
+        match self.create(id, name, None).await {
+            // Somebody made it anew meanwhile: so it was free.
+            Ok(()) | Err(StreamError::Exists) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -175,13 +243,12 @@ impl Streams {
         caller: Option<&Owner>,
         change: impl FnMut(&mut Head) -> Result<(Option<RecordBatch>, T), E>,
     ) -> Result<T, E> {
-        match (self.memory.find(id, caller), &self.redis) {
-            (Err(_), Some(redis)) => redis.update(id, caller, change).await,
-            (found, _) => {
-                let log = found?;
+        match self.locate(id, caller)? {
+            Place::Here(log) => {
                 self.memory.make_room()?;
                 log.update(change)
             }
+            Place::There(redis, _) => redis.update(id, caller, change).await,
         }
     }
 
@@ -199,13 +266,12 @@ impl Streams {
         from: Offset,
         most: usize,
     ) -> Result<ReadPage, StreamError> {
-        match (self.memory.find(id, caller), &self.redis) {
-            (Ok(log), _) => log.read(from, most),
-            (Err(here), Some(redis)) => redis
-                .read(id, caller, from, most)
-                .await
-                .map_err(|there| more_specific(here, there)),
-            (Err(here), None) => Err(here),
+        match self.locate(id, caller)? {
+            Place::Here(log) => log.read(from, most),
+            Place::There(redis, here) => {
+                let page = redis.read(id, caller, from, most).await;
+                page.map_err(|there| more_specific(here, there))
+            }
         }
     }
 
@@ -228,16 +294,15 @@ impl Streams {
         caller: Option<&Owner>,
         from: Option<Offset>,
     ) -> Result<Reader, StreamError> {
-        match (self.memory.find(id, caller), &self.redis) {
-            (Ok(log), _) => {
+        match self.locate(id, caller)? {
+            Place::Here(log) => {
                 let start = log.head().at(0);
                 Reader::attach(log, from.unwrap_or(start))
             }
-            (Err(here), Some(redis)) => redis
-                .attach(id, caller, from)
-                .await
-                .map_err(|there| more_specific(here, there)),
-            (Err(here), None) => Err(here),
+            Place::There(redis, here) => {
+                let reader = redis.attach(id, caller, from).await;
+                reader.map_err(|there| more_specific(here, there))
+            }
         }
     }
 
@@ -248,15 +313,45 @@ impl Streams {
     ///
     /// As [`Streams::head`].
     pub async fn cancel(&self, id: &StreamId, caller: Option<&Owner>) -> Result<(), StreamError> {
-        match (self.memory.find(id, caller), &self.redis) {
-            (Ok(log), _) => log.cancel(),
-            (Err(here), Some(redis)) => redis
-                .cancel(id, caller)
-                .await
-                .map_err(|there| more_specific(here, there))?,
-            (Err(here), None) => return Err(here),
+        match self.locate(id, caller)? {
+            Place::Here(log) => {
+                log.cancel();
+                Ok(())
+            }
+            Place::There(redis, here) => {
+                let cancelled = redis.cancel(id, caller).await;
+                cancelled.map_err(|there| more_specific(here, there))
+            }
         }
-        Ok(())
+    }
+
+    /// Waits until a stream has ended, or until the deadline, and returns its head. Takes no
+    /// reader's place.
+    ///
+    /// # Errors
+    ///
+    /// As [`Streams::head`].
+    pub async fn wait_for_end(
+        &self,
+        id: &StreamId,
+        caller: Option<&Owner>,
+        deadline: Instant,
+    ) -> Result<Head, StreamError> {
+        match self.locate(id, caller)? {
+            Place::Here(log) => {
+                let _ = timeout_at(deadline, log.wait_until_over()).await;
+                let head = log.head();
+                if head.end.is_some() {
+                    return Ok(head);
+                }
+                // It may have been deleted.
+                self.head(id, caller).await
+            }
+            Place::There(redis, here) => {
+                let head = redis.wait_for_end(id, caller, deadline).await;
+                head.map_err(|there| more_specific(here, there))
+            }
+        }
     }
 
     /// Forgets a stream; a generation that writes it ends.
@@ -282,6 +377,15 @@ impl Streams {
         }
         self.memory.remove(id);
         Ok(())
+    }
+
+    /// Decides where a stream is: what this process holds is newer than its copy in the store.
+    fn locate(&self, id: &StreamId, caller: Option<&Owner>) -> Result<Place<'_>, StreamError> {
+        match (self.memory.find(id, caller), &self.redis) {
+            (Ok(log), _) => Ok(Place::Here(log)),
+            (Err(here), Some(redis)) => Ok(Place::There(redis, here)),
+            (Err(here), None) => Err(here),
+        }
     }
 
     /// Forgets those whose lifetime is over, until cancelled.

@@ -157,6 +157,39 @@ async fn a_waiting_reader_is_woken_by_a_record_and_by_the_end() {
     assert_eq!(end, End::Completed);
 }
 
+#[tokio::test]
+async fn who_waits_for_the_end_is_told_at_the_end_a_deletion_and_the_deadline() {
+    let streams = Streams::new(StoreLimits {
+        max_bytes: 4096,
+        max_total_bytes: 64 * 1024,
+        max_readers: 0,
+    });
+    let later = tokio::time::Instant::now() + Duration::from_secs(3600);
+    let wait = |id: StreamId, deadline| {
+        let streams = streams.clone();
+        tokio::spawn(async move { streams.wait_for_end(&id, None, deadline).await })
+    };
+    let (ended, deleted) = (StreamId::random(), StreamId::random());
+    let writer = streams.write(&ended, head()).unwrap();
+    let _other = streams.write(&deleted, head()).unwrap();
+
+    let too_early = wait(ended.clone(), tokio::time::Instant::now()).await;
+    assert_eq!(too_early.unwrap().unwrap().end, None);
+
+    let waiting = (wait(ended.clone(), later), wait(deleted.clone(), later));
+    tokio::task::yield_now().await;
+    writer.append(run(&["a"]));
+    writer.end(End::Completed);
+    streams.delete(&deleted, None).await.unwrap();
+    let end = waiting.0.await.unwrap().unwrap().end;
+    assert_eq!(end, Some(End::Completed));
+    let error = waiting.1.await.unwrap().unwrap_err();
+    assert!(matches!(error, StreamError::Unknown | StreamError::Gone(_)));
+
+    let end = wait(ended, later).await.unwrap().unwrap().end;
+    assert_eq!(end, Some(End::Completed), "it has ended before");
+}
+
 #[test]
 fn the_fastest_reader_sets_the_pace_and_a_slow_one_is_told_what_it_missed() {
     let (_streams, writer) = writer();

@@ -3,14 +3,16 @@
 //! Each command is one script on the keys of one stream, so that it is done whole or not at all,
 //! also in a cluster.
 
-use std::sync::LazyLock;
+mod names;
+
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::{FromRedisValue, Script, Value};
 
 use super::entry::{self, PlacedBatch};
-use super::link::{LinkError, RedisLink};
 use crate::{Head, Lifetime, StreamId};
+use store::redis::{LinkError, RedisLink};
 
 /// The silence after which a writer may be lost.
 pub(super) const LEASE: Duration = Duration::from_secs(5);
@@ -159,7 +161,17 @@ pub(super) struct ViewQuery {
     pub(super) furthest: Option<u64>,
 }
 
-impl RedisLink {
+/// The commands, sent over a link.
+#[derive(Debug)]
+pub(super) struct StreamCommands {
+    link: Arc<RedisLink>,
+}
+
+impl StreamCommands {
+    pub(super) fn new(link: Arc<RedisLink>) -> Self {
+        Self { link }
+    }
+
     /// Runs a script by its digest, or sends its text if the server doesn't know it.
     async fn run(
         &self,
@@ -174,11 +186,16 @@ impl RedisLink {
             question
         };
         let answer = match self
+            .link
             .call_unless(&question("EVALSHA", &script.digest), "NOSCRIPT", within)
             .await?
         {
             Some(answer) => answer,
-            None => self.call(&question("EVAL", script.text), within).await?,
+            None => {
+                self.link
+                    .call(&question("EVAL", script.text), within)
+                    .await?
+            }
         };
         let Value::Array(answer) = answer else {
             return Err(unreadable("no list"));
@@ -335,66 +352,7 @@ impl RedisLink {
         let mut publish = redis::cmd("SPUBLISH");
         publish.arg(inbox).arg(id.as_str());
         // Lost, it is found by the next look.
-        let _ = self.call(&publish, within).await;
-    }
-
-    /// Takes a name if nobody has it; else says what was put there.
-    pub(super) async fn take(
-        &self,
-        key: &str,
-        what: &str,
-        keep: Duration,
-        within: Duration,
-    ) -> Result<Option<String>, StoreError> {
-        let mut set = redis::cmd("SET");
-        // The answer is what was there before.
-        set.arg(key)
-            .arg(what)
-            .arg("NX")
-            .arg("GET")
-            .arg("PX")
-            .arg(millis(keep));
-        let before: Option<String> = decode(self.call(&set, within).await?)?;
-        // A first answer may have been lost.
-        Ok(before.filter(|before| before != what))
-    }
-
-    /// Puts something under a name, whoever has it.
-    pub(super) async fn put(
-        &self,
-        key: &str,
-        what: &str,
-        keep: Duration,
-        within: Duration,
-    ) -> Result<(), StoreError> {
-        let mut set = redis::cmd("SET");
-        set.arg(key).arg(what).arg("PX").arg(millis(keep));
-        self.call(&set, within).await?;
-        Ok(())
-    }
-
-    /// Returns the value of a key.
-    pub(super) async fn get(
-        &self,
-        key: &str,
-        within: Duration,
-    ) -> Result<Option<String>, StoreError> {
-        let mut get = redis::cmd("GET");
-        get.arg(key);
-        decode(self.call(&get, within).await?)
-    }
-
-    /// Sets the remaining lifetime of a key; zero deletes it.
-    pub(super) async fn keep_name(
-        &self,
-        key: &str,
-        keep: Duration,
-        within: Duration,
-    ) -> Result<(), StoreError> {
-        let mut expire = redis::cmd("PEXPIRE");
-        expire.arg(key).arg(millis(keep));
-        self.call(&expire, within).await?;
-        Ok(())
+        let _ = self.link.call(&publish, within).await;
     }
 }
 

@@ -11,15 +11,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::commands::{Commit, StoreError, StreamKeys, StreamView, ViewQuery};
-use super::{CALL, Redis};
+use super::subscription::Subscription;
+use super::{CALL, LOOK, Redis};
 use crate::reader::FetchFuture;
 use crate::{End, Head, Lifetime, Log, Offset, ReadPage, Reader, StreamError, StreamId};
 use base::id::random_hex;
 
 /// The timeout of a request.
 const WITHIN: Duration = Duration::from_millis(500);
-/// A stream from which nothing is heard is looked at so often, as word may get lost.
-const LOOK: Duration = Duration::from_secs(1);
 /// The bytes that a copy keeps.
 const WINDOW: usize = 256 * 1024;
 /// The most that is taken at once, in bytes.
@@ -125,7 +124,7 @@ impl Redis {
                 touch: true,
                 ..ViewQuery::default()
             };
-            match self.link().look(&self.keys(id), looking, CALL).await {
+            match self.commands().look(&self.keys(id), looking, CALL).await {
                 Ok(look) if look.nonce != nonce => return Err(StreamError::Unknown),
                 Ok(look) => return super::view::page_after(look, from),
                 Err(StoreError::Unavailable | StoreError::Full) => self.pause().await,
@@ -154,8 +153,7 @@ struct Follower {
 
 impl Follower {
     async fn run(mut self) {
-        let heard = self.redis.wakes().follower(&self.keys.wake);
-        self.redis.link().subscribe(&self.keys.wake).await;
+        let mut subscription = Subscription::new(&self.redis, &self.keys.wake).await;
         let mut missing: Option<Instant> = None;
         let mut said = None;
         while !self.is_over() {
@@ -178,7 +176,12 @@ impl Follower {
                 touch: due,
                 furthest,
             };
-            match self.redis.link().look(&self.keys, looking, WITHIN).await {
+            match self
+                .redis
+                .commands()
+                .look(&self.keys, looking, WITHIN)
+                .await
+            {
                 Ok(look) => {
                     missing = None;
                     if due {
@@ -199,10 +202,7 @@ impl Follower {
                 }
                 Err(_) => self.copied.log.forget(),
             }
-            let _ = timeout(pause, heard.notified()).await;
-        }
-        if self.redis.wakes().forget_follower(&self.keys.wake, heard) {
-            self.redis.link().unsubscribe(&self.keys.wake).await;
+            let _ = timeout(pause, subscription.changed()).await;
         }
     }
 
@@ -275,7 +275,7 @@ impl Follower {
         };
         if self
             .redis
-            .link()
+            .commands()
             .commit(&self.keys, &commit, WITHIN)
             .await
             .is_ok()

@@ -209,7 +209,7 @@ impl Mirror {
     async fn other(&mut self) -> NextStep {
         match self
             .redis
-            .link()
+            .commands()
             .look(&self.keys, ViewQuery::default(), WITHIN)
             .await
         {
@@ -249,7 +249,12 @@ impl Mirror {
             bytes: change.bytes,
             records: &change.records,
         };
-        let standing = match self.redis.link().commit(&self.keys, &commit, WITHIN).await {
+        let standing = match self
+            .redis
+            .commands()
+            .commit(&self.keys, &commit, WITHIN)
+            .await
+        {
             Ok(standing) => standing,
             Err(trouble) => {
                 self.unanswered = Some(change);
@@ -269,7 +274,7 @@ impl Mirror {
     async fn keep(&mut self) -> Result<(), StoreError> {
         let standing = self
             .redis
-            .link()
+            .commands()
             .keep_lease(&self.keys, self.version, &self.nonce, WITHIN)
             .await?;
         self.heed(standing);
@@ -293,7 +298,7 @@ impl Mirror {
         }
         match self
             .redis
-            .link()
+            .commands()
             .delete(&self.keys, &self.nonce, WITHIN)
             .await
         {
@@ -306,7 +311,7 @@ impl Mirror {
     async fn keep_name(&self, keep: Duration) {
         if let Some(name) = &self.name {
             // A name that is lost makes a second stream at worst, long after the first.
-            let _ = self.redis.link().keep_name(name, keep, WITHIN).await;
+            let _ = self.redis.commands().keep_name(name, keep, WITHIN).await;
         }
     }
 }

@@ -5,11 +5,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redis::{FromRedisValue, PushInfo, PushKind};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
-use super::link::RedisLink;
 use crate::StreamId;
+use store::redis::PushListener;
 
 /// The tasks to wake for each message.
 #[derive(Debug)]
@@ -22,7 +21,7 @@ pub(super) struct Wakes {
 #[derive(Debug, Default)]
 struct WakeRegistry {
     /// Those who follow a stream, by channel.
-    followers: HashMap<String, Arc<Notify>>,
+    followers: HashMap<String, watch::Sender<()>>,
     /// Those who write one.
     mirrors: HashMap<StreamId, Arc<Notify>>,
 }
@@ -35,37 +34,26 @@ impl Wakes {
         }
     }
 
-    /// All channels that there are to subscribe to.
-    pub(super) fn channels(&self) -> Vec<String> {
-        let waiting = self.lock();
-        std::iter::once(&self.inbox)
-            .chain(waiting.followers.keys())
-            .cloned()
-            .collect()
-    }
-
-    /// The follower of that channel.
-    pub(super) fn follower(&self, channel: &str) -> Arc<Notify> {
-        self.lock()
-            .followers
-            .entry(channel.to_owned())
-            .or_default()
-            .clone()
-    }
-
-    /// Returns whether nobody follows that channel any more.
-    pub(super) fn forget_follower(&self, channel: &str, ours: Arc<Notify>) -> bool {
+    /// Returns a receiver that every message of that channel marks as changed.
+    pub(super) fn follow(&self, channel: &str) -> watch::Receiver<()> {
         let mut waiting = self.lock();
-        drop(ours);
-        // The one in here is the last.
-        let last = waiting
+        let followers = waiting.followers.entry(channel.to_owned());
+        followers
+            .or_insert_with(|| watch::Sender::new(()))
+            .subscribe()
+    }
+
+    /// Forgets a channel that has no receiver any more; returns whether it has none.
+    pub(super) fn forget_unfollowed(&self, channel: &str) -> bool {
+        let mut waiting = self.lock();
+        let is_followed = waiting
             .followers
             .get(channel)
-            .is_some_and(|left| Arc::strong_count(left) == 1);
-        if last {
+            .is_some_and(|followers| followers.receiver_count() > 0);
+        if !is_followed {
             waiting.followers.remove(channel);
         }
-        last
+        !is_followed
     }
 
     /// The mirror of that stream.
@@ -82,42 +70,41 @@ impl Wakes {
         !self.lock().mirrors.is_empty()
     }
 
-    /// Wakes everyone: messages may have been missed.
-    pub(super) fn all(&self) {
-        let waiting = self.lock();
-        waiting
-            .followers
-            .values()
-            .chain(waiting.mirrors.values())
-            .for_each(|waiting| waiting.notify_one());
-    }
-
-    /// Takes a message; it comes on the connection's own task, which must not be kept.
-    pub(super) fn told(&self, info: &PushInfo, link: &RedisLink) {
-        match info.kind {
-            PushKind::SMessage => {}
-            PushKind::Disconnection => return link.doubt(),
-            _ => return,
-        }
-        let mut texts = info
-            .data
-            .iter()
-            .filter_map(|value| String::from_redis_value_ref(value).ok());
-        let (Some(channel), Some(message)) = (texts.next(), texts.next()) else {
-            return;
-        };
-        let waiting = self.lock();
-        let woken = if channel == self.inbox {
-            StreamId::from_client(&message).and_then(|id| waiting.mirrors.get(&id))
-        } else {
-            waiting.followers.get(&channel)
-        };
-        if let Some(woken) = woken {
-            woken.notify_one();
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, WakeRegistry> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PushListener for Wakes {
+    fn channels(&self) -> Vec<String> {
+        let waiting = self.lock();
+        std::iter::once(&self.inbox)
+            .chain(waiting.followers.keys())
+            .cloned()
+            .collect()
+    }
+
+    fn on_message(&self, channel: &str, message: &str) {
+        let waiting = self.lock();
+        if channel != self.inbox {
+            if let Some(followers) = waiting.followers.get(channel) {
+                followers.send_replace(());
+            }
+        } else if let Some(mirror) =
+            StreamId::from_client(message).and_then(|id| waiting.mirrors.get(&id))
+        {
+            mirror.notify_one();
+        }
+    }
+
+    fn on_reconnect(&self) {
+        let waiting = self.lock();
+        for followers in waiting.followers.values() {
+            followers.send_replace(());
+        }
+        waiting
+            .mirrors
+            .values()
+            .for_each(|mirror| mirror.notify_one());
     }
 }

@@ -1,4 +1,4 @@
-//! The connection to Redis: one a process, shared by all, kept by one task.
+//! A connection to Redis that is kept up: one a process, shared by all, kept by one task.
 //!
 //! While it is away, whoever asks is told so at once. A command that gets no answer in time makes
 //! the keeper look whether anyone is there; who drops a command gets nobody else's answer, and
@@ -9,13 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use redis::{Cmd, ErrorKind, PushInfo, RedisError, RedisResult, Value};
+use redis::{Cmd, ErrorKind, FromRedisValue, PushInfo, PushKind, RedisError, RedisResult, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::wake::Wakes;
-use store::redis::{RedisAddress, RedisConnection};
+use super::{RedisAddress, RedisConnection};
 
 /// The timeout of connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -28,36 +27,61 @@ const RECONNECT_BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Dura
 
 /// An error of the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LinkError {
+pub enum LinkError {
     /// The server can't be reached, or can't serve.
     Unavailable,
     /// It has no memory left.
     Full,
 }
 
-/// The link to Redis.
-pub(super) struct RedisLink {
+/// The user of a link that subscribes to channels.
+pub trait PushListener: fmt::Debug + Send + Sync {
+    /// Returns the channels to subscribe to anew after a connection was lost.
+    fn channels(&self) -> Vec<String>;
+
+    /// Takes a message; it comes on the connection's own task, which must not be kept.
+    fn on_message(&self, channel: &str, message: &str);
+
+    /// Called after a reconnection: messages may have been missed.
+    fn on_reconnect(&self);
+}
+
+/// A user without channels.
+impl PushListener for () {
+    fn channels(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn on_message(&self, _channel: &str, _message: &str) {}
+
+    fn on_reconnect(&self) {}
+}
+
+/// A connection to Redis that is opened anew when it breaks.
+pub struct RedisLink {
     address: RedisAddress,
     connection: watch::Sender<Option<RedisConnection>>,
     /// Signals that something looked broken.
     doubt: Notify,
     /// It can't be used any more, whether it answers or not.
     broken: AtomicBool,
-    wakes: Arc<Wakes>,
+    listener: Arc<dyn PushListener>,
     /// The error of the last attempt to connect.
     why: Mutex<Option<String>>,
 }
 
 impl fmt::Debug for RedisLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link")
+        f.debug_struct("RedisLink")
             .field("address", &self.address.to_string())
             .finish_non_exhaustive()
     }
 }
 
 impl RedisLink {
-    pub(super) fn new(address: RedisAddress, wakes: Arc<Wakes>) -> Arc<Self> {
+    /// Returns a link that is down until [`RedisLink::keep`] runs.
+    #[must_use]
+    pub fn new(address: RedisAddress, listener: Arc<dyn PushListener>) -> Arc<Self> {
         let connection = watch::Sender::new(None);
         let (doubt, broken, why) = (Notify::new(), AtomicBool::new(false), Mutex::new(None));
         Arc::new(Self {
@@ -65,13 +89,17 @@ impl RedisLink {
             connection,
             doubt,
             broken,
-            wakes,
+            listener,
             why,
         })
     }
 
     /// Sends a command and waits for the reply, up to a timeout.
-    pub(super) async fn call(&self, command: &Cmd, within: Duration) -> Result<Value, LinkError> {
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`], at once while the link is down.
+    pub async fn call(&self, command: &Cmd, within: Duration) -> Result<Value, LinkError> {
         self.within(within, async |mut connection| {
             connection.call(command).await
         })
@@ -79,7 +107,11 @@ impl RedisLink {
     }
 
     /// Sends a command; returns `None` if it is refused with this code.
-    pub(super) async fn call_unless(
+    ///
+    /// # Errors
+    ///
+    /// As [`RedisLink::call`].
+    pub async fn call_unless(
         &self,
         command: &Cmd,
         code: &str,
@@ -94,7 +126,7 @@ impl RedisLink {
     }
 
     /// Subscribes to a channel. If that fails, polling has to do.
-    pub(super) async fn subscribe(&self, channel: &str) {
+    pub async fn subscribe(&self, channel: &str) {
         let _ = self
             .within(PING_TIMEOUT, async |mut connection| {
                 connection.subscribe(channel).await
@@ -103,7 +135,7 @@ impl RedisLink {
     }
 
     /// Unsubscribes from a channel.
-    pub(super) async fn unsubscribe(&self, channel: &str) {
+    pub async fn unsubscribe(&self, channel: &str) {
         let _ = self
             .within(PING_TIMEOUT, async |mut connection| {
                 connection.unsubscribe(channel).await
@@ -151,22 +183,26 @@ impl RedisLink {
         LinkError::Unavailable
     }
 
-    pub(super) fn address(&self) -> &RedisAddress {
+    /// Returns the address that it leads to.
+    #[must_use]
+    pub fn address(&self) -> &RedisAddress {
         &self.address
     }
 
     /// Returns whether the link is up.
-    pub(super) fn is_up(&self) -> bool {
+    #[must_use]
+    pub fn is_up(&self) -> bool {
         self.connection.borrow().is_some()
     }
 
     /// Waits until the link is up.
-    pub(super) async fn up(&self) {
+    pub async fn up(&self) {
         let _ = self.connection.subscribe().wait_for(Option::is_some).await;
     }
 
     /// Returns the reason for which it is down.
-    pub(super) fn why(&self) -> String {
+    #[must_use]
+    pub fn why(&self) -> String {
         let why = self
             .why
             .lock()
@@ -175,13 +211,8 @@ impl RedisLink {
         why.unwrap_or_else(|| format!("no answer within {CONNECT_TIMEOUT:?}"))
     }
 
-    /// Signals that something looked broken.
-    pub(super) fn doubt(&self) {
-        self.doubt.notify_one();
-    }
-
     /// Keeps the link up until cancelled.
-    pub(super) async fn keep(self: Arc<Self>, end: CancellationToken) {
+    pub async fn keep(self: Arc<Self>, end: CancellationToken) {
         let keeping = async {
             let mut pause = RECONNECT_BACKOFF.0;
             let mut was_up = false;
@@ -236,20 +267,35 @@ impl RedisLink {
     }
 
     async fn resubscribe(&self) {
-        for channel in self.wakes.channels() {
+        for channel in self.listener.channels() {
             self.subscribe(&channel).await;
             if !self.is_up() {
                 return;
             }
         }
-        self.wakes.all();
+        self.listener.on_reconnect();
+    }
+
+    fn push(&self, info: &PushInfo) {
+        match info.kind {
+            PushKind::SMessage => {}
+            PushKind::Disconnection => return self.doubt.notify_one(),
+            _ => return,
+        }
+        let mut texts = info
+            .data
+            .iter()
+            .filter_map(|value| String::from_redis_value_ref(value).ok());
+        if let (Some(channel), Some(message)) = (texts.next(), texts.next()) {
+            self.listener.on_message(&channel, &message);
+        }
     }
 
     async fn connect(self: &Arc<Self>) -> RedisResult<RedisConnection> {
         let link = Arc::downgrade(self);
         let on_push = move |info: PushInfo| {
             if let Some(link) = link.upgrade() {
-                link.wakes.told(&info, &link);
+                link.push(&info);
             }
             Ok::<(), redis::aio::SendError>(())
         };
