@@ -9,6 +9,7 @@ mod body;
 mod context;
 pub mod cors;
 pub mod error;
+mod exposed;
 mod json;
 mod linger;
 mod respond;

@@ -18,6 +18,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 
+use super::exposed::EXPOSED;
 use crate::config::Cors;
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE, OPTIONS");
@@ -27,28 +28,6 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 const ANY: HeaderValue = HeaderValue::from_static("*");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
 
-/// The response headers that a page may read. A response's further ones, such as an upstream's rate
-/// limits, are added.
-const EXPOSED: &[&str] = &[
-    "etag",
-    "location",
-    "producer-epoch",
-    "producer-expected-seq",
-    "producer-received-seq",
-    "producer-seq",
-    "request-id",
-    "retry-after",
-    "stream-closed",
-    "stream-cursor",
-    "stream-expires-at",
-    "stream-next-offset",
-    "stream-seq",
-    "stream-sse-data-encoding",
-    "stream-ttl",
-    "stream-up-to-date",
-    "x-request-id",
-    "x-stream-id",
-];
 /// The headers that every page may read, and those that are the browser's own.
 const PLAIN: &[&str] = &[
     "cache-control",
@@ -134,6 +113,7 @@ fn preflight(context: &HeaderMap, allowed: bool) -> Response {
     response
 }
 
+/// Exposes the server's headers and the response's further ones, such as an upstream's rate limits.
 fn expose(headers: &mut HeaderMap) {
     let others = headers
         .keys()

@@ -11,6 +11,7 @@
 mod failures;
 mod golden;
 mod hostile;
+mod probes;
 mod properties;
 mod recordings;
 mod said;

@@ -4,10 +4,7 @@ use axum::http::HeaderValue;
 use axum::http::header::X_CONTENT_TYPE_OPTIONS;
 use axum::response::Response;
 
-/// The response headers that a page of another origin may read.
-const EXPOSED: &str = "location, etag, retry-after, stream-next-offset, stream-closed, stream-up-to-date, stream-cursor, \
-    stream-ttl, stream-expires-at, stream-sse-data-encoding, producer-epoch, producer-seq, producer-expected-seq, \
-    producer-received-seq, x-request-id";
+use crate::http::exposed::EXPOSED_VALUE;
 
 /// Adds the headers of every response there, errors too: a stream holds what others wrote, and no
 /// browser is to guess what it might be, nor to put it into a page that didn't ask for it properly.
@@ -18,9 +15,6 @@ pub(super) async fn guard(mut response: Response) -> Response {
         "cross-origin-resource-policy",
         HeaderValue::from_static("same-origin"),
     );
-    headers.insert(
-        "access-control-expose-headers",
-        HeaderValue::from_static(EXPOSED),
-    );
+    headers.insert("access-control-expose-headers", EXPOSED_VALUE.clone());
     response
 }
