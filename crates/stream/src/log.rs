@@ -246,7 +246,7 @@ impl Log {
         self.lock().poll_mirror(from, cx)
     }
 
-    /// Notes readers of a copy elsewhere: for how long they count, and the position of the furthest.
+    /// Notes readers of a copy elsewhere: how long they count, and the furthest's position.
     pub(super) fn set_remote_readers(&self, seen: Option<(Duration, u64)>) {
         self.change(|state| (state.set_remote_readers(seen), ()));
     }

@@ -103,7 +103,7 @@ impl LogState {
         Poll::Pending
     }
 
-    /// Notes readers of a copy elsewhere: for how long they count, and the position of the furthest.
+    /// Notes readers of a copy elsewhere: how long they count, and the furthest's position.
     pub(crate) fn set_remote_readers(&mut self, seen: Option<(Duration, u64)>) -> Wakers {
         let now = Instant::now();
         match seen {
