@@ -83,6 +83,7 @@ impl Deadlines {
 
     /// Polls while the upstream is silent. Ready with the failure once a deadline has passed, or
     /// the server must end now. `has_content` says whether a token has come.
+    #[inline]
     pub(super) fn poll_expired(
         &mut self,
         has_content: bool,

@@ -4,7 +4,6 @@
 //! reads its upstream as long as the stream has room, and ends early when it is cancelled, or when
 //! nobody has read it for its [`Linger`].
 
-use std::fmt::Write as _;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -17,7 +16,7 @@ use super::{Generation, Linger};
 use crate::shutdown::DrainSignal;
 use dialect::failure::{Failure, classes};
 use dialect::sse;
-use stream::{End, Head, Offset, RecordBatch, Streams, Writer};
+use stream::{End, Head, RecordBatch, Streams, Writer};
 
 /// The time that a full stream waits for a reader to come back, where its linger has no limit.
 const RETURN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -87,6 +86,7 @@ impl DetachedGeneration {
         }
     }
 
+    #[inline]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<DetachedStep> {
         for _ in 0..MAX_STEPS_PER_POLL {
             let outlook = self.writer.poll(cx);
@@ -154,6 +154,7 @@ impl DetachedGeneration {
         Poll::Ready(DetachedStep::Ended(end))
     }
 
+    #[inline]
     fn append(&mut self, frames: &Bytes) {
         if let Some(run) = self.event_ids.assign(frames) {
             self.writer.append(run);
@@ -173,18 +174,15 @@ impl DetachedGeneration {
 /// The event ids of a stream's frames: `<stream-id>.<offset>`, the offset after the frame.
 #[derive(Debug)]
 struct EventIds {
-    /// The last id: `prefix` bytes of it are the same in all.
-    id: String,
-    prefix: usize,
+    /// The last id, of which only the offset changes.
+    id: Vec<u8>,
     head: Head,
 }
 
 impl EventIds {
     fn new(id: &stream::StreamId, head: &Head) -> Self {
-        let id = format!("{id}.");
         Self {
-            prefix: id.len(),
-            id,
+            id: format!("{id}.{}", head.tail()).into_bytes(),
             head: head.clone(),
         }
     }
@@ -192,15 +190,15 @@ impl EventIds {
     /// Returns the frames as records with ids. Frames without data are left out: each reader has
     /// heartbeats of its own.
     fn assign(&mut self, frames: &Bytes) -> Option<RecordBatch> {
-        let mut out = BytesMut::with_capacity(frames.len() + 2 * self.prefix + Offset::LENGTH);
+        let mut out = BytesMut::with_capacity(frames.len() + 2 * self.id.len());
         // All but the last: mostly there is one record, which needs no list of ends.
         let (mut ends, mut last) = (Vec::new(), 0);
         for frame in sse::frames(frames).filter(|frame| frame.data.is_some()) {
             let retry = (self.head.next == 0).then_some(sse::RETRY_INTERVAL);
             self.head.next += 1;
-            self.id.truncate(self.prefix);
-            // Infallible: a `String` grows.
-            let _ = write!(self.id, "{}", self.head.tail());
+            if let Some(offset) = self.id.last_chunk_mut() {
+                self.head.tail().write_to(offset);
+            }
             sse::write_frame_with_id(&mut out, &self.id, retry, &frames[frame.range]);
             if last > 0 {
                 ends.push(last);

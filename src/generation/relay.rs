@@ -53,6 +53,7 @@ impl Relay {
     }
 
     /// Polls for the next frames.
+    #[inline]
     pub(super) fn poll_step(
         &mut self,
         client: &mut ClientWriter,

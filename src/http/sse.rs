@@ -150,6 +150,7 @@ impl Heartbeat {
         self.last = Instant::now();
     }
 
+    #[inline]
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(waker) = self.wake_flag.take_waker(cx) else {
             return Poll::Pending;

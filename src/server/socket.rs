@@ -77,6 +77,7 @@ impl ClientSocket {
     }
 
     /// Polls a write until it makes progress, fails, or has waited for too long.
+    #[inline]
     fn poll_progress<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -153,6 +154,7 @@ impl AsyncRead for SharedInput<'_> {
 }
 
 impl AsyncWrite for ClientSocket {
+    #[inline]
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

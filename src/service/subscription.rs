@@ -70,6 +70,7 @@ impl StreamSubscription {
         }
     }
 
+    #[inline]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.ended.is_some() {
             return Poll::Ready(None);
@@ -109,6 +110,7 @@ impl StreamSubscription {
 
 impl Frames {
     /// The next run of whole frames; none after the last.
+    #[inline]
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         match self {
             Frames::Generation(generation) => generation.poll_frames(cx),

@@ -64,7 +64,7 @@ fn sse_write_numbered(bencher: Bencher<'_, '_>) {
         out.clear();
         sse::write_frame_with_id(
             &mut out,
-            "0123456789abcdef0123456789abcdef.1700000000_42",
+            b"0123456789abcdef0123456789abcdef.1700000000_42",
             None,
             black_box(frame.as_bytes()),
         );

@@ -72,6 +72,7 @@ impl WakeFlag {
     }
 
     /// Returns whether the flag is set.
+    #[inline]
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.state.set.load(Ordering::Acquire)
@@ -80,6 +81,7 @@ impl WakeFlag {
     /// Clears the flag and returns the waker to poll with, or `None` if the flag is not set.
     ///
     /// The future must then be polled until it is pending, or nothing will set the flag again.
+    #[inline]
     pub fn take_waker(&mut self, cx: &Context<'_>) -> Option<Waker> {
         if !self
             .task

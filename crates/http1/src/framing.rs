@@ -58,6 +58,7 @@ impl Framing {
     /// # Errors
     ///
     /// When the input violates the framing. All later calls fail with the same error.
+    #[inline]
     pub fn decode(&mut self, piece: &mut [u8]) -> Result<Decoded, MalformedMessage> {
         match self {
             Framing::Length(left) => {
@@ -89,6 +90,7 @@ impl Framing {
 
     /// Returns true once the body has ended. A body that ends with its connection never does so
     /// here.
+    #[inline]
     #[must_use]
     pub fn is_ended(&self) -> bool {
         match self {
@@ -136,6 +138,7 @@ enum ChunkState {
 impl ChunkedReader {
     /// Decodes a piece up to its end, the body's end, or a fault, which is returned beside what
     /// came before it.
+    #[inline]
     fn decode(&mut self, piece: &mut [u8]) -> (Decoded, Option<MalformedMessage>) {
         let (mut used, mut body) = (0, 0..0);
         if self.state == ChunkState::Size && self.count == 0 {
@@ -168,6 +171,7 @@ impl ChunkedReader {
 
     /// Reads a chunk's size line if it is complete and has neither extension nor capital digits, as
     /// nearly every one; returns its length, 0 for any other line, which is then read byte by byte.
+    #[inline]
     fn read_simple_size_line(&mut self, piece: &[u8]) -> usize {
         let mut size = 0;
         for (at, byte) in piece.iter().take(7).enumerate() {

@@ -39,6 +39,7 @@ impl<T> ThreadBuffer<T> {
     }
 
     /// Runs `f` with the buffer. A nested call gets a fresh one.
+    #[inline]
     pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         let mut buffer = self.buffer.take().unwrap_or_else(self.make);
         let result = f(&mut buffer);

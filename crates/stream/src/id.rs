@@ -98,20 +98,28 @@ pub struct Offset {
 impl Offset {
     /// Its length as text.
     pub const LENGTH: usize = 8 + 1 + 12;
+
+    /// Writes the offset's text.
+    #[inline]
+    pub fn write_to(self, text: &mut [u8; Self::LENGTH]) {
+        // By hand: it is written for every record, and std takes ten times as long to pad a number.
+        write_hex(&mut text[..8], u64::from(self.epoch));
+        text[8] = b'_';
+        write_hex(&mut text[9..], self.position);
+    }
 }
 
 impl fmt::Display for Offset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // By hand: it is written for every record, and std takes ten times as long to pad a number.
-        let mut text = [b'_'; Self::LENGTH];
-        write_hex(&mut text[..8], u64::from(self.epoch));
-        write_hex(&mut text[9..], self.position);
+        let mut text = [0; Self::LENGTH];
+        self.write_to(&mut text);
         f.write_str(str::from_utf8(&text).unwrap_or_default())
     }
 }
 
 /// Writes a number's last digits, as many as there is room for. 2^48 records are more than any
 /// stream has.
+#[inline]
 fn write_hex(room: &mut [u8], mut number: u64) {
     for digit in room.iter_mut().rev() {
         *digit = b"0123456789abcdef"[(number % 16) as usize];

@@ -109,6 +109,7 @@ impl RecordBatch {
     }
 
     /// All but the first so many records.
+    #[inline]
     pub(super) fn after(&self, records: u64) -> RecordBatch {
         let Some(&from) = usize::try_from(records)
             .ok()

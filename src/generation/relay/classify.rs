@@ -108,6 +108,7 @@ pub(super) fn judge_payload(
 }
 
 /// Returns the error of a frame that is named `error`, whatever its payload looks like.
+#[inline]
 fn named_error(frame: &Frame<'_>, data: &[u8], reader: &dyn EventReader) -> Option<Failure> {
     (frame.event == Some(b"error")).then(|| reader.read_error(data).unwrap_or_else(unnamed_error))
 }

@@ -54,6 +54,7 @@ impl PassThrough {
 
     /// Relays one run. `is_cut` says that the upstream's body ended with it, perhaps within an
     /// event; `tap` sees the events beside the bytes.
+    #[inline]
     pub(super) fn relay_run(
         &mut self,
         run: Bytes,

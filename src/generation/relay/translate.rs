@@ -26,6 +26,7 @@ impl Translate {
 
     /// Relays one run. `is_cut` says that the upstream's body ended with it, perhaps within an
     /// event; `tap` sees the events beside the client's writer.
+    #[inline]
     pub(super) fn relay_run(
         &mut self,
         run: &Bytes,

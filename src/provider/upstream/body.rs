@@ -36,6 +36,7 @@ impl UpstreamBody {
     }
 
     /// Polls for the next bytes, `None` after the end.
+    #[inline]
     pub(in crate::provider) fn poll_bytes(
         &mut self,
         cx: &mut Context<'_>,

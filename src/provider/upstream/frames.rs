@@ -49,6 +49,7 @@ impl UpstreamFrames {
     }
 
     /// Polls for the next run of whole events; `None` once the body has ended cleanly.
+    #[inline]
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
         while !self.ended {
             let run = match ready!(self.body.poll_bytes(cx)) {

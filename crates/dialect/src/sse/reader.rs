@@ -59,6 +59,7 @@ impl FrameSplitter {
     /// # Errors
     ///
     /// [`EventTooLarge`] when the unfinished event exceeds the limit.
+    #[inline]
     pub fn push(&mut self, mut chunk: Bytes) -> Result<Bytes, EventTooLarge> {
         if self.at_start {
             chunk = match self.skip_bom(chunk) {
@@ -68,6 +69,9 @@ impl FrameSplitter {
         }
         let whole = if self.tail.is_empty() {
             let end = last_boundary(&chunk, 0);
+            if end == chunk.len() {
+                return Ok(chunk);
+            }
             let whole = chunk.split_to(end);
             self.tail.extend_from_slice(&chunk);
             whole
@@ -121,10 +125,15 @@ impl FrameSplitter {
 
 /// Returns the end of the last empty line that ends at or after `from`, or 0. An empty line ends an
 /// event.
+#[inline]
 fn last_boundary(bytes: &[u8], from: usize) -> usize {
     if bytes.ends_with(b"\n\n") {
         return bytes.len(); // nearly always: an upstream flushes whole events
     }
+    find_last_boundary(bytes, from)
+}
+
+fn find_last_boundary(bytes: &[u8], from: usize) -> usize {
     for i in memchr2_iter(b'\n', b'\r', &bytes[from..])
         .rev()
         .map(|i| i + from)

@@ -23,18 +23,21 @@ const ENCODE_STEP: usize = 3 * 1024;
 /// assert_eq!(&wire[..], b"event: note\ndata: two\ndata: lines\n\n");
 /// ```
 pub fn write_frame(out: &mut BytesMut, event: Option<&str>, data: &[u8]) {
+    // Once for all of a frame of one line: its parts are small, and each would grow the buffer.
+    let event_length = event.map_or(0, |event| "event: \n".len() + event.len());
+    out.reserve(event_length + "data: \n\n".len() + data.len());
     if let Some(event) = event {
-        out.put_slice(b"event: ");
-        out.put_slice(event.as_bytes());
-        out.put_u8(b'\n');
+        for part in ["event: ", event, "\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
     }
     lines(data, |line| {
         // Always the space: a reader strips one, so text that begins with a space keeps its own.
-        out.put_slice(b"data: ");
-        out.put_slice(line);
-        out.put_u8(b'\n');
+        out.extend_from_slice(b"data: ");
+        out.extend_from_slice(line);
+        out.extend_from_slice(b"\n");
     });
-    out.put_u8(b'\n');
+    out.extend_from_slice(b"\n");
 }
 
 /// Writes the fields of a frame that come before its [`DataWriter`].
@@ -137,9 +140,9 @@ pub fn retry_frame() -> Bytes {
 
 /// Writes a frame from elsewhere under an id of ours, in the same block: some SDKs fail on a block
 /// without data. Its own `id` and `retry` fields are left out, since the last one of a block wins.
-pub fn write_frame_with_id(out: &mut BytesMut, id: &str, retry: Option<Duration>, frame: &[u8]) {
-    for part in ["id: ", id, "\n"] {
-        out.put_slice(part.as_bytes());
+pub fn write_frame_with_id(out: &mut BytesMut, id: &[u8], retry: Option<Duration>, frame: &[u8]) {
+    for part in [b"id: ".as_slice(), id, b"\n"] {
+        out.extend_from_slice(part);
     }
     if let Some(retry) = retry {
         // A BytesMut grows, so this can't fail.
@@ -160,7 +163,7 @@ pub fn write_frame_with_id(out: &mut BytesMut, id: &str, retry: Option<Duration>
             .next()
             .unwrap_or_default();
         if !matches!(name, b"id" | b"retry") {
-            out.put_slice(&rest[..next]);
+            out.extend_from_slice(&rest[..next]);
         }
         rest = &rest[next..];
     }

@@ -26,6 +26,7 @@ pub(super) struct BodyReader<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> BodyReader<S> {
     /// Polls for the next bytes of the body, from one read of the socket; they may be empty.
+    #[inline]
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, H1Error>> {
         if let Some(unsent) = &mut self.unsent
             && let Poll::Ready(sent) = unsent.poll_send(&mut self.connection, cx)
@@ -80,6 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ResponseBody<S> {
     /// # Errors
     ///
     /// Once, if the connection or the body breaks; `None` follows.
+    #[inline]
     pub fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, H1Error>>> {
         if !self.first.is_empty() {
             return Poll::Ready(Some(Ok(std::mem::take(&mut self.first))));

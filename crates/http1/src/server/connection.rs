@@ -209,6 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
 
     /// Writes these bytes and keeps what the socket does not take at once. Nothing else may be
     /// written before [`Self::poll_flushed`] is ready.
+    #[inline]
     pub(super) fn write_or_keep(
         &mut self,
         mut bytes: &[u8],
@@ -227,6 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
     }
 
     /// Ready once the socket has taken everything.
+    #[inline]
     pub(super) fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.unsent.is_empty() {
             let written = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.unsent))?;

@@ -144,6 +144,7 @@ where
 
     /// Gathers bytes of the body up to [`WRITE_BATCH`] or its end. Pending when the body has no
     /// more at the moment; what was gathered before is in `out`.
+    #[inline]
     fn poll_gather(&mut self, out: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(body) = &mut self.body {
             if self.rest.is_empty() {
@@ -163,7 +164,11 @@ where
                     continue;
                 }
             }
-            let mut piece = self.rest.split_to(self.rest.len().min(WRITE_BATCH));
+            let mut piece = if self.rest.len() <= WRITE_BATCH {
+                std::mem::take(&mut self.rest)
+            } else {
+                self.rest.split_to(WRITE_BATCH)
+            };
             match &mut self.end {
                 BodyEnd::Chunks => put_chunk(out, &piece),
                 BodyEnd::Close => out.extend_from_slice(&piece),
@@ -200,6 +205,7 @@ where
 }
 
 /// Appends one chunk (RFC 9112 §7.1). `data` must not be empty, or it would be the last one.
+#[inline]
 fn put_chunk(out: &mut Vec<u8>, data: &[u8]) {
     let mut digits = [0; 16];
     let mut at = digits.len();
