@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -23,6 +24,9 @@ use dialect::Dialect;
 
 /// The file that is read when none is named and it exists.
 const DEFAULT_FILE: &str = "tokenrill.toml";
+
+/// Time limit for a text that is printed for a person.
+const PRINT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// An LLM token-streaming proxy: prompts in over HTTP, tokens out as Server-Sent Events, and
 /// nothing lost between.
@@ -70,9 +74,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(complaint) => {
-            for line in complaint.lines() {
-                let _ = writeln!(std::io::stderr(), "tokenrill: {line}");
-            }
+            let lines = complaint.lines().map(|line| format!("tokenrill: {line}\n"));
+            print_in_time(std::io::stderr(), lines.collect());
             ExitCode::from(2)
         }
     }
@@ -87,7 +90,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Complaint> {
         LogFormat::Text => telemetry::Format::Text,
         LogFormat::Json => telemetry::Format::Json,
     };
-    telemetry::init(format, &config.log.level).map_err(|error| error.to_string())?;
+    let _log = telemetry::init(format, &config.log.level).map_err(|error| error.to_string())?;
     runtime()?.block_on(async {
         let address = config.listen;
         let scheme = if config.tls.is_some() {
@@ -138,12 +141,28 @@ fn signals(shutdown: Shutdown) -> std::io::Result<impl Future<Output = ()>> {
 }
 
 fn greet(scheme: &str, address: SocketAddr) {
-    // Who closed our stdout doesn't want to be greeted.
-    let _ = writeln!(
-        std::io::stdout(),
-        "tokenrill {} listens on {scheme}://{address}\ntry: curl -N '{scheme}://{address}/stream?prompt=Hello'",
+    let greeting = format!(
+        "tokenrill {} listens on {scheme}://{address}\ntry: curl -N '{scheme}://{address}/stream?prompt=Hello'\n",
         env!("CARGO_PKG_VERSION"),
     );
+    print_in_time(std::io::stdout(), greeting);
+}
+
+/// Writes text for a person, who may have closed the stream, or leave it unread: neither may fail
+/// the process or hold it for long.
+fn print_in_time(mut out: impl std::io::Write + Send + 'static, text: String) {
+    let (written, is_written) = sync_channel(1);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "waited for, within a time limit: the stream may block for ever"
+    )]
+    let printing = std::thread::Builder::new().spawn(move || {
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        let _ = written.send(());
+    });
+    if printing.is_ok() {
+        let _ = is_written.recv_timeout(PRINT_TIMEOUT);
+    }
 }
 
 fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Complaint {
@@ -213,18 +232,13 @@ async fn healthcheck(url: &str) -> Result<ExitCode, Complaint> {
     match client.get(url).send().await {
         Ok(response) if response.status().is_success() => Ok(ExitCode::SUCCESS),
         Ok(response) => {
-            let _ = writeln!(
-                std::io::stderr(),
-                "tokenrill: {url} answers {}",
-                response.status()
-            );
+            let status = response.status();
+            print_in_time(std::io::stderr(), format!("tokenrill: {url} answers {status}\n"));
             Ok(ExitCode::FAILURE)
         }
         Err(error) => {
-            let _ = writeln!(
-                std::io::stderr(),
-                "tokenrill: {url} does not answer: {error}"
-            );
+            let complaint = format!("tokenrill: {url} does not answer: {error}\n");
+            print_in_time(std::io::stderr(), complaint);
             Ok(ExitCode::FAILURE)
         }
     }
