@@ -16,9 +16,9 @@ use crate::http::{cors, router};
 use crate::memory::MemoryBudget;
 use crate::outcome::{Observer, Observers};
 use crate::prompts::{Library, PromptError};
-use crate::provider::Provider;
 use crate::provider::mock::{MODELS, Mock};
 use crate::provider::remote::{Client, ClientOptions, RemoteOptions, RemoteProvider, tls_config};
+use crate::provider::{MIN_CREDENTIAL_LENGTH, Provider};
 use crate::routing::{Route, Routes, Target};
 use crate::server::tls::{self, TlsError};
 use crate::server::{Server, Shutdown};
@@ -121,6 +121,15 @@ impl App {
             .as_ref()
             .map(|files| tls::load_certificate(&files.cert, &files.key))
             .transpose()?;
+        for (name, provider) in &config.providers {
+            let key = provider.api_key.as_ref();
+            if key.is_some_and(|key| key.expose().len() < MIN_CREDENTIAL_LENGTH) {
+                tracing::warn!(
+                    provider = name.as_str(),
+                    "the key is shorter than {MIN_CREDENTIAL_LENGTH} bytes: where the provider repeats it, it is not cut out"
+                );
+            }
+        }
         let (draining, abort) = (DrainSignal::default(), AbortSignal::default());
         let log: Arc<dyn Observer> = Arc::new(OutcomeLog);
         let observers = Observers::from_iter([log]);

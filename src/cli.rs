@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use tokio::runtime::{self, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::App;
 use crate::config::{Config, LogFormat};
@@ -92,6 +92,8 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Complaint> {
     };
     let _log = telemetry::init(format, &config.log.level).map_err(|error| error.to_string())?;
     runtime()?.block_on(async {
+        // From here on it ends nothing, though it is logged only later.
+        let hangup = signal(SignalKind::hangup()).map_err(cannot_listen_to_signals)?;
         let address = config.listen;
         let scheme = if config.tls.is_some() {
             "https"
@@ -103,8 +105,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Complaint> {
         let listener = server::bind(address).map_err(|error| cannot_listen(address, &error))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let shutdown = Shutdown::default();
-        let signals = signals(shutdown.clone())
-            .map_err(|error| format!("can't listen to signals: {error}"))?;
+        let signals = signals(shutdown.clone(), hangup).map_err(cannot_listen_to_signals)?;
         let server = app
             .server(listener, shutdown.clone())
             .map_err(|error| error.to_string())?;
@@ -122,21 +123,32 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Complaint> {
     })
 }
 
-/// First signal: drain. Second: end now.
-fn signals(shutdown: Shutdown) -> std::io::Result<impl Future<Output = ()>> {
+fn cannot_listen_to_signals(error: std::io::Error) -> Complaint {
+    format!("can't listen to signals: {error}")
+}
+
+/// First signal: drain. Second: end now. A hangup ends nothing: it is a terminal that is closed, or
+/// somebody who expects a reload.
+fn signals(shutdown: Shutdown, mut hangup: Signal) -> std::io::Result<impl Future<Output = ()>> {
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
     Ok(async move {
-        for step in [&shutdown.drain, &shutdown.now] {
+        let mut steps = [&shutdown.drain, &shutdown.now].into_iter();
+        loop {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                _ = hangup.recv() => {
+                    tracing::warn!("SIGHUP is ignored: the configuration is read at the start only");
+                    continue;
+                }
             }
-            step.cancel();
+            if let Some(step) = steps.next() {
+                step.cancel();
+            }
         }
-        std::future::pending().await
     })
 }
 
@@ -233,7 +245,10 @@ async fn healthcheck(url: &str) -> Result<ExitCode, Complaint> {
         Ok(response) if response.status().is_success() => Ok(ExitCode::SUCCESS),
         Ok(response) => {
             let status = response.status();
-            print_in_time(std::io::stderr(), format!("tokenrill: {url} answers {status}\n"));
+            print_in_time(
+                std::io::stderr(),
+                format!("tokenrill: {url} answers {status}\n"),
+            );
             Ok(ExitCode::FAILURE)
         }
         Err(error) => {

@@ -66,6 +66,8 @@ pub enum GenerationEnd {
     ClientStalled,
     /// By the client, which closed its connection.
     ClientLeft,
+    /// By this server, which ended before the client could be told.
+    Aborted,
 }
 
 impl GenerationEnd {
@@ -78,6 +80,7 @@ impl GenerationEnd {
             Self::Cancelled => classes::CANCELLED.code,
             Self::ClientStalled => "client_stall",
             Self::ClientLeft => "client_left",
+            Self::Aborted => "aborted",
         }
     }
 

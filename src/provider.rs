@@ -7,10 +7,12 @@
 //!
 //! **Add a provider**: implement [`Provider`]; name it in `app`.
 
+mod credentials;
 pub mod mock;
 pub mod remote;
 mod upstream;
 
+pub(crate) use credentials::MIN_CREDENTIAL_LENGTH;
 pub use upstream::{
     CompleteSource, Events, Opened, StreamSource, UpstreamFrames, WholeBody, poll_event,
 };

@@ -50,6 +50,8 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const ACCEPT_BACKLOG: i32 = 4096;
 /// Time that streams aborted at the deadline have to send their error and close.
 const ABORT_GRACE: Duration = Duration::from_secs(2);
+/// The same when the server is told to end at once.
+const END_GRACE: Duration = Duration::from_millis(200);
 
 /// Opens the listening socket.
 ///
@@ -177,14 +179,16 @@ async fn wait_for_tasks(
     abort: &AbortSignal,
     shutdown: &Shutdown,
 ) {
+    let deadline = async {
+        tokio::time::sleep(drain).await;
+        abort.abort();
+        tokio::time::sleep(ABORT_GRACE).await;
+    };
     tokio::select! {
         () = tasks.wait() => return,
-        () = tokio::time::sleep(drain) => abort.abort(),
-        () = shutdown.now.cancelled() => return,
+        () = deadline => return,
+        () = shutdown.now.cancelled() => abort.abort(),
     }
-    tokio::select! {
-        () = tasks.wait() => {}
-        () = tokio::time::sleep(ABORT_GRACE) => {}
-        () = shutdown.now.cancelled() => {}
-    }
+    tracing::warn!("told to end at once: what still runs is aborted");
+    let _ = tokio::time::timeout(END_GRACE, tasks.wait()).await;
 }

@@ -10,6 +10,7 @@ use dialect::failure::Failure;
 use crate::disconnect::Disconnect;
 use crate::outcome::{AttemptOutcome, GenerationEnd, Observers, Outcome};
 use crate::routing::Target;
+use crate::shutdown::AbortSignal;
 
 /// The status of a client that left before its response began (nginx's number for it).
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -27,6 +28,7 @@ pub(super) struct GenerationIdentity {
 pub(super) struct Meter {
     started: Instant,
     disconnect: Disconnect,
+    abort: AbortSignal,
     observers: Observers,
     outcome: Outcome,
     is_ended: bool,
@@ -37,6 +39,7 @@ impl Meter {
     pub(super) fn start(
         identity: GenerationIdentity,
         disconnect: Disconnect,
+        abort: AbortSignal,
         observers: Observers,
     ) -> Self {
         let GenerationIdentity {
@@ -47,6 +50,7 @@ impl Meter {
         Self {
             started: Instant::now(),
             disconnect,
+            abort,
             observers,
             outcome: Outcome {
                 request_id,
@@ -141,18 +145,20 @@ impl Drop for Meter {
     fn drop(&mut self) {
         self.outcome.duration = self.started.elapsed();
         if !self.is_ended {
-            self.outcome.end = end_by_client(&self.disconnect);
+            self.outcome.end = end_by_drop(&self.disconnect, &self.abort);
         }
         self.observers.notify(&self.outcome);
     }
 }
 
 /// Returns the end of a generation that was dropped before it ended by itself.
-fn end_by_client(disconnect: &Disconnect) -> GenerationEnd {
+fn end_by_drop(disconnect: &Disconnect, abort: &AbortSignal) -> GenerationEnd {
     if disconnect.is_cancelled() {
         GenerationEnd::Cancelled
     } else if disconnect.is_stalled() {
         GenerationEnd::ClientStalled
+    } else if abort.is_aborted() {
+        GenerationEnd::Aborted
     } else {
         GenerationEnd::ClientLeft
     }

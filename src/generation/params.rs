@@ -59,7 +59,8 @@ impl GenerationParams {
             route: self.route,
             model: self.meta.model.clone(),
         };
-        Meter::start(identity, self.disconnect.clone(), self.observers.clone())
+        let (disconnect, abort) = (self.disconnect.clone(), self.abort.clone());
+        Meter::start(identity, disconnect, abort, self.observers.clone())
     }
 
     /// Returns the request for the first target.

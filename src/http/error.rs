@@ -14,6 +14,7 @@ use super::accept::wants_events;
 use super::sse;
 use crate::service::StartError;
 use base::id::RequestId;
+use base::shorten::shorten;
 use dialect::Dialect;
 use dialect::failure::{Failure, classes};
 
@@ -24,6 +25,9 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_HEADERS: usize = 100;
 /// More bytes of headers than any honest client sends.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
+
+/// Longest path or method in the log, in bytes.
+const MAX_LOGGED_PATH: usize = 256;
 
 /// A handler's rejection of a request.
 #[derive(Debug)]
@@ -80,7 +84,8 @@ impl Rejection {
         match generation {
             Some(generation) => generation.record(&failure, status.as_u16()),
             None => {
-                let path: String = path.chars().take(200).collect();
+                let path = shorten(path, MAX_LOGGED_PATH);
+                let (path, method) = (&*path, shorten(method.as_str(), MAX_LOGGED_PATH));
                 let (code, error) = (failure.code(), failure.log_message());
                 tracing::info!(request_id = %id, method = %method, route = path, status = status.as_u16(), code, error, "refused");
             }
@@ -268,9 +273,7 @@ pub fn unreadable(failure: Failure, path: &str) -> Response {
 
 /// Turns a panic in a handler into a response: it ends that request and no other.
 pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
-    let words = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    let words = words
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic".to_owned());
-    Rejection::from(Failure::internal(words.into())).into_response()
+    // Its words may quote the request.
+    drop(panic);
+    Rejection::from(Failure::internal("a panic".into())).into_response()
 }

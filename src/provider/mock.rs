@@ -15,6 +15,7 @@ use super::{
     CompleteSource, Events, OpenFuture, Opened, Provider, StreamSource, UpstreamRequest, WholeBody,
 };
 use crate::compute::ComputePool;
+use dialect::ErrorReport;
 use dialect::event::{Event, FinishReason, ReasoningState, StateOrigin, Usage};
 use dialect::failure::{Failure, Refusal};
 use dialect::request::{Operation, Part, Request};
@@ -235,7 +236,10 @@ fn refused(status: u16, message: &str, retry_after: Option<&str>) -> Failure {
     Failure::upstream_refused(Refusal {
         provider: "mock".to_owned(),
         status,
-        message: message.to_owned(),
+        report: Some(ErrorReport {
+            message: message.to_owned(),
+            ..ErrorReport::default()
+        }),
         retry_after: retry_after.map(str::to_owned),
         ..Refusal::default()
     })

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 
+use super::credentials::Credentials;
 use super::upstream::UpstreamBody;
 use super::{CompleteSource, OpenFuture, Opened, Provider, StreamSource, UpstreamRequest};
 use dialect::failure::Failure;
@@ -29,6 +30,7 @@ use dialect::request::Operation;
 #[derive(Debug)]
 pub struct RemoteProvider {
     options: Arc<RemoteOptions>,
+    credentials: Arc<Credentials>,
     client: Client,
 }
 
@@ -45,6 +47,7 @@ impl RemoteProvider {
             .unwrap_or_default();
         let _: http::Uri = format!("{}{path}", options.base_url).parse()?;
         Ok(Self {
+            credentials: Arc::new(Credentials::from_headers(&options.headers)),
             options: Arc::new(options),
             client,
         })
@@ -58,15 +61,16 @@ impl Provider for RemoteProvider {
 
     fn open_stream(&self, call: UpstreamRequest) -> OpenFuture<StreamSource> {
         let client = self.client.clone();
-        let options = self.options.clone();
+        let (options, credentials) = (self.options.clone(), self.credentials.clone());
         Box::pin(async move {
             // The request's memory is free once the upstream has it.
             let _permit = call.permit.clone();
             let request = build_request(&options, call).await?;
-            let response = exchange(&client, &options, request, "text/event-stream").await?;
-            let headers = headers::client_visible(response.headers());
+            let upstream = (&*options, &*credentials);
+            let response = exchange(&client, upstream, request, "text/event-stream").await?;
+            let headers = headers::client_visible(response.headers(), &credentials);
             let reader = options.side.event_reader(options.finish_rule);
-            let frames = client.frames(response.into_body(), options.max_event);
+            let frames = client.frames(response.into_body(), options.max_event, credentials);
             let source = StreamSource::Frames(frames, options.dialect, reader);
             Ok(Opened { headers, source })
         })
@@ -74,13 +78,15 @@ impl Provider for RemoteProvider {
 
     fn open_complete(&self, call: UpstreamRequest) -> OpenFuture<CompleteSource> {
         let client = self.client.clone();
-        let options = self.options.clone();
+        let (options, credentials) = (self.options.clone(), self.credentials.clone());
         Box::pin(async move {
             let _permit = call.permit.clone();
             let request = build_request(&options, call).await?;
-            let response = exchange(&client, &options, request, "application/json").await?;
-            let headers = headers::client_visible(response.headers());
-            let body = response::whole_body(response, &options).await?;
+            let upstream = (&*options, &*credentials);
+            let response = exchange(&client, upstream, request, "application/json").await?;
+            let headers = headers::client_visible(response.headers(), &credentials);
+            let mut body = response::whole_body(response, &options).await?;
+            body.bytes = credentials.redact(body.bytes);
             let source = CompleteSource::Body(body, options.dialect);
             Ok(Opened { headers, source })
         })
@@ -101,16 +107,17 @@ async fn build_request(
 /// Sends a request and checks that the response is of the `expected` media type.
 async fn exchange(
     client: &Client,
-    options: &RemoteOptions,
+    upstream: (&RemoteOptions, &Credentials),
     request: Request<Bytes>,
     expected: &'static str,
 ) -> Result<Response<UpstreamBody>, Failure> {
+    let (options, credentials) = upstream;
     let response = client.send(request, &options.name).await?;
     if response.status() != StatusCode::OK {
-        return Err(response::refusal(response, options).await);
+        return Err(response::refusal(response, options, credentials).await);
     }
     match response::check_content_type(&response, expected) {
         Ok(()) => Ok(response),
-        Err(found) => Err(response::unexpected_response(response, options, found, expected).await),
+        Err(found) => Err(response::unexpected_response(response, options, &found, expected).await),
     }
 }

@@ -3,10 +3,11 @@
 //! A stream is served by the thread that took its connection, and so is its upstream: no token ever
 //! changes threads.
 
+use std::cell::Cell;
 use std::future::pending;
 use std::io;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
@@ -24,6 +25,8 @@ use super::load::{Load, LoadGuard};
 const MAX_QUEUED_CONNECTIONS: usize = 1024;
 /// Pause when the system has no more sockets to give.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// Shortest time between two lines of the log about that.
+const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Settings and signals that all workers share.
 #[derive(Clone)]
@@ -107,6 +110,29 @@ impl Workers {
 struct Acceptor {
     listener: TcpListener,
     workers: Vec<WorkerHandle>,
+    errors: AcceptErrors,
+}
+
+/// The errors of accepting: there may be many a second, while the system is out of sockets.
+#[derive(Default)]
+struct AcceptErrors {
+    logged_at: Cell<Option<Instant>>,
+    /// Errors since then.
+    unlogged: Cell<u64>,
+}
+
+impl AcceptErrors {
+    /// Logs an error, or counts it if another was logged a moment ago.
+    fn log(&self, error: &io::Error) {
+        let logged_at = self.logged_at.get();
+        if logged_at.is_some_and(|at| at.elapsed() < ACCEPT_LOG_INTERVAL) {
+            self.unlogged.set(self.unlogged.get() + 1);
+            return;
+        }
+        self.logged_at.set(Some(Instant::now()));
+        let before = self.unlogged.take();
+        tracing::error!(%error, not_logged_before = before, "can't accept connections");
+    }
 }
 
 impl Acceptor {
@@ -118,7 +144,11 @@ impl Acceptor {
     ) -> io::Result<Self> {
         let _entered = runtime.enter();
         let listener = TcpListener::from_std(listener)?;
-        Ok(Self { listener, workers })
+        Ok(Self {
+            listener,
+            workers,
+            errors: AcceptErrors::default(),
+        })
     }
 
     /// Accepts connections and hands each to the worker with the least load. Returns the first one
@@ -130,7 +160,7 @@ impl Acceptor {
                 // This connection was gone before we took it; the next one may not be.
                 Err(error) if is_of_one_connection(&error) => continue,
                 Err(error) => {
-                    tracing::error!(%error, "can't accept connections");
+                    self.errors.log(&error);
                     tokio::time::sleep(ACCEPT_BACKOFF).await;
                     continue;
                 }
@@ -213,4 +243,48 @@ fn is_of_one_connection(error: &io::Error) -> bool {
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn many_errors_of_accepting_are_one_line_and_the_next_one_counts_them() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .finish();
+        let errors = AcceptErrors::default();
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..3 {
+                errors.log(&io::ErrorKind::Other.into());
+            }
+            // As if a while had passed.
+            errors.logged_at.set(None);
+            errors.log(&io::ErrorKind::Other.into());
+        });
+        let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(log.lines().count(), 2, "{log}");
+        assert!(log.ends_with("not_logged_before=2\n"), "{log}");
+    }
 }

@@ -51,8 +51,10 @@ fn cut_json(line: &[u8]) -> Vec<u8> {
     if cut.len() >= MAX_LINE_BYTES {
         // Many fields, or much that is escaped.
         fields.retain(|name, value| {
-            matches!(name.as_str(), "timestamp" | "level" | "message" | "request_id")
-                && value.as_str().is_some_and(|text| text.len() <= COUNT_ROOM)
+            matches!(
+                name.as_str(),
+                "timestamp" | "level" | "message" | "request_id"
+            ) && value.as_str().is_some_and(|text| text.len() <= COUNT_ROOM)
         });
         fields.insert("cut_bytes".to_owned(), line.len().into());
         cut = Value::Object(fields).to_string();
@@ -63,6 +65,8 @@ fn cut_json(line: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     #[test]
@@ -86,7 +90,8 @@ mod tests {
     #[test]
     fn a_long_json_line_stays_an_object_with_its_short_fields() {
         for long in ["x".repeat(MAX_LINE_BYTES), "\u{1}ü\"".repeat(1 << 20)] {
-            let fields = serde_json::json!({ "level": "WARN", "long": long, "message": "m", "n": 7 });
+            let fields =
+                serde_json::json!({ "level": "WARN", "long": long, "message": "m", "n": 7 });
             let cut = bound_line(format!("{fields}\n").as_bytes(), Format::Json).into_owned();
             assert!(cut.len() <= MAX_LINE_BYTES && cut.ends_with(b"}\n"));
             let cut: Value = serde_json::from_slice(&cut).unwrap();
@@ -101,7 +106,11 @@ mod tests {
         fields.insert("message".to_owned(), "m".into());
         fields.extend((0..99).map(|n| (format!("f{n}"), "\u{1}".repeat(500).into())));
         let line = Value::Object(fields).to_string();
-        let cut: Value = serde_json::from_slice(&bound_line(line.as_bytes(), Format::Json)).unwrap();
-        assert_eq!(cut, serde_json::json!({ "message": "m", "cut_bytes": line.len() }));
+        let cut: Value =
+            serde_json::from_slice(&bound_line(line.as_bytes(), Format::Json)).unwrap();
+        assert_eq!(
+            cut,
+            serde_json::json!({ "message": "m", "cut_bytes": line.len() })
+        );
     }
 }

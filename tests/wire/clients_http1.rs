@@ -70,7 +70,10 @@ fn a_head_and_a_body_in_single_bytes() {
 #[test]
 fn the_old_version_has_no_chunks_and_ends_with_the_connection() {
     let server = Server::mock();
-    let all = until_close(&server, "GET /stream?prompt=hello HTTP/1.0\r\n\r\n");
+    let all = until_close(
+        &server,
+        "GET /stream?prompt=hello+canary-prompt HTTP/1.0\r\n\r\n",
+    );
     assert!(
         all.starts_with("HTTP/1.1 200 OK\r\n") && all.ends_with("data: [DONE]\n\n"),
         "{all}"

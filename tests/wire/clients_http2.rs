@@ -84,7 +84,7 @@ fn many_streams_share_a_connection() {
 #[test]
 fn a_browsers_eventsource() {
     let server = Server::with("[mock]\ntokens_per_second = 0\n", &[]);
-    let path = "/stream?prompt=hi&model=mock-echo";
+    let path = "/stream?prompt=hi+canary-prompt&model=mock-echo";
     let over_http1 = server.get(path).body();
     run(async {
         let mut request = get(path);
@@ -212,7 +212,7 @@ fn a_client_that_reads_nothing_at_all_is_dropped() {
     let (upstream, _open, _) = upstream();
     let stall = SLOW.replace("first_token", "client_stall = \"300ms\"\nfirst_token");
     let server = Server::before_with(&upstream, &stall, "");
-    let path = "/stream?prompt=x&model=flood";
+    let path = "/stream?prompt=x+canary-prompt&model=flood";
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     // As much window as there can be: only the socket itself holds anything back.
     bytes.extend(b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x04\x7f\xff\xff\xff");
@@ -406,7 +406,11 @@ fn refusals_have_their_status_and_say_why() {
         }
         assert_eq!(client.get("/nowhere").await.head.status, 404);
         assert_eq!(
-            client.get("/stream?prompt=x&model=nope").await.head.status,
+            client
+                .get("/stream?prompt=x+canary-prompt&model=nope")
+                .await
+                .head
+                .status,
             404
         );
         assert_eq!(client.get("/healthz").await.text().await, "ok");

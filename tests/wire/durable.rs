@@ -576,7 +576,7 @@ fn a_fork_lives_on_without_its_source() {
 #[test]
 fn a_generations_stream_is_read_but_not_written() {
     let server = Server::mock();
-    let mut answer = server.get("/stream?model=mock-fast&prompt=hi&linger=10s");
+    let mut answer = server.get("/stream?model=mock-fast&prompt=hi+canary-prompt&linger=10s");
     let said = answer.body();
     let id = answer.header("x-stream-id").expect("a stream");
     let mut read = done(&server, 200, "GET", &id, "", "");

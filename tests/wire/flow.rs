@@ -114,7 +114,7 @@ fn two_thousand_streams_lose_no_token() {
     const STREAMS: usize = 2_000;
     let server = Server::with("[mock]\ntokens_per_second = 20\n", &[]);
     let whole = server
-        .get("/stream?prompt=hi&model=mock-fast&max_tokens=40")
+        .get("/stream?prompt=hi+canary-prompt&model=mock-fast&max_tokens=40")
         .body();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let address = server.address;
@@ -125,7 +125,7 @@ fn two_thousand_streams_lose_no_token() {
                 use tokio::io::{AsyncReadExt, AsyncWriteExt};
                 let mut stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
                 let request =
-                    "GET /stream?prompt=hi&model=mock&max_tokens=40 HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n";
+                    "GET /stream?prompt=hi+canary-prompt&model=mock&max_tokens=40 HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n";
                 stream.write_all(request.as_bytes()).await.expect("sent");
                 let mut answer = Vec::new();
                 tokio::time::timeout(PATIENCE * 3, stream.read_to_end(&mut answer))

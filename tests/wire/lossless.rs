@@ -191,7 +191,7 @@ fn a_connection_that_says_more_after_its_end_is_closed() {
 
 #[test]
 fn a_whole_answer_passes_as_it_is() {
-    let answer = r#"{ "id":"x",  "choices":[{"message":{"content":"hi"},"vendor":1.50}], "usage":{"prompt_tokens":1,"completion_tokens":7} }"#;
+    let answer = r#"{ "id":"x",  "choices":[{"message":{"content":"hi canary-prompt"},"vendor":1.50}], "usage":{"prompt_tokens":1,"completion_tokens":7} }"#;
     let length = answer.len();
     let upstream = Upstream::raw(format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nx-request-id: up-1\r\n\

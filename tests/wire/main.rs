@@ -19,6 +19,8 @@ mod durable;
 mod flow;
 mod h2_client;
 mod http2;
+mod log;
+mod log_content;
 mod lossless;
 mod openai;
 mod plain;

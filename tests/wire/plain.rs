@@ -101,7 +101,10 @@ fn a_prompt_comes_as_query_json_or_text() {
         want
     );
     assert!(
-        server.get("/stream?prompt=hi").body().contains("rill"),
+        server
+            .get("/stream?prompt=hi+canary-prompt")
+            .body()
+            .contains("rill"),
         "the default model answers"
     );
 }
@@ -109,10 +112,14 @@ fn a_prompt_comes_as_query_json_or_text() {
 #[test]
 fn the_same_request_has_the_same_tokens_and_max_tokens_is_honoured() {
     let server = Server::mock();
-    let ask = || server.get("/stream?prompt=hi&model=mock-fast").body();
+    let ask = || {
+        server
+            .get("/stream?prompt=hi+canary-prompt&model=mock-fast")
+            .body()
+    };
     assert_eq!(ask(), ask());
     let short = server
-        .get("/stream?prompt=hi&model=mock-fast&max_tokens=3")
+        .get("/stream?prompt=hi+canary-prompt&model=mock-fast&max_tokens=3")
         .body();
     assert_eq!(events(&short).len(), 4);
     assert!(ask().starts_with(short.trim_end_matches("data: [DONE]\n\n")));
@@ -129,7 +136,7 @@ fn a_broken_model_ends_in_an_error_and_a_silent_one_in_a_timeout() {
         ("mock-stall", "between_tokens_timeout"),
     ] {
         let body = server
-            .get(&format!("/stream?prompt=x&model={model}"))
+            .get(&format!("/stream?prompt=x+canary-prompt&model={model}"))
             .body();
         let got = events(&body);
         assert_eq!(got.len(), 11, "ten tokens and an error");
@@ -147,7 +154,7 @@ fn a_broken_model_ends_in_an_error_and_a_silent_one_in_a_timeout() {
         );
     }
     for (model, status) in [("mock-error", 503), ("mock-ratelimit", 429)] {
-        let mut client = server.get(&format!("/stream?prompt=x&model={model}"));
+        let mut client = server.get(&format!("/stream?prompt=x+canary-prompt&model={model}"));
         assert_eq!(client.status(), status);
         assert_eq!(client.header("retry-after").is_some(), status == 429);
     }
@@ -157,8 +164,7 @@ fn a_broken_model_ends_in_an_error_and_a_silent_one_in_a_timeout() {
 fn plain_prompts_reach_an_upstream_of_another_dialect() {
     let upstream = Upstream::streaming(format!("{}{}{STOP}{DONE}", says("[DONE]"), says("a\nb")));
     let server = Server::before(&upstream);
-    let body =
-        r#"{"prompt":"hi","model":"m","system":"be brief","max_tokens":5,"temperature":0.5}"#;
+    let body = r#"{"prompt":"hi canary-prompt","model":"m","system":"be brief","max_tokens":5,"temperature":0.5}"#;
     assert_eq!(
         server.post("/stream", "", body).body(),
         "data: [DO\n\ndata: NE]\n\ndata: a\ndata: b\n\ndata: [DONE]\n\n"
@@ -168,7 +174,7 @@ fn plain_prompts_reach_an_upstream_of_another_dialect() {
         sent,
         json!({
             "model": "real", "stream": true, "stream_options": { "include_usage": true }, "max_tokens": 5, "temperature": 0.5,
-            "messages": [{ "role": "system", "content": "be brief" }, { "role": "user", "content": "hi" }],
+            "messages": [{ "role": "system", "content": "be brief" }, { "role": "user", "content": "hi canary-prompt" }],
         })
     );
 }

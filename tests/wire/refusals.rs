@@ -31,7 +31,7 @@ fn refused(mut client: Client, status: u16, code: &str, param: Option<&str>) -> 
 fn requests_that_make_no_sense() {
     let server = Server::mock();
     let chat = "/v1/chat/completions";
-    let messages = r#""messages":[{"role":"user","content":"x"}]"#;
+    let messages = r#""messages":[{"role":"user","content":"x canary-prompt"}]"#;
     let deep = format!("{{\"prompt\":{}", "[".repeat(10_000));
     for (path, body, param, says) in [
         ("/stream", "{", None, "not JSON"),
@@ -53,26 +53,26 @@ fn requests_that_make_no_sense() {
         ),
         (
             "/stream",
-            r#"{"prompt":"x","max_tokens":1e18}"#,
+            r#"{"prompt":"x canary-prompt","max_tokens":1e18}"#,
             Some("max_tokens"),
             "whole number",
         ),
         (
             "/stream",
-            r#"{"prompt":"x","max_tokens":0}"#,
+            r#"{"prompt":"x canary-prompt","max_tokens":0}"#,
             Some("max_tokens"),
             "from 1",
         ),
         (
             "/stream",
-            r#"{"prompt":"x","temperature":-1}"#,
+            r#"{"prompt":"x canary-prompt","temperature":-1}"#,
             Some("temperature"),
             "from 0 to 2",
         ),
         ("/stream", deep.as_str(), None, "nested deeper"),
         (
             "/stream?heartbeat=maybe",
-            r#"{"prompt":"x"}"#,
+            r#"{"prompt":"x canary-prompt"}"#,
             Some("heartbeat"),
             "`on` or `off`",
         ),
@@ -119,9 +119,9 @@ fn requests_that_make_no_sense() {
     }
     for path in [
         "/stream",
-        "/stream?prompt=x&bogus=1",
-        "/stream?prompt=x&prompt=y",
-        "/stream?prompt=x&max_tokens=many",
+        "/stream?prompt=x+canary-prompt&bogus=1",
+        "/stream?prompt=x+canary-prompt&prompt=y",
+        "/stream?prompt=x+canary-prompt&max_tokens=many",
         "/stream?prompt=%ff",
     ] {
         assert_eq!(server.get(path).status(), 400, "{path}");
@@ -152,7 +152,7 @@ fn models_methods_paths_and_types() {
         "{message}"
     );
     refused(
-        server.get("/stream?prompt=x&model=gpt"),
+        server.get("/stream?prompt=x+canary-prompt&model=gpt"),
         404,
         "model_not_found",
         Some("model"),
@@ -172,7 +172,7 @@ fn models_methods_paths_and_types() {
     }
     let mut head = Client::send(
         server.address,
-        b"HEAD /stream?prompt=x HTTP/1.1\r\nhost: t\r\n\r\n",
+        b"HEAD /stream?prompt=x+canary-prompt HTTP/1.1\r\nhost: t\r\n\r\n",
     );
     assert_eq!(head.status(), 405, "a HEAD runs no model");
     for (path, kind) in [
@@ -327,7 +327,7 @@ fn nothing_that_was_asked_and_no_key_is_logged() {
     for body in [
         json!({ "prompt": "canary-prompt" }),
         json!({ "prompt": { "deep": "canary-prompt" } }),
-        json!({ "prompt": "x", "system": ["canary-prompt"] }),
+        json!({ "prompt": "x canary-prompt", "system": ["canary-prompt"] }),
     ] {
         server
             .post(

@@ -10,7 +10,7 @@ use crate::resume::{Go, get, paced};
 use crate::support::*;
 
 fn create(server: &Server, headers: &str, fields: Value) -> Client {
-    let mut body = json!({ "model": "m", "input": "hi", "background": true });
+    let mut body = json!({ "model": "m", "input": "hi canary-prompt", "background": true });
     for (name, value) in fields.as_object().expect("fields") {
         body[name] = value.clone();
     }
@@ -549,13 +549,13 @@ fn an_upstreams_own_response_keeps_its_bytes_its_numbers_and_its_id() {
         json!({ "type": "response.completed", "sequence_number": 11, "response": response("completed", json!([])) }),
     ];
     let (upstream, server, go) = responses_upstream(said.clone());
-    let body = r#"{"model":"m","background":true,"input":"hi","unheard_of":{"b":[1,2.50]},"stream":false}"#;
+    let body = r#"{"model":"m","background":true,"input":"hi canary-prompt","unheard_of":{"b":[1,2.50]},"stream":false}"#;
     let ours = id(&server.post("/v1/responses", "", body).json());
     upstream.wait_requests(1);
     let sent = String::from_utf8(upstream.requests()[0].body.clone()).expect("UTF-8");
     assert_eq!(
         sent,
-        r#"{"model":"real","input":"hi","unheard_of":{"b":[1,2.50]},"stream":true}"#
+        r#"{"model":"real","input":"hi canary-prompt","unheard_of":{"b":[1,2.50]},"stream":true}"#
     );
     for _ in 0..4 {
         go.on();

@@ -234,7 +234,7 @@ fn linger_is_said_in_a_header_in_the_query_or_in_the_body_and_no_upstream_hears_
     let mut plain = server.post(
         "/stream",
         "",
-        &json!({ "prompt": "a", "model": "m", "linger": "5s" }).to_string(),
+        &json!({ "prompt": "a canary-prompt", "model": "m", "linger": "5s" }).to_string(),
     );
     assert!(plain.header("x-stream-id").is_some());
     let mut none = server.chat(json!({ "linger": 0 }));
@@ -252,19 +252,24 @@ fn an_event_source_lingers_by_itself_and_curl_does_not() {
     let server = Server::mock();
     let mut browser = get(
         &server,
-        "/stream?prompt=hi&model=mock-fast",
+        "/stream?prompt=hi+canary-prompt&model=mock-fast",
         "accept: text/event-stream\r\n",
     );
     assert!(browser.header("x-stream-id").is_some());
     let last = blocks(&browser.body()).pop().expect("a last one").0;
     let mut again = get(
         &server,
-        "/stream?prompt=hi&model=mock-fast",
+        "/stream?prompt=hi+canary-prompt&model=mock-fast",
         &format!("accept: text/event-stream\r\nlast-event-id: {last}\r\n"),
     );
     assert_eq!(again.status(), 204, "how it is told not to come again");
     assert_eq!(
-        get(&server, "/stream?prompt=hi", "accept: */*\r\n").header("x-stream-id"),
+        get(
+            &server,
+            "/stream?prompt=hi+canary-prompt",
+            "accept: */*\r\n"
+        )
+        .header("x-stream-id"),
         None
     );
 }
@@ -344,7 +349,11 @@ fn a_cancelled_generation_ends_at_once_and_tells_its_readers() {
 #[test]
 fn a_broken_generation_is_read_to_its_error_and_then_to_nothing() {
     let server = Server::mock();
-    let mut client = get(&server, "/stream?prompt=hi&model=mock-break&linger=5s", "");
+    let mut client = get(
+        &server,
+        "/stream?prompt=hi+canary-prompt&model=mock-break&linger=5s",
+        "",
+    );
     let body = client.body();
     let blocks = blocks(&body);
     let (last, error) = blocks.last().expect("a last one");
@@ -369,7 +378,7 @@ fn what_can_not_be_resumed_is_refused_with_the_reason() {
     let server = Server::with("streams.ttl = \"100ms\"\n", &[]);
     let mut client = get(
         &server,
-        "/stream?prompt=hi&model=mock-fast&linger=5s",
+        "/stream?prompt=hi+canary-prompt&model=mock-fast&linger=5s",
         "authorization: Bearer a\r\n",
     );
     let id = client.header("x-stream-id").expect("an id");

@@ -53,7 +53,7 @@ fn past_the_deadline_each_stream_ends_with_an_error() {
     let mut server = Server::before_with(&upstream, "drain = \"200ms\"", "");
     let mut client = server.chat(json!({}));
     client.wait_for("first");
-    let mut plain = server.get("/stream?prompt=x&model=m");
+    let mut plain = server.get("/stream?prompt=x+canary-prompt&model=m");
     plain.wait_for("first");
     server.signal(Signal::SIGINT);
     let body = client.body();
@@ -77,9 +77,54 @@ fn a_second_signal_ends_at_once() {
     server.signal(Signal::SIGTERM);
     server.logged("shutting down", 1);
     server.signal(Signal::SIGTERM);
+    let body = client.body();
+    assert!(body.contains("\"draining\""), "{body}");
     assert_eq!(server.wait_exit().code(), Some(130));
+    assert_eq!(server.ended(), "draining");
     drop(open);
     upstream.wait_closed(1);
+}
+
+#[test]
+fn a_client_that_cant_be_told_of_the_end_has_not_left() {
+    let (is_full, full) = std::sync::mpsc::sync_channel(1);
+    let upstream = Upstream::start(move |c| {
+        c.request();
+        c.stream_head();
+        let stalled = std::time::Duration::from_secs(1);
+        c.stream.set_write_timeout(Some(stalled)).unwrap();
+        while c.say(&"a".repeat(9000)) {}
+        is_full.send(()).unwrap();
+        c.wait_closed();
+    });
+    let mut server = Server::before_with(&upstream, "drain = \"10m\"", "");
+    // It reads nothing: the server waits for room.
+    let _client = server.chat(json!({}));
+    full.recv().unwrap();
+    server.signal(Signal::SIGTERM);
+    server.logged("shutting down", 1);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_exit().code(), Some(130));
+    assert_eq!(server.ended(), "aborted");
+}
+
+#[test]
+fn a_hangup_ends_nothing() {
+    let (upstream, open) = gated();
+    let mut server = Server::before(&upstream);
+    let mut client = server.chat(json!({}));
+    client.wait_for("first");
+    server.signal(Signal::SIGHUP);
+    let told = "SIGHUP is ignored: the configuration is read at the start only";
+    server.logged(told, 1);
+    server.signal(Signal::SIGHUP);
+    server.logged(told, 2);
+    open.send(()).unwrap();
+    assert!(client.body().ends_with(DONE));
+    server.signal(Signal::SIGTERM);
+    server.signal(Signal::SIGHUP);
+    assert!(server.wait_exit().success());
+    assert_eq!(server.ended(), "complete");
 }
 
 #[test]

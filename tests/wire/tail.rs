@@ -46,7 +46,7 @@ fn ended(tail: Child) -> (String, String, Option<i32>) {
 
 fn run(upstream: &Upstream, more: &[&str]) -> (String, String, Option<i32>) {
     ended(tail(
-        &format!("http://{}/stream?prompt=x", upstream.address),
+        &format!("http://{}/stream?prompt=x+canary-prompt", upstream.address),
         more,
     ))
 }
@@ -122,7 +122,7 @@ fn a_stream_that_is_cut_after_every_frame_is_whole() {
             assert!(
                 request
                     .head
-                    .starts_with("GET /stream?prompt=x HTTP/1.1\r\n")
+                    .starts_with("GET /stream?prompt=x+canary-prompt HTTP/1.1\r\n")
             );
             assert_eq!(
                 request.header("last-event-id"),

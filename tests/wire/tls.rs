@@ -63,17 +63,17 @@ fn a_client_that_leaves_cancels_its_upstream() {
     let (server, cert) = tls_server(&config);
     run(async {
         let client = H2::over(tls(server.address, &cert, &["h2"]).await).await;
-        let mut stream = client.get("/stream?prompt=x&model=m").await;
+        let mut stream = client.get("/stream?prompt=x+canary-prompt&model=m").await;
         stream.wait_for("first").await;
         stream.cancel();
         upstream.wait_closed(1);
-        let mut stream = client.get("/stream?prompt=x&model=m").await;
+        let mut stream = client.get("/stream?prompt=x+canary-prompt&model=m").await;
         stream.wait_for("first").await;
         client.leave();
         upstream.wait_closed(2);
         let mut stream = tls(server.address, &cert, &["http/1.1"]).await;
         stream
-            .write_all(b"GET /stream?prompt=x&model=m HTTP/1.1\r\nhost: t\r\n\r\n")
+            .write_all(b"GET /stream?prompt=x+canary-prompt&model=m HTTP/1.1\r\nhost: t\r\n\r\n")
             .await
             .unwrap();
         let mut answer = Vec::new();

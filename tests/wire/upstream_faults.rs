@@ -176,17 +176,9 @@ fn no_stream_where_one_was_due() {
         let error = client.json();
         assert_eq!(error["error"]["code"], "upstream_not_a_stream", "{head}");
         assert!(!error.to_string().contains("secret page"));
+        assert!(!server.log().contains("secret page"));
         let line = server.logged("generation", 1);
-        assert!(
-            line["error"]
-                .as_str()
-                .unwrap()
-                .contains(if body.contains("secret") {
-                    "secret page"
-                } else {
-                    "instead of"
-                })
-        );
+        assert!(line["error"].as_str().unwrap().contains("instead of"));
         assert_eq!(
             upstream.requests().len(),
             1,
@@ -233,7 +225,7 @@ fn refusals_keep_their_status_their_body_and_retry_after() {
         );
         assert!(client.header("x-request-id").unwrap().starts_with("req_"));
         // The plain dialect tells whose fault it was.
-        let mut plain = server.get("/stream?prompt=x&model=m");
+        let mut plain = server.get("/stream?prompt=x+canary-prompt&model=m");
         let expected = match status {
             401 | 403 | 500 => 502,
             529 => 503,

@@ -380,15 +380,17 @@ fn what_can_t_be_done_is_said_and_the_socket_lives_on() {
     for (message, id, status, param) in [
         (stream(json!({ "prompt": 1 })), "g", 400, "prompt"),
         (
-            stream(json!({ "prompt": "x", "linger": "soon" })),
+            stream(json!({ "prompt": "x canary-prompt", "linger": "soon" })),
             "g",
             400,
             "linger",
         ),
-        (stream(json!({ "prompt": "x" })), "g", 429, ""),
+        (stream(json!({ "prompt": "x canary-prompt" })), "g", 429, ""),
         (stream(json!({ "prompt": "x".repeat(3000) })), "g", 413, ""),
         (
-            chat(json!({ "model": "m", "messages": [{ "role": "user", "content": "x" }] })),
+            chat(
+                json!({ "model": "m", "messages": [{ "role": "user", "content": "x canary-prompt" }] }),
+            ),
             "g",
             400,
             "stream",

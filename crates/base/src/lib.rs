@@ -1,4 +1,5 @@
-//! Small tools that every other crate may use: random ids, wakers, suggestions, text within a bound.
+//! Small tools that every other crate may use: random ids, wakers, suggestions, text within a
+//! bound.
 //!
 //! Not here: anything that knows HTTP, a dialect or a store.
 

@@ -33,7 +33,9 @@ pub fn shorten(text: &str, limit: usize) -> Cow<'_, str> {
 #[must_use]
 pub fn shorten_list(names: &[impl AsRef<str>], limit: usize, name_limit: usize) -> String {
     let kept = names.iter().take(limit);
-    let kept: Vec<_> = kept.map(|name| shorten(name.as_ref(), name_limit)).collect();
+    let kept: Vec<_> = kept
+        .map(|name| shorten(name.as_ref(), name_limit))
+        .collect();
     let list = kept.join(", ");
     match names.len().saturating_sub(limit) {
         0 => list,

@@ -7,10 +7,11 @@ use bytes::Bytes;
 
 use base::id::random_hex;
 
+use crate::error_report::{self, ErrorReport};
 use crate::event::{Event, Usage};
 use crate::failure::Failure;
 use crate::request::{Operation, Request};
-use crate::{Answer, error_report, json};
+use crate::{Answer, json};
 
 /// The codec for clients of a dialect: parses their requests, encodes their responses.
 pub trait ClientSide: Debug + Sync {
@@ -87,9 +88,9 @@ pub trait UpstreamSide: Debug + Sync {
     /// with status 200.
     fn parse_answer(&self, body: &[u8], sink: EventSink<'_>) -> Result<PayloadInfo, Failure>;
 
-    /// Returns the message of an error body, in any provider's spelling.
-    fn error_message(&self, body: &[u8]) -> Option<String> {
-        error_report::error_message(body)
+    /// Parses an error body, in any provider's spelling.
+    fn error_report(&self, body: &[u8]) -> Option<ErrorReport> {
+        ErrorReport::parse_body(body)
     }
 }
 

@@ -4,22 +4,6 @@ use serde_json::Value;
 
 use crate::failure::{Failure, FailureKind};
 
-/// Returns the message of an error body: `{"error": …}`, `{"message"}`, `{"detail"}`, or a bare
-/// string.
-pub(crate) fn error_message(body: &[u8]) -> Option<String> {
-    let value: Value = serde_json::from_slice(body).ok()?;
-    // Gemini wraps its own in a list.
-    let value = if value.is_array() { &value[0] } else { &value };
-    let error = [&value["error"], &value["detail"]]
-        .into_iter()
-        .find(|v| !v.is_null())
-        .unwrap_or(value);
-    [&error["message"], error, &value["message"]]
-        .into_iter()
-        .find_map(|v| v.as_str())
-        .map(str::to_owned)
-}
-
 /// Reads an error from outside a payload.
 pub(crate) fn read_error(data: &[u8]) -> Option<Failure> {
     parse_error_value(&String::from_utf8_lossy(data))
@@ -32,25 +16,40 @@ pub(crate) fn parse_error_value(json: &str) -> Option<Failure> {
 }
 
 /// An upstream's report of an error, in its own words.
-#[derive(Debug)]
-pub(crate) struct ErrorReport {
-    pub(crate) message: String,
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ErrorReport {
+    /// The message.
+    pub message: String,
     /// The type of error, where one is named.
-    pub(crate) kind: Option<String>,
+    pub kind: Option<String>,
     /// The error code, where one is named.
-    pub(crate) code: Option<String>,
+    pub code: Option<String>,
 }
 
 impl ErrorReport {
+    /// Parses an error body: `{"error": …}`, `{"message"}`, `{"detail"}`, or a bare string.
+    pub(crate) fn parse_body(body: &[u8]) -> Option<Self> {
+        let value: Value = serde_json::from_slice(body).ok()?;
+        // Gemini wraps its own in a list.
+        let value = if value.is_array() { &value[0] } else { &value };
+        let error = [&value["error"], &value["detail"]]
+            .into_iter()
+            .find(|v| !v.is_null())
+            .unwrap_or(value);
+        let message = [&error["message"], error, &value["message"]]
+            .into_iter()
+            .find_map(|v| v.as_str())?;
+        Some(Self {
+            message: message.to_owned(),
+            kind: word(&error["type"]).or_else(|| word(&error["status"])),
+            code: word(&error["code"]),
+        })
+    }
+
     /// Parses an error value; `None` if it stands for no error.
     pub(crate) fn parse(json: &str) -> Option<Self> {
         let value: Value =
             serde_json::from_str(json).unwrap_or_else(|_| Value::String(json.to_owned()));
-        let text = |value: &Value| match value {
-            Value::String(text) if !text.is_empty() => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
-            _ => None,
-        };
         let none = match &value {
             Value::Null | Value::Bool(false) => true,
             Value::Object(fields) => fields.is_empty(),
@@ -66,12 +65,21 @@ impl ErrorReport {
             &value
         };
         Some(Self {
-            message: text(&inner["message"])
-                .or_else(|| text(inner))
+            message: word(&inner["message"])
+                .or_else(|| word(inner))
                 .unwrap_or_else(|| "the upstream reported an error".to_owned()),
-            kind: text(&inner["type"]).filter(|kind| kind != "error"),
-            code: text(&inner["code"]),
+            kind: word(&inner["type"]).filter(|kind| kind != "error"),
+            code: word(&inner["code"]),
         })
+    }
+}
+
+/// Returns a text that is not empty, or a number as one.
+fn word(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
     }
 }
 
@@ -79,6 +87,6 @@ impl From<ErrorReport> for Failure {
     fn from(report: ErrorReport) -> Self {
         let words = [&report.kind, &report.code].into_iter().flatten();
         let kind = words.filter_map(|word| FailureKind::from_code(word)).next();
-        Failure::upstream_error(report.message).with_kind(kind)
+        Failure::upstream_report(report).with_kind(kind)
     }
 }

@@ -17,6 +17,7 @@
 pub mod classes;
 mod constructors;
 mod kind;
+mod log;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,8 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+
+use crate::error_report::ErrorReport;
 
 pub use classes::{CLASSES, FailureClass};
 pub use kind::{Blame, FailureKind, Retry};
@@ -49,8 +52,8 @@ struct FailureData {
     retry: Option<Retry>,
     retry_after: Option<Duration>,
     refusal: Option<Box<Refusal>>,
-    /// Further details for the log.
-    log_detail: Option<String>,
+    /// The message for the log, where the client's repeats an upstream's words.
+    log_text: Option<String>,
     source: Option<SourceError>,
 }
 
@@ -63,8 +66,8 @@ pub struct Refusal {
     pub dialect: &'static str,
     /// Its HTTP status.
     pub status: u16,
-    /// Its message.
-    pub message: String,
+    /// Its report, if it gave one.
+    pub report: Option<ErrorReport>,
     /// Its body as it came, for a client of the same dialect; empty if it was not JSON.
     pub reply: Bytes,
     /// The value of its `retry-after` header.
@@ -165,29 +168,6 @@ impl Failure {
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {
         self.0.refusal.as_deref()
-    }
-
-    /// Returns the message and the whole chain of causes on one line, for the log.
-    #[must_use]
-    pub fn log_message(&self) -> String {
-        use fmt::Write as _;
-        if self.is(&classes::INVALID_REQUEST) {
-            // Its message may quote the request, and no prompt belongs into a log.
-            return format!(
-                "the request is wrong at {}",
-                self.param().unwrap_or("its body")
-            );
-        }
-        let mut line = self.to_string();
-        let mut source = StdError::source(self);
-        while let Some(cause) = source {
-            let _ = write!(line, ": {cause}");
-            source = cause.source();
-        }
-        if let Some(detail) = &self.0.log_detail {
-            let _ = write!(line, "; {detail}");
-        }
-        line
     }
 
     /// Returns whether the upstream itself reported the error, in its own words.

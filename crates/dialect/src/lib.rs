@@ -82,6 +82,7 @@ pub use codec::{
     PassThroughPosition, PayloadInfo, ResponseMeta, UpstreamPayload, UpstreamSide,
 };
 pub(crate) use codec::{MAX_CALLS, emit, too_many_error};
+pub use error_report::ErrorReport;
 
 /// All dialects.
 ///

@@ -16,6 +16,7 @@ use super::translate::Translate;
 use crate::disconnect::Disconnect;
 use crate::generation::meter::{GenerationIdentity, Meter};
 use crate::outcome::Observers;
+use crate::shutdown::AbortSignal;
 
 const RUN: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hel\"}}]}\n\n\
     : a comment\n\n\
@@ -28,7 +29,12 @@ fn meter() -> Meter {
         route: "/test",
         model: "m".to_owned(),
     };
-    Meter::start(identity, Disconnect::default(), Observers::default())
+    Meter::start(
+        identity,
+        Disconnect::default(),
+        AbortSignal::default(),
+        Observers::default(),
+    )
 }
 
 fn client(dialect: &'static Dialect) -> ClientWriter {

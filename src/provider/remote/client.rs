@@ -22,6 +22,7 @@ use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
 use super::connect::{Connector, connect_failure, connector};
+use crate::provider::credentials::Credentials;
 use crate::provider::upstream::{HyperSocket, UpstreamBody, UpstreamFrames, UpstreamSocket};
 
 /// Bytes that an HTTP/2 stream may send before we read them.
@@ -137,8 +138,13 @@ impl Client {
     }
 
     /// Reads the response as runs of whole events.
-    pub(super) fn frames(&self, body: UpstreamBody, max_event: usize) -> UpstreamFrames {
-        UpstreamFrames::new(body, max_event, &self.tasks)
+    pub(super) fn frames(
+        &self,
+        body: UpstreamBody,
+        max_event: usize,
+        credentials: Arc<Credentials>,
+    ) -> UpstreamFrames {
+        UpstreamFrames::new(body, max_event, credentials, &self.tasks)
     }
 }
 

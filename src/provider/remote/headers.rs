@@ -2,6 +2,8 @@
 
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
+use crate::provider::credentials::Credentials;
+
 /// Headers that any upstream may see of a client's, besides those of a common dialect. Everything
 /// else stays here: keys, cookies, hosts, hop-by-hop headers.
 const FORWARDED: &[&str] = &[
@@ -43,7 +45,7 @@ pub(super) fn copy_forwarded(
 }
 
 /// Returns the upstream's headers that the client may see.
-pub(super) fn client_visible(from: &HeaderMap) -> HeaderMap {
+pub(super) fn client_visible(from: &HeaderMap, credentials: &Credentials) -> HeaderMap {
     let mut to = HeaderMap::new();
     for (name, value) in from {
         if CLIENT_VISIBLE.contains(&name.as_str())
@@ -51,11 +53,11 @@ pub(super) fn client_visible(from: &HeaderMap) -> HeaderMap {
                 .iter()
                 .any(|prefix| name.as_str().starts_with(prefix))
         {
-            to.append(name, value.clone());
+            to.append(name, credentials.redact_header(value));
         }
     }
     if let Some(id) = from.get("x-request-id").or_else(|| from.get("request-id")) {
-        to.insert(UPSTREAM_REQUEST_ID, id.clone());
+        to.insert(UPSTREAM_REQUEST_ID, credentials.redact_header(id));
     }
     to
 }

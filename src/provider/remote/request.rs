@@ -1,5 +1,6 @@
 //! Builds the HTTP request to an upstream: address, body and headers.
 
+use base::shorten::shorten_list;
 use bytes::Bytes;
 use dialect::failure::Failure;
 use dialect::request::Operation;
@@ -9,6 +10,10 @@ use super::headers;
 use super::options::RemoteOptions;
 use crate::provider::UpstreamRequest;
 
+/// Names of parameters that one line of the log has: they are the client's.
+const MAX_LOGGED_NAMES: usize = 32;
+/// Longest such name in the log, in bytes.
+const MAX_LOGGED_NAME: usize = 64;
 const USER_AGENT: &str = concat!("tokenrill/", env!("CARGO_PKG_VERSION"));
 
 /// Builds the HTTP request: the client's own body if the dialects are the same, else a translation.
@@ -60,7 +65,7 @@ fn translated_body(options: &RemoteOptions, call: &UpstreamRequest) -> Result<By
     let (from, to) = (call.dialect.name, options.dialect.name);
     let written = dialect::translate(options.dialect, options.side, &call.request, &call.model)?;
     if !written.dropped.is_empty() {
-        let dropped = written.dropped.join(", ");
+        let dropped = shorten_list(&written.dropped, MAX_LOGGED_NAMES, MAX_LOGGED_NAME);
         tracing::warn!(request_id = %call.id, from, to, dropped, "not sent upstream");
     }
     Ok(written.body)

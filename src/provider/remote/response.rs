@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Response, header};
+use http::{Response, header};
 
 use super::headers;
 use super::options::RemoteOptions;
 use crate::provider::WholeBody;
+use crate::provider::credentials::Credentials;
 use crate::provider::upstream::UpstreamBody;
 use dialect::failure::{Failure, Refusal};
 
@@ -15,12 +16,10 @@ use dialect::failure::{Failure, Refusal};
 const MAX_ERROR_BODY: usize = 64 * 1024;
 /// Time limit for an error's body.
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Length of the shortest key that is looked for in an error's body.
-const MIN_KEY_LENGTH: usize = 8;
 /// The time that an answer of unknown length waits for memory.
 const MEMORY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of an unexpected body that the log shows.
-const MAX_EXCERPT: usize = 200;
+/// Longest name of a media type or an encoding that is repeated.
+const MAX_NAME_LENGTH: usize = 100;
 
 /// Checks that the response has that media type and no encoding; returns its own otherwise.
 pub(super) fn check_content_type(
@@ -31,6 +30,9 @@ pub(super) fn check_content_type(
     let encoding = headers::header_text(response.headers(), header::CONTENT_ENCODING);
     match encoding.as_deref().unwrap_or_default() {
         "" | "identity" if found == media_type => Ok(()),
+        encoding if !is_name(&found) || !is_name(encoding) => {
+            Err("a malformed content-type".to_owned())
+        }
         "" | "identity" if found.is_empty() => Err("no content-type".to_owned()),
         "" | "identity" => Err(found),
         encoding => Err(format!("{found} in {encoding}")),
@@ -41,34 +43,37 @@ pub(super) fn check_content_type(
 pub(super) async fn unexpected_response(
     response: Response<UpstreamBody>,
     options: &RemoteOptions,
-    found: String,
+    found: &str,
     expected: &'static str,
 ) -> Failure {
-    let body = redact_credentials(read_error_body(response).await, &options.headers);
-    let excerpt = String::from_utf8_lossy(&body[..body.len().min(MAX_EXCERPT)]).into_owned();
-    Failure::not_a_stream(&options.name.clone(), &found, expected, &excerpt)
+    let body = read_error_body(response).await;
+    Failure::not_a_stream(&options.name, found, expected, body.len())
 }
 
 /// Returns the failure for a response with another status than 200.
-pub(super) async fn refusal(response: Response<UpstreamBody>, options: &RemoteOptions) -> Failure {
+pub(super) async fn refusal(
+    response: Response<UpstreamBody>,
+    options: &RemoteOptions,
+    credentials: &Credentials,
+) -> Failure {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         // A redirect is never followed: it would carry the key along.
         let found = format!("status {}", status.as_u16());
-        return unexpected_response(response, options, found, "200").await;
+        return unexpected_response(response, options, &found, "200").await;
     }
-    let retry_after = headers::header_text(response.headers(), header::RETRY_AFTER);
-    let headers = headers::client_visible(response.headers());
-    let body = redact_credentials(read_error_body(response).await, &options.headers);
+    let retry_after = response.headers().get(header::RETRY_AFTER);
+    let retry_after = retry_after.map(|value| credentials.redact_header(value));
+    let headers = headers::client_visible(response.headers(), credentials);
+    let body = credentials.redact_error(read_error_body(response).await);
     let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok();
-    let message = options.side.error_message(&body);
     Failure::upstream_refused(Refusal {
         provider: options.name.clone(),
         dialect: options.dialect.name,
         status: status.as_u16(),
-        message: message.unwrap_or_else(|| "it gave no reason".to_owned()),
+        report: options.side.error_report(&body),
         reply: if is_json { body } else { Bytes::new() },
-        retry_after,
+        retry_after: retry_after.and_then(|value| value.to_str().ok().map(str::to_owned)),
         headers,
     })
 }
@@ -124,17 +129,10 @@ async fn read_error_body(response: Response<UpstreamBody>) -> Bytes {
     read.freeze()
 }
 
-/// Replaces the keys that were sent: some upstreams repeat the key that they refuse.
-fn redact_credentials(body: Bytes, sent: &HeaderMap) -> Bytes {
-    let mut text = String::from_utf8_lossy(&body).into_owned();
-    let mut found = false;
-    for value in sent.values().filter(|value| value.is_sensitive()) {
-        let key = String::from_utf8_lossy(value.as_bytes()).into_owned();
-        let key = key.strip_prefix("Bearer ").unwrap_or(&key);
-        if key.len() >= MIN_KEY_LENGTH && text.contains(key) {
-            text = text.replace(key, "***");
-            found = true;
-        }
-    }
-    if found { text.into() } else { body }
+/// Returns whether this is a media type, or the name of an encoding, and no other words.
+fn is_name(text: &str) -> bool {
+    text.len() <= MAX_NAME_LENGTH
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"/.+-_*".contains(&byte))
 }

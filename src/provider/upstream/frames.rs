@@ -1,6 +1,7 @@
 //! A response body as runs of whole SSE events, within a bound.
 
 use std::fmt;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use dialect::sse;
 use tokio_util::task::TaskTracker;
 
 use super::body::UpstreamBody;
+use crate::provider::credentials::Credentials;
 
 /// Time that an upstream has to end its body after the end mark, before its connection is closed
 /// rather than kept.
@@ -20,6 +22,8 @@ pub struct UpstreamFrames {
     body: UpstreamBody,
     reader: sse::FrameSplitter,
     max_event: usize,
+    /// Cut out of each run: no client sees them.
+    credentials: Arc<Credentials>,
     ended: bool,
     tasks: TaskTracker,
 }
@@ -37,12 +41,14 @@ impl UpstreamFrames {
     pub(in crate::provider) fn new(
         body: UpstreamBody,
         max_event: usize,
+        credentials: Arc<Credentials>,
         tasks: &TaskTracker,
     ) -> Self {
         Self {
             body: body.streamed(tasks),
             reader: sse::FrameSplitter::new(max_event),
             max_event,
+            credentials,
             ended: false,
             tasks: tasks.clone(),
         }
@@ -73,7 +79,7 @@ impl UpstreamFrames {
                 return Poll::Ready(Some(Err(Failure::event_too_large(self.max_event))));
             }
             if !run.is_empty() {
-                return Poll::Ready(Some(Ok(run)));
+                return Poll::Ready(Some(Ok(self.credentials.redact(run))));
             }
         }
         Poll::Ready(None)

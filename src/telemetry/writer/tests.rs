@@ -1,5 +1,7 @@
 //! A log whose stderr is full, slow, gone, or back.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::*;
@@ -7,14 +9,23 @@ use super::*;
 /// A stderr that does as it is told for each write: takes so many bytes, or fails.
 struct Scripted {
     steps: Receiver<io::Result<usize>>,
-    written: Arc<Mutex<Vec<u8>>>,
+    written: Written,
 }
+
+type Written = Arc<Mutex<Vec<u8>>>;
 
 impl Write for Scripted {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // A script that is over takes everything.
-        let count = self.steps.recv().unwrap_or(Ok(usize::MAX))?.min(bytes.len());
-        self.written.lock().unwrap().extend_from_slice(&bytes[..count]);
+        let count = self
+            .steps
+            .recv()
+            .unwrap_or(Ok(usize::MAX))?
+            .min(bytes.len());
+        self.written
+            .lock()
+            .unwrap()
+            .extend_from_slice(&bytes[..count]);
         Ok(count)
     }
 
@@ -23,7 +34,7 @@ impl Write for Scripted {
     }
 }
 
-fn scripted() -> (SyncSender<io::Result<usize>>, Arc<Mutex<Vec<u8>>>, Scripted) {
+fn scripted() -> (SyncSender<io::Result<usize>>, Written, Scripted) {
     let (script, steps) = sync_channel(100);
     let written = Arc::new(Mutex::new(Vec::new()));
     let out = Scripted {

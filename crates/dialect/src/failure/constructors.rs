@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::classes::{self, FailureClass};
-use super::{Failure, FailureData, FailureKind, Refusal, Retry, SourceError};
+use super::{Failure, FailureData, FailureKind, Refusal, Retry, SourceError, log};
+use crate::error_report::ErrorReport;
 
 /// The delay after which a client may repeat a request that we could not take.
 const RETRY_SOON: Duration = Duration::from_secs(1);
@@ -23,7 +24,7 @@ impl Failure {
             retry: None,
             retry_after: None,
             refusal: None,
-            log_detail: None,
+            log_text: None,
             source: None,
         }))
     }
@@ -203,30 +204,39 @@ impl Failure {
     /// Returns a failure of class [`UPSTREAM_REFUSED`](classes::UPSTREAM_REFUSED).
     #[must_use]
     pub fn upstream_refused(refusal: Refusal) -> Self {
+        let report = refusal.report.as_ref();
         let values = [
             ("provider", refusal.provider.as_str()),
             ("status", &refusal.status.to_string()),
-            ("message", &refusal.message),
+            (
+                "message",
+                report.map_or("it gave no reason", |report| &report.message),
+            ),
         ];
         let mut failure = Self::new(&classes::UPSTREAM_REFUSED, &values);
+        let mut log_text = format!(
+            "provider `{}` answered {}",
+            refusal.provider, refusal.status
+        );
+        if let Some(report) = report {
+            log::append_report(&mut log_text, report);
+        }
+        failure.0.log_text = Some(log_text);
         failure.0.refusal = Some(Box::new(refusal));
         failure
     }
 
     /// Returns a failure of class [`UPSTREAM_NOT_A_STREAM`](classes::UPSTREAM_NOT_A_STREAM): the
-    /// media type `found` came where `expected` was due. `excerpt` is the start of the body, for
-    /// the log.
+    /// media type `found` came where `expected` was due, with a body of `length` bytes.
     #[must_use]
-    pub fn not_a_stream(provider: &str, found: &str, expected: &str, excerpt: &str) -> Self {
+    pub fn not_a_stream(provider: &str, found: &str, expected: &str, length: usize) -> Self {
         let values = [
             ("provider", provider),
             ("found", found),
             ("expected", expected),
         ];
         let mut failure = Self::new(&classes::UPSTREAM_NOT_A_STREAM, &values);
-        if !is_answer(excerpt) {
-            failure.0.log_detail = Some(format!("it began {excerpt:?}"));
-        }
+        failure.0.log_text = Some(format!("{failure}; {length} bytes were read of it"));
         failure
     }
 
@@ -274,10 +284,21 @@ impl Failure {
         Self::new(&classes::UPSTREAM_TRUNCATED, &[("missing", missing)])
     }
 
-    /// Returns a failure of class [`UPSTREAM_ERROR`](classes::UPSTREAM_ERROR).
+    /// Returns a failure of class [`UPSTREAM_ERROR`](classes::UPSTREAM_ERROR) in words of our own.
     #[must_use]
     pub fn upstream_error(message: impl Into<Cow<'static, str>>) -> Self {
         Self::with_message(&classes::UPSTREAM_ERROR, message)
+    }
+
+    /// Returns a failure of class [`UPSTREAM_ERROR`](classes::UPSTREAM_ERROR) in the upstream's
+    /// words, which the log doesn't have.
+    #[must_use]
+    pub fn upstream_report(report: ErrorReport) -> Self {
+        let mut log_text = "the upstream reported an error".to_owned();
+        log::append_report(&mut log_text, &report);
+        let mut failure = Self::with_message(&classes::UPSTREAM_ERROR, report.message);
+        failure.0.log_text = Some(log_text);
+        failure
     }
 
     /// Returns a failure of class [`TOO_MANY_RUNNING`](classes::TOO_MANY_RUNNING).
@@ -371,15 +392,6 @@ impl Failure {
 
 fn duration(of: Duration) -> String {
     humantime::format_duration(of).to_string()
-}
-
-/// Returns whether a body that begins like this may be a model's answer, in JSON or as SSE: no
-/// token belongs into a log.
-fn is_answer(excerpt: &str) -> bool {
-    let start = excerpt.trim_start();
-    ["{", "[", "data:", "event:", "id:", ":"]
-        .iter()
-        .any(|mark| start.starts_with(mark))
 }
 
 /// Replaces each `{name}` in `template` by its value.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::{Blame, CLASSES, Failure, FailureKind, Refusal, Retry};
+use crate::ErrorReport;
 
 #[test]
 fn codes_are_unique_words() {
@@ -93,12 +94,57 @@ fn a_request_that_was_never_sent_says_so() {
 }
 
 #[test]
-fn an_answer_of_another_type_is_logged_only_if_it_is_no_model_s() {
-    let logged = |excerpt| {
-        let failure = Failure::not_a_stream("a", "text/html", "text/event-stream", excerpt);
-        failure.log_message()
+fn an_upstreams_words_are_the_clients_and_not_the_logs() {
+    let report = ErrorReport {
+        message: "messages[0]: a secret".to_owned(),
+        kind: Some("invalid_request_error".to_owned()),
+        code: Some("a secret code".to_owned()),
     };
-    assert!(logged("<h1>Bad gateway</h1>").ends_with("; it began \"<h1>Bad gateway</h1>\""));
-    assert!(!logged(" {\"choices\":[]}").contains("choices"));
-    assert!(!logged("data: a secret").contains("secret"));
+    let reported = Failure::upstream_report(report.clone());
+    assert_eq!(reported.to_string(), "messages[0]: a secret");
+    assert_eq!(
+        reported.log_message(),
+        "the upstream reported an error, type `invalid_request_error`, with 21 bytes of message"
+    );
+    let refused = Failure::upstream_refused(Refusal {
+        provider: "up".to_owned(),
+        status: 400,
+        report: Some(report),
+        ..Refusal::default()
+    });
+    assert!(
+        refused
+            .to_string()
+            .ends_with("answered 400: messages[0]: a secret")
+    );
+    assert_eq!(
+        refused.log_message(),
+        "provider `up` answered 400, type `invalid_request_error`, with 21 bytes of message"
+    );
+    let unexpected = Failure::not_a_stream("up", "text/html", "text/event-stream", 17);
+    assert_eq!(
+        unexpected.log_message(),
+        "provider `up` answered with text/html instead of text/event-stream; 17 bytes were read of it"
+    );
+}
+
+#[test]
+fn a_parser_that_quotes_what_it_parsed_is_not_quoted() {
+    let number = serde_json::from_str::<u32>("\"a secret\"");
+    let failure = number.map_err(|error| Failure::bad_payload("a number", error.into()));
+    let line = failure.map_err(|failure| failure.log_message());
+    assert_eq!(
+        line,
+        Err(
+            "the upstream sent something that is not a number: JSON of another shape (line 1, column 10)"
+                .to_owned()
+        )
+    );
+}
+
+#[test]
+fn a_message_for_the_log_has_a_bound() {
+    let failure = Failure::unknown_model(&"m".repeat(1 << 20), &[]);
+    assert!(failure.log_message().len() < 1100);
+    assert!(failure.log_message().ends_with(" bytes more)"));
 }

@@ -284,9 +284,11 @@ impl GeminiEventReader {
                 let why = message
                     .as_str()
                     .map_or(String::new(), |why| format!(": {why}"));
-                seen.error = Some(Failure::upstream_error(format!(
-                    "the upstream gave up (finishReason `{other}`){why}"
-                )));
+                seen.error = Some(Failure::upstream_report(error_report::ErrorReport {
+                    message: format!("the upstream gave up (finishReason `{other}`){why}"),
+                    kind: None,
+                    code: Some(other.to_owned()),
+                }));
                 seen.error_is_native = true;
                 return;
             }

@@ -29,8 +29,11 @@ pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<Paylo
         _ if sink.is_none() => {}
         status => {
             let status = status.unwrap_or("nothing").to_owned();
-            let message = format!("the upstream's answer is incomplete: its status is {status}");
-            return Err(Failure::upstream_error(message));
+            return Err(Failure::upstream_report(error_report::ErrorReport {
+                message: format!("the upstream's answer is incomplete: its status is {status}"),
+                kind: None,
+                code: Some(status),
+            }));
         }
     }
     let mut calls = 0;
