@@ -21,23 +21,28 @@ pub fn shorten(text: &str, limit: usize) -> Cow<'_, str> {
 }
 
 /// Returns the first `limit` names, each of at most `name_limit` bytes, separated by commas, and a
-/// count of the rest.
+/// count of the rest and of `unnamed` others.
 ///
 /// ```
 /// use tokenrill_base::shorten::shorten_list;
 ///
 /// let names = ["one", "two", "three"];
-/// assert_eq!(shorten_list(&names, 3, 8), "one, two, three");
-/// assert_eq!(shorten_list(&names, 2, 8), "one, two, and 1 more");
+/// assert_eq!(shorten_list(&names, 3, 8, 0), "one, two, three");
+/// assert_eq!(shorten_list(&names, 2, 8, 5), "one, two, and 6 more");
 /// ```
 #[must_use]
-pub fn shorten_list(names: &[impl AsRef<str>], limit: usize, name_limit: usize) -> String {
+pub fn shorten_list(
+    names: &[impl AsRef<str>],
+    limit: usize,
+    name_limit: usize,
+    unnamed: usize,
+) -> String {
     let kept = names.iter().take(limit);
     let kept: Vec<_> = kept
         .map(|name| shorten(name.as_ref(), name_limit))
         .collect();
     let list = kept.join(", ");
-    match names.len().saturating_sub(limit) {
+    match names.len().saturating_sub(limit) + unnamed {
         0 => list,
         more => format!("{list}, and {more} more"),
     }

@@ -59,6 +59,8 @@ pub struct Request {
     pub n: u32,
     /// Parts of the request that the neutral form can't express.
     pub unsupported: Vec<Unsupported>,
+    /// The number of further such parts, which are dropped without a name.
+    pub unnamed_unsupported: usize,
     /// The original body, if upstreams speak the client's dialect.
     pub body: Bytes,
 }
@@ -176,13 +178,12 @@ impl Request {
 
     /// Records a part that can be dropped, with a line in the log.
     pub fn ignore(&mut self, param: impl Into<String>) {
-        let param = match self.unsupported.len() {
-            ..MAX_UNSUPPORTED => param.into(),
-            MAX_UNSUPPORTED => "and others".to_owned(),
-            _ => return,
-        };
+        if self.unsupported.len() >= MAX_UNSUPPORTED {
+            self.unnamed_unsupported += 1;
+            return;
+        }
         self.unsupported.push(Unsupported {
-            param,
+            param: param.into(),
             essential: false,
         });
     }

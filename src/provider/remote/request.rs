@@ -65,7 +65,8 @@ fn translated_body(options: &RemoteOptions, call: &UpstreamRequest) -> Result<By
     let (from, to) = (call.dialect.name, options.dialect.name);
     let written = dialect::translate(options.dialect, options.side, &call.request, &call.model)?;
     if !written.dropped.is_empty() {
-        let dropped = shorten_list(&written.dropped, MAX_LOGGED_NAMES, MAX_LOGGED_NAME);
+        let unnamed = call.request.unnamed_unsupported;
+        let dropped = shorten_list(&written.dropped, MAX_LOGGED_NAMES, MAX_LOGGED_NAME, unnamed);
         tracing::warn!(request_id = %call.id, from, to, dropped, "not sent upstream");
     }
     Ok(written.body)
