@@ -33,6 +33,9 @@ use crate::request::Request;
 use crate::tools::NestingTracker;
 use base::suggest::did_you_mean;
 
+/// Nesting to which schemas are rewritten, deeper than any honest one: each level is read once more
+/// than the one above it.
+pub(crate) const MAX_SCHEMA_NESTING: usize = 32;
 /// Maximum nesting of a request; beyond it a parser's stack would be under the sender's control.
 const MAX_NESTING: usize = 128;
 
@@ -169,11 +172,6 @@ impl<'a> RequestFields<'a> {
         self.raw(name).into()
     }
 
-    /// Takes one field of any shape; null if it is missing.
-    pub(crate) fn value(&mut self, name: &str) -> Value {
-        self.json(name).to_tree()
-    }
-
     /// Takes a list; an empty one if it is missing.
     ///
     /// # Errors
@@ -235,30 +233,6 @@ pub(super) fn with_last_duplicates(payload: &[u8]) -> Option<Vec<u8>> {
         .map(|value| value.to_string().into_bytes())
 }
 
-/// Returns true for a value that means the same as its absence.
-pub(super) fn is_empty_value(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(list) => list.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        _ => false,
-    }
-}
-
-/// Returns the strings of a list, or a single string as a list of one.
-pub(super) fn strings(value: &Value) -> Vec<String> {
-    match value {
-        Value::String(text) => vec![text.clone()],
-        Value::Array(list) => list
-            .iter()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect(),
-        _ => Vec::new(),
-    }
-}
-
 /// Rejects JSON that is nested too deep for a recursive parser.
 fn check_nesting(json: &[u8]) -> Result<(), Failure> {
     let mut nesting = NestingTracker::default();
@@ -270,9 +244,10 @@ fn check_nesting(json: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn excerpt(text: &str) -> String {
+/// Returns the beginning of a client's text, for an error or a log line.
+pub(crate) fn excerpt(text: &str) -> String {
     let short: String = text.chars().take(60).filter(|c| !c.is_control()).collect();
-    if text.chars().count() > 60 {
+    if text.chars().nth(60).is_some() {
         format!("{short}…")
     } else {
         short

@@ -27,6 +27,7 @@ pub use stored::{Interruption, StoredMeta, StoredResponse, sequence_number};
 
 use crate::event::{Citation, FinishReason, Usage};
 use crate::failure::Failure;
+use crate::json::ObjectWriter;
 use crate::request::{Format, Operation, Request, Tool, ToolChoice};
 
 /// The OpenAI Responses dialect.
@@ -198,6 +199,7 @@ fn object(
     usage: Option<Usage>,
 ) -> Value {
     let request = &meta.request;
+    let (format, tools) = repeated_options(request);
     json!({
         "id": id,
         "object": "response",
@@ -216,9 +218,9 @@ fn object(
         "reasoning": { "effort": request.reasoning.map(|reasoning| reasoning.effort.word()), "summary": null },
         "store": request.background,
         "temperature": request.sampling.temperature,
-        "text": { "format": format_json(request.format.as_ref()) },
+        "text": { "format": format },
         "tool_choice": request.tool_choice.as_ref().map_or("auto".into(), tool_choice_json),
-        "tools": request.tools.iter().map(tool_json).collect::<Vec<_>>(),
+        "tools": tools,
         "top_p": request.sampling.top_p,
         "truncation": "disabled",
         "usage": usage.as_ref().map(usage_json),
@@ -226,32 +228,64 @@ fn object(
     })
 }
 
-fn format_json(format: Option<&Format>) -> Value {
+/// The most that an answer repeats of its request's tools and schemas, in bytes.
+const MAX_REPEATED_BYTES: usize = 64 * 1024;
+/// About what a tool takes besides its texts, in bytes.
+const TOOL_BYTES: usize = 100;
+
+/// Returns the format and the tools of a request as its answer repeats them. If they are large they
+/// are left out, since each event that has the response would have them again.
+fn repeated_options(request: &Request) -> (Value, Value) {
+    let tools = request.tools.iter().map(|tool| {
+        let description = tool.description.as_deref().unwrap_or_default();
+        tool.name.len() + description.len() + tool.parameters.as_str().len() + TOOL_BYTES
+    });
+    let schema = match &request.format {
+        Some(Format::Schema { schema, .. }) => schema.as_str().len(),
+        _ => 0,
+    };
+    let is_small = tools.sum::<usize>() + schema <= MAX_REPEATED_BYTES;
+    let mut repeated = ObjectWriter::new();
+    repeated.object("format", |object| match &request.format {
+        Some(Format::Json) => write_format(&Format::Json, object),
+        Some(format) if is_small => write_format(format, object),
+        _ => object.field("type", "text"),
+    });
+    repeated.list("tools", |list| {
+        for tool in request.tools.iter().filter(|_| is_small) {
+            list.object(|object| write_tool(tool, object));
+        }
+    });
+    let mut repeated: Value = serde_json::from_slice(&repeated.finish()).unwrap_or_default();
+    (repeated["format"].take(), repeated["tools"].take())
+}
+
+fn write_format(format: &Format, object: &mut ObjectWriter) {
     match format {
-        None => json!({ "type": "text" }),
-        Some(Format::Json) => json!({ "type": "json_object" }),
-        Some(Format::Schema {
+        Format::Json => object.field("type", "json_object"),
+        Format::Schema {
             name,
             schema,
             strict,
-        }) => {
-            let mut value = json!({ "type": "json_schema", "name": name, "schema": schema });
+        } => {
+            object.field("type", "json_schema");
+            object.field("name", name);
+            object.raw("schema", schema.as_str());
             if let Some(strict) = strict {
-                value["strict"] = (*strict).into();
+                object.field("strict", strict);
             }
-            value
         }
     }
 }
 
-/// Encodes a tool. `strict` is always sent: here its default is true, and schemas of other dialects
+/// Writes a tool. `strict` is always sent: here its default is true, and schemas of other dialects
 /// need not comply.
-fn tool_json(tool: &Tool) -> Value {
-    json!({
-        "type": "function", "name": tool.name, "description": tool.description,
-        "parameters": tools::schema(&tool.parameters),
-        "strict": tool.strict.unwrap_or(false),
-    })
+fn write_tool(tool: &Tool, object: &mut ObjectWriter) {
+    object.field("type", "function");
+    object.field("name", &tool.name);
+    object.field("description", &tool.description);
+    object.raw("parameters", tools::schema(&tool.parameters).as_str());
+    object.field("strict", tool.strict.unwrap_or(false));
 }
 
 fn tool_choice_json(choice: &ToolChoice) -> Value {
@@ -260,5 +294,30 @@ fn tool_choice_json(choice: &ToolChoice) -> Value {
         ToolChoice::None => "none".into(),
         ToolChoice::Required => "required".into(),
         ToolChoice::Named(name) => json!({ "type": "function", "name": name }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_repeats_tools_unless_they_are_large() {
+        let tool = |description: String| Tool {
+            name: "f".to_owned(),
+            description: Some(description),
+            ..Tool::default()
+        };
+        let mut request = Request::prompt("x");
+        request.format = Some(Format::Json);
+        request.tools = vec![tool("small".to_owned())];
+        let (format, tools) = repeated_options(&request);
+        assert_eq!(
+            (&format["type"], &tools[0]["description"]),
+            (&"json_object".into(), &"small".into())
+        );
+        request.tools.push(tool("x".repeat(MAX_REPEATED_BYTES)));
+        let (format, tools) = repeated_options(&request);
+        assert_eq!((&format["type"], tools), (&"json_object".into(), json!([])));
     }
 }

@@ -21,17 +21,6 @@ impl PayloadBuilder {
         }
     }
 
-    /// Returns a builder over the fields that every request has.
-    pub(crate) fn of_tree(tree: serde_json::Value, dropped: Vec<String>) -> Self {
-        let mut body = ObjectWriter::new();
-        if let serde_json::Value::Object(fields) = tree {
-            for (name, value) in fields {
-                body.field(&name, value);
-            }
-        }
-        Self { body, dropped }
-    }
-
     /// Writes a field if it has a value.
     pub(crate) fn set(&mut self, name: &str, value: Option<impl Serialize>) {
         if let Some(value) = value {
@@ -52,6 +41,11 @@ impl PayloadBuilder {
     /// Writes a field whose value is an object.
     pub(crate) fn object(&mut self, name: &str, write: impl FnOnce(&mut ObjectWriter)) {
         self.body.object(name, write);
+    }
+
+    /// Returns the list of parameters that are left out, or sent in another form.
+    pub(crate) fn dropped(&mut self) -> &mut Vec<String> {
+        &mut self.dropped
     }
 
     /// Records a parameter that is left out, or sent in another form.

@@ -302,6 +302,19 @@ pub enum Part {
     },
 }
 
+/// Takes the tool results out of a message's parts.
+pub(crate) fn take_results(parts: &mut Vec<Part>) -> Vec<Part> {
+    let is_result = |part: &Part| matches!(part, Part::ToolResult { .. });
+    let count = parts.iter().filter(|part| is_result(part)).count();
+    if count == parts.len() {
+        return std::mem::take(parts);
+    }
+    // Reserved exactly: there may be hundreds of thousands.
+    let mut results = Vec::with_capacity(count);
+    results.extend(parts.extract_if(.., |part| is_result(part)));
+    results
+}
+
 /// An image, by URL or inline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Image {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::json::ObjectWriter;
+use crate::json::{Json, ObjectWriter};
 use crate::request::JsonText;
 
 /// Tracks the nesting of JSON that arrives in pieces, outside of strings.
@@ -51,23 +51,26 @@ impl ArgumentsTracker {
 
 /// Returns arguments as an object: none, and `null`, become an empty one, and anything else is kept
 /// as text in one field, so that nothing is lost.
-pub(super) fn object(arguments: &str) -> serde_json::Value {
-    use serde_json::{Value, json};
-    match serde_json::from_str(arguments) {
-        Ok(value @ Value::Object(_)) => value,
-        Ok(Value::Null) => json!({}),
-        _ if arguments.trim_ascii().is_empty() => json!({}),
-        _ => json!({ "arguments": arguments }),
-    }
+pub(super) fn object(arguments: &str) -> JsonText {
+    whole_object(arguments).unwrap_or_else(|| {
+        let mut kept = ObjectWriter::new();
+        kept.field("arguments", arguments);
+        JsonText::of_valid(kept.finish())
+    })
 }
 
 /// Returns arguments as an object, if they are one: a call that was cut off must not be run.
-pub(super) fn whole_object(arguments: &str) -> Option<serde_json::Value> {
-    let value = object(arguments);
-    let made_up = value
-        .get("arguments")
-        .is_some_and(|inner| inner == arguments);
-    (!made_up).then_some(value)
+pub(super) fn whole_object(arguments: &str) -> Option<JsonText> {
+    if arguments.trim_ascii().is_empty() {
+        return Some(JsonText::empty_object());
+    }
+    let value = Json::parse(arguments)?;
+    if value.is_null() {
+        return Some(JsonText::empty_object());
+    }
+    value
+        .is_object()
+        .then(|| JsonText::of_valid(value.compact().into_bytes()))
 }
 
 /// Returns a tool's schema with the fields that some upstreams require even if they are empty.

@@ -5,14 +5,17 @@ mod write;
 
 pub(super) use write::encode_request;
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use bytes::Bytes;
-use serde_json::Value;
 
 use crate::event::{ReasoningState, StateOrigin};
 use crate::failure::Failure;
-use crate::json;
+use crate::json::{self, Json};
 use crate::request::{
-    Effort, Format, Image, Message, Part, Reasoning, Request, Role, Sampling, Tool, ToolChoice,
+    Effort, Format, Image, MAX_STRINGS, Message, Part, Reasoning, Request, Role, Sampling, Tool,
+    ToolChoice, take_results,
 };
 
 /// Fields whose loss would change the answer: refused when the target dialect lacks them.
@@ -28,49 +31,46 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
         max_tokens: json::max_tokens("max_tokens", body.raw("max_tokens"))?,
         sampling: Sampling {
             temperature: json::temperature(body.raw("temperature"))?,
-            top_p: body.value("top_p").as_f64(),
-            top_k: body.value("top_k").as_u64(),
+            top_p: body.json("top_p").number(),
+            top_k: body.json("top_k").number(),
             ..Sampling::default()
         },
-        stop: json::strings(&body.value("stop_sequences")),
-        user: body.value("metadata")["user_id"]
-            .as_str()
-            .map(str::to_owned),
+        stop: body.json("stop_sequences").strings(MAX_STRINGS),
+        user: body.json("metadata").get("user_id").text().map(Into::into),
         n: 1,
         ..Request::default()
     };
-    let system = body.value("system");
+    let system = body.json("system");
     if !system.is_null() {
-        let parts = parse_blocks(&mut request, "system", &system)?;
+        let parts = parse_blocks(&mut request, &|| "system".to_owned(), system, 0)?;
         request.messages.push(Message {
             role: Role::System,
             parts,
         });
     }
-    parse_messages(
-        &mut request,
-        body.take("messages", WANT)?.unwrap_or_default(),
-    )?;
-    let tools: Vec<Value> = body.take("tools", "a list of tools")?.unwrap_or_default();
-    for (at, tool) in tools.iter().enumerate() {
+    parse_messages(&mut request, body.list("messages", WANT)?)?;
+    let tools = body.list("tools", "a list of tools")?;
+    request.tools.reserve_exact(tools.len());
+    for (at, tool) in tools.items().enumerate() {
         parse_tool(&mut request, at, tool);
     }
-    let choice = body.value("tool_choice");
-    request.tool_choice = parse_tool_choice(&choice);
-    request.parallel_tool_calls = choice["disable_parallel_tool_use"]
+    let choice = body.json("tool_choice");
+    request.tool_choice = parse_tool_choice(choice);
+    request.parallel_tool_calls = choice
+        .get("disable_parallel_tool_use")
         .as_bool()
         .map(|off| !off);
-    let output = body.value("output_config");
-    let effort = output["effort"].as_str().and_then(Effort::from_word);
-    request.reasoning = parse_reasoning(&body.value("thinking"), effort);
-    for format in [&output["format"], &body.value("output_format")] {
-        if format["type"] == "json_schema" {
-            let schema = format["schema"].clone();
-            let strict = all_required(&schema).then_some(true);
+    let output = body.json("output_config");
+    let effort = output.get("effort").text();
+    let effort = effort.and_then(|word| Effort::from_word(&word));
+    request.reasoning = parse_reasoning(body.json("thinking"), effort);
+    for format in [output.get("format"), body.json("output_format")] {
+        if format.get("type").is("json_schema") {
+            let schema = format.get("schema");
             request.format = Some(Format::Schema {
                 name: "answer".to_owned(),
+                strict: all_required(schema).then_some(true),
                 schema: schema.into(),
-                strict,
             });
         }
     }
@@ -82,56 +82,84 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
     Ok(request)
 }
 
-fn parse_tool(request: &mut Request, at: usize, tool: &Value) {
-    match (tool["name"].as_str(), tool["type"].as_str()) {
-        (Some(name), None | Some("custom")) => request.tools.push(Tool {
-            name: name.to_owned(),
-            description: tool["description"].as_str().map(str::to_owned),
-            parameters: tool["input_schema"].clone().into(),
-            // Other dialects require every property of a strict schema; Anthropic does not.
-            strict: tool["strict"]
-                .as_bool()
-                .filter(|_| all_required(&tool["input_schema"])),
-        }),
+fn parse_tool(request: &mut Request, at: usize, tool: Json<'_>) {
+    let kind = tool.get("type").text();
+    match (tool.get("name").text(), kind.as_deref()) {
+        (Some(name), None | Some("custom")) => {
+            let schema = tool.get("input_schema");
+            request.tools.push(Tool {
+                name: name.into(),
+                description: tool.get("description").text().map(Into::into),
+                parameters: schema.into(),
+                // Other dialects require every property of a strict schema; Anthropic does not.
+                strict: tool
+                    .get("strict")
+                    .as_bool()
+                    .filter(|_| all_required(schema)),
+            });
+        }
         // A tool that Anthropic runs itself.
         _ => request.require(format!("tools[{at}]")),
     }
 }
 
-fn parse_tool_choice(choice: &Value) -> Option<ToolChoice> {
-    match choice["type"].as_str()? {
+fn parse_tool_choice(choice: Json<'_>) -> Option<ToolChoice> {
+    match &*choice.get("type").text()? {
         "auto" => Some(ToolChoice::Auto),
         "none" => Some(ToolChoice::None),
         "any" => Some(ToolChoice::Required),
-        "tool" => choice["name"]
-            .as_str()
-            .map(|name| ToolChoice::Named(name.to_owned())),
+        "tool" => choice
+            .get("name")
+            .text()
+            .map(|name| ToolChoice::Named(name.into())),
         _ => None,
     }
 }
 
 /// Returns true if every property of every object in the schema is required.
-fn all_required(schema: &Value) -> bool {
-    match schema {
-        Value::Object(fields) => {
-            let names = fields.get("properties").and_then(Value::as_object);
-            let required = json::strings(&schema["required"]);
-            names.is_none_or(|names| names.keys().all(|name| required.contains(name)))
-                && fields.values().all(all_required)
-        }
-        Value::Array(list) => list.iter().all(all_required),
-        _ => true,
+fn all_required(schema: Json<'_>) -> bool {
+    all_required_below(schema, 0)
+}
+
+/// One that is nested too deep is taken for one in which a property is not required.
+fn all_required_below(schema: Json<'_>, depth: usize) -> bool {
+    if depth > json::MAX_SCHEMA_NESTING {
+        return false;
     }
+    if schema.is_list() {
+        return schema
+            .items()
+            .all(|item| all_required_below(item, depth + 1));
+    }
+    let (mut properties, mut required) = (Json::NULL, Json::NULL);
+    let mut all = true;
+    schema.each_field(|name, value| {
+        match name {
+            b"properties" => properties = value,
+            b"required" => required = value,
+            _ => {}
+        }
+        all = all && all_required_below(value, depth + 1);
+    });
+    if !all || properties.is_empty() {
+        return all;
+    }
+    let required: HashSet<Cow<'_, str>> = match required.text() {
+        Some(name) => HashSet::from([name]),
+        None => required.items().filter_map(Json::text).collect(),
+    };
+    properties
+        .each_field(|name, _| all = all && required.contains(&*String::from_utf8_lossy(name)));
+    all
 }
 
 const WANT: &str = "a list of messages, as in [{\"role\": \"user\", \"content\": \"Hello\"}]";
 
-fn parse_reasoning(value: &Value, effort: Option<Effort>) -> Option<Reasoning> {
-    match value["type"].as_str() {
+fn parse_reasoning(value: Json<'_>, effort: Option<Effort>) -> Option<Reasoning> {
+    match value.get("type").text().as_deref() {
         Some("enabled") => {
-            let budget = value["budget_tokens"]
-                .as_u64()
-                .and_then(|tokens| u32::try_from(tokens).ok());
+            let budget = value.get("budget_tokens").number::<u64>();
+            let budget = budget.and_then(|tokens| u32::try_from(tokens).ok());
             let effort = effort
                 .or(budget.map(Effort::from_budget))
                 .unwrap_or(Effort::Medium);
@@ -144,7 +172,7 @@ fn parse_reasoning(value: &Value, effort: Option<Effort>) -> Option<Reasoning> {
         Some("adaptive") => Some(Reasoning {
             effort: effort.unwrap_or(Effort::High),
             budget: None,
-            shown: Some(value["display"] != "omitted"),
+            shown: Some(!value.get("display").is("omitted")),
         }),
         _ => effort.map(|effort| Reasoning {
             effort,
@@ -154,33 +182,24 @@ fn parse_reasoning(value: &Value, effort: Option<Effort>) -> Option<Reasoning> {
     }
 }
 
-fn parse_messages(request: &mut Request, list: Vec<Value>) -> Result<(), Failure> {
-    if list.is_empty() {
-        return Err(Failure::invalid(
-            "messages",
-            format!("`messages` is missing or empty; it should be {WANT}"),
-        ));
-    }
-    for (at, message) in list.iter().enumerate() {
-        let name = format!("messages[{at}]");
-        let role = match message["role"].as_str() {
+fn parse_messages(request: &mut Request, list: Json<'_>) -> Result<(), Failure> {
+    request.messages.reserve_exact(list.len());
+    for (at, message) in list.items().enumerate() {
+        let role = match message.get("role").text().as_deref() {
             Some("assistant") => Role::Assistant,
             Some("system") => Role::System,
             Some("user") => Role::User,
             _ => {
-                let name = format!("{name}.role");
-                return Err(Failure::invalid(
-                    &name,
-                    format!("`{name}` should be \"user\" or \"assistant\""),
-                ));
+                let name = format!("messages[{at}].role");
+                let message = format!("`{name}` should be \"user\" or \"assistant\"");
+                return Err(Failure::invalid(&name, message));
             }
         };
-        let parts = parse_blocks(request, &format!("{name}.content"), &message["content"])?;
+        let name = || format!("messages[{at}].content");
+        let mut parts = parse_blocks(request, &name, message.get("content"), 0)?;
         // Tool results come first in their message; the neutral form keeps them in a message of
         // their own.
-        let (results, parts): (Vec<Part>, Vec<Part>) = parts
-            .into_iter()
-            .partition(|part| matches!(part, Part::ToolResult { .. }));
+        let results = take_results(&mut parts);
         if !results.is_empty() {
             request.messages.push(Message {
                 role: Role::Tool,
@@ -192,42 +211,60 @@ fn parse_messages(request: &mut Request, list: Vec<Value>) -> Result<(), Failure
         }
         request.messages.push(Message { role, parts });
     }
+    if list.is_empty() {
+        return Err(Failure::invalid(
+            "messages",
+            format!("`messages` is missing or empty; it should be {WANT}"),
+        ));
+    }
     Ok(())
 }
 
-fn parse_blocks(request: &mut Request, name: &str, content: &Value) -> Result<Vec<Part>, Failure> {
-    let list = match content {
-        Value::Null => return Ok(Vec::new()),
-        Value::String(text) => return Ok(vec![Part::Text(text.clone())]),
-        Value::Array(list) => list,
-        _ => {
-            request.require(name);
-            return Ok(Vec::new());
-        }
-    };
-    let mut parts = Vec::new();
-    for (at, block) in list.iter().enumerate() {
-        parts.extend(parse_block(request, &format!("{name}[{at}]"), block)?);
+/// How deep tool results may stand in tool results; the API allows none.
+const MAX_RESULT_NESTING: usize = 4;
+
+/// Parses a text, or a list of content blocks; `name` makes the name of the list for errors.
+fn parse_blocks(
+    request: &mut Request,
+    name: &dyn Fn() -> String,
+    content: Json<'_>,
+    depth: usize,
+) -> Result<Vec<Part>, Failure> {
+    if let Some(text) = content.text() {
+        return Ok(vec![Part::Text(text.into())]);
+    }
+    if !content.is_list() && !content.is_null() {
+        request.require(name());
+    }
+    let mut parts = Vec::with_capacity(content.len());
+    for (at, block) in content.items().enumerate() {
+        let name = || format!("{}[{at}]", name());
+        parts.extend(parse_block(request, &name, block, depth)?);
     }
     Ok(parts)
 }
 
 /// Parses one content block; an unknown one is recorded as unsupported.
-fn parse_block(request: &mut Request, name: &str, block: &Value) -> Result<Option<Part>, Failure> {
-    let text = |field: &str| block[field].as_str().unwrap_or_default().to_owned();
-    Ok(Some(match block["type"].as_str() {
-        Some("text") => match block["text"].as_str() {
-            Some(text) => Part::Text(text.to_owned()),
+fn parse_block(
+    request: &mut Request,
+    name: &dyn Fn() -> String,
+    block: Json<'_>,
+    depth: usize,
+) -> Result<Option<Part>, Failure> {
+    let text = |field: &str| block.get(field).string();
+    Ok(Some(match block.get("type").text().as_deref() {
+        Some("text") => match block.get("text").text() {
+            Some(text) => Part::Text(text.into()),
             None => {
-                let name = format!("{name}.text");
+                let name = format!("{}.text", name());
                 let message = format!("`{name}` should be a string");
                 return Err(Failure::invalid(&name, message));
             }
         },
-        Some("image") => match image(&block["source"]) {
+        Some("image") => match image(block.get("source")) {
             Some(image) => Part::Image(image),
             None => {
-                request.require(format!("{name}.source"));
+                request.require(format!("{}.source", name()));
                 return Ok(None);
             }
         },
@@ -252,29 +289,32 @@ fn parse_block(request: &mut Request, name: &str, block: &Value) -> Result<Optio
         Some("tool_use") => Part::ToolCall {
             id: text("id"),
             name: text("name"),
-            arguments: match &block["input"] {
-                Value::Null => "{}".to_owned(),
-                input => input.to_string(),
+            arguments: match block.get("input") {
+                input if input.is_null() => "{}".to_owned(),
+                input => input.compact(),
             },
         },
-        Some("tool_result") => Part::ToolResult {
+        Some("tool_result") if depth < MAX_RESULT_NESTING => Part::ToolResult {
             id: text("tool_use_id"),
-            content: parse_blocks(request, &format!("{name}.content"), &block["content"])?,
-            error: block["is_error"] == true,
+            content: {
+                let name = || format!("{}.content", name());
+                parse_blocks(request, &name, block.get("content"), depth + 1)?
+            },
+            error: block.get("is_error").as_bool() == Some(true),
         },
         _ => {
-            request.require(name);
+            request.require(name());
             return Ok(None);
         }
     }))
 }
 
-fn image(source: &Value) -> Option<Image> {
-    match source["type"].as_str()? {
-        "url" => Some(Image::from_url(source["url"].as_str()?)),
+fn image(source: Json<'_>) -> Option<Image> {
+    match &*source.get("type").text()? {
+        "url" => Some(Image::from_url(&source.get("url").text()?)),
         "base64" => Some(Image::Data {
-            media_type: source["media_type"].as_str()?.to_owned(),
-            base64: source["data"].as_str()?.to_owned(),
+            media_type: source.get("media_type").text()?.into(),
+            base64: source.get("data").text()?.into(),
         }),
         _ => None,
     }

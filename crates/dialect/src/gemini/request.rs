@@ -10,14 +10,24 @@ mod config;
 mod contents;
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
-use self::camel_case::camel_case;
+use self::camel_case::{camel_case, field};
 use self::config::{json_schema, parse_generation_config};
 use self::contents::{UnansweredCalls, parse_contents, parse_parts};
 use crate::failure::Failure;
-use crate::json;
-use crate::request::{Message, Operation, Request, Role, Tool, ToolChoice};
+use crate::json::{self, Json};
+use crate::request::{JsonText, MAX_STRINGS, Message, Operation, Request, Role, Tool, ToolChoice};
+
+/// The fields of a request that are parsed here.
+const FIELDS: &[&str] = &[
+    "systemInstruction",
+    "contents",
+    "tools",
+    "toolConfig",
+    "generationConfig",
+    "model",
+];
 
 /// Parses a client's request; `call` is `model:method`.
 pub(super) fn parse_request(bytes: Bytes, call: &str) -> Result<Request, Failure> {
@@ -25,9 +35,12 @@ pub(super) fn parse_request(bytes: Bytes, call: &str) -> Result<Request, Failure
     let model = percent_encoding::percent_decode_str(model)
         .decode_utf8_lossy()
         .into_owned();
-    let fields: Map<String, Value> = json::parse_body(&bytes)?;
-    let mut body = Value::Object(fields);
-    camel_case(&mut body);
+    let body = Json::from(json::parse_body::<&RawValue>(&bytes)?);
+    if !body.is_object() {
+        return Err(Failure::invalid_request(
+            "the request's body has the wrong shape: it should be a JSON object".to_owned(),
+        ));
+    }
     let mut request = Request {
         operation,
         model: Some(model),
@@ -36,13 +49,12 @@ pub(super) fn parse_request(bytes: Bytes, call: &str) -> Result<Request, Failure
         n: 1,
         ..Request::default()
     };
-    let mut take = |name: &str| body.get_mut(name).map(Value::take).unwrap_or_default();
-    let system = take("systemInstruction");
+    let system = field(body, "systemInstruction");
     if !system.is_null() {
         let parts = parse_parts(
             &mut request,
-            "systemInstruction",
-            &system["parts"],
+            &|| "systemInstruction".to_owned(),
+            field(system, "parts"),
             &mut UnansweredCalls::new(),
         );
         request.messages.push(Message {
@@ -50,25 +62,32 @@ pub(super) fn parse_request(bytes: Bytes, call: &str) -> Result<Request, Failure
             parts,
         });
     }
-    let contents = take("contents");
+    let contents = field(body, "contents");
     // `countTokens` may carry a whole request inside the request instead.
     if operation == Operation::Generate || !contents.is_null() {
-        parse_contents(&mut request, &contents)?;
+        parse_contents(&mut request, contents)?;
     }
-    let tools = list(take("tools"), "tools", "a list of tools")?;
-    for (at, tool) in tools.iter().enumerate() {
-        parse_tool(&mut request, &format!("tools[{at}]"), tool);
+    let tools = field(body, "tools");
+    if !(tools.is_null() || tools.is_list() || tools.is_object()) {
+        return Err(Failure::invalid(
+            "tools",
+            "`tools` should be a list of tools",
+        ));
     }
-    parse_tool_choice(&mut request, &take("toolConfig"));
-    parse_generation_config(&mut request, &take("generationConfig"))?;
-    for (name, value) in body.as_object().into_iter().flatten() {
-        match name.as_str() {
-            _ if json::is_empty_value(value) => {}
-            "model" => {}
+    for (at, tool) in one_or_more(tools).enumerate() {
+        parse_tool(&mut request, at, tool);
+    }
+    parse_tool_choice(&mut request, field(body, "toolConfig"));
+    parse_generation_config(&mut request, field(body, "generationConfig"))?;
+    body.each_field(|name, value| {
+        let name = camel_case(name);
+        match &*name {
+            _ if value.is_empty() => {}
+            known if FIELDS.contains(&known) => {}
             "cachedContent" => request.require("cachedContent"),
-            name => request.ignore(name),
+            unknown => request.ignore(json::excerpt(unknown)),
         }
-    }
+    });
     request.body = bytes;
     Ok(request)
 }
@@ -94,10 +113,10 @@ fn parse_call(call: &str) -> Result<(&str, Operation, bool), Failure> {
     }
 }
 
-fn parse_tool_choice(request: &mut Request, config: &Value) {
-    let calling = &config["functionCallingConfig"];
-    let allowed = json::strings(&calling["allowedFunctionNames"]);
-    request.tool_choice = match (calling["mode"].as_str(), &allowed[..]) {
+fn parse_tool_choice(request: &mut Request, config: Json<'_>) {
+    let calling = field(config, "functionCallingConfig");
+    let allowed = field(calling, "allowedFunctionNames").strings(MAX_STRINGS);
+    request.tool_choice = match (field(calling, "mode").text().as_deref(), &allowed[..]) {
         (Some("AUTO"), _) => Some(ToolChoice::Auto),
         (Some("NONE"), _) => Some(ToolChoice::None),
         (Some("ANY"), [name]) => Some(ToolChoice::Named(name.clone())),
@@ -109,39 +128,30 @@ fn parse_tool_choice(request: &mut Request, config: &Value) {
     }
 }
 
-/// Returns a list, or a single object as a list of one, as Google does.
-fn one_or_more(value: &Value) -> &[Value] {
-    match value {
-        Value::Array(list) => list,
-        Value::Object(_) => std::slice::from_ref(value),
-        _ => &[],
-    }
+/// Returns the elements of a list, or a single object as a list of one, as Google does.
+fn one_or_more(value: Json<'_>) -> impl Iterator<Item = Json<'_>> {
+    let only = Some(value).filter(|value| value.is_object());
+    only.into_iter().chain(value.items())
 }
 
-fn list(value: Value, name: &str, want: &str) -> Result<Vec<Value>, Failure> {
-    match value {
-        Value::Null => Ok(Vec::new()),
-        Value::Array(list) => Ok(list),
-        one @ Value::Object(_) => Ok(vec![one]),
-        _ => Err(Failure::invalid(name, format!("`{name}` should be {want}"))),
-    }
-}
-
-fn parse_tool(request: &mut Request, name: &str, tool: &Value) {
-    for (kind, value) in tool.as_object().into_iter().flatten() {
+fn parse_tool(request: &mut Request, at: usize, tool: Json<'_>) {
+    tool.each_field(|kind, value| {
+        let kind = camel_case(kind);
         if kind != "functionDeclarations" {
-            request.require(format!("{name}.{kind}"));
-            continue;
+            return request.require(format!("tools[{at}].{}", json::excerpt(&kind)));
         }
         for function in one_or_more(value) {
-            let schema = [&function["parametersJsonSchema"], &function["parameters"]];
+            let schema = [
+                field(function, "parametersJsonSchema"),
+                field(function, "parameters"),
+            ];
             let schema = schema.into_iter().find(|schema| !schema.is_null());
             request.tools.push(Tool {
-                name: function["name"].as_str().unwrap_or_default().to_owned(),
-                description: function["description"].as_str().map(str::to_owned),
-                parameters: schema.map(json_schema).unwrap_or_default().into(),
+                name: field(function, "name").string(),
+                description: field(function, "description").text().map(Into::into),
+                parameters: schema.map_or_else(JsonText::default, json_schema),
                 strict: None,
             });
         }
-    }
+    });
 }

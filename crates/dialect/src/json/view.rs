@@ -152,11 +152,13 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Returns the value without white space between its parts.
+    /// Returns the value without white space between its parts, and with replacement characters for
+    /// halves of surrogate pairs, which other readers refuse.
     pub(crate) fn compact(self) -> String {
-        let mut out = String::with_capacity(self.raw().len());
+        let text = self.0.without_lone_surrogates();
+        let mut out = String::with_capacity(text.len());
         let (mut in_string, mut escaped) = (false, false);
-        for char in self.raw().chars() {
+        for char in text.chars() {
             let is_space = !in_string && matches!(char, ' ' | '\n' | '\t' | '\r');
             match char {
                 _ if escaped => escaped = false,

@@ -46,6 +46,12 @@ impl ObjectWriter {
         self.out.extend_from_slice(json.as_bytes());
     }
 
+    /// Writes a field whose name came from JSON, and whose value is JSON already.
+    pub(crate) fn raw_bytes(&mut self, name: &[u8], json: &[u8]) {
+        self.name(&String::from_utf8_lossy(name));
+        self.out.extend_from_slice(json);
+    }
+
     /// Writes a field whose value is a list.
     pub(crate) fn list(&mut self, name: &str, write: impl FnOnce(&mut ListWriter)) {
         self.name(name);

@@ -138,29 +138,22 @@ pub(super) fn state(item: &Value) -> Option<ReasoningState<'static>> {
     let encrypted = item["encrypted_content"]
         .as_str()
         .filter(|encrypted| !encrypted.is_empty())?;
-    let ReasoningState { origin, value } =
-        ReasoningState::decode(encrypted, StateOrigin::OpenAiResponses);
-    Some(match origin {
-        // OpenAI's own value, without an origin prefix.
-        StateOrigin::OpenAiResponses if value == encrypted => {
-            let value = format!("{} {encrypted}", item["id"].as_str().unwrap_or_default());
-            ReasoningState {
-                origin,
-                value: value.into(),
-            }
-        }
-        _ => ReasoningState {
-            origin,
-            value: value.into_owned().into(),
-        },
-    })
+    let id = item["id"].as_str().unwrap_or_default();
+    Some(decode_state(encrypted, id))
 }
 
-/// Parses a reasoning item that a client sends back.
-pub(super) fn reasoning(item: &Value) -> Part {
-    Part::Reasoning {
-        text: reasoning_text(item),
-        state: state(item),
+/// Decodes the encrypted content of the reasoning item of that id.
+pub(super) fn decode_state(encrypted: &str, id: &str) -> ReasoningState<'static> {
+    let ReasoningState { origin, value } =
+        ReasoningState::decode(encrypted, StateOrigin::OpenAiResponses);
+    let value = match origin {
+        // OpenAI's own value, without an origin prefix.
+        StateOrigin::OpenAiResponses if value == encrypted => format!("{id} {encrypted}"),
+        _ => value.into_owned(),
+    };
+    ReasoningState {
+        origin,
+        value: value.into(),
     }
 }
 

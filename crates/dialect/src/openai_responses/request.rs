@@ -4,6 +4,8 @@ mod write;
 
 pub(super) use write::encode_request;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use memchr::memmem;
 use serde::Deserialize;
@@ -11,7 +13,7 @@ use serde_json::Value;
 
 use super::answer;
 use crate::failure::Failure;
-use crate::json;
+use crate::json::{self, Json};
 use crate::request::{
     Effort, Format, Image, Message, Part, Reasoning, Request, Role, Sampling, Tool, ToolChoice,
 };
@@ -40,18 +42,18 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
         model: body.model()?,
         stream: body.take("stream", "true or false")?.unwrap_or(false),
         include_usage: true,
-        parallel_tool_calls: body.value("parallel_tool_calls").as_bool(),
+        parallel_tool_calls: body.json("parallel_tool_calls").as_bool(),
         max_tokens: json::max_tokens("max_output_tokens", body.raw("max_output_tokens"))?,
         sampling: Sampling {
             temperature: json::temperature(body.raw("temperature"))?,
-            top_p: body.value("top_p").as_f64(),
+            top_p: body.json("top_p").number(),
             ..Sampling::default()
         },
         n: 1,
         ..Request::default()
     };
     request.background = body.take("background", "true or false")?.unwrap_or(false);
-    if request.background && body.value("store") == false {
+    if request.background && body.json("store").as_bool() == Some(false) {
         return Err(Failure::invalid(
             "store",
             "`background` requires `store`: the response is kept until it is retrieved",
@@ -60,54 +62,58 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
     if let Some(text) = body.take::<String>("instructions", "a string")? {
         request.messages.push(Message::text(Role::System, text));
     }
-    parse_input(&mut request, &body.value("input"))?;
-    let user = [body.value("user"), body.value("safety_identifier")];
-    request.user = user.iter().find_map(Value::as_str).map(str::to_owned);
-    let tools: Vec<Value> = body.take("tools", "a list of tools")?.unwrap_or_default();
-    for (at, tool) in tools.iter().enumerate() {
+    parse_input(&mut request, body.json("input"))?;
+    let user = [body.json("user"), body.json("safety_identifier")];
+    request.user = user.into_iter().find_map(Json::text).map(Into::into);
+    let tools = body.list("tools", "a list of tools")?;
+    request.tools.reserve_exact(tools.len());
+    for (at, tool) in tools.items().enumerate() {
         parse_tool(&mut request, at, tool);
     }
-    let choice = body.value("tool_choice");
-    request.tool_choice = parse_tool_choice(&choice);
+    let choice = body.json("tool_choice");
+    request.tool_choice = parse_tool_choice(choice);
     if request.tool_choice.is_none() && !choice.is_null() {
         request.require("tool_choice");
     }
-    parse_text_options(&mut request, &body.value("text"));
-    request.reasoning = parse_reasoning(&body.value("reasoning"));
+    parse_text_options(&mut request, body.json("text"));
+    request.reasoning = parse_reasoning(body.json("reasoning"));
     body.record_rest(&mut request, INERT_FIELDS, ESSENTIAL_FIELDS);
     request.body = bytes;
     Ok(request)
 }
 
-fn parse_tool(request: &mut Request, at: usize, tool: &Value) {
-    match (tool["type"].as_str(), tool["name"].as_str()) {
-        (Some("function"), Some(name)) => request.tools.push(Tool {
-            name: name.to_owned(),
-            description: tool["description"].as_str().map(str::to_owned),
-            parameters: tool["parameters"].clone().into(),
-            strict: tool["strict"].as_bool(),
+fn parse_tool(request: &mut Request, at: usize, tool: Json<'_>) {
+    let name = tool.get("name").text();
+    match name.filter(|_| tool.get("type").is("function")) {
+        Some(name) => request.tools.push(Tool {
+            name: name.into(),
+            description: tool.get("description").text().map(Into::into),
+            parameters: tool.get("parameters").into(),
+            strict: tool.get("strict").as_bool(),
         }),
         // A tool that OpenAI runs itself, or a custom tool whose arguments are not JSON.
-        _ => request.require(format!("tools[{at}]")),
+        None => request.require(format!("tools[{at}]")),
     }
 }
 
-fn parse_tool_choice(choice: &Value) -> Option<ToolChoice> {
-    match (choice.as_str(), choice["type"].as_str()) {
-        (Some("auto"), _) => Some(ToolChoice::Auto),
-        (Some("none"), _) => Some(ToolChoice::None),
-        (Some("required"), _) => Some(ToolChoice::Required),
-        (_, Some("function")) => choice["name"]
-            .as_str()
-            .map(|name| ToolChoice::Named(name.to_owned())),
+fn parse_tool_choice(choice: Json<'_>) -> Option<ToolChoice> {
+    match choice.text().as_deref() {
+        Some("auto") => Some(ToolChoice::Auto),
+        Some("none") => Some(ToolChoice::None),
+        Some("required") => Some(ToolChoice::Required),
+        _ if choice.get("type").is("function") => choice
+            .get("name")
+            .text()
+            .map(|name| ToolChoice::Named(name.into())),
         _ => None,
     }
 }
 
 /// Parses the reasoning options; a summary alone asks for medium effort.
-fn parse_reasoning(reasoning: &Value) -> Option<Reasoning> {
-    let shown = (!reasoning["summary"].is_null()).then_some(true);
-    let effort = reasoning["effort"].as_str().and_then(Effort::from_word);
+fn parse_reasoning(reasoning: Json<'_>) -> Option<Reasoning> {
+    let shown = (!reasoning.get("summary").is_null()).then_some(true);
+    let effort = reasoning.get("effort").text();
+    let effort = effort.and_then(|word| Effort::from_word(&word));
     let effort = effort.or(shown.map(|_| Effort::Medium))?;
     Some(Reasoning {
         effort,
@@ -142,41 +148,46 @@ pub fn with_previous_response_id(body: &Bytes, id: &str) -> Result<Bytes, Failur
     )
 }
 
-fn parse_text_options(request: &mut Request, text: &Value) {
-    let format = &text["format"];
-    match format["type"].as_str() {
+fn parse_text_options(request: &mut Request, text: Json<'_>) {
+    let format = text.get("format");
+    match format.get("type").text().as_deref() {
         None | Some("text") => {}
         Some("json_object") => request.format = Some(Format::Json),
         Some("json_schema") => {
             request.format = Some(Format::Schema {
-                name: format["name"].as_str().unwrap_or("answer").to_owned(),
-                schema: format["schema"].clone().into(),
-                strict: format["strict"].as_bool(),
+                name: format
+                    .get("name")
+                    .text()
+                    .map_or_else(|| "answer".to_owned(), Cow::into_owned),
+                schema: format.get("schema").into(),
+                strict: format.get("strict").as_bool(),
             });
         }
         Some(_) => request.require("text.format"),
     }
-    if !matches!(text["verbosity"].as_str(), None | Some("medium")) {
+    if !matches!(
+        text.get("verbosity").text().as_deref(),
+        None | Some("medium")
+    ) {
         request.ignore("text.verbosity");
     }
 }
 
-fn parse_input(request: &mut Request, input: &Value) -> Result<(), Failure> {
-    let list = match input {
-        Value::String(text) => {
-            request.messages.push(Message::text(Role::User, text));
-            return Ok(());
-        }
-        Value::Array(list) => list,
+fn parse_input(request: &mut Request, input: Json<'_>) -> Result<(), Failure> {
+    if let Some(text) = input.text() {
+        request.messages.push(Message::text(Role::User, text));
+        return Ok(());
+    }
+    if input.is_null() {
         // A stored prompt or conversation may be the only input; only its upstream knows it.
-        Value::Null => {
-            request.require("input");
-            return Ok(());
-        }
-        _ => return Err(Failure::invalid("input", WANTED_INPUT)),
-    };
-    for (at, item) in list.iter().enumerate() {
-        let Some((role, parts)) = parse_item(request, format!("input[{at}]"), item)? else {
+        request.require("input");
+        return Ok(());
+    }
+    if !input.is_list() {
+        return Err(Failure::invalid("input", WANTED_INPUT));
+    }
+    for (at, item) in input.items().enumerate() {
+        let Some((role, parts)) = parse_item(request, at, item)? else {
             continue;
         };
         // Items of the assistant, or of tools, form one message elsewhere; a user's stay separate.
@@ -196,17 +207,17 @@ const WANTED_INPUT: &str = "`input` should be a string, or a list of items, as i
 /// Parses one input item; an unknown one is recorded as unsupported.
 fn parse_item(
     request: &mut Request,
-    name: String,
-    item: &Value,
+    at: usize,
+    item: Json<'_>,
 ) -> Result<Option<(Role, Vec<Part>)>, Failure> {
-    let text = |field: &str| item[field].as_str().unwrap_or_default().to_owned();
-    Ok(Some(match item["type"].as_str() {
+    let text = |field: &str| item.get(field).string();
+    Ok(Some(match item.get("type").text().as_deref() {
         None | Some("message") => {
-            let role = parse_role(&name, &item["role"])?;
-            let parts = parse_content(request, &format!("{name}.content"), &item["content"]);
-            (role, parts)
+            let role = parse_role(at, item.get("role"))?;
+            let name = || format!("input[{at}].content");
+            (role, parse_content(request, &name, item.get("content")))
         }
-        Some("reasoning") => (Role::Assistant, vec![answer::reasoning(item)]),
+        Some("reasoning") => (Role::Assistant, vec![parse_reasoning_item(item)]),
         Some("function_call") => {
             let call = Part::ToolCall {
                 id: text("call_id"),
@@ -216,63 +227,85 @@ fn parse_item(
             (Role::Assistant, vec![call])
         }
         Some("function_call_output") => {
+            let name = || format!("input[{at}].output");
             let result = Part::ToolResult {
                 id: text("call_id"),
-                content: parse_content(request, &format!("{name}.output"), &item["output"]),
-                error: item["status"] == "incomplete",
+                content: parse_content(request, &name, item.get("output")),
+                error: item.get("status").is("incomplete"),
             };
             (Role::Tool, vec![result])
         }
         Some(_) => {
-            request.require(name);
+            request.require(format!("input[{at}]"));
             return Ok(None);
         }
     }))
 }
 
-fn parse_role(name: &str, role: &Value) -> Result<Role, Failure> {
-    match role.as_str() {
+/// Parses a reasoning item that a client sends back.
+fn parse_reasoning_item(item: Json<'_>) -> Part {
+    let texts = |list: Json<'_>| {
+        let texts = list.items().filter_map(|part| part.get("text").text());
+        texts.collect::<Vec<_>>().join("\n\n")
+    };
+    let summary = texts(item.get("summary"));
+    let encrypted = item.get("encrypted_content").text();
+    Part::Reasoning {
+        text: match summary.is_empty() {
+            true => texts(item.get("content")),
+            false => summary,
+        },
+        state: encrypted
+            .filter(|encrypted| !encrypted.is_empty())
+            .map(|encrypted| answer::decode_state(&encrypted, &item.get("id").string())),
+    }
+}
+
+fn parse_role(at: usize, role: Json<'_>) -> Result<Role, Failure> {
+    match role.text().as_deref() {
         Some("system" | "developer") => Ok(Role::System),
         Some("assistant") => Ok(Role::Assistant),
         Some("user") => Ok(Role::User),
         Some(_) => {
-            let name = format!("{name}.role");
+            let name = format!("input[{at}].role");
             let message = format!("`{name}` should be user, assistant, system or developer");
             Err(Failure::invalid(&name, message))
         }
-        None => Err(Failure::invalid(
-            name,
-            format!("`{name}` has no role and no type. {WANTED_INPUT}"),
-        )),
+        None => {
+            let name = format!("input[{at}]");
+            let message = format!("`{name}` has no role and no type. {WANTED_INPUT}");
+            Err(Failure::invalid(&name, message))
+        }
     }
 }
 
-fn parse_content(request: &mut Request, name: &str, content: &Value) -> Vec<Part> {
-    let list = match content {
-        Value::String(text) => return vec![Part::Text(text.clone())],
-        Value::Array(list) => list,
-        Value::Null => return Vec::new(),
-        _ => {
-            request.require(name);
-            return Vec::new();
-        }
-    };
-    let mut parts = Vec::new();
-    for (at, part) in list.iter().enumerate() {
-        match (
-            part["type"].as_str(),
-            part["text"].as_str(),
-            part["image_url"].as_str(),
-        ) {
-            (Some("input_image"), _, Some(url)) => parts.push(Part::Image(Image::from_url(url))),
-            (Some("refusal"), ..) => {
-                parts.push(Part::Refusal(
-                    part["refusal"].as_str().unwrap_or_default().to_owned(),
-                ));
-            }
-            (_, Some(text), _) => parts.push(Part::Text(text.to_owned())),
-            _ => request.require(format!("{name}[{at}]")),
+/// Parses a text, or a list of content parts; `name` makes the name of the list for errors.
+fn parse_content(request: &mut Request, name: &dyn Fn() -> String, content: Json<'_>) -> Vec<Part> {
+    if let Some(text) = content.text() {
+        return vec![Part::Text(text.into())];
+    }
+    if !content.is_list() && !content.is_null() {
+        request.require(name());
+    }
+    let mut parts = Vec::with_capacity(content.len());
+    for (at, part) in content.items().enumerate() {
+        match parse_content_part(part) {
+            Some(part) => parts.push(part),
+            None => request.require(format!("{}[{at}]", name())),
         }
     }
     parts
+}
+
+fn parse_content_part(part: Json<'_>) -> Option<Part> {
+    let kind = part.get("type").text();
+    if kind.as_deref() == Some("input_image")
+        && let Some(url) = part.get("image_url").text()
+    {
+        return Some(Part::Image(Image::from_url(&url)));
+    }
+    if kind.as_deref() == Some("refusal") {
+        return Some(Part::Refusal(part.get("refusal").string()));
+    }
+    part.get("text").text().map(|text| Part::Text(text.into()))
 }

@@ -6,21 +6,16 @@ use serde_json::value::RawValue;
 
 use crate::json::Json;
 
-/// A JSON value, kept as text: as a tree it might take fifty times as much memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JsonText(Box<str>);
-
-impl Default for JsonText {
-    fn default() -> Self {
-        Self("null".into())
-    }
-}
+/// A JSON value, kept as text: as a tree it might take fifty times as much memory. Null by default,
+/// which takes none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct JsonText(Option<Box<str>>);
 
 impl JsonText {
     /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_deref().unwrap_or("null")
     }
 
     /// Returns true for the value of a missing field.
@@ -32,37 +27,43 @@ impl JsonText {
     /// Returns the value as a tree; null if the text has more than `most` bytes.
     #[must_use]
     pub fn to_tree(&self, most: usize) -> Value {
-        match self.0.len() <= most {
+        match self.as_str().len() <= most {
             true => self.view().to_tree(),
             false => Value::Null,
         }
     }
 
+    /// Returns an object without fields.
+    pub(crate) fn empty_object() -> Self {
+        Self(Some("{}".into()))
+    }
+
     /// Returns a text that is known to be JSON.
     pub(crate) fn of_valid(json: Vec<u8>) -> Self {
-        Self(String::from_utf8(json).unwrap_or_default().into())
+        Self(String::from_utf8(json).ok().map(Into::into))
     }
 
     pub(crate) fn view(&self) -> Json<'_> {
-        Json::of_valid(&self.0)
+        Json::of_valid(self.as_str())
     }
 }
 
 impl From<Json<'_>> for JsonText {
     fn from(json: Json<'_>) -> Self {
-        Self(json.raw().into())
+        Self((!json.is_null()).then(|| json.raw().into()))
     }
 }
 
 impl From<Value> for JsonText {
     fn from(value: Value) -> Self {
-        Self(value.to_string().into())
+        Self(Some(value.to_string().into()))
     }
 }
 
 impl Serialize for JsonText {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        let raw: &RawValue =
+            serde_json::from_str(self.as_str()).map_err(serde::ser::Error::custom)?;
         raw.serialize(serializer)
     }
 }

@@ -79,10 +79,7 @@ pub(super) fn thinking(
                 .parts
                 .iter()
                 .any(|part| matches!(part, Part::ToolCall { .. }))
-            && !message
-                .parts
-                .iter()
-                .any(|part| thought_json(part).is_some())
+            && !message.parts.iter().any(can_send_thought)
     };
     if request.messages[turn..].iter().any(unsigned_signature) {
         return refuse("this turn's tool calls came back without their thinking");
@@ -115,22 +112,36 @@ pub(super) fn thinking(
 /// Token limit when the client sets none: this API requires one.
 pub(super) const DEFAULT_MAX_TOKENS: u32 = 32_000;
 
-pub(super) fn thought_json(part: &Part) -> Option<Value> {
+/// Returns true for reasoning that can be sent back here. That of other upstreams can't.
+pub(super) fn can_send_thought(part: &Part) -> bool {
+    let Part::Reasoning {
+        state: Some(state), ..
+    } = part
+    else {
+        return false;
+    };
+    matches!(
+        state.origin,
+        StateOrigin::Anthropic | StateOrigin::AnthropicRedacted
+    )
+}
+
+/// Encodes reasoning that [can be sent back](can_send_thought); null for any other.
+pub(super) fn thought_json(part: &Part) -> Value {
     let Part::Reasoning {
         text,
         state: Some(state),
     } = part
     else {
-        return None;
+        return Value::Null;
     };
     match state.origin {
         StateOrigin::Anthropic => {
-            Some(json!({ "type": "thinking", "thinking": text, "signature": state.value }))
+            json!({ "type": "thinking", "thinking": text, "signature": state.value })
         }
         StateOrigin::AnthropicRedacted => {
-            Some(json!({ "type": "redacted_thinking", "data": state.value }))
+            json!({ "type": "redacted_thinking", "data": state.value })
         }
-        // Reasoning of other upstreams can't be sent back here.
-        _ => None,
+        _ => Value::Null,
     }
 }

@@ -1,13 +1,17 @@
 //! Encodes a neutral request as a Messages request.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::thinking::{
-    DEFAULT_MAX_TOKENS, NO_SAMPLING, ThinkingMode, thinking, thought_json, version,
+    DEFAULT_MAX_TOKENS, NO_SAMPLING, ThinkingMode, can_send_thought, thinking, thought_json,
+    version,
 };
 use crate::failure::Failure;
+use crate::json::{Json, ListWriter, MAX_SCHEMA_NESTING, ObjectWriter};
 use crate::payload_builder::{PayloadBuilder, has_effect};
-use crate::request::{Format, Image, Part, Request, Role, Sampling, Tool, ToolChoice, texts_of};
+use crate::request::{
+    Format, Image, JsonText, Message, Part, Request, Role, Sampling, Tool, ToolChoice, texts_of,
+};
 use crate::{UpstreamPayload, tools};
 
 /// Encodes a request for an upstream.
@@ -15,40 +19,54 @@ pub(in crate::anthropic) fn encode_request(
     request: &Request,
     model: &str,
 ) -> Result<UpstreamPayload, Failure> {
-    let mut dropped = Vec::new();
     let (system, alone) = request.system();
-    let mut messages = messages_json(request);
-    if alone {
-        // The API requires a message, so a request of system messages alone sends them as one.
-        messages.push(json!({ "role": "user", "content": system }));
-    }
     let version = version(model);
-    let thinking = thinking(request, version, &mut dropped);
-    let limit = request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
-    let mut payload = PayloadBuilder::of_tree(
-        json!({
-            "model": model, "max_tokens": limit, "messages": messages, "stream": request.stream,
-        }),
-        dropped,
+    let mut payload = PayloadBuilder::new();
+    payload.set("model", Some(model));
+    payload.set(
+        "max_tokens",
+        Some(request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS)),
     );
+    payload.list("messages", |messages, _| {
+        write_messages(request, messages);
+        if alone {
+            // The API requires a message, so a request of system messages alone sends them as one.
+            messages.value(json!({ "role": "user", "content": system }));
+        }
+    });
+    payload.set("stream", Some(request.stream));
+    let thinking = thinking(request, version, payload.dropped());
     payload.set("system", system.filter(|_| !alone));
     payload.set("thinking", thinking.as_ref().map(ThinkingMode::json));
     set_sampling(&mut payload, &request.sampling, version, thinking.is_some());
     set_stop_sequences(&mut payload, &request.stop);
     set_user(&mut payload, request.user.as_deref());
     if !request.tools.is_empty() {
-        let tools: Vec<Value> = request.tools.iter().map(tool_json).collect();
-        payload.set("tools", Some(tools));
+        payload.list("tools", |list, _| {
+            for tool in &request.tools {
+                list.object(|object| write_tool(tool, object));
+            }
+        });
         payload.set("tool_choice", tool_choice(request));
     }
-    let mut output = Map::new();
-    if let Some(ThinkingMode::Adaptive { effort, .. }) = thinking {
-        output.insert("effort".to_owned(), effort.into());
+    let effort = match thinking {
+        Some(ThinkingMode::Adaptive { effort, .. }) => Some(effort),
+        _ => None,
+    };
+    let schema = answer_schema(&mut payload, request.format.as_ref())?;
+    if effort.is_some() || schema.is_some() {
+        payload.object("output_config", |output| {
+            if let Some(effort) = effort {
+                output.field("effort", effort);
+            }
+            if let Some(schema) = schema {
+                output.object("format", |format| {
+                    format.field("type", "json_schema");
+                    format.raw("schema", schema.as_str());
+                });
+            }
+        });
     }
-    if let Some(format) = answer_format(&mut payload, request.format.as_ref())? {
-        output.insert("format".to_owned(), format);
-    }
-    payload.set("output_config", (!output.is_empty()).then_some(output));
     Ok(payload.finish())
 }
 
@@ -115,11 +133,11 @@ fn set_user(payload: &mut PayloadBuilder, user: Option<&str>) {
     }
 }
 
-/// Returns the answer's format as this API has it.
-fn answer_format(
+/// Returns the schema of the answer as this API has it, if there is one.
+fn answer_schema(
     payload: &mut PayloadBuilder,
     format: Option<&Format>,
-) -> Result<Option<Value>, Failure> {
+) -> Result<Option<JsonText>, Failure> {
     match format {
         None => Ok(None),
         Some(Format::Json) => Err(Failure::invalid(
@@ -127,15 +145,14 @@ fn answer_format(
             "a `json_object` answer is not available from an Anthropic model; use a `json_schema`",
         )),
         Some(Format::Schema { schema, .. }) => {
-            let mut schema = schema.view().to_tree();
             let mut left_out = Vec::new();
-            strict(&mut schema, &mut left_out);
+            let mut strict = Vec::with_capacity(schema.as_str().len());
+            write_strict(schema.view(), 0, &mut left_out, &mut strict);
             if !left_out.is_empty() {
                 left_out.sort_unstable();
-                left_out.dedup();
                 payload.drop_param(format!("of the schema: {}", left_out.join(", ")));
             }
-            Ok(Some(json!({ "type": "json_schema", "schema": schema })))
+            Ok(Some(JsonText::of_valid(strict)))
         }
     }
 }
@@ -157,116 +174,176 @@ const NOT_IN_SCHEMAS: &[&str] = &[
     "nullable",
 ];
 
-/// Rewrites a schema for structured outputs: unsupported keywords go, objects become closed.
-fn strict(schema: &mut Value, left_out: &mut Vec<&'static str>) {
-    match schema {
-        Value::Array(list) => list.iter_mut().for_each(|schema| strict(schema, left_out)),
-        Value::Object(fields) => {
-            for name in NOT_IN_SCHEMAS {
-                if fields.remove(*name).is_some() {
-                    left_out.push(name);
-                }
-            }
-            if fields.contains_key("properties") {
-                fields
-                    .entry("additionalProperties")
-                    .or_insert(Value::Bool(false));
-            }
-            for (name, value) in fields {
-                match (name.as_str(), value) {
-                    // Property names are the client's own; each has a schema.
-                    ("properties" | "$defs" | "definitions", Value::Object(named)) => {
-                        named
-                            .values_mut()
-                            .for_each(|schema| strict(schema, left_out));
-                    }
-                    ("items" | "anyOf" | "allOf" | "oneOf" | "prefixItems", value) => {
-                        strict(value, left_out)
-                    }
-                    _ => {}
-                }
-            }
-        }
-        _ => {}
+/// Writes a schema for structured outputs: unsupported keywords go, objects become closed.
+fn write_strict(
+    schema: Json<'_>,
+    depth: usize,
+    left_out: &mut Vec<&'static str>,
+    out: &mut Vec<u8>,
+) {
+    if schema.is_list() {
+        return write_items(schema, out, |item, out| {
+            write_strict(item, depth + 1, left_out, out);
+        });
     }
+    if !schema.is_object() || depth > MAX_SCHEMA_NESTING {
+        return out.extend_from_slice(schema.raw().as_bytes());
+    }
+    let (mut has_properties, mut is_closed) = (false, false);
+    let mut object = ObjectWriter::new();
+    schema.each_field(|name, value| {
+        if let Some(keyword) = NOT_IN_SCHEMAS.iter().find(|word| word.as_bytes() == name) {
+            if !left_out.contains(keyword) {
+                left_out.push(keyword);
+            }
+            return;
+        }
+        has_properties |= name == b"properties";
+        is_closed |= name == b"additionalProperties";
+        let mut rewritten = Vec::new();
+        match name {
+            // Property names are the client's own; each has a schema.
+            b"properties" | b"$defs" | b"definitions" if value.is_object() => {
+                let mut named = ObjectWriter::new();
+                value.each_field(|name, schema| {
+                    let mut rewritten = Vec::new();
+                    write_strict(schema, depth + 1, left_out, &mut rewritten);
+                    named.raw_bytes(name, &rewritten);
+                });
+                rewritten = named.finish();
+            }
+            b"items" | b"anyOf" | b"allOf" | b"oneOf" | b"prefixItems" => {
+                write_strict(value, depth + 1, left_out, &mut rewritten);
+            }
+            _ => rewritten.extend_from_slice(value.raw().as_bytes()),
+        }
+        object.raw_bytes(name, &rewritten);
+    });
+    if has_properties && !is_closed {
+        object.field("additionalProperties", false);
+    }
+    out.append(&mut object.finish());
 }
 
-/// Encodes the messages as alternating turns: adjacent messages of one side are merged.
-fn messages_json(request: &Request) -> Vec<Value> {
-    // Per turn: its role, its tool results (which must come first), and its other content.
-    let mut turns: Vec<(&str, Vec<Value>, Vec<Value>)> = Vec::new();
-    for message in &request.messages {
-        let role = match message.role {
-            Role::System => continue,
-            Role::User | Role::Tool => "user",
-            Role::Assistant => "assistant",
+fn write_items<'a>(
+    list: Json<'a>,
+    out: &mut Vec<u8>,
+    mut write: impl FnMut(Json<'a>, &mut Vec<u8>),
+) {
+    out.push(b'[');
+    for (at, item) in list.items().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write(item, out);
+    }
+    out.push(b']');
+}
+
+/// Writes the messages as alternating turns: adjacent messages of one side are merged.
+fn write_messages(request: &Request, messages: &mut ListWriter) {
+    let said: Vec<&Message> = request
+        .messages
+        .iter()
+        .filter(|message| message.role != Role::System)
+        .collect();
+    for turn in said.chunk_by(|a, b| side(a) == side(b)) {
+        let Some(role) = turn.first().map(|message| side(message)) else {
+            continue;
         };
-        if turns.last().is_none_or(|(last, ..)| *last != role) {
-            turns.push((role, Vec::new(), Vec::new()));
-        }
-        let content = message.parts.iter().filter_map(block_json);
-        match turns.last_mut() {
-            Some((_, results, _)) if message.role == Role::Tool => results.extend(content),
-            Some((.., others)) => others.extend(content),
-            None => {}
+        // The results of tools must come first.
+        let (results, others): (Vec<&Message>, Vec<&Message>) =
+            turn.iter().partition(|message| message.role == Role::Tool);
+        let parts = results
+            .iter()
+            .chain(&others)
+            .flat_map(|message| &message.parts);
+        let mut said = parts.filter(|part| says(part));
+        let (first, second) = (said.next(), said.next());
+        match (first, second) {
+            (None, _) => {}
+            (Some(Part::Text(text) | Part::Refusal(text)), None) => {
+                messages.value(json!({ "role": role, "content": text }));
+            }
+            (Some(first), second) => messages.object(|message| {
+                message.field("role", role);
+                message.list("content", |content| {
+                    for part in [first].into_iter().chain(second).chain(said) {
+                        write_block(part, content);
+                    }
+                });
+            }),
         }
     }
-    turns
-        .into_iter()
-        .map(|(role, mut results, others)| {
-            results.extend(others);
-            (role, results)
-        })
-        .filter(|(_, content)| !content.is_empty())
-        .map(|(role, content)| match &content[..] {
-            [only] if only["type"] == "text" => json!({ "role": role, "content": only["text"] }),
-            _ => json!({ "role": role, "content": content }),
-        })
-        .collect()
 }
 
-fn block_json(part: &Part) -> Option<Value> {
-    Some(match part {
-        Part::Text(text) | Part::Refusal(text) if text.trim().is_empty() => return None,
-        Part::Text(text) | Part::Refusal(text) => json!({ "type": "text", "text": text }),
-        Part::Image(Image::Url(url)) => {
-            json!({ "type": "image", "source": { "type": "url", "url": url } })
+fn side(message: &Message) -> &'static str {
+    match message.role {
+        Role::Assistant => "assistant",
+        Role::System | Role::User | Role::Tool => "user",
+    }
+}
+
+/// Returns true if this API has a block for the part.
+fn says(part: &Part) -> bool {
+    match part {
+        Part::Text(text) | Part::Refusal(text) => !text.trim().is_empty(),
+        Part::Reasoning { .. } => can_send_thought(part),
+        Part::Image(_) | Part::ToolCall { .. } | Part::ToolResult { .. } => true,
+    }
+}
+
+/// Writes the block of a part that [`says`] something.
+fn write_block(part: &Part, blocks: &mut ListWriter) {
+    match part {
+        Part::Text(text) | Part::Refusal(text) => {
+            blocks.value(json!({ "type": "text", "text": text }));
         }
-        Part::Image(Image::Data { media_type, base64 }) => json!({
+        Part::Image(Image::Url(url)) => {
+            blocks.value(json!({ "type": "image", "source": { "type": "url", "url": url } }));
+        }
+        Part::Image(Image::Data { media_type, base64 }) => blocks.value(json!({
             "type": "image", "source": { "type": "base64", "media_type": media_type, "data": base64 },
-        }),
-        Part::Reasoning { .. } => return thought_json(part),
+        })),
+        Part::Reasoning { .. } => blocks.value(thought_json(part)),
         Part::ToolCall {
             id,
             name,
             arguments,
-        } => json!({
-            "type": "tool_use", "id": tools::fit_id(id, 64), "name": name, "input": tools::object(arguments),
+        } => blocks.object(|block| {
+            block.field("type", "tool_use");
+            block.field("id", tools::fit_id(id, 64));
+            block.field("name", name);
+            block.raw("input", tools::object(arguments).as_str());
         }),
-        Part::ToolResult { id, content, error } => {
-            let said: Value = if content.iter().all(|part| matches!(part, Part::Text(_))) {
-                texts_of(content, "\n").into()
+        Part::ToolResult { id, content, error } => blocks.object(|block| {
+            block.field("type", "tool_result");
+            block.field("tool_use_id", tools::fit_id(id, 64));
+            if content.iter().all(|part| matches!(part, Part::Text(_))) {
+                block.field("content", texts_of(content, "\n"));
             } else {
-                content.iter().filter_map(block_json).collect()
-            };
-            let mut result = json!({ "type": "tool_result", "tool_use_id": tools::fit_id(id, 64), "content": said });
-            if *error {
-                result["is_error"] = true.into();
+                block.list("content", |blocks| {
+                    for part in content.iter().filter(|part| says(part)) {
+                        write_block(part, blocks);
+                    }
+                });
             }
-            result
-        }
-    })
+            if *error {
+                block.field("is_error", true);
+            }
+        }),
+    }
 }
 
-fn tool_json(tool: &Tool) -> Value {
-    let mut value = json!({ "name": tool.name, "input_schema": tools::schema(&tool.parameters) });
+fn write_tool(tool: &Tool, object: &mut ObjectWriter) {
+    object.field("name", &tool.name);
+    object.raw("input_schema", tools::schema(&tool.parameters).as_str());
     if let Some(description) = &tool.description {
-        value["description"] = description.as_str().into();
+        object.field("description", description);
     }
     if tool.strict == Some(true) {
-        value["strict"] = true.into();
+        object.field("strict", true);
     }
-    value
 }
 
 fn tool_choice(request: &Request) -> Option<Value> {

@@ -1,87 +1,80 @@
 //! Parses the options of a Gemini request: generation, thinking and schemas.
 
-use serde_json::{Map, Value};
-
+use super::camel_case::{camel_case, field};
 use crate::failure::Failure;
-use crate::json;
-use crate::request::{Effort, Format, Reasoning, Request};
+use crate::json::{Json, MAX_SCHEMA_NESTING, ObjectWriter, excerpt};
+use crate::request::{Effort, Format, JsonText, MAX_STRINGS, Reasoning, Request};
 
 pub(super) fn parse_generation_config(
     request: &mut Request,
-    config: &Value,
+    config: Json<'_>,
 ) -> Result<(), Failure> {
-    if !matches!(config, Value::Null | Value::Object(_)) {
+    if !config.is_null() && !config.is_object() {
         return Err(Failure::invalid(
             "generationConfig",
             "`generationConfig` should be an object",
         ));
     }
-    for (name, value) in config.as_object().into_iter().flatten() {
-        match name.as_str() {
-            "maxOutputTokens" => {
-                let limit = value
-                    .as_u64()
-                    .and_then(|n| u32::try_from(n).ok())
-                    .filter(|n| *n > 0);
-                if limit.is_none() && !value.is_null() {
-                    let name = "generationConfig.maxOutputTokens";
-                    return Err(Failure::invalid(
-                        name,
-                        format!("`{name}` should be a whole number of at least 1"),
-                    ));
-                }
-                request.max_tokens = limit;
+    let mut wrong = None;
+    config.each_field(|name, value| match &*camel_case(name) {
+        "maxOutputTokens" => {
+            let limit = value.number::<u32>().filter(|limit| *limit > 0);
+            if limit.is_none() && !value.is_null() {
+                let name = "generationConfig.maxOutputTokens";
+                let message = format!("`{name}` should be a whole number of at least 1");
+                wrong = Some(Failure::invalid(name, message));
             }
-            "stopSequences" => request.stop = json::strings(value),
-            "candidateCount" => {
-                request.n = value
-                    .as_u64()
-                    .and_then(|n| u32::try_from(n).ok())
-                    .unwrap_or(1)
-            }
-            "temperature" => request.sampling.temperature = value.as_f64(),
-            "topP" => request.sampling.top_p = value.as_f64(),
-            // Some clients send a float.
-            "topK" => request.sampling.top_k = value.as_f64().map(|k| k.clamp(0.0, 1e9) as u64),
-            "seed" => request.sampling.seed = value.as_i64(),
-            "presencePenalty" => request.sampling.presence_penalty = value.as_f64(),
-            "frequencyPenalty" => request.sampling.frequency_penalty = value.as_f64(),
-            "responseMimeType" | "responseJsonSchema" | "responseSchema" => {}
-            "thinkingConfig" => request.reasoning = Some(parse_thinking(value)),
-            _ if matches!(value, Value::Null | Value::Bool(false)) => {}
-            "responseModalities"
-                if value
-                    .as_array()
-                    .is_some_and(|list| list.iter().all(|mode| mode == "TEXT")) => {}
-            "responseModalities" => request.require("generationConfig.responseModalities"),
-            _ => request.ignore(format!("generationConfig.{name}")),
+            request.max_tokens = limit;
         }
-    }
+        "stopSequences" => request.stop = value.strings(MAX_STRINGS),
+        "candidateCount" => request.n = value.number().unwrap_or(1),
+        "temperature" => request.sampling.temperature = value.number(),
+        "topP" => request.sampling.top_p = value.number(),
+        // Some clients send a float.
+        "topK" => {
+            let k = value.number::<f64>();
+            request.sampling.top_k = k.map(|k| k.clamp(0.0, 1e9) as u64);
+        }
+        "seed" => request.sampling.seed = value.number(),
+        "presencePenalty" => request.sampling.presence_penalty = value.number(),
+        "frequencyPenalty" => request.sampling.frequency_penalty = value.number(),
+        "responseMimeType" | "responseJsonSchema" | "responseSchema" => {}
+        "thinkingConfig" => request.reasoning = Some(parse_thinking(value)),
+        _ if value.is_null() || value.as_bool() == Some(false) => {}
+        "responseModalities" => {
+            if !value.is_list() || value.items().any(|mode| !mode.is("TEXT")) {
+                request.require("generationConfig.responseModalities");
+            }
+        }
+        name => request.ignore(format!("generationConfig.{}", excerpt(name))),
+    });
     request.format = parse_format(config);
-    Ok(())
+    wrong.map_or(Ok(()), Err)
 }
 
-fn parse_format(config: &Value) -> Option<Format> {
-    let schema = [&config["responseJsonSchema"], &config["responseSchema"]]
-        .into_iter()
-        .find(|v| !v.is_null());
-    match (config["responseMimeType"].as_str(), schema) {
-        (_, Some(schema)) => Some(Format::Schema {
+fn parse_format(config: Json<'_>) -> Option<Format> {
+    let schema = [
+        field(config, "responseJsonSchema"),
+        field(config, "responseSchema"),
+    ];
+    let schema = schema.into_iter().find(|schema| !schema.is_null());
+    match schema {
+        Some(schema) => Some(Format::Schema {
             name: "answer".to_owned(),
-            schema: json_schema(schema).into(),
+            schema: json_schema(schema),
             strict: None,
         }),
-        (Some("application/json"), None) => Some(Format::Json),
-        _ => None,
+        None => field(config, "responseMimeType")
+            .is("application/json")
+            .then_some(Format::Json),
     }
 }
 
-pub(super) fn parse_thinking(value: &Value) -> Reasoning {
-    let budget = value["thinkingBudget"]
-        .as_i64()
-        .and_then(|tokens| u32::try_from(tokens).ok());
-    let level = value["thinkingLevel"]
-        .as_str()
+fn parse_thinking(value: Json<'_>) -> Reasoning {
+    let budget = field(value, "thinkingBudget").number::<i64>();
+    let budget = budget.and_then(|tokens| u32::try_from(tokens).ok());
+    let level = field(value, "thinkingLevel")
+        .text()
         .and_then(|level| Effort::from_word(&level.to_ascii_lowercase()));
     let effort = level
         .or(budget.map(Effort::from_budget))
@@ -89,49 +82,60 @@ pub(super) fn parse_thinking(value: &Value) -> Reasoning {
     Reasoning {
         effort,
         budget,
-        shown: Some(value["includeThoughts"] == true),
+        shown: Some(field(value, "includeThoughts").as_bool() == Some(true)),
     }
 }
 
 /// Converts a schema to JSON Schema: Gemini's own has upper-case types.
-pub(super) fn json_schema(schema: &Value) -> Value {
-    match schema {
-        Value::Object(fields) => {
-            let field = |(name, value): (&String, &Value)| match (name.as_str(), value) {
-                ("type", Value::String(kind))
-                    if fields.get("nullable") == Some(&Value::Bool(true)) =>
-                {
-                    (
-                        name.clone(),
-                        serde_json::json!([kind.to_ascii_lowercase(), "null"]),
-                    )
-                }
-                ("type", Value::String(kind)) => (name.clone(), kind.to_ascii_lowercase().into()),
-                // 64-bit integers are strings in Google's JSON.
-                (
-                    "minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties"
-                    | "maxProperties",
-                    value,
-                ) => {
-                    let number = value
-                        .as_str()
-                        .and_then(|text| text.parse::<u64>().ok())
-                        .map(Value::from);
-                    (name.clone(), number.unwrap_or_else(|| value.clone()))
-                }
-                ("enum" | "required" | "default" | "const" | "examples", value) => {
-                    (name.clone(), value.clone())
-                }
-                (_, value) => (name.clone(), json_schema(value)),
-            };
-            fields
-                .iter()
-                .filter(|(name, _)| *name != "nullable")
-                .map(field)
-                .collect::<Map<_, _>>()
-                .into()
-        }
-        Value::Array(list) => list.iter().map(json_schema).collect(),
-        other => other.clone(),
+pub(super) fn json_schema(schema: Json<'_>) -> JsonText {
+    let mut out = Vec::with_capacity(schema.raw().len());
+    write_json_schema(schema, 0, &mut out);
+    JsonText::of_valid(out)
+}
+
+/// Writes a schema as JSON Schema.
+fn write_json_schema(schema: Json<'_>, depth: usize, out: &mut Vec<u8>) {
+    if depth > MAX_SCHEMA_NESTING {
+        return out.extend_from_slice(schema.raw().as_bytes());
     }
+    if schema.is_list() {
+        out.push(b'[');
+        for (at, item) in schema.items().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            write_json_schema(item, depth + 1, out);
+        }
+        return out.push(b']');
+    }
+    if !schema.is_object() {
+        return out.extend_from_slice(schema.raw().as_bytes());
+    }
+    let is_nullable = schema.get("nullable").as_bool() == Some(true);
+    let mut object = ObjectWriter::new();
+    schema.each_field(|name, value| match (name, value.text()) {
+        (b"nullable", _) => {}
+        (b"type", Some(kind)) if is_nullable => {
+            object.field("type", [&*kind.to_ascii_lowercase(), "null"]);
+        }
+        (b"type", Some(kind)) => object.field("type", kind.to_ascii_lowercase()),
+        // 64-bit integers are strings in Google's JSON.
+        (
+            b"minLength" | b"maxLength" | b"minItems" | b"maxItems" | b"minProperties"
+            | b"maxProperties",
+            Some(text),
+        ) if text.parse::<u64>().is_ok() => {
+            let number: u64 = text.parse().unwrap_or_default();
+            object.raw_bytes(name, number.to_string().as_bytes());
+        }
+        (b"enum" | b"required" | b"default" | b"const" | b"examples", _) => {
+            object.raw_bytes(name, value.raw().as_bytes());
+        }
+        _ => {
+            let mut converted = Vec::new();
+            write_json_schema(value, depth + 1, &mut converted);
+            object.raw_bytes(name, &converted);
+        }
+    });
+    out.append(&mut object.finish());
 }

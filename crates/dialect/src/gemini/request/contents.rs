@@ -2,75 +2,77 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use serde_json::Value;
-
 use super::super::decode_signature;
+use super::camel_case::field;
 use super::one_or_more;
 use crate::event::ReasoningState;
 use crate::failure::Failure;
-use crate::request::{Image, Message, Part, Request, Role};
+use crate::json::Json;
+use crate::request::{Image, Message, Part, Request, Role, take_results};
 use crate::tools;
 
 /// Ids of the calls that have no result yet, by function name.
 pub(super) type UnansweredCalls = HashMap<String, VecDeque<String>>;
 
-pub(super) fn parse_contents(request: &mut Request, contents: &Value) -> Result<(), Failure> {
+pub(super) fn parse_contents(request: &mut Request, contents: Json<'_>) -> Result<(), Failure> {
     const WANT: &str = "`contents` is missing or empty; it should be a list, as in [{\"role\": \"user\", \"parts\": \
                         [{\"text\": \"Hello\"}]}]";
-    let list = one_or_more(contents);
-    if list.is_empty() || !list.iter().all(|content| content.is_object()) {
-        return Err(Failure::invalid("contents", WANT));
-    }
     // Results name the function, not the call: each answers the first unanswered call of that name.
     let mut calls = UnansweredCalls::new();
-    for (at, content) in list.iter().enumerate() {
-        let role = if content["role"] == "model" {
+    for (at, content) in one_or_more(contents).enumerate() {
+        if !content.is_object() {
+            return Err(Failure::invalid("contents", WANT));
+        }
+        let role = if field(content, "role").is("model") {
             Role::Assistant
         } else {
             Role::User
         };
-        let parts = parse_parts(
-            request,
-            &format!("contents[{at}].parts"),
-            &content["parts"],
-            &mut calls,
-        );
-        let (results, parts): (Vec<Part>, Vec<Part>) = parts
-            .into_iter()
-            .partition(|part| matches!(part, Part::ToolResult { .. }));
-        let was_results = !results.is_empty();
-        if was_results {
+        let name = || format!("contents[{at}].parts");
+        let mut parts = parse_parts(request, &name, field(content, "parts"), &mut calls);
+        let results = take_results(&mut parts);
+        let has_results = !results.is_empty();
+        if has_results {
             request.messages.push(Message {
                 role: Role::Tool,
                 parts: results,
             });
         }
-        if !(was_results && parts.is_empty()) {
+        // A message that says nothing separates turns; a second one separates nothing more.
+        let last_is_empty = request
+            .messages
+            .last()
+            .is_some_and(|last| last.role == role && last.parts.is_empty());
+        if !parts.is_empty() || !(has_results || last_is_empty) {
             request.messages.push(Message { role, parts });
         }
     }
-    Ok(())
+    match one_or_more(contents).next() {
+        None => Err(Failure::invalid("contents", WANT)),
+        Some(_) => Ok(()),
+    }
 }
 
+/// Parses a list of parts; `name` makes the name of the list for errors.
 pub(super) fn parse_parts(
     request: &mut Request,
-    name: &str,
-    list: &Value,
+    name: &dyn Fn() -> String,
+    list: Json<'_>,
     calls: &mut UnansweredCalls,
 ) -> Vec<Part> {
-    let mut parts = Vec::new();
-    if !matches!(list, Value::Null | Value::Array(_) | Value::Object(_)) {
-        request.require(name);
+    if !(list.is_null() || list.is_list() || list.is_object()) {
+        request.require(name());
     }
-    for (at, part) in one_or_more(list).iter().enumerate() {
-        let text = part["text"].as_str();
-        let state = part["thoughtSignature"]
-            .as_str()
+    let mut parts = Vec::with_capacity(one_or_more(list).count());
+    for (at, part) in one_or_more(list).enumerate() {
+        let text = field(part, "text").text();
+        let state = field(part, "thoughtSignature")
+            .text()
             .filter(|signature| !signature.is_empty())
-            .map(decode_signature);
-        if part["thought"] == true {
+            .map(|signature| decode_signature(&signature));
+        if field(part, "thought").as_bool() == Some(true) {
             parts.push(Part::Reasoning {
-                text: text.unwrap_or_default().to_owned(),
+                text: text.unwrap_or_default().into(),
                 state,
             });
             continue;
@@ -79,8 +81,9 @@ pub(super) fn parse_parts(
             sign_thoughts(&mut parts, state);
         }
         // Google's own client sends back the last part, which is empty.
-        if text != Some("") {
-            parts.extend(content_part(request, name, at, part, calls));
+        if text.as_deref() != Some("") {
+            let name = || format!("{}[{at}]", name());
+            parts.extend(content_part(request, &name, part, calls));
         }
     }
     parts
@@ -108,90 +111,103 @@ fn sign_thoughts(parts: &mut Vec<Part>, state: ReasoningState<'static>) {
 /// Parses a part that is no thought; an unknown one is recorded as unsupported.
 fn content_part(
     request: &mut Request,
-    name: &str,
-    at: usize,
-    part: &Value,
+    name: &dyn Fn() -> String,
+    part: Json<'_>,
     calls: &mut UnansweredCalls,
 ) -> Option<Part> {
-    let (inline, file) = (&part["inlineData"], &part["fileData"]);
-    let is_image = file["mimeType"]
-        .as_str()
+    if let Some(text) = field(part, "text").text() {
+        return Some(Part::Text(text.into()));
+    }
+    if let Some(image) = image(field(part, "inlineData")) {
+        return Some(Part::Image(image));
+    }
+    let file = field(part, "fileData");
+    let is_image = field(file, "mimeType")
+        .text()
         .is_some_and(|mime| mime.starts_with("image/"));
-    let (call, result) = (&part["functionCall"], &part["functionResponse"]);
-    if let Some(text) = part["text"].as_str() {
-        Some(Part::Text(text.to_owned()))
-    } else if let Some(image) = image(inline) {
-        Some(Part::Image(image))
-    } else if let (true, Some(uri)) = (is_image, file["fileUri"].as_str()) {
-        Some(Part::Image(Image::Url(uri.to_owned())))
-    } else if let Some(function) = call["name"].as_str() {
-        let id = call["id"]
-            .as_str()
-            .map_or_else(|| format!("call_{name}_{at}"), str::to_owned);
-        let id = tools::fit_id(&id, 64).into_owned();
-        calls
-            .entry(function.to_owned())
-            .or_default()
-            .push_back(id.clone());
-        let arguments = if call["args"].is_null() {
-            "{}".to_owned()
-        } else {
-            call["args"].to_string()
-        };
-        Some(Part::ToolCall {
-            id,
-            name: function.to_owned(),
-            arguments,
-        })
-    } else if let Some(function) = result["name"].as_str() {
-        let name = format!("{name}[{at}]");
-        Some(tool_result(request, &name, function, result, calls))
-    } else {
-        request.require(format!("{name}[{at}]"));
-        None
+    if let (true, Some(uri)) = (is_image, field(file, "fileUri").text()) {
+        return Some(Part::Image(Image::Url(uri.into())));
+    }
+    let call = field(part, "functionCall");
+    if let Some(function) = call.get("name").text() {
+        return Some(tool_call(name, &function, call, calls));
+    }
+    let result = field(part, "functionResponse");
+    if let Some(function) = result.get("name").text() {
+        return Some(tool_result(request, name, &function, result, calls));
+    }
+    request.require(name());
+    None
+}
+
+fn tool_call(
+    name: &dyn Fn() -> String,
+    function: &str,
+    call: Json<'_>,
+    calls: &mut UnansweredCalls,
+) -> Part {
+    let id = call.get("id").text();
+    // One that is made up says where the call is.
+    let id = id.unwrap_or_else(|| format!("call_{}", name()).into());
+    let id = tools::fit_id(&id, 64).into_owned();
+    calls
+        .entry(function.to_owned())
+        .or_default()
+        .push_back(id.clone());
+    let arguments = match call.get("args") {
+        args if args.is_null() => "{}".to_owned(),
+        args => args.compact(),
+    };
+    Part::ToolCall {
+        id,
+        name: function.to_owned(),
+        arguments,
     }
 }
 
 /// Parses an inline image.
-pub(super) fn image(inline: &Value) -> Option<Image> {
-    let media_type = inline["mimeType"]
-        .as_str()
-        .filter(|mime| mime.starts_with("image/"))?
-        .to_owned();
+fn image(inline: Json<'_>) -> Option<Image> {
+    let media_type = field(inline, "mimeType")
+        .text()
+        .filter(|mime| mime.starts_with("image/"))?;
     Some(Image::Data {
-        media_type,
-        base64: inline["data"].as_str()?.to_owned(),
+        media_type: media_type.into(),
+        base64: field(inline, "data").text()?.into(),
     })
 }
 
-pub(super) fn tool_result(
+fn tool_result(
     request: &mut Request,
-    name: &str,
+    name: &dyn Fn() -> String,
     function: &str,
-    result: &Value,
+    result: Json<'_>,
     calls: &mut UnansweredCalls,
 ) -> Part {
     let called = calls.get_mut(function).and_then(VecDeque::pop_front);
-    let id = result["id"]
-        .as_str()
-        .map(|id| tools::fit_id(id, 64).into_owned())
+    let id = result
+        .get("id")
+        .text()
+        .map(|id| tools::fit_id(&id, 64).into_owned())
         .or(called);
-    let response = &result["response"];
-    let only = response.as_object().filter(|fields| fields.len() == 1);
-    let (error, said) = match only.and_then(|fields| fields.iter().next()) {
-        Some((key, value)) if matches!(key.as_str(), "output" | "result" | "error") => {
-            (key == "error", value)
+    let response = result.get("response");
+    let (mut count, mut error, mut said) = (0, false, response);
+    response.each_field(|key, value| {
+        count += 1;
+        if matches!(key, b"output" | b"result" | b"error") {
+            (error, said) = (key == b"error", value);
         }
-        _ => (false, response),
-    };
+    });
+    if count != 1 {
+        (error, said) = (false, response);
+    }
     let text = said
-        .as_str()
-        .map_or_else(|| said.to_string(), str::to_owned);
+        .text()
+        .map_or_else(|| said.compact(), std::borrow::Cow::into_owned);
     let mut content = vec![Part::Text(text)];
-    for (at, part) in one_or_more(&result["parts"]).iter().enumerate() {
-        match image(&part["inlineData"]) {
+    for (at, part) in one_or_more(field(result, "parts")).enumerate() {
+        match image(field(part, "inlineData")) {
             Some(image) => content.push(Part::Image(image)),
-            None => request.require(format!("{name}.functionResponse.parts[{at}]")),
+            None => request.require(format!("{}.functionResponse.parts[{at}]", name())),
         }
     }
     Part::ToolResult {

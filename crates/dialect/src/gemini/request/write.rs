@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::event::{ReasoningState, StateOrigin};
 use crate::failure::Failure;
-use crate::request::{Format, Image, Part, Request, Role, Tool, ToolChoice, texts_of};
+use crate::json::{ListWriter, ObjectWriter};
+use crate::payload_builder::PayloadBuilder;
+use crate::request::{Format, Image, Message, Part, Request, Role, Tool, ToolChoice, texts_of};
 use crate::{UpstreamPayload, tools};
 
 /// Encodes a request for an upstream.
@@ -14,51 +16,70 @@ pub(in crate::gemini) fn encode_request(
     request: &Request,
     model: &str,
 ) -> Result<UpstreamPayload, Failure> {
-    let mut dropped = Vec::new();
     super::super::check_model(model)?;
     let (system, alone) = request.system();
-    let mut body = json!({ "contents": contents_json(request, model) });
-    match system {
+    let mut payload = PayloadBuilder::new();
+    payload.list("contents", |contents, _| match &system {
         // The API requires contents, so a request of system messages alone sends them as one.
         Some(system) if alone => {
-            body["contents"] = json!([{ "role": "user", "parts": [{ "text": system }] }])
+            contents.value(json!({ "role": "user", "parts": [{ "text": system }] }));
         }
-        Some(system) => body["systemInstruction"] = json!({ "parts": [{ "text": system }] }),
-        None => {}
+        _ => write_contents(request, model, contents),
+    });
+    if let Some(system) = system.filter(|_| !alone) {
+        payload.set(
+            "systemInstruction",
+            Some(json!({ "parts": [{ "text": system }] })),
+        );
     }
     if !request.tools.is_empty() {
-        let functions: Vec<Value> = request.tools.iter().map(tool_json).collect();
-        body["tools"] = json!([{ "functionDeclarations": functions }]);
-        if let Some(choice) = &request.tool_choice {
-            let calling = match choice {
-                ToolChoice::Auto => json!({ "mode": "AUTO" }),
-                ToolChoice::None => json!({ "mode": "NONE" }),
-                ToolChoice::Required => json!({ "mode": "ANY" }),
-                ToolChoice::Named(name) => json!({ "mode": "ANY", "allowedFunctionNames": [name] }),
-            };
-            body["toolConfig"] = json!({ "functionCallingConfig": calling });
-        }
+        payload.list("tools", |tools, _| {
+            tools.object(|object| {
+                object.list("functionDeclarations", |functions| {
+                    for tool in &request.tools {
+                        functions.object(|object| write_tool(tool, object));
+                    }
+                });
+            });
+        });
+        payload.set("toolConfig", request.tool_choice.as_ref().map(tool_config));
         if request.parallel_tool_calls == Some(false) {
-            dropped.push("parallel_tool_calls".to_owned());
+            payload.drop_param("parallel_tool_calls");
         }
     }
-    if request.user.is_some() {
-        dropped.push("user".to_owned());
+    payload.drop_present(&[("user", request.user.is_some())]);
+    let config = config_fields(request, payload.dropped());
+    if !config.is_empty() || request.format.is_some() {
+        payload.object("generationConfig", |object| {
+            for (name, value) in config {
+                object.field(name, value);
+            }
+            if let Some(format) = &request.format {
+                object.field("responseMimeType", "application/json");
+                if let Format::Schema { schema, .. } = format {
+                    object.raw("responseJsonSchema", schema.as_str());
+                }
+            }
+        });
     }
-    let config = config_json(request, &mut dropped);
-    if !config.is_empty() {
-        body["generationConfig"] = config.into();
-    }
-    Ok(UpstreamPayload {
-        body: body.to_string().into(),
-        dropped,
-    })
+    Ok(payload.finish())
+}
+
+fn tool_config(choice: &ToolChoice) -> Value {
+    let calling = match choice {
+        ToolChoice::Auto => json!({ "mode": "AUTO" }),
+        ToolChoice::None => json!({ "mode": "NONE" }),
+        ToolChoice::Required => json!({ "mode": "ANY" }),
+        ToolChoice::Named(name) => json!({ "mode": "ANY", "allowedFunctionNames": [name] }),
+    };
+    json!({ "functionCallingConfig": calling })
 }
 
 /// Largest thinking budget that every model accepts.
 const MAX_THINKING_TOKENS: u32 = 24_576;
 
-fn config_json(request: &Request, dropped: &mut Vec<String>) -> Map<String, Value> {
+/// Returns the fields of the generation's configuration, all but its format.
+fn config_fields(request: &Request, dropped: &mut Vec<String>) -> Vec<(&'static str, Value)> {
     let sampling = &request.sampling;
     let seed = sampling.seed.filter(|seed| i32::try_from(*seed).is_ok());
     if seed != sampling.seed {
@@ -73,44 +94,43 @@ fn config_json(request: &Request, dropped: &mut Vec<String>) -> Map<String, Valu
             "the thinking budget {budget} (sent as {MAX_THINKING_TOKENS})"
         ));
     }
-    let mut config = Map::new();
-    for (name, value) in [
+    let thinking = request.reasoning.map(|reasoning| {
+        let budget = reasoning
+            .budget
+            .unwrap_or_else(|| reasoning.effort.budget());
+        let budget = budget.min(MAX_THINKING_TOKENS);
+        let is_shown = reasoning.shown != Some(false) && budget > 0;
+        json!({ "thinkingBudget": budget, "includeThoughts": is_shown })
+    });
+    let stop = (!request.stop.is_empty()).then(|| json!(request.stop));
+    let fields = [
         ("maxOutputTokens", request.max_tokens.map(Value::from)),
         ("temperature", sampling.temperature.map(Value::from)),
         ("topP", sampling.top_p.map(Value::from)),
         ("topK", sampling.top_k.map(Value::from)),
         ("seed", seed.map(Value::from)),
-        ("presencePenalty", sampling.presence_penalty.map(Value::from)),
-        ("frequencyPenalty", sampling.frequency_penalty.map(Value::from)),
-        ("stopSequences", (!request.stop.is_empty()).then(|| json!(request.stop))),
-        ("responseMimeType", request.format.as_ref().map(|_| "application/json".into())),
         (
-            "responseJsonSchema",
-            match &request.format {
-                Some(Format::Schema { schema, .. }) => Some(schema.view().to_tree()),
-                _ => None,
-            },
+            "presencePenalty",
+            sampling.presence_penalty.map(Value::from),
         ),
         (
-            "thinkingConfig",
-            request.reasoning.map(|reasoning| {
-                let budget = reasoning.budget.unwrap_or_else(|| reasoning.effort.budget()).min(MAX_THINKING_TOKENS);
-                json!({ "thinkingBudget": budget, "includeThoughts": reasoning.shown != Some(false) && budget > 0 })
-            }),
+            "frequencyPenalty",
+            sampling.frequency_penalty.map(Value::from),
         ),
-    ] {
-        if let Some(value) = value {
-            config.insert(name.to_owned(), value);
-        }
-    }
-    config
+        ("stopSequences", stop),
+        ("thinkingConfig", thinking),
+    ];
+    let given = fields.into_iter();
+    given
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
 }
 
 /// Signature that Gemini accepts for tool calls of other models; without one it rejects them.
 const PLACEHOLDER_SIGNATURE: &str = "skip_thought_signature_validator";
 
-fn contents_json(request: &Request, model: &str) -> Vec<Value> {
-    let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
+/// Writes the messages as alternating turns: adjacent messages of one side are merged.
+fn write_contents(request: &Request, model: &str, contents: &mut ListWriter) {
     let turn = request.current_turn();
     // Results name the function, not the call.
     let calls = request.messages.iter().flat_map(|message| &message.parts);
@@ -120,84 +140,114 @@ fn contents_json(request: &Request, model: &str) -> Vec<Value> {
             _ => None,
         })
         .collect();
-    for (at, message) in request.messages.iter().enumerate() {
-        let role = match message.role {
-            Role::System => continue,
-            Role::User | Role::Tool => "user",
-            Role::Assistant => "model",
+    let said: Vec<(usize, &Message)> = request
+        .messages
+        .iter()
+        .enumerate()
+        .filter(|(_, message)| message.role != Role::System)
+        .collect();
+    for messages in said.chunk_by(|(_, a), (_, b)| side(a) == side(b)) {
+        let parts = messages.iter().flat_map(|(_, message)| &message.parts);
+        let Some((_, first)) = messages.first().filter(|_| parts.clone().any(says)) else {
+            continue;
         };
-        let needs_signature = at > turn && model.contains("gemini-3");
-        let parts = parts_json(&message.parts, &names, needs_signature);
-        match turns.last_mut() {
-            Some((last, said)) if *last == role => said.extend(parts),
-            _ => turns.push((role, parts)),
-        }
+        contents.object(|content| {
+            content.field("role", side(first));
+            content.list("parts", |parts| {
+                for (at, message) in messages {
+                    let needs_signature = *at > turn && model.contains("gemini-3");
+                    write_parts(&message.parts, &names, needs_signature, parts);
+                }
+            });
+        });
     }
-    let turns = turns.into_iter().filter(|(_, parts)| !parts.is_empty());
-    turns
-        .map(|(role, parts)| json!({ "role": role, "parts": parts }))
-        .collect()
 }
 
-fn parts_json(parts: &[Part], names: &HashMap<&str, &str>, needs_signature: bool) -> Vec<Value> {
-    let mut out: Vec<Value> = Vec::new();
+fn side(message: &Message) -> &'static str {
+    match message.role {
+        Role::Assistant => "model",
+        Role::System | Role::User | Role::Tool => "user",
+    }
+}
+
+/// Returns true if something is written for the part. Thoughts are not sent back as text.
+fn says(part: &Part) -> bool {
+    match part {
+        Part::Text(text) | Part::Refusal(text) => !text.is_empty(),
+        Part::Reasoning { state, .. } => state
+            .as_ref()
+            .is_some_and(|state| state.origin == StateOrigin::Gemini),
+        Part::Image(_) | Part::ToolCall { .. } | Part::ToolResult { .. } => true,
+    }
+}
+
+fn write_parts(
+    parts: &[Part],
+    names: &HashMap<&str, &str>,
+    needs_signature: bool,
+    out: &mut ListWriter,
+) {
+    // A signature before a part belongs to the part that follows.
     let mut signature: Option<&str> = None;
     let mut is_signed = !needs_signature;
-    for part in parts {
-        let mut value = match part {
-            // A signature before it belongs to the part that follows.
-            Part::Text(text) | Part::Refusal(text) if text.is_empty() => continue,
-            Part::Text(text) | Part::Refusal(text) => json!({ "text": text }),
-            Part::Image(Image::Data { media_type, base64 }) => {
-                json!({ "inlineData": { "mimeType": media_type, "data": base64 } })
+    for part in parts.iter().filter(|part| says(part)) {
+        match part {
+            Part::Text(_) | Part::Refusal(_) | Part::Image(_) => {
+                out.object(|object| {
+                    write_content(part, object);
+                    write_signature(signature.take(), object);
+                });
             }
-            Part::Image(Image::Url(url)) => {
-                json!({ "fileData": { "fileUri": url, "mimeType": media_type(url) } })
+            Part::Reasoning { state, .. } => {
+                signature = state.as_ref().map(|ReasoningState { value, .. }| &**value);
             }
-            Part::Reasoning {
-                state:
-                    Some(ReasoningState {
-                        origin: StateOrigin::Gemini,
-                        value,
-                    }),
-                ..
-            } => {
-                signature = Some(value);
-                continue;
-            }
-            // Thoughts are not sent back as text.
-            Part::Reasoning { .. } => continue,
             Part::ToolCall {
                 name, arguments, ..
-            } => {
-                let mut call =
-                    json!({ "functionCall": { "name": name, "args": tools::object(arguments) } });
-                if !std::mem::replace(&mut is_signed, true) && signature.is_none() {
-                    call["thoughtSignature"] = PLACEHOLDER_SIGNATURE.into();
-                }
-                call
-            }
+            } => out.object(|object| {
+                object.object("functionCall", |call| {
+                    call.field("name", name);
+                    call.raw("args", tools::object(arguments).as_str());
+                });
+                let placeholder =
+                    (!std::mem::replace(&mut is_signed, true)).then_some(PLACEHOLDER_SIGNATURE);
+                write_signature(signature.take().or(placeholder), object);
+            }),
             Part::ToolResult { id, content, error } => {
                 let key = if *error { "error" } else { "output" };
+                let name = names.get(id.as_str()).copied().unwrap_or(id);
                 let response = json!({ key: texts_of(content, "\n") });
-                out.push(json!({ "functionResponse": { "name": names.get(id.as_str()).copied().unwrap_or(id), "response": response } }));
-                let images = content
-                    .iter()
-                    .filter(|part| matches!(part, Part::Image(_)))
-                    .cloned();
-                out.extend(parts_json(&images.collect::<Vec<_>>(), names, false));
-                continue;
+                out.value(json!({ "functionResponse": { "name": name, "response": response } }));
+                for image in content.iter().filter(|part| matches!(part, Part::Image(_))) {
+                    out.object(|object| write_content(image, object));
+                }
             }
-        };
-        if let Some(signature) = signature.take() {
-            value["thoughtSignature"] = signature.into();
         }
-        out.push(value);
     }
     if let Some(signature) = signature {
-        out.push(json!({ "text": "", "thoughtSignature": signature }));
+        out.value(json!({ "text": "", "thoughtSignature": signature }));
     }
-    out
+}
+
+fn write_signature(signature: Option<&str>, object: &mut ObjectWriter) {
+    if let Some(signature) = signature {
+        object.field("thoughtSignature", signature);
+    }
+}
+
+/// Writes the field of a text or an image.
+fn write_content(part: &Part, object: &mut ObjectWriter) {
+    match part {
+        Part::Text(text) | Part::Refusal(text) => object.field("text", text),
+        Part::Image(Image::Data { media_type, base64 }) => object.field(
+            "inlineData",
+            json!({ "mimeType": media_type, "data": base64 }),
+        ),
+        Part::Image(Image::Url(url)) => object.field(
+            "fileData",
+            json!({ "fileUri": url, "mimeType": media_type(url) }),
+        ),
+        _ => {}
+    }
 }
 
 fn media_type(url: &str) -> &'static str {
@@ -215,13 +265,12 @@ fn media_type(url: &str) -> &'static str {
     }
 }
 
-fn tool_json(tool: &Tool) -> Value {
-    let mut value = json!({ "name": tool.name });
+fn write_tool(tool: &Tool, object: &mut ObjectWriter) {
+    object.field("name", &tool.name);
     if let Some(description) = &tool.description {
-        value["description"] = description.as_str().into();
+        object.field("description", description);
     }
     if !tool.parameters.is_null() {
-        value["parametersJsonSchema"] = tool.parameters.view().to_tree();
+        object.raw("parametersJsonSchema", tool.parameters.as_str());
     }
-    value
 }

@@ -47,6 +47,14 @@ impl<'a> RawJson<'a> {
         }
     }
 
+    /// Returns the value with U+FFFD in place of each lone half of a surrogate pair.
+    pub(crate) fn without_lone_surrogates(self) -> Cow<'a, str> {
+        match memchr::memmem::find(self.0.as_bytes(), b"\\u") {
+            None => Cow::Borrowed(self.0),
+            Some(_) => Cow::Owned(surrogates::replaced(self.0)),
+        }
+    }
+
     /// Returns the text of a string; `None` if it holds a lone surrogate.
     pub(super) fn exact(self) -> Option<Cow<'a, str>> {
         serde_json::from_str::<BorrowedText<'_>>(self.0)

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::super::{format_json, tool_choice_json, tool_json};
+use super::super::{tool_choice_json, write_format, write_tool};
 use crate::event::{ReasoningState, StateOrigin};
 use crate::failure::Failure;
+use crate::json::ListWriter;
 use crate::payload_builder::{PayloadBuilder, has_effect};
 use crate::request::{Message, Part, Reasoning, Request, Role, texts_of};
 use crate::{UpstreamPayload, tools};
@@ -14,7 +15,6 @@ pub(in crate::openai_responses) fn encode_request(
     request: &Request,
     model: &str,
 ) -> Result<UpstreamPayload, Failure> {
-    let mut dropped = Vec::new();
     let mut leading = request
         .messages
         .iter()
@@ -25,14 +25,15 @@ pub(in crate::openai_responses) fn encode_request(
         leading = 0;
     }
     let (system, rest) = request.messages.split_at(leading);
-    let mut items = Vec::new();
-    for message in rest {
-        items_of(message, &mut items, &mut dropped);
-    }
-    let mut payload = PayloadBuilder::of_tree(
-        json!({ "model": model, "input": items, "stream": request.stream, "store": false }),
-        dropped,
-    );
+    let mut payload = PayloadBuilder::new();
+    payload.set("model", Some(model));
+    payload.list("input", |items, dropped| {
+        for message in rest {
+            write_items(message, items, dropped);
+        }
+    });
+    payload.set("stream", Some(request.stream));
+    payload.set("store", Some(false));
     let system: Vec<String> = system
         .iter()
         .map(|message| texts_of(&message.parts, "\n\n"))
@@ -44,17 +45,22 @@ pub(in crate::openai_responses) fn encode_request(
     set_sampling(&mut payload, request);
     payload.set("user", request.user.as_deref());
     if !request.tools.is_empty() {
-        let tools: Vec<Value> = request.tools.iter().map(tool_json).collect();
-        payload.set("tools", Some(tools));
+        payload.list("tools", |list, _| {
+            for tool in &request.tools {
+                list.object(|object| write_tool(tool, object));
+            }
+        });
         payload.set("parallel_tool_calls", request.parallel_tool_calls);
         payload.set(
             "tool_choice",
             request.tool_choice.as_ref().map(tool_choice_json),
         );
     }
-    let format = request.format.as_ref();
-    let text = format.map(|format| json!({ "format": format_json(Some(format)) }));
-    payload.set("text", text);
+    if let Some(format) = &request.format {
+        payload.object("text", |text| {
+            text.object("format", |object| write_format(format, object));
+        });
+    }
     set_reasoning(&mut payload, request.reasoning);
     Ok(payload.finish())
 }
@@ -109,83 +115,109 @@ fn set_reasoning(payload: &mut PayloadBuilder, reasoning: Option<Reasoning>) {
 /// Smallest accepted token limit.
 const MIN_OUTPUT_TOKENS: u32 = 16;
 
-fn items_of(message: &Message, items: &mut Vec<Value>, dropped: &mut Vec<String>) {
-    let (role, kind) = match message.role {
+/// Writes the items of a message: what it says, between its calls, results and reasoning.
+fn write_items(message: &Message, items: &mut ListWriter, dropped: &mut Vec<String>) {
+    let mut said: Vec<&Part> = Vec::new();
+    for part in &message.parts {
+        if is_said(part) {
+            said.push(part);
+        } else if is_sent(part) {
+            write_said(message.role, &said, items);
+            said.clear();
+            write_item(part, items, dropped);
+        }
+    }
+    write_said(message.role, &said, items);
+}
+
+/// Returns true for the content of a message; other parts are items of their own.
+fn is_said(part: &Part) -> bool {
+    match part {
+        Part::Text(text) => !text.is_empty(),
+        Part::Image(_) | Part::Refusal(_) => true,
+        _ => false,
+    }
+}
+
+/// Returns true for a part that is an item of its own. Reasoning of other upstreams can't be sent
+/// back here.
+fn is_sent(part: &Part) -> bool {
+    match part {
+        Part::Reasoning { state, .. } => state
+            .as_ref()
+            .is_some_and(|state| state.origin == StateOrigin::OpenAiResponses),
+        Part::ToolCall { .. } | Part::ToolResult { .. } => true,
+        Part::Text(_) | Part::Image(_) | Part::Refusal(_) => false,
+    }
+}
+
+fn write_item(part: &Part, items: &mut ListWriter, dropped: &mut Vec<String>) {
+    match part {
+        Part::Reasoning {
+            text,
+            state: Some(ReasoningState { value, .. }),
+        } => {
+            let (id, encrypted) = value.split_once(' ').unwrap_or(("", value));
+            items.value(reasoning_item(id, text, encrypted));
+        }
+        Part::ToolCall {
+            id,
+            name,
+            arguments,
+        } => items.value(json!({
+            "type": "function_call", "call_id": tools::fit_id(id, 64), "name": name,
+            "arguments": tools::text(arguments),
+        })),
+        Part::ToolResult { id, content, error } => {
+            if *error && !dropped.iter().any(|known| known == DROPPED_ERROR) {
+                dropped.push(DROPPED_ERROR.to_owned());
+            }
+            items.object(|item| {
+                item.field("type", "function_call_output");
+                item.field("call_id", tools::fit_id(id, 64));
+                if content.iter().all(|part| matches!(part, Part::Text(_))) {
+                    return item.field("output", texts_of(content, "\n"));
+                }
+                item.list("output", |output| {
+                    for part in content {
+                        write_part(part, "input_text", output);
+                    }
+                });
+            });
+        }
+        _ => {}
+    }
+}
+
+const DROPPED_ERROR: &str = "is_error of a tool result";
+
+fn write_said(role: Role, said: &[&Part], items: &mut ListWriter) {
+    let (role, kind) = match role {
         Role::System => ("system", "input_text"),
         Role::User | Role::Tool => ("user", "input_text"),
         Role::Assistant => ("assistant", "output_text"),
     };
-    let mut content = Vec::new();
-    for part in &message.parts {
-        let item = match part {
-            Part::Text(text) if text.is_empty() => continue,
-            Part::Text(_) | Part::Image(_) => {
-                content.extend(part_json(part, kind));
-                continue;
-            }
-            Part::Refusal(text) => {
-                content.push(json!({ "type": "refusal", "refusal": text }));
-                continue;
-            }
-            Part::Reasoning {
-                text,
-                state:
-                    Some(ReasoningState {
-                        origin: StateOrigin::OpenAiResponses,
-                        value,
-                    }),
-            } => {
-                let (id, encrypted) = value.split_once(' ').unwrap_or(("", value));
-                reasoning_item(id, text, encrypted)
-            }
-            // Reasoning of other upstreams can't be sent back here.
-            Part::Reasoning { .. } => continue,
-            Part::ToolCall {
-                id,
-                name,
-                arguments,
-            } => json!({
-                "type": "function_call", "call_id": tools::fit_id(id, 64), "name": name,
-                "arguments": tools::text(arguments),
-            }),
-            Part::ToolResult { id, content, error } => {
-                if *error {
-                    dropped.push("is_error of a tool result".to_owned());
-                }
-                let output: Value = if content.iter().all(|part| matches!(part, Part::Text(_))) {
-                    texts_of(content, "\n").into()
-                } else {
-                    content
-                        .iter()
-                        .filter_map(|part| part_json(part, "input_text"))
-                        .collect()
-                };
-                json!({ "type": "function_call_output", "call_id": tools::fit_id(id, 64), "output": output })
-            }
-        };
-        said(role, &mut content, items);
-        items.push(item);
-    }
-    said(role, &mut content, items);
-}
-
-fn said(role: &str, content: &mut Vec<Value>, items: &mut Vec<Value>) {
-    match std::mem::take(content).as_slice() {
+    match said {
         [] => {}
-        [only] if only["text"].is_string() => {
-            items.push(json!({ "role": role, "content": only["text"] }))
-        }
-        several => items.push(json!({ "role": role, "content": several })),
+        [Part::Text(text)] => items.value(json!({ "role": role, "content": text })),
+        parts => items.object(|item| {
+            item.field("role", role);
+            item.list("content", |content| {
+                for part in parts {
+                    write_part(part, kind, content);
+                }
+            });
+        }),
     }
 }
 
-fn part_json(part: &Part, kind: &str) -> Option<Value> {
+fn write_part(part: &Part, kind: &str, content: &mut ListWriter) {
     match part {
-        Part::Text(text) => Some(json!({ "type": kind, "text": text })),
-        Part::Image(image) => {
-            Some(json!({ "type": "input_image", "image_url": image.to_url(), "detail": "auto" }))
-        }
-        _ => None,
+        Part::Text(text) => content.value(json!({ "type": kind, "text": text })),
+        Part::Image(image) => content
+            .value(json!({ "type": "input_image", "image_url": image.to_url(), "detail": "auto" })),
+        Part::Refusal(text) => content.value(json!({ "type": "refusal", "refusal": text })),
+        _ => {}
     }
 }
 
