@@ -7,6 +7,7 @@ use http1::{ChunkedReader, Framing};
 const MAX_SIZE_DIGITS: usize = 16;
 const MAX_EXTENSION_BYTES: usize = 4 * 1024;
 const MAX_TRAILER_BYTES: usize = 16 * 1024;
+const MAX_TRAILERS: usize = 100;
 
 /// The state in which reading ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +80,7 @@ fn parse_chunked_body(input: &[u8], body: &mut Vec<u8>) -> End {
     }
 }
 
-/// `chunk-size [ chunk-ext ] CRLF`, where an extension is anything without CR and LF.
+/// `chunk-size [ chunk-ext ] CRLF`.
 fn chunk_size_line(rest: &mut &[u8]) -> Result<u64, End> {
     let digits = rest
         .iter()
@@ -90,40 +91,131 @@ fn chunk_size_line(rest: &mut &[u8]) -> Result<u64, End> {
     }
     let text = std::str::from_utf8(&rest[..digits]).expect("digits");
     *rest = &rest[digits..];
-    let Some(next) = rest.first() else {
+    if rest.is_empty() {
         return Err(End::Partial);
-    };
+    }
     let size = u64::from_str_radix(text, 16).map_err(|_| End::Malformed)?;
-    if *next == b';' {
-        let length = line_length(&rest[1..], MAX_EXTENSION_BYTES)?;
-        *rest = &rest[1 + length..];
+    // The limit does not count the carriage return.
+    let before = rest.len();
+    let extension = chunk_extensions(rest);
+    let used = before - rest.len();
+    match extension {
+        _ if used >= MAX_EXTENSION_BYTES => return Err(End::Malformed),
+        Err(end) => return Err(end),
+        Ok(()) => {}
     }
     literal(rest, b"\r\n")?;
     Ok(size)
 }
 
-/// `*( field-line CRLF ) CRLF`, where a field line is anything without CR and LF.
-fn trailer_section(rest: &mut &[u8]) -> Result<(), End> {
-    let mut left = MAX_TRAILER_BYTES;
+/// `*( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )`
+fn chunk_extensions(rest: &mut &[u8]) -> Result<(), End> {
     loop {
-        let length = line_length(rest, left)?;
-        *rest = &rest[length..];
-        literal(rest, b"\r\n")?;
-        if length == 0 {
-            return Ok(());
+        match rest.first() {
+            None => return Err(End::Partial),
+            Some(b'\r') => return Ok(()),
+            Some(_) => {}
         }
-        // The line feed counts as well.
-        left = left.checked_sub(length + 1).ok_or(End::Malformed)?;
+        space(rest);
+        literal(rest, b";")?;
+        space(rest);
+        token(rest)?;
+        let behind_name = *rest;
+        space(rest);
+        match rest.first() {
+            None => return Err(End::Partial),
+            Some(b'=') => {}
+            Some(b';') => continue,
+            Some(_) => {
+                *rest = behind_name;
+                literal(&mut &behind_name[..1], b"\r")?;
+                continue;
+            }
+        }
+        literal(rest, b"=")?;
+        space(rest);
+        match rest.first() {
+            None => return Err(End::Partial),
+            Some(b'"') => quoted(rest)?,
+            Some(_) => token(rest)?,
+        }
     }
 }
 
-/// Returns the length of a line up to its CR, if it has at most so many bytes.
-fn line_length(rest: &[u8], most: usize) -> Result<usize, End> {
-    let end = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
-    if end.unwrap_or(rest.len()) > most {
-        return Err(End::Malformed);
+/// White space.
+fn space(rest: &mut &[u8]) {
+    let length = rest
+        .iter()
+        .take_while(|byte| matches!(byte, b' ' | b'\t'))
+        .count();
+    *rest = &rest[length..];
+}
+
+/// `1*tchar`, and the input goes on behind it.
+fn token(rest: &mut &[u8]) -> Result<(), End> {
+    let is_token =
+        |byte: &&u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let length = rest.iter().take_while(is_token).count();
+    *rest = &rest[length..];
+    match (length, rest.first()) {
+        (_, None) => Err(End::Partial),
+        (0, _) => Err(End::Malformed),
+        _ => Ok(()),
     }
-    end.ok_or(End::Partial)
+}
+
+/// A quoted text.
+fn quoted(rest: &mut &[u8]) -> Result<(), End> {
+    literal(rest, b"\"")?;
+    loop {
+        match rest {
+            [b'"', after @ ..] => {
+                *rest = after;
+                return Ok(());
+            }
+            [b'\\', byte, after @ ..] | [byte, after @ ..] if is_text(*byte) => *rest = after,
+            [] | [b'\\'] => return Err(End::Partial),
+            _ => return Err(End::Malformed),
+        }
+    }
+}
+
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (byte >= 0x20 && byte != 0x7f)
+}
+
+/// `*( field-line CRLF ) CRLF`, where a field line is a token, a colon, and text.
+fn trailer_section(rest: &mut &[u8]) -> Result<(), End> {
+    let start = rest.len();
+    let within = |rest: &[u8]| start - rest.len() <= MAX_TRAILER_BYTES;
+    let mut lines = 0;
+    loop {
+        let line = trailer_line(rest);
+        if !within(rest) {
+            return Err(End::Malformed);
+        }
+        if line? {
+            return Ok(());
+        }
+        lines += 1;
+        if lines > MAX_TRAILERS {
+            return Err(End::Malformed);
+        }
+    }
+}
+
+/// One line of the trailer section; whether it was the empty one.
+fn trailer_line(rest: &mut &[u8]) -> Result<bool, End> {
+    match rest.first() {
+        None => return Err(End::Partial),
+        Some(b'\r') => return literal(rest, b"\r\n").map(|()| true),
+        Some(_) => {}
+    }
+    token(rest)?;
+    literal(rest, b":")?;
+    let length = rest.iter().take_while(|byte| is_text(**byte)).count();
+    *rest = &rest[length..];
+    literal(rest, b"\r\n").map(|()| false)
 }
 
 /// Exactly these bytes.

@@ -23,6 +23,10 @@ use crate::socket::{MemorySocket, block_on, cut};
 const STRICTER: &[&str] = &[
     "the host header is missing",
     "more than one host header",
+    "invalid host header",
+    "invalid request target",
+    "invalid chunk extension",
+    "invalid trailers",
     "both content-length and transfer-encoding are present",
     "transfer-encoding is not `chunked`",
 ];

@@ -8,11 +8,14 @@
 use std::ops::Range;
 
 use super::MalformedMessage;
+use super::grammar::{ChunkExtension, Trailers};
 
-/// Limit of one chunk extension. Extensions are skipped, not interpreted.
+/// Limit of the extensions of one chunk. They are checked and skipped, not interpreted.
 const MAX_EXTENSION_BYTES: usize = 4 * 1024;
-/// Limit of the trailer section. Trailers are skipped, not interpreted.
+/// Limit of the trailer section. Trailers are checked and skipped, not interpreted.
 const MAX_TRAILER_BYTES: usize = 16 * 1024;
+/// Limit of the number of trailers.
+const MAX_TRAILERS: u8 = 100;
 /// Hex digits of a chunk size that fit into 64 bits, leading zeros included.
 const MAX_SIZE_DIGITS: usize = 16;
 
@@ -116,22 +119,21 @@ pub struct ChunkedReader {
     left: u64,
     /// The bytes of the current element with a limit: size digits, an extension, or the trailers.
     count: usize,
+    /// The number of trailers.
+    trailers: u8,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum ChunkState {
     #[default]
     Size,
-    Extension,
+    Extension(ChunkExtension),
     SizeLf,
     Data,
     DataCr,
     DataLf,
-    /// The start of a line after the last chunk.
-    TrailerStart,
-    Trailer,
-    TrailerLf,
-    EndLf,
+    /// Behind the last chunk.
+    Trailers(Trailers),
     End,
 }
 
@@ -191,69 +193,71 @@ impl ChunkedReader {
 
     /// Advances by one byte outside of chunk data.
     fn step(&mut self, byte: u8) -> Result<(), MalformedMessage> {
-        use ChunkState::{DataCr, DataLf, Extension, Size, SizeLf};
+        use ChunkState::{Data, DataCr, DataLf, End, Extension, Size, SizeLf};
         self.state = match self.state {
-            Size | Extension | SizeLf => self.step_size_line(byte)?,
+            Size => self.step_size(byte)?,
+            Extension(place) => {
+                self.count(MAX_EXTENSION_BYTES, "chunk extension is too long")?;
+                place.step(byte)?.map_or(SizeLf, Extension)
+            }
+            SizeLf if byte == b'\n' => {
+                self.count = 0;
+                if self.left == 0 {
+                    ChunkState::Trailers(Trailers::LineStart)
+                } else {
+                    Data
+                }
+            }
+            SizeLf => return Err(MalformedMessage("invalid chunk size")),
             DataCr if byte == b'\r' => DataLf,
             DataLf if byte == b'\n' => Size,
             DataCr | DataLf => return Err(MalformedMessage("chunk data is longer than its size")),
-            _ => self.step_trailers(byte)?,
+            ChunkState::Trailers(place) => self.step_trailers(place, byte)?,
+            // Neither is read byte by byte.
+            Data | End => return Err(MalformedMessage("invalid chunk")),
         };
         Ok(())
     }
 
-    /// Returns the state after one byte of a size line.
-    fn step_size_line(&mut self, byte: u8) -> Result<ChunkState, MalformedMessage> {
-        use ChunkState::{Data, Extension, Size, SizeLf, TrailerStart};
-        Ok(match (self.state, byte) {
-            (Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+    /// Returns the state after one byte of a size.
+    fn step_size(&mut self, byte: u8) -> Result<ChunkState, MalformedMessage> {
+        Ok(match byte {
+            b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' => {
                 self.count(MAX_SIZE_DIGITS, "chunk size has too many digits")?;
                 let digit = match byte {
                     b'0'..=b'9' => byte - b'0',
                     _ => (byte | 0x20) - b'a' + 10,
                 };
                 self.left = self.left << 4 | u64::from(digit);
-                Size
+                ChunkState::Size
             }
-            (Size, b';') if self.count > 0 => {
-                self.count = 0;
-                Extension
-            }
-            (Size, b'\r') if self.count > 0 => SizeLf,
-            (Extension, b'\r') => SizeLf,
-            // A bare line feed ends a line for some implementations and not for others.
-            (Extension, b'\n') => {
-                return Err(MalformedMessage("bare line feed in a chunk extension"));
-            }
-            (Extension, _) => {
-                self.count(MAX_EXTENSION_BYTES, "chunk extension is too long")?;
-                Extension
-            }
-            (SizeLf, b'\n') => {
-                self.count = 0;
-                if self.left == 0 { TrailerStart } else { Data }
+            b'\r' if self.count > 0 => ChunkState::SizeLf,
+            b';' | b' ' | b'\t' if self.count > 0 => {
+                self.count = 1;
+                ChunkState::Extension(match byte {
+                    b';' => ChunkExtension::Start,
+                    _ => ChunkExtension::Space,
+                })
             }
             _ => return Err(MalformedMessage("invalid chunk size")),
         })
     }
 
     /// Returns the state after one byte behind the last chunk.
-    fn step_trailers(&mut self, byte: u8) -> Result<ChunkState, MalformedMessage> {
-        use ChunkState::{End, EndLf, Trailer, TrailerLf, TrailerStart};
-        Ok(match (self.state, byte) {
-            (TrailerStart, b'\r') => EndLf,
-            (EndLf, b'\n') => End,
-            (Trailer, b'\r') => TrailerLf,
-            (TrailerLf, b'\n') => {
-                self.count(MAX_TRAILER_BYTES, "trailers are too long")?;
-                TrailerStart
+    fn step_trailers(&mut self, place: Trailers, byte: u8) -> Result<ChunkState, MalformedMessage> {
+        let Some(next) = place.step(byte)? else {
+            return Ok(ChunkState::End);
+        };
+        if next != Trailers::LastLineFeed {
+            self.count(MAX_TRAILER_BYTES, "trailers are too long")?;
+        }
+        if next == Trailers::LineFeed {
+            self.trailers += 1;
+            if self.trailers > MAX_TRAILERS {
+                return Err(MalformedMessage("too many trailers"));
             }
-            (TrailerStart | Trailer, byte) if byte != b'\n' => {
-                self.count(MAX_TRAILER_BYTES, "trailers are too long")?;
-                Trailer
-            }
-            _ => return Err(MalformedMessage("invalid trailers")),
-        })
+        }
+        Ok(ChunkState::Trailers(next))
     }
 
     /// Counts one byte of the current element.

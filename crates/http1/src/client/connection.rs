@@ -35,6 +35,7 @@ pub enum FailedWrite {
 pub struct ClientConnection<S> {
     socket: S,
     failed_write: FailedWrite,
+    has_input: fn(&S) -> bool,
 }
 
 impl<S> ClientConnection<S> {
@@ -43,7 +44,17 @@ impl<S> ClientConnection<S> {
         Self {
             socket,
             failed_write,
+            has_input: |_| false,
         }
+    }
+
+    /// Sets the check for input, or a close, that has arrived and that the socket's reads don't
+    /// tell of yet. tokio's sockets learn of it only when their runtime next asks the kernel, which
+    /// a request sent at that moment would not live to see.
+    #[must_use]
+    pub fn with_input_check(mut self, has_input: fn(&S) -> bool) -> Self {
+        self.has_input = has_input;
+        self
     }
 
     /// Tells if a write that failed may nevertheless have sent some bytes.
@@ -71,9 +82,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
         let mut byte = [0];
         let read = poll_fn(|cx| self.poll_read(cx, &mut byte));
         // Without tokio's budget: once a task has spent it, every read is pending.
-        pin!(tokio::task::unconstrained(read))
+        let is_silent = pin!(tokio::task::unconstrained(read))
             .poll(&mut Context::from_waker(Waker::noop()))
-            .is_pending()
+            .is_pending();
+        is_silent && !(self.has_input)(&self.socket)
     }
 
     pub(super) fn poll_write(

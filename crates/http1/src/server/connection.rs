@@ -12,6 +12,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::request_head::{BadHead, HeadError, MAX_HEAD_BYTES, RequestHead, parse_request_head};
+use crate::grammar::is_token_byte;
 use crate::{Framing, MalformedMessage, ThreadBuffer, end_of_head};
 
 /// Bytes that are read at once.
@@ -67,6 +68,11 @@ pub(super) fn lock<S>(
     connection.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Returns true for the bytes with which a head, or an empty line before it, may begin.
+fn begins_head(byte: u8) -> bool {
+    is_token_byte(byte) || matches!(byte, b'\r' | b'\n')
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
     pub(super) fn new(socket: S) -> Self {
         Self {
@@ -101,6 +107,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
                     self.request_number += 1;
                 }
                 return Poll::Ready(Ok(Some(head)));
+            }
+            // TLS, for one, is told at once: such a client waits for an answer to its first bytes.
+            if self
+                .received
+                .first()
+                .is_some_and(|byte| !begins_head(*byte))
+            {
+                let error = HeadError::Syntax(httparse::Error::Token);
+                let bad = BadHead::new(&self.received, error);
+                return Poll::Ready(Ok(Some(Err(bad))));
             }
             if self.received.len() > MAX_HEAD_BYTES {
                 let bad = BadHead::new(&self.received, HeadError::TooLong);

@@ -3,7 +3,7 @@
 use http::header::{CONNECTION, EXPECT, HOST, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
-use crate::{Framing, MalformedMessage, body_framing, list_contains};
+use crate::{Framing, MalformedMessage, body_framing, is_valid_host, list_contains};
 
 /// The longest head that is read.
 pub(super) const MAX_HEAD_BYTES: usize = 40 * 1024;
@@ -108,6 +108,7 @@ fn check_head(parsed: &httparse::Request<'_, '_>) -> Result<RequestHead, Malform
     let target = parsed.path.unwrap_or_default();
     *request.uri_mut() =
         Uri::try_from(target).map_err(|_| MalformedMessage("invalid request target"))?;
+    check_target(target, request.uri(), request.method())?;
     let is_http11 = parsed.version == Some(1);
     *request.version_mut() = if is_http11 {
         Version::HTTP_11
@@ -147,12 +148,33 @@ fn check_head(parsed: &httparse::Request<'_, '_>) -> Result<RequestHead, Malform
     })
 }
 
-/// Checks that there is one `host` (RFC 9112 §3.2): of two, an intermediary might choose the other.
+/// Checks that the target has a form that the method may have (RFC 9112 §3.2).
+fn check_target(target: &str, uri: &Uri, method: &Method) -> Result<(), MalformedMessage> {
+    let is_allowed = match (uri.scheme(), uri.authority()) {
+        _ if *method == Method::CONNECT => uri.scheme().is_none() && uri.authority().is_some(),
+        (None, None) if target == "*" => *method == Method::OPTIONS,
+        (None, None) => target.starts_with('/'),
+        // A user or password has no place in a request.
+        (Some(_), Some(authority)) => !authority.as_str().contains('@'),
+        _ => false,
+    };
+    // A fragment is never sent, and `Uri` would drop it.
+    if is_allowed && !target.contains('#') {
+        Ok(())
+    } else {
+        Err(MalformedMessage("invalid request target"))
+    }
+}
+
+/// Checks that there is one valid `host` (RFC 9112 §3.2): of two, an intermediary might choose the
+/// other.
 fn check_host(headers: &HeaderMap, is_http11: bool) -> Result<(), MalformedMessage> {
-    match headers.get_all(HOST).iter().count() {
-        1 => Ok(()),
-        0 if !is_http11 => Ok(()),
-        0 => Err(MalformedMessage("the host header is missing")),
-        _ => Err(MalformedMessage("more than one host header")),
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if is_valid_host(host.as_bytes()) => Ok(()),
+        (Some(_), None) => Err(MalformedMessage("invalid host header")),
+        (None, _) if !is_http11 => Ok(()),
+        (None, _) => Err(MalformedMessage("the host header is missing")),
+        (Some(_), Some(_)) => Err(MalformedMessage("more than one host header")),
     }
 }

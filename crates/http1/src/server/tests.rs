@@ -135,6 +135,34 @@ async fn heads_that_are_refused_are_told_why() {
             "/ malformed request head: more than one host header",
         ),
         (
+            "GET / HTTP/1.1\r\nhost: user@t\r\n\r\n",
+            "/ malformed request head: invalid host header",
+        ),
+        (
+            "GET a HTTP/1.1\r\nhost: t\r\n\r\n",
+            "a malformed request head: invalid request target",
+        ),
+        (
+            "GET a:80 HTTP/1.1\r\nhost: t\r\n\r\n",
+            "a:80 malformed request head: invalid request target",
+        ),
+        (
+            "GET * HTTP/1.1\r\nhost: t\r\n\r\n",
+            "* malformed request head: invalid request target",
+        ),
+        (
+            "GET /a#b HTTP/1.1\r\nhost: t\r\n\r\n",
+            "/a#b malformed request head: invalid request target",
+        ),
+        (
+            "GET http://user@t/ HTTP/1.1\r\nhost: t\r\n\r\n",
+            "http://user@t/ malformed request head: invalid request target",
+        ),
+        (
+            "CONNECT / HTTP/1.1\r\nhost: t\r\n\r\n",
+            "/ malformed request head: invalid request target",
+        ),
+        (
             "GET / HTTP/2.0\r\nhost: t\r\n\r\n",
             "/ malformed request head: invalid HTTP version",
         ),
@@ -177,6 +205,20 @@ async fn heads_that_are_refused_are_told_why() {
         );
         assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
         assert!(answer.ends_with(message), "{message}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn every_form_of_a_target_has_its_methods() {
+    for line in [
+        "GET /a?b",
+        "GET //a",
+        "GET http://t/a",
+        "OPTIONS *",
+        "CONNECT t:80",
+    ] {
+        let (answer, _) = exchange(format!("{line} HTTP/1.1\r\nhost: t\r\n\r\n").as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{line}: {answer}");
     }
 }
 
