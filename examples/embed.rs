@@ -29,9 +29,10 @@ pub(crate) async fn run() -> Result<(String, String), Box<dyn Error>> {
     let dialects: Vec<&str> = Dialect::upstream_names().collect();
     let config = Config::load(None, variables.into_iter(), &dialects)?;
 
+    let client_stall = config.timeouts.connection.client_stall;
     let app = App::new(config)?;
     app.connect().await?;
-    let listener = bind("127.0.0.1:0".parse()?)?;
+    let listener = bind("127.0.0.1:0".parse()?, client_stall)?;
     let address = listener.local_addr()?;
     let shutdown = Shutdown::default();
     let mut server = app.server(listener, shutdown.clone())?;

@@ -2,7 +2,6 @@
 //! service comes out.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 
 use axum::Router;
@@ -17,7 +16,9 @@ use crate::memory::MemoryBudget;
 use crate::outcome::{Observer, Observers};
 use crate::prompts::{Library, PromptError};
 use crate::provider::mock::{MODELS, Mock};
-use crate::provider::remote::{Client, ClientOptions, RemoteOptions, RemoteProvider, tls_config};
+use crate::provider::remote::{
+    CertificatesError, Client, ClientOptions, RemoteOptions, RemoteProvider, Resolver, tls_config,
+};
 use crate::provider::{MIN_CREDENTIAL_LENGTH, Provider};
 use crate::routing::{Route, Routes, Target};
 use crate::server::tls::{self, TlsError};
@@ -34,9 +35,9 @@ pub enum AppError {
     /// A prompt template is broken.
     #[error(transparent)]
     Prompts(#[from] PromptError),
-    /// The system's certificates can't be read.
-    #[error("can't read the system's certificates: {0}")]
-    Certificates(#[from] io::Error),
+    /// The certificates by which upstreams are trusted.
+    #[error(transparent)]
+    Certificates(#[from] CertificatesError),
     /// The certificate for clients, or its key.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -86,23 +87,42 @@ pub struct App {
 struct Snapshot {
     config: Config,
     prompts: Arc<Library>,
-    /// The TLS configuration for upstreams, read once for all workers and providers.
-    upstream_tls: Option<rustls::ClientConfig>,
+    /// `None` if there is no provider to reach.
+    upstreams: Option<UpstreamAccess>,
+}
+
+/// What is read of the system in order to reach upstreams, once for all workers and providers.
+#[derive(Debug)]
+struct UpstreamAccess {
+    tls: rustls::ClientConfig,
+    resolver: Resolver,
+}
+
+impl UpstreamAccess {
+    fn read(config: &Config) -> Result<Option<Self>, CertificatesError> {
+        if config.providers.is_empty() {
+            return Ok(None);
+        }
+        let providers = config.providers.values();
+        let secure = providers
+            .map(|provider| provider.base_url.as_str())
+            .any(|url| url.starts_with("https:"));
+        Ok(Some(Self {
+            tls: tls_config(secure)?,
+            resolver: Resolver::new(config.timeouts.connect),
+        }))
+    }
 }
 
 impl Snapshot {
     fn new(config: Config) -> Result<Self, AppError> {
         let (folder, must_exist) = (&config.prompts.path, config.prompts.explicit);
         let prompts = Arc::new(Library::open(folder, must_exist)?);
-        let upstream_tls = if config.providers.is_empty() {
-            None
-        } else {
-            Some(tls_config()?)
-        };
+        let upstreams = UpstreamAccess::read(&config)?;
         Ok(Self {
             config,
             prompts,
-            upstream_tls,
+            upstreams,
         })
     }
 }
@@ -246,8 +266,8 @@ fn routes(app: &App, snapshot: &Snapshot) -> Result<Routes, AppError> {
             default,
         ));
     }
-    let providers = match &snapshot.upstream_tls {
-        Some(tls) => providers(app, config, tls)?,
+    let providers = match &snapshot.upstreams {
+        Some(upstreams) => providers(app, config, upstreams)?,
         None => BTreeMap::new(),
     };
     let provider = |name: &ProviderName| match providers.get(name) {
@@ -277,7 +297,7 @@ fn routes(app: &App, snapshot: &Snapshot) -> Result<Routes, AppError> {
 fn providers(
     app: &App,
     config: &Config,
-    tls: &rustls::ClientConfig,
+    upstreams: &UpstreamAccess,
 ) -> Result<BTreeMap<ProviderName, Arc<dyn Provider>>, AppError> {
     let mut providers: BTreeMap<ProviderName, Arc<dyn Provider>> = BTreeMap::new();
     for (name, provider) in &config.providers {
@@ -285,7 +305,8 @@ fn providers(
         let options = ClientOptions {
             connect: config.timeouts.connect,
             http2: provider.http2,
-            tls: tls.clone(),
+            resolver: upstreams.resolver.clone(),
+            tls: upstreams.tls.clone(),
             tasks: app.tasks.clone(),
         };
         let remote = RemoteProvider::new(
@@ -327,6 +348,7 @@ fn remote_options(
         side,
         base_url: provider.base_url.as_str().to_owned(),
         headers,
+        forward_headers: provider.forward_headers.clone(),
         finish_rule: match provider.finish_reason {
             FinishReasonRule::Required => FinishRule::Required,
             FinishReasonRule::Optional => FinishRule::Optional,

@@ -94,7 +94,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Complaint> {
     runtime()?.block_on(async {
         // From here on it ends nothing, though it is logged only later.
         let hangup = signal(SignalKind::hangup()).map_err(cannot_listen_to_signals)?;
-        let address = config.listen;
+        let (address, client_stall) = (config.listen, config.timeouts.connection.client_stall);
         let scheme = if config.tls.is_some() {
             "https"
         } else {
@@ -102,7 +102,8 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Complaint> {
         };
         let app = App::new(config).map_err(|error| error.to_string())?;
         app.connect().await.map_err(|error| error.to_string())?;
-        let listener = server::bind(address).map_err(|error| cannot_listen(address, &error))?;
+        let listener =
+            server::bind(address, client_stall).map_err(|error| cannot_listen(address, &error))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let shutdown = Shutdown::default();
         let signals = signals(shutdown.clone(), hangup).map_err(cannot_listen_to_signals)?;

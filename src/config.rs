@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::store::redis::RedisAddress;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
 pub use problems::ConfigError;
@@ -228,6 +228,8 @@ pub struct Provider {
     pub api_key: Option<Secret>,
     /// Further headers of each request. Their values are secrets too.
     pub headers: HeaderMap,
+    /// Headers of clients that are sent to it besides those of its dialect.
+    pub forward_headers: Vec<HeaderName>,
     /// HTTP/2 instead of HTTP/1.1.
     pub http2: bool,
     /// The rule for the end of its streams.

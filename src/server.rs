@@ -12,6 +12,7 @@ mod discard;
 mod http1;
 mod http2;
 mod load;
+mod presence;
 mod protocol;
 mod socket;
 pub mod tls;
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 use axum::Router;
 use rustls::ServerConfig;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -41,11 +42,6 @@ use worker::{Workers, WorkersShared};
 /// The kernel's send buffer of one client, which the kernel doubles. Bytes in it are beyond the
 /// reach of backpressure.
 const SEND_BUFFER: usize = 64 * 1024;
-/// Silence after which TCP probes whether a client is still there. The time in which it has to
-/// answer is `timeouts.client_stall`.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
-/// Interval between TCP's probes.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// Connections that the kernel queues until they are accepted.
 const ACCEPT_BACKLOG: i32 = 4096;
 /// Time that streams aborted at the deadline have to send their error and close.
@@ -53,12 +49,12 @@ const ABORT_GRACE: Duration = Duration::from_secs(2);
 /// The same when the server is told to end at once.
 const END_GRACE: Duration = Duration::from_millis(200);
 
-/// Opens the listening socket.
+/// Opens the listening socket. A client may take nothing for `client_stall`.
 ///
 /// # Errors
 ///
 /// The system's, such as that the address is in use.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub fn bind(address: SocketAddr, client_stall: Duration) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -68,12 +64,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     // Accepted sockets inherit these.
     socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.set_tcp_nodelay(true)?;
-    // Finds peers that vanished while there is nothing to send them.
-    socket.set_tcp_keepalive(
-        &TcpKeepalive::new()
-            .with_time(KEEPALIVE_IDLE)
-            .with_interval(KEEPALIVE_INTERVAL),
-    )?;
+    presence::watch_clients(&socket, client_stall)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(ACCEPT_BACKLOG)?;
@@ -134,8 +125,6 @@ impl Server {
             tasks,
             streams,
         } = self;
-        // Inherited by accepted sockets. Where the system lacks it, our own timer remains.
-        let _ = socket2::SockRef::from(&listener).set_tcp_user_timeout(Some(limits.client_stall));
         let context = WorkerContext {
             limits,
             drain: shutdown.drain.clone(),

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use super::key::Default::{Required, Said, Value as Is};
 use super::key::{Key, Kind};
 use super::problems::Problem;
-use super::reader::Reader;
+use super::reader::{Reader, wrong};
 use super::secret::{SecretKeys, secret};
 use super::{BaseUrl, FinishReasonRule, MOCK, Provider, ProviderName};
 
@@ -17,6 +17,7 @@ pub(super) const KEYS: &[Key] = &[
     API_KEY_ENV,
     API_KEY_FILE,
     HEADERS,
+    FORWARD_HEADERS,
     HTTP2,
     FINISH_REASON,
 ];
@@ -51,6 +52,12 @@ const HEADERS: Key = Key::new(
     Said("none"),
     "more headers, `{ \"x-title\" = \"tokenrill\" }`; their values are kept out of logs",
 );
+const FORWARD_HEADERS: Key = Key::new(
+    "forward_headers",
+    Kind::List,
+    Said("`[]`"),
+    "headers of clients that are passed on besides those of the dialect, such as `[\"openai-organization\", \"openai-project\"]`; those that hold a client's keys can't be named",
+);
 const HTTP2: Key = Key::new(
     "http2",
     Kind::Flag,
@@ -79,6 +86,16 @@ const RESERVED_HEADERS: &[&str] = &[
     "trailer",
     "upgrade",
     "expect",
+];
+
+/// Headers of a client that hold its own secrets, or concern it alone.
+const CLIENT_HEADERS: &[&str] = &[
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "x-api-key",
+    "x-goog-api-key",
+    "user-agent",
 ];
 
 /// Reads the section of a provider. None if it has no name that can be used, or is not complete.
@@ -116,6 +133,7 @@ pub(super) fn provider(
     };
     let api_key = secret(reader, &keys);
     let headers = headers(reader);
+    let forward_headers = forward_headers(reader);
     let http2 = reader.flag(&HTTP2);
     let finish_reason = match reader.word(&FINISH_REASON) {
         Some("optional") => FinishReasonRule::Optional,
@@ -126,6 +144,7 @@ pub(super) fn provider(
         base_url: base_url?,
         api_key,
         headers,
+        forward_headers,
         http2,
         finish_reason,
     };
@@ -230,4 +249,23 @@ fn header(
         .map_err(|_| wrong("contains characters that are not allowed in an HTTP header"))?;
     value.set_sensitive(true);
     Ok((name, value))
+}
+
+fn forward_headers(reader: &mut Reader<'_>) -> Vec<HeaderName> {
+    let list = reader.read(&FORWARD_HEADERS, |value| {
+        const WANT: &str = "a list of header names, as in [\"openai-project\"]";
+        let list = value.as_array().ok_or_else(|| wrong(WANT, value))?;
+        list.iter().map(forwarded_header).collect::<Result<_, _>>()
+    });
+    list.unwrap_or_default()
+}
+
+fn forwarded_header(value: &Value) -> Result<HeaderName, String> {
+    let name = value.as_str().and_then(|name| name.parse().ok());
+    let name: HeaderName = name.ok_or_else(|| wrong("made of valid HTTP header names", value))?;
+    let is_kept = |list: &[&str]| list.contains(&name.as_str());
+    if is_kept(RESERVED_HEADERS) || is_kept(CLIENT_HEADERS) {
+        return Err(format!("names `{name}`, which is never passed on"));
+    }
+    Ok(name)
 }

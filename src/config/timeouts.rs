@@ -77,7 +77,7 @@ const CLIENT_STALL: Key = Key::new(
     "timeouts.client_stall",
     Kind::Duration,
     Value("30s"),
-    "a client that takes nothing for so long is dropped; over HTTP/2, that one stream",
+    "a client that takes nothing for so long is dropped; over HTTP/2, that one stream. One whose packets stop altogether is dropped within 20 s",
 );
 const REQUEST_HEAD: Key = Key::new(
     "timeouts.request_head",

@@ -12,7 +12,7 @@ mod request;
 mod response;
 
 pub use client::{Client, ClientOptions};
-pub use connect::tls_config;
+pub use connect::{CertificatesError, Resolver, tls_config};
 pub use options::RemoteOptions;
 
 use std::sync::Arc;

@@ -10,7 +10,7 @@ mod socket;
 
 pub(super) use body::UpstreamBody;
 pub use frames::UpstreamFrames;
-pub(super) use socket::{HyperSocket, UpstreamSocket};
+pub(super) use socket::UpstreamSocket;
 
 use std::fmt;
 use std::pin::Pin;

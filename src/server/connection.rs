@@ -15,7 +15,7 @@ use super::context::{ConnectionContext, WorkerContext};
 use super::load::LoadGuard;
 use super::protocol::Protocol;
 use super::socket::ClientSocket;
-use super::{http1, http2, tls};
+use super::{http1, http2, presence, tls};
 use crate::disconnect::Disconnect;
 
 /// Serves one connection until it is closed.
@@ -66,11 +66,13 @@ impl ConnectionContext<'_> {
     /// Awaits a step that precedes HTTP. Returns `None` if it failed or took too long, or if the
     /// server drains.
     async fn before_http<T>(&mut self, step: impl Future<Output = io::Result<T>>) -> Option<T> {
-        tokio::select! {
+        let done = tokio::select! {
             biased;
-            result = step => result.ok(),
-            () = self.first_request.as_mut() => None,
-            () = self.worker.drain.cancelled() => None,
-        }
+            result = step => result.ok()?,
+            () = self.first_request.as_mut() => return None,
+            () = self.worker.drain.cancelled() => return None,
+        };
+        presence::expect_acknowledgements(self.stream, self.worker.limits.client_stall);
+        Some(done)
     }
 }

@@ -15,8 +15,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::header::HOST;
 use axum::http::{Request, Response};
 use bytes::Bytes;
+use dialect::failure::Failure;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -119,6 +121,11 @@ async fn respond_on_stream(
     router: Router,
     request: Request<Incoming>,
 ) -> Result<Response<PacedBody>, Infallible> {
+    if !has_valid_host(&request) {
+        let failure = Failure::invalid_request("malformed request head: invalid host");
+        let refusal = crate::http::error::unreadable(failure, request.uri().path());
+        return Ok(refusal.map(|body| PacedBody::new(body, Arc::default())));
+    }
     // The executor has set it.
     let state = STREAM_STATE.try_with(Arc::clone).unwrap_or_default();
     let for_rest = state.clone();
@@ -128,11 +135,19 @@ async fn respond_on_stream(
         }))
     };
     let response = respond(router, request.map(tracked), state.disconnect.clone()).await?;
-    Ok(response.map(|body| PacedBody {
-        body,
-        rest: Bytes::new(),
-        state,
-    }))
+    Ok(response.map(|body| PacedBody::new(body, state)))
+}
+
+/// Tells if authority and `host` have the form that they should (RFC 9113, section 8.3.1).
+fn has_valid_host(request: &Request<Incoming>) -> bool {
+    let hosts = request.headers().get_all(HOST);
+    let authority = request.uri().authority();
+    hosts.iter().count() <= 1
+        && hosts
+            .iter()
+            .map(|host| host.as_bytes())
+            .chain(authority.map(|authority| authority.as_str().as_bytes()))
+            .all(http1::is_valid_host)
 }
 
 /// The executor of one connection, to which hyper hands each stream as a future.
@@ -246,6 +261,16 @@ struct PacedBody {
     /// Bytes of the body that hyper has not taken yet.
     rest: Bytes,
     state: Arc<StreamState>,
+}
+
+impl PacedBody {
+    fn new(body: Body, state: Arc<StreamState>) -> Self {
+        Self {
+            body,
+            rest: Bytes::new(),
+            state,
+        }
+    }
 }
 
 impl http_body::Body for PacedBody {

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::load::LoadGuard;
+use super::presence;
 use super::protocol::Protocol;
 use crate::disconnect::Disconnect;
 
@@ -88,7 +89,9 @@ impl ClientSocket {
                 Poll::Ready(Ok(())) => match attempt(&self.stream) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     result => {
-                        self.write_waits = false;
+                        if std::mem::take(&mut self.write_waits) {
+                            presence::expect_acknowledgements(&self.stream, self.stall_timeout);
+                        }
                         return Poll::Ready(result);
                     }
                 },
@@ -109,6 +112,7 @@ impl ClientSocket {
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         if !self.write_waits {
             self.write_waits = true;
+            presence::allow_stall(&self.stream, timeout);
             timer.as_mut().reset(Instant::now() + timeout);
         }
         timer.as_mut().poll(cx)

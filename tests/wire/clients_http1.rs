@@ -174,6 +174,11 @@ fn heads_that_cannot_be_read_are_told_why() {
     for (request, status, why) in [
         ("GET /v1/models HTTP/1.1\r\n\r\n".to_owned(), 400, "the host header is missing"),
         ("GET /v1/models HTTP/1.1\r\nhost: t\r\nhost: u\r\n\r\n".to_owned(), 400, "more than one host header"),
+        ("GET /v1/models HTTP/1.1\r\nhost: a, b\r\n\r\n".to_owned(), 400, "invalid host header"),
+        ("GET v1/models HTTP/1.1\r\nhost: t\r\n\r\n".to_owned(), 400, "invalid request target"),
+        ("GET * HTTP/1.1\r\nhost: t\r\n\r\n".to_owned(), 400, "invalid request target"),
+        // A handshake of TLS has no end that a reader of heads would see.
+        ("\x16\x03\x01\x02\0\x01\0\x01".to_owned(), 400, "malformed request head: "),
         ("GET /v1/models\r\nhost: t\r\n\r\n".to_owned(), 400, "malformed request head: "),
         ("GET /v1/models HTTP/2.0\r\nhost: t\r\n\r\n".to_owned(), 400, "malformed request head: "),
         ("GET /v1/models HTTP/1.1\r\nhost: t\r\nx y: z\r\n\r\n".to_owned(), 400, "malformed request head: "),
@@ -204,7 +209,7 @@ fn heads_that_cannot_be_read_are_told_why() {
         client.wait_end();
         assert_eq!(client.text().matches("HTTP/1.1 ").count(), 1, "{shown}");
     }
-    server.logged("refused", 14);
+    server.logged("refused", 18);
 }
 
 #[test]
@@ -215,6 +220,10 @@ fn a_broken_body_is_an_error_and_the_end_of_its_connection() {
         "5\r\nhello!\r\n0\r\n\r\n",
         "5\nhello\n0\n\n",
         "-5\r\nhello\r\n0\r\n\r\n",
+        "5\r\nhello\r\n0\r\nx : y\r\n\r\n",
+        "5\r\nhello\r\n0\r\n: y\r\n\r\n",
+        "5\r\nhello\r\n0\r\nx: \0\r\n\r\n",
+        "5\r\nhello\r\n0\r\nGET / HTTP/1.1\r\n\r\n",
     ] {
         let all = until_close(&server, &format!("{}{HEALTH}", chunked("/stream", chunks)));
         assert!(

@@ -82,6 +82,27 @@ fn many_streams_share_a_connection() {
 }
 
 #[test]
+fn a_host_that_is_none_is_refused() {
+    let server = Server::mock();
+    run(async {
+        let client = H2::connect(server.address).await;
+        for (host, status) in [
+            ("t", 200),
+            ("[::1]:80", 200),
+            ("a b", 400),
+            ("a/b", 400),
+            ("user@a", 400),
+            ("a, b", 400),
+        ] {
+            let mut request = get("/healthz");
+            request.headers_mut().insert("host", host.parse().unwrap());
+            let stream = client.ask(request, None).await.unwrap();
+            assert_eq!(stream.head.status, status, "{host}");
+        }
+    });
+}
+
+#[test]
 fn a_browsers_eventsource() {
     let server = Server::with("[mock]\ntokens_per_second = 0\n", &[]);
     let path = "/stream?prompt=hi+canary-prompt&model=mock-echo";

@@ -119,10 +119,14 @@ fn a_token_waits_for_nobody() {
 #[test]
 fn the_upstream_sees_the_clients_bytes_but_for_the_models_name() {
     let upstream = Upstream::streaming(format!("{STOP}{DONE}"));
-    let server = Server::before_with(&upstream, "", "headers = { \"x-extra\" = \"yes\" }");
+    let server = Server::before_with(
+        &upstream,
+        "",
+        "headers = { \"x-extra\" = \"yes\" }\nforward_headers = [\"openai-project\"]",
+    );
     let body = r#"{ "stream":true,  "model" : "m", "messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]}],
         "tools":[{"type":"function","function":{"name":"f"}}], "vendor":{"model":"m","n":1.0} }"#;
-    let headers = "authorization: Bearer client-key\r\ncookie: a=b\r\naccept-encoding: gzip\r\nopenai-project: p\r\n\
+    let headers = "authorization: Bearer client-key\r\ncookie: a=b\r\naccept-encoding: gzip\r\nopenai-project: p\r\nopenai-organization: o\r\n\
                    traceparent: 00-1\r\nidempotency-key: k\r\nx-api-key: client-key\r\n";
     assert_eq!(
         server.post("/v1/chat/completions", headers, body).status(),
@@ -152,7 +156,9 @@ fn the_upstream_sees_the_clients_bytes_but_for_the_models_name() {
         assert_eq!(seen.header(name).as_deref(), Some(value), "{name}");
     }
     assert!(
-        !seen.head.contains("client-key") && seen.header("cookie").is_none(),
+        !seen.head.contains("client-key")
+            && seen.header("cookie").is_none()
+            && seen.header("openai-organization").is_none(),
         "{}",
         seen.head
     );

@@ -642,11 +642,14 @@ pub(crate) fn events(body: &str) -> Vec<(String, String)> {
 /// An address that answers no SYN, as a host behind a firewall doesn't: a listener whose backlog is
 /// full. It is so as long as what comes with it lives.
 pub(crate) fn unanswering() -> (SocketAddr, Vec<TcpStream>) {
+    unanswering_at(SocketAddr::from(([127, 0, 0, 1], 0)))
+}
+
+/// The same at an address of choice.
+pub(crate) fn unanswering_at(address: SocketAddr) -> (SocketAddr, Vec<TcpStream>) {
     let listener =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
-    listener
-        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-        .expect("a port");
+    listener.bind(&address.into()).expect("a port");
     listener.listen(1).expect("a listener");
     let address = listener
         .local_addr()

@@ -43,6 +43,22 @@ fn the_first_token_after_our_head() {
 }
 
 #[test]
+fn the_first_token_is_awaited_from_the_request_however_late_the_head_is() {
+    let upstream = Upstream::start(|c| {
+        c.request();
+        std::thread::sleep(Duration::from_millis(1500));
+        c.stream_head();
+        c.wait_closed();
+    });
+    let server = Server::before_with(&upstream, "[timeouts]\nfirst_token = \"2s\"\n", "");
+    let body = server.chat(json!({})).body();
+    assert_eq!(code(&body), "first_token_timeout");
+    // Counted anew from the head it would be 3.5 s.
+    let took = server.logged("generation", 1)["duration_ms"].as_u64();
+    assert!(took.is_some_and(|took| took < 3000), "{took:?}");
+}
+
+#[test]
 fn between_tokens_and_neither_comments_nor_heartbeats_put_it_off() {
     let upstream = Upstream::start(|c| {
         c.request();

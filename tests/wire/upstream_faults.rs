@@ -161,6 +161,10 @@ fn no_stream_where_one_was_due() {
             "200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: gzip",
             "x",
         ),
+        (
+            "200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: identity\r\ncontent-encoding: gzip",
+            "x",
+        ),
         ("204 No Content", ""),
         ("302 Found\r\nlocation: http://127.0.0.1:1/", ""),
     ] {
@@ -299,6 +303,21 @@ fn no_connection() {
 }
 
 #[test]
+fn headers_that_a_connection_names_stay_with_it() {
+    let body = format!("{STOP}{DONE}");
+    let upstream = Upstream::raw(format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: X-RateLimit-Hop, close, x-request-id\r\n\
+         x-ratelimit-hop: 1\r\nx-ratelimit-far: 2\r\nx-request-id: up\r\n\r\n{body}"
+    ));
+    let server = Server::before(&upstream);
+    let mut client = server.chat(json!({}));
+    assert_eq!(client.body(), body);
+    assert_eq!(client.header("x-ratelimit-far").as_deref(), Some("2"));
+    assert_eq!(client.header("x-ratelimit-hop"), None);
+    assert_eq!(client.header("x-upstream-request-id"), None);
+}
+
+#[test]
 fn a_kept_connection_that_breaks_is_no_reason_to_send_a_post_again() {
     let upstream = Upstream::start(|c| {
         c.request();
@@ -314,6 +333,11 @@ fn a_kept_connection_that_breaks_is_no_reason_to_send_a_post_again() {
     assert_eq!(client.status(), 502);
     assert_eq!(client.json()["error"]["code"], "upstream_reset");
     assert_eq!(upstream.requests().len(), 2);
+    let line = server.logged("generation", 2);
+    assert!(
+        line["error"].as_str().unwrap().contains("uncertain"),
+        "{line}"
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@
 //! use std::time::Duration;
 //! use dialect::failure::{Blame, Failure, Retry};
 //!
-//! let failure = Failure::connect_timeout("openai", Duration::from_secs(5));
+//! let failure = Failure::connect_timeout("openai", Duration::from_secs(5), "no answer".into());
 //! assert_eq!(failure.to_string(), "no connection to provider `openai` within 5s");
 //! assert_eq!((failure.code(), failure.status()), ("connect_timeout", 504));
 //! assert_eq!((failure.blame(), failure.retry()), (Blame::Upstream, Retry::BeforeSend));

@@ -108,7 +108,8 @@ impl UpstreamSide for Gemini {
     }
 
     fn forwarded_headers(&self) -> &'static [&'static str] {
-        &["x-goog-user-project", "x-goog-request-params"]
+        // Not `x-goog-user-project`, which chooses whose account pays.
+        &["x-goog-request-params"]
     }
 
     /// The model is named in the path, not in the body.

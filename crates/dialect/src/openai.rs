@@ -29,11 +29,6 @@ pub(crate) fn error_type(failure: &Failure) -> &'static str {
     }
 }
 
-/// Headers of OpenAI's clients that are forwarded to OpenAI and compatible servers.
-pub(crate) const FORWARDED_HEADERS: &[&str] = &[
-    "openai-organization",
-    "openai-project",
-    "openai-beta",
-    "http-referer",
-    "x-title",
-];
+/// Headers of OpenAI's clients that are forwarded to OpenAI and compatible servers. Not those that
+/// choose whose account pays (`openai-organization`, `openai-project`): the key is the provider's.
+pub(crate) const FORWARDED_HEADERS: &[&str] = &["openai-beta", "http-referer", "x-title"];

@@ -11,19 +11,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dialect::failure::Failure;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::Full;
 use http1::client::{ClientConnection, EncodedRequest, IdlePool, SendError};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
-use tower::util::BoxCloneSyncService;
+use tower::BoxError;
 
-use super::connect::{Connector, connect_failure, connector};
+use super::connect::{ConnectError, ConnectStep, Connector, Resolver, find_connect_error};
 use crate::provider::credentials::Credentials;
-use crate::provider::upstream::{HyperSocket, UpstreamBody, UpstreamFrames, UpstreamSocket};
+use crate::provider::upstream::{UpstreamBody, UpstreamFrames, UpstreamSocket};
 
 /// Bytes that an HTTP/2 stream may send before we read them.
 const H2_STREAM_WINDOW: u32 = 64 * 1024;
@@ -40,6 +39,8 @@ pub struct ClientOptions {
     pub connect: Duration,
     /// HTTP/2: negotiated over TLS, by prior knowledge over plain TCP.
     pub http2: bool,
+    /// Looks up the upstream's name.
+    pub resolver: Resolver,
     /// The configuration of TLS, from [`tls_config`](super::tls_config).
     pub tls: ClientConfig,
     /// Owns the tasks that outlive a request for a moment.
@@ -56,19 +57,23 @@ pub struct Client {
 
 #[derive(Debug, Clone)]
 enum Transport {
-    Http1(
-        Connector<ClientConnection<UpstreamSocket>>,
-        IdlePool<UpstreamSocket>,
-    ),
-    Http2(Arc<legacy::Client<Connector<HyperSocket>, Full<Bytes>>>),
+    Http1(Connector, IdlePool<UpstreamSocket>),
+    Http2(Arc<legacy::Client<Connector, Full<Bytes>>>),
 }
 
 impl Client {
     /// Creates a client for one upstream, with a pool of its own.
     #[must_use]
     pub fn new(options: ClientOptions) -> Self {
-        let connector = connector(options.tls, options.http2, options.connect);
-        let transport = if options.http2 {
+        let ClientOptions {
+            connect,
+            http2,
+            resolver,
+            tls,
+            tasks,
+        } = options;
+        let connector = Connector::new(resolver, tls, http2, connect);
+        let transport = if http2 {
             let client = legacy::Client::builder(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .http2_only(true)
@@ -78,14 +83,12 @@ impl Client {
                 .build(connector);
             Transport::Http2(Arc::new(client))
         } else {
-            // Converted at once: boxed, a TLS session is not carried through every future.
-            let connector = connector.map_response(UpstreamSocket::connection);
-            Transport::Http1(BoxCloneSyncService::new(connector), IdlePool::default())
+            Transport::Http1(connector, IdlePool::default())
         };
         Self {
             transport,
-            connect_timeout: options.connect,
-            tasks: options.tasks,
+            connect_timeout: connect,
+            tasks,
         }
     }
 
@@ -102,17 +105,16 @@ impl Client {
             Transport::Http2(client) => match client.request(request.map(Full::new)).await {
                 Ok(response) => Ok(response.map(UpstreamBody::Http2)),
                 Err(error) if error.is_connect() => {
-                    let timeout = self.connect_timeout;
-                    Err(connect_failure(error.into(), provider, timeout))
+                    Err(self.connect_failure(error.into(), provider))
                 }
-                Err(error) => Err(Failure::upstream_reset(error.into())),
+                Err(error) => Err(Failure::request_uncertain(error.into())),
             },
         }
     }
 
     async fn send_http1(
         &self,
-        connector: &Connector<ClientConnection<UpstreamSocket>>,
+        connector: &Connector,
         pool: &IdlePool<UpstreamSocket>,
         request: Request<Bytes>,
         provider: &str,
@@ -128,13 +130,24 @@ impl Client {
             Err(SendError::NotSent(request)) => request,
             Err(error) => return Err(send_failure(error)),
         };
-        let connection = connector
-            .clone()
-            .oneshot(uri)
+        // Boxed: what a handshake needs is not carried through every future.
+        let connection = Box::pin(open_connection(connector, &uri))
             .await
-            .map_err(|error| connect_failure(error, provider, self.connect_timeout))?;
+            .map_err(|error| self.connect_failure(error, provider))?;
         let response = pool.send_on(connection, request).await;
         Ok(response.map_err(send_failure)?.map(UpstreamBody::Http1))
+    }
+
+    /// Classifies a request that was not sent, since there was no connection.
+    fn connect_failure(&self, source: BoxError, provider: &str) -> Failure {
+        match find_connect_error(&*source).map(ConnectError::step) {
+            Some(ConnectStep::Lookup) => Failure::dns_failed(provider, source),
+            Some(ConnectStep::InTime) => {
+                Failure::connect_timeout(provider, self.connect_timeout, source)
+            }
+            Some(ConnectStep::Secure(reason)) => Failure::tls_failed(provider, reason, source),
+            Some(ConnectStep::Open) | None => Failure::connect_failed(provider, source),
+        }
     }
 
     /// Reads the response as runs of whole events.
@@ -148,12 +161,20 @@ impl Client {
     }
 }
 
+async fn open_connection(
+    connector: &Connector,
+    uri: &Uri,
+) -> Result<ClientConnection<UpstreamSocket>, BoxError> {
+    let socket = connector.connect(uri).await?;
+    Ok(socket.connection())
+}
+
 /// Classifies a request that got no response on an open connection.
 fn send_failure(error: SendError) -> Failure {
     match error {
         SendError::NotSent(_) => {
             Failure::request_not_sent("the connection was closed at once".into())
         }
-        SendError::Unknown(error) => Failure::upstream_reset(error.into()),
+        SendError::Unknown(error) => Failure::request_uncertain(error.into()),
     }
 }

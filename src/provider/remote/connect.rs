@@ -1,98 +1,204 @@
-//! Connects to an upstream: name, TCP and TLS under one time limit, and the failure of each.
+//! Connects to an upstream: name, TCP and TLS under one time limit.
 
-use std::error::Error as StdError;
-use std::io;
+mod error;
+mod race;
+mod resolve;
+mod roots;
+
+pub(super) use error::{ConnectError, ConnectStep, find_connect_error};
+pub use resolve::Resolver;
+pub use roots::{CertificatesError, tls_config};
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use dialect::failure::Failure;
 use http::Uri;
-use hyper_rustls::{ConfigBuilderExt, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use tower::util::BoxCloneSyncService;
-use tower::{BoxError, ServiceBuilder};
+use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+use tower::Service;
 
-use crate::provider::upstream::HyperSocket;
+use crate::provider::upstream::UpstreamSocket;
 
 /// Size of the kernel's receive buffer for a connection, in bytes. The kernel doubles it.
-const RECEIVE_BUFFER: usize = 64 * 1024;
-/// Silence after which TCP probes a connection.
+const RECEIVE_BUFFER: u32 = 64 * 1024;
+/// Silence after which TCP probes whether an upstream is still there.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+/// Interval between TCP's probes.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// Time in which an upstream has to acknowledge what is sent to it, or a probe.
+const VANISHED_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for which the address that answered last is tried first.
+const PREFERRED_TTL: Duration = Duration::from_secs(600);
 
-/// Opens connections that yield `C`.
-pub(super) type Connector<C> = BoxCloneSyncService<Uri, C, BoxError>;
+/// The name of HTTP/2 in the negotiation of TLS.
+const ALPN_HTTP2: &[u8] = b"h2";
 
-/// Builds the TLS configuration for upstreams, with the system's root certificates.
-///
-/// Reads the system's certificate store: called once for the process, and shared.
-///
-/// # Errors
-///
-/// When the system's certificates can't be read.
-pub fn tls_config() -> io::Result<ClientConfig> {
-    let crypto = rustls::crypto::aws_lc_rs::default_provider();
-    let config = ClientConfig::builder_with_provider(crypto.into())
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_native_roots()?
-        .with_no_client_auth();
-    Ok(config)
+/// Opens connections to one upstream. Clones share what they know of it.
+#[derive(Clone)]
+pub(super) struct Connector {
+    shared: Arc<ConnectorState>,
 }
 
-/// Builds a connector whose connections take at most `timeout` to open.
-pub(super) fn connector(
-    tls: ClientConfig,
+struct ConnectorState {
+    resolver: Resolver,
+    tls: TlsConnector,
     http2: bool,
     timeout: Duration,
-) -> Connector<HyperSocket> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_keepalive(Some(KEEPALIVE_IDLE));
-    tcp.set_recv_buffer_size(Some(RECEIVE_BUFFER));
-    let builder = HttpsConnectorBuilder::new()
-        .with_tls_config(tls)
-        .https_or_http();
-    let https = if http2 {
-        builder.enable_http2().wrap_connector(tcp)
-    } else {
-        builder.enable_http1().wrap_connector(tcp)
-    };
-    BoxCloneSyncService::new(ServiceBuilder::new().timeout(timeout).service(https))
+    /// The address that answered last, and when.
+    preferred: Mutex<Option<(IpAddr, Instant)>>,
 }
 
-/// Classifies the error of a connector whose time limit was `timeout`.
-pub(super) fn connect_failure(source: BoxError, provider: &str, timeout: Duration) -> Failure {
-    if chain_has::<tower::timeout::error::Elapsed>(&*source) {
-        Failure::connect_timeout(provider, timeout)
-    } else if chain_has::<rustls::Error>(&*source) {
-        Failure::tls_failed(provider, source)
-    } else if any_in_chain(&*source, &|cause| cause.to_string() == "dns error") {
-        // hyper-util's error for this is private: its text is all that tells it apart.
-        Failure::dns_failed(provider, source)
-    } else {
-        Failure::connect_failed(provider, source)
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connector")
     }
 }
 
-fn any_in_chain(
-    error: &(dyn StdError + 'static),
-    matches: &dyn Fn(&(dyn StdError + 'static)) -> bool,
-) -> bool {
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        // The source of an `io::Error` is that of the error it wraps, not the wrapped error.
-        let wrapped = cause
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        if matches(cause) || wrapped.is_some_and(|inner| any_in_chain(inner, matches)) {
-            return true;
+impl Connector {
+    /// Creates a connector whose connections take at most `timeout` to open.
+    pub(super) fn new(
+        resolver: Resolver,
+        mut tls: ClientConfig,
+        http2: bool,
+        timeout: Duration,
+    ) -> Self {
+        if http2 {
+            tls.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
         }
-        next = cause.source();
+        Self {
+            shared: Arc::new(ConnectorState {
+                resolver,
+                tls: TlsConnector::from(Arc::new(tls)),
+                http2,
+                timeout,
+                preferred: Mutex::default(),
+            }),
+        }
     }
-    false
+
+    /// Opens a connection to the host of an address.
+    pub(super) async fn connect(&self, uri: &Uri) -> Result<UpstreamSocket, ConnectError> {
+        let deadline = Instant::now() + self.shared.timeout;
+        let host = uri.host().unwrap_or_default();
+        let with_tls = uri.scheme_str() == Some("https");
+        let port = uri.port_u16().unwrap_or(if with_tls { 443 } else { 80 });
+        let lookup = timeout_at(deadline, self.shared.resolver.lookup(host));
+        let addresses = match lookup.await {
+            Ok(Ok(addresses)) => addresses,
+            Ok(Err(error)) => return Err(ConnectError::of_lookup(host, error)),
+            Err(_elapsed) => return Err(ConnectError::of_slow_lookup(host)),
+        };
+        let addresses = race::in_order(&addresses, self.preferred())
+            .into_iter()
+            .map(|address| SocketAddr::new(address, port))
+            .collect();
+        let opened = if with_tls {
+            let name = server_name(host)?;
+            race::connect(addresses, deadline, open_tcp, |tcp, address| {
+                self.open_tls(tcp, address, name.clone())
+            })
+            .await
+        } else {
+            race::connect(addresses, deadline, open_tcp, |tcp, _| async {
+                Ok(UpstreamSocket::Plain(tcp))
+            })
+            .await
+        };
+        let (socket, address) = opened?;
+        *self.lock_preferred() = Some((address.ip(), Instant::now()));
+        Ok(socket)
+    }
+
+    /// Shakes hands over TLS. HTTP/2 must be agreed on where it is configured.
+    async fn open_tls(
+        &self,
+        tcp: TcpStream,
+        address: SocketAddr,
+        name: ServerName<'static>,
+    ) -> Result<UpstreamSocket, ConnectError> {
+        let tls = match self.shared.tls.connect(name, tcp).await {
+            Ok(tls) => tls,
+            Err(error) => return Err(ConnectError::of_tls(address, error)),
+        };
+        if self.shared.http2 && tls.get_ref().1.alpn_protocol() != Some(ALPN_HTTP2) {
+            return Err(ConnectError::of_http2(address));
+        }
+        Ok(UpstreamSocket::Tls(Box::new(tls)))
+    }
+
+    fn preferred(&self) -> Option<IpAddr> {
+        let (address, since) = (*self.lock_preferred())?;
+        (since.elapsed() < PREFERRED_TTL).then_some(address)
+    }
+
+    fn lock_preferred(&self) -> std::sync::MutexGuard<'_, Option<(IpAddr, Instant)>> {
+        self.shared
+            .preferred
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-fn chain_has<E: StdError + 'static>(error: &(dyn StdError + 'static)) -> bool {
-    any_in_chain(error, &|cause| cause.is::<E>())
+/// The connector as hyper's HTTP/2 client uses it.
+impl Service<Uri> for Connector {
+    type Response = TokioIo<UpstreamSocket>;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connector = self.clone();
+        Box::pin(async move { connector.connect(&uri).await.map(TokioIo::new) })
+    }
+}
+
+/// Returns the name that an upstream's certificate must have.
+fn server_name(host: &str) -> Result<ServerName<'static>, ConnectError> {
+    let name = host.trim_start_matches('[').trim_end_matches(']');
+    ServerName::try_from(name.trim_end_matches('.').to_owned())
+        .map_err(|error| ConnectError::of_name(host, error))
+}
+
+async fn open_tcp(address: SocketAddr) -> Result<TcpStream, ConnectError> {
+    let connecting = async {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_nodelay(true)?;
+        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        let tcp = socket.connect(address).await?;
+        notice_vanished(&tcp)?;
+        Ok(tcp)
+    };
+    connecting
+        .await
+        .map_err(|error| ConnectError::of_tcp(address, error))
+}
+
+/// Has the kernel report an upstream that has vanished without a word, though it says nothing and
+/// nothing is sent to it.
+fn notice_vanished(tcp: &TcpStream) -> std::io::Result<()> {
+    let socket = SockRef::from(tcp);
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(KEEPALIVE_IDLE)
+            .with_interval(KEEPALIVE_INTERVAL)
+            .with_retries(3),
+    )?;
+    // Where the system lacks it, the probes remain.
+    let _ = socket.set_tcp_user_timeout(Some(VANISHED_TIMEOUT));
+    Ok(())
 }

@@ -1,6 +1,8 @@
 //! The headers that cross between clients and upstreams, in either direction.
 
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+};
 
 use crate::provider::credentials::Credentials;
 
@@ -26,37 +28,47 @@ const RATE_LIMIT_PREFIXES: &[&str] = &["x-ratelimit-", "anthropic-ratelimit-"];
 /// The upstream's own request id, under another name: `x-request-id` is ours.
 const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
 
-/// Copies the client's headers that the upstream may see: [`FORWARDED`] and those of the dialect.
+/// Copies the client's headers that the upstream may see: [`FORWARDED`], those of the dialect, and
+/// those that the provider's configuration names.
 pub(super) fn copy_forwarded(
     from: &HeaderMap,
     dialect: &'static [&'static str],
+    configured: &[HeaderName],
     to: &mut HeaderMap,
 ) {
-    for name in dialect.iter().chain(FORWARDED) {
-        let mut values = from.get_all(*name).iter();
+    let known = dialect.iter().chain(FORWARDED);
+    let known = known.map(|name| HeaderName::from_static(name));
+    for name in known.chain(configured.iter().cloned()) {
+        let mut values = from.get_all(&name).iter();
         // The client's own value replaces ours.
         if let Some(first) = values.next() {
-            to.insert(HeaderName::from_static(name), first.clone());
+            to.insert(name.clone(), first.clone());
         }
         for value in values {
-            to.append(HeaderName::from_static(name), value.clone());
+            to.append(name.clone(), value.clone());
         }
     }
 }
 
-/// Returns the upstream's headers that the client may see.
+/// Returns the upstream's headers that the client may see. Those that `Connection` names concern
+/// that connection alone (RFC 9110, section 7.6.1).
 pub(super) fn client_visible(from: &HeaderMap, credentials: &Credentials) -> HeaderMap {
+    let is_end_to_end = |name: &str| !http1::list_contains(from, &CONNECTION, name.as_bytes());
     let mut to = HeaderMap::new();
     for (name, value) in from {
-        if CLIENT_VISIBLE.contains(&name.as_str())
+        if (CLIENT_VISIBLE.contains(&name.as_str())
             || RATE_LIMIT_PREFIXES
                 .iter()
-                .any(|prefix| name.as_str().starts_with(prefix))
+                .any(|prefix| name.as_str().starts_with(prefix)))
+            && is_end_to_end(name.as_str())
         {
             to.append(name, credentials.redact_header(value));
         }
     }
-    if let Some(id) = from.get("x-request-id").or_else(|| from.get("request-id")) {
+    let id = ["x-request-id", "request-id"]
+        .into_iter()
+        .find_map(|name| from.get(name).filter(|_| is_end_to_end(name)));
+    if let Some(id) = id {
         to.insert(UPSTREAM_REQUEST_ID, credentials.redact_header(id));
     }
     to
@@ -71,6 +83,14 @@ pub(super) fn header_text(
         .get(name)
         .and_then(|value| value.to_str().ok())
         .map(str::to_owned)
+}
+
+/// Returns the encodings of a response's body but `identity`, of all its headers that name any.
+pub(super) fn encodings(headers: &HeaderMap) -> String {
+    let named = http1::list_items(headers, &CONTENT_ENCODING)
+        .filter(|coding| !coding.is_empty() && !http1::eq_token(coding, b"identity"))
+        .map(String::from_utf8_lossy);
+    named.collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the media type of a response, without its parameters, in lower case.

@@ -1,7 +1,7 @@
 //! The properties of one upstream.
 
 use dialect::{Dialect, FinishRule, UpstreamSide};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::compute::ComputePool;
 use crate::memory::MemoryBudget;
@@ -19,6 +19,8 @@ pub struct RemoteOptions {
     pub base_url: String,
     /// Headers of every request; keys among them are marked sensitive.
     pub headers: HeaderMap,
+    /// Headers of clients that are sent upstream besides those of the dialect.
+    pub forward_headers: Vec<HeaderName>,
     /// The rule by which a stream counts as complete.
     pub finish_rule: FinishRule,
     /// Longest event of a stream, in bytes.

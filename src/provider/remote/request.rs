@@ -40,7 +40,7 @@ pub(super) fn build_request(
     } else {
         &[]
     };
-    headers::copy_forwarded(&call.headers, forwarded, headers);
+    headers::copy_forwarded(&call.headers, forwarded, &options.forward_headers, headers);
     let accept = if call.request.stream {
         "text/event-stream"
     } else {

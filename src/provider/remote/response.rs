@@ -27,15 +27,14 @@ pub(super) fn check_content_type(
     media_type: &str,
 ) -> Result<(), String> {
     let found = headers::media_type(response.headers());
-    let encoding = headers::header_text(response.headers(), header::CONTENT_ENCODING);
-    match encoding.as_deref().unwrap_or_default() {
-        "" | "identity" if found == media_type => Ok(()),
-        encoding if !is_name(&found) || !is_name(encoding) => {
+    match headers::encodings(response.headers()).as_str() {
+        "" if found == media_type => Ok(()),
+        encodings if !is_name(&found) || !encodings.split(", ").all(is_name) => {
             Err("a malformed content-type".to_owned())
         }
-        "" | "identity" if found.is_empty() => Err("no content-type".to_owned()),
-        "" | "identity" => Err(found),
-        encoding => Err(format!("{found} in {encoding}")),
+        "" if found.is_empty() => Err("no content-type".to_owned()),
+        "" => Err(found),
+        encodings => Err(format!("{found} in {encodings}")),
     }
 }
 

@@ -1,38 +1,54 @@
-//! The socket of an HTTP/1.1 upstream: plain TCP, or TLS over it.
+//! The socket of an upstream: plain TCP, or TLS over it.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http1::client::{ClientConnection, FailedWrite};
-use hyper_rustls::MaybeHttpsStream;
-use hyper_util::rt::TokioIo;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
-/// The connector's stream, in hyper's traits.
-pub(in crate::provider) type HyperSocket = MaybeHttpsStream<TokioIo<TcpStream>>;
-
-/// A connected socket of an HTTP/1.1 upstream.
+/// A connected socket of an upstream.
 #[derive(Debug)]
 pub(in crate::provider) enum UpstreamSocket {
     Plain(TcpStream),
     /// Boxed: a TLS session is large, and most connections are plain or idle.
-    Tls(Box<TokioIo<HyperSocket>>),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl UpstreamSocket {
-    /// Makes a connection of a connected stream.
-    pub(in crate::provider) fn connection(stream: HyperSocket) -> ClientConnection<Self> {
-        match stream {
-            MaybeHttpsStream::Http(tcp) => ClientConnection::new(
-                UpstreamSocket::Plain(tcp.into_inner()),
-                FailedWrite::SendsNothing,
-            ),
-            tls @ MaybeHttpsStream::Https(_) => ClientConnection::new(
-                UpstreamSocket::Tls(Box::new(TokioIo::new(tls))),
-                FailedWrite::MaySend,
-            ),
+    /// Makes a connection of a connected socket.
+    pub(in crate::provider) fn connection(self) -> ClientConnection<Self> {
+        let failed_write = match &self {
+            UpstreamSocket::Plain(_) => FailedWrite::SendsNothing,
+            UpstreamSocket::Tls(_) => FailedWrite::MaySend,
+        };
+        ClientConnection::new(self, failed_write).with_input_check(Self::has_input)
+    }
+
+    /// Asks the kernel for bytes that have arrived, or a close. Under TLS too: on a connection
+    /// between two requests they are the closing of the session.
+    fn has_input(&self) -> bool {
+        let tcp = match self {
+            UpstreamSocket::Plain(tcp) => tcp,
+            UpstreamSocket::Tls(tls) => tls.get_ref().0,
+        };
+        let peeked = SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]);
+        !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+/// For hyper's pool of HTTP/2 connections.
+impl Connection for UpstreamSocket {
+    fn connected(&self) -> Connected {
+        match self {
+            UpstreamSocket::Plain(_) => Connected::new(),
+            // The connector has seen to it.
+            UpstreamSocket::Tls(_) => Connected::new().negotiated_h2(),
         }
     }
 }

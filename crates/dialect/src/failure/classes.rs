@@ -104,7 +104,7 @@ classes! {
         "could not resolve the address of provider `{provider}`";
     /// The upstream's certificate or handshake is wrong.
     TLS_FAILED: "tls_failed" Server 502 Upstream BeforeSend
-        "no secure connection to provider `{provider}`";
+        "no secure connection to provider `{provider}`: {reason}";
     /// No connection in time (`timeouts.connect`).
     CONNECT_TIMEOUT: "connect_timeout" Timeout 504 Upstream BeforeSend
         "no connection to provider `{provider}` within {after}";

@@ -166,15 +166,16 @@ impl Failure {
 
     /// Returns a failure of class [`TLS_FAILED`](classes::TLS_FAILED).
     #[must_use]
-    pub fn tls_failed(provider: &str, source: SourceError) -> Self {
-        Self::new(&classes::TLS_FAILED, &[("provider", provider)]).with_source(source)
+    pub fn tls_failed(provider: &str, reason: &str, source: SourceError) -> Self {
+        let values = [("provider", provider), ("reason", reason)];
+        Self::new(&classes::TLS_FAILED, &values).with_source(source)
     }
 
     /// Returns a failure of class [`CONNECT_TIMEOUT`](classes::CONNECT_TIMEOUT).
     #[must_use]
-    pub fn connect_timeout(provider: &str, after: Duration) -> Self {
+    pub fn connect_timeout(provider: &str, after: Duration, source: SourceError) -> Self {
         let values = [("provider", provider), ("after", &duration(after))];
-        Self::new(&classes::CONNECT_TIMEOUT, &values)
+        Self::new(&classes::CONNECT_TIMEOUT, &values).with_source(source)
     }
 
     /// Returns a failure of class [`FIRST_TOKEN_TIMEOUT`](classes::FIRST_TOKEN_TIMEOUT).
@@ -275,6 +276,16 @@ impl Failure {
     pub fn request_not_sent(source: SourceError) -> Self {
         let mut failure = Self::upstream_reset(source);
         failure.0.retry = Some(Retry::BeforeSend);
+        failure
+    }
+
+    /// Returns an `upstream_reset` of a request that was sent and got no answer: the upstream may
+    /// have processed it. The log says `uncertain`.
+    #[must_use]
+    pub fn request_uncertain(source: SourceError) -> Self {
+        let mut failure = Self::upstream_reset(source);
+        let text = format!("{failure}; uncertain: the upstream may have processed the request");
+        failure.0.log_text = Some(text);
         failure
     }
 
