@@ -135,3 +135,18 @@ fn slow_clients_neither_stall_nor_kill_their_neighbours_and_leaving_resets_the_s
     );
     assert_eq!(upstream.connections.load(Ordering::Relaxed), 1);
 }
+
+#[test]
+fn the_finest_log_of_a_connection_tells_no_key() {
+    let upstream = H2Upstream::start();
+    let config = format!(
+        "[providers.up]\ndialect = \"openai-chat\"\nbase_url = \"http://{}/v1\"\nhttp2 = true\napi_key_env = \"UP_KEY\"\n\
+         [[models]]\nname = \"*\"\ntargets = [{{ provider = \"up\" }}]\n",
+        upstream.address
+    );
+    let env = [("UP_KEY", UP_KEY), ("TOKENRILL_LOG_LEVEL", "trace")];
+    let server = Server::with(&config, &env);
+    let body = server.chat(json!({ "model": "brief" })).body();
+    assert!(body.ends_with(DONE));
+    server.logged("generation", 1);
+}

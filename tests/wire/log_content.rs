@@ -20,17 +20,20 @@ fn answer(status: u16, content_type: &str, body: &str) -> String {
 /// A server whose model `m` is served by an upstream of that dialect, which answers this.
 fn server_before(dialect: &str, answer: String) -> (Upstream, Server) {
     let upstream = Upstream::raw(answer);
+    let server = Server::with(&config(dialect, &upstream), &[("UP_KEY", UP_KEY)]);
+    (upstream, server)
+}
+
+fn config(dialect: &str, upstream: &Upstream) -> String {
     let base = match dialect {
         "anthropic" => format!("http://{}", upstream.address),
         "gemini" => format!("http://{}/v1beta", upstream.address),
         _ => upstream.base_url(),
     };
-    let config = format!(
+    format!(
         "[providers.up]\ndialect = \"{dialect}\"\nbase_url = \"{base}\"\napi_key_env = \"UP_KEY\"\n\
          [[models]]\nname = \"m\"\ntargets = [{{ provider = \"up\" }}]\n"
-    );
-    let server = Server::with(&config, &[("UP_KEY", UP_KEY)]);
-    (upstream, server)
+    )
 }
 
 /// Requests of each dialect: its name, the path and the body.
@@ -218,6 +221,20 @@ fn the_finest_log_tells_no_content() {
 }
 
 #[test]
+fn the_finest_log_tells_no_key_and_nothing_that_an_upstream_says() {
+    let words = "canary-prompt canary-key";
+    let upstream = Upstream::streaming(format!("{}{STOP}{DONE}", says(words)));
+    let env = [("UP_KEY", UP_KEY), ("TOKENRILL_LOG_LEVEL", "trace")];
+    let server = Server::with(&config("openai-chat", &upstream), &env);
+    for (_, path, body) in requests(true) {
+        let mut client = server.post(&path, "connection: close\r\n", &body.to_string());
+        client.wait_end();
+        assert!(client.text().contains(words), "{}", client.text());
+    }
+    server.logged("generation", 4);
+}
+
+#[test]
 fn a_key_that_an_upstream_repeats_reaches_no_client() {
     for dialect in DIALECTS {
         let words = format!("Incorrect API key provided: {UP_KEY}");
@@ -274,11 +291,7 @@ fn a_key_in_any_frame_or_answer_that_is_passed_through_is_cut_out() {
 #[test]
 fn a_key_too_short_to_be_looked_for_is_told_at_the_start() {
     let upstream = Upstream::streaming(format!("{}{STOP}{DONE}", says("key: short")));
-    let config = format!(
-        "[providers.up]\ndialect = \"openai-chat\"\nbase_url = \"{}\"\napi_key_env = \"UP_KEY\"\n\
-         [[models]]\nname = \"m\"\ntargets = [{{ provider = \"up\" }}]\n",
-        upstream.base_url()
-    );
+    let config = config("openai-chat", &upstream);
     let server = Server::with(&config, &[("UP_KEY", "short")]);
     assert!(server.chat(json!({})).body().contains("key: short"));
     let told = "the key is shorter than 8 bytes: where the provider repeats it, it is not cut out";

@@ -233,6 +233,7 @@ impl Proxy {
 pub fn tokenrill(port: u16, upstream: u16, more: &str) -> String {
     format!(
         "listen = \"127.0.0.1:{port}\"\n{more}[providers.up]\ndialect = \"openai-chat\"\nbase_url = \"http://127.0.0.1:{upstream}/v1\"\n\
+         headers = {{ authorization = \"Bearer sk-arena-0123456789abcdef\" }}\n\
          [[models]]\nname = \"*\"\ntargets = [{{ provider = \"up\" }}]\n"
     )
 }
