@@ -24,10 +24,12 @@ const CHUNK_FAULTS: &[&str] = &[
     "invalid chunk size",
     "chunk size has too many digits",
     "chunk extension is too long",
+    "invalid chunk extension",
     "bare line feed in a chunk extension",
     "chunk data is longer than its size",
     "invalid trailers",
     "trailers are too long",
+    "too many trailers",
 ];
 
 /// A response as a client understood it.
