@@ -45,3 +45,45 @@ pub(super) fn allow_stall(client: &TcpStream, stall_timeout: Duration) {
 fn set_timeout(client: &TcpStream, timeout: Duration) {
     let _ = SockRef::from(client).set_tcp_user_timeout(Some(timeout));
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::net::SocketAddr;
+
+    use socket2::{Domain, Type};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_connects_before_the_server_runs_is_watched_too() {
+        let stall = Duration::from_secs(30);
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        watch_clients(&listener, stall).unwrap();
+        listener
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
+        listener.listen(1).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let client = std::net::TcpStream::connect(address).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(stall));
+        assert_eq!(accepted.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
+        assert_eq!(
+            accepted.tcp_keepalive_interval().unwrap(),
+            KEEPALIVE_INTERVAL
+        );
+
+        accepted.set_nonblocking(true).unwrap();
+        let accepted = TcpStream::from_std(accepted.into()).unwrap();
+        let timeout = || SockRef::from(&accepted).tcp_user_timeout().unwrap();
+        expect_acknowledgements(&accepted, stall);
+        assert_eq!(timeout(), Some(VANISHED_TIMEOUT));
+        allow_stall(&accepted, stall);
+        assert_eq!(timeout(), Some(stall));
+        expect_acknowledgements(&accepted, Duration::from_secs(1));
+        assert_eq!(timeout(), Some(Duration::from_secs(1)));
+        drop(client);
+    }
+}

@@ -202,3 +202,23 @@ fn notice_vanished(tcp: &TcpStream) -> std::io::Result<()> {
     let _ = socket.set_tcp_user_timeout(Some(VANISHED_TIMEOUT));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_upstream_that_vanishes_is_given_up_within_a_minute() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let tcp = open_tcp(listener.local_addr().unwrap()).await.unwrap();
+        let socket = SockRef::from(&tcp);
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(VANISHED_TIMEOUT));
+        let probes = socket.tcp_keepalive_retries().unwrap();
+        let silence = socket.tcp_keepalive_time().unwrap()
+            + socket.tcp_keepalive_interval().unwrap() * probes;
+        assert!(silence < Duration::from_secs(60), "{silence:?}");
+    }
+}

@@ -211,14 +211,18 @@ async fn lookup_name(system: SystemNames, name: String) -> LookupResult {
     }
 }
 
-/// Awaits the other kind of addresses: for a while if there are some already, else to the end.
+/// Awaits the other kind of addresses: for a while if there are some already, or no such name at
+/// all, else to the end.
 async fn within(
     grace: Duration,
     first: &Result<Lookup, NetError>,
     rest: impl Future<Output = Result<Lookup, NetError>>,
 ) -> Option<Result<Lookup, NetError>> {
-    let found = |lookup: &Lookup| ip_addresses(lookup).next().is_some();
-    if first.as_ref().is_ok_and(found) {
+    let is_enough = match first {
+        Ok(lookup) => ip_addresses(lookup).next().is_some(),
+        Err(error) => error.is_nx_domain(),
+    };
+    if is_enough {
         tokio::time::timeout(grace, rest).await.ok()
     } else {
         Some(rest.await)
