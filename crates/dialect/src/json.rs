@@ -65,6 +65,47 @@ pub fn parse_body<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Fa
     })
 }
 
+/// Returns a body, which must be an object, as it is.
+fn parse_object(body: &[u8]) -> Result<Json<'_>, Failure> {
+    let raw: &RawValue = parse_body(body)?;
+    let whole = Json::from(raw);
+    if !whole.is_object() {
+        let message = "the request's body has the wrong shape: it should be a JSON object";
+        return Err(invalid(message.to_owned()));
+    }
+    Ok(whole)
+}
+
+/// Calls the closure with each field of a body, which must be an object, until it refuses one.
+/// Nothing is kept of the fields: a few megabytes of small ones would take many times their size.
+///
+/// # Errors
+///
+/// Those of [`parse_body`], and the closure's.
+pub fn read_fields<'a>(
+    body: &'a [u8],
+    mut read: impl FnMut(&str, &'a RawValue) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut outcome = Ok(());
+    parse_object(body)?.each_field(|name, value| {
+        if outcome.is_ok() {
+            outcome = read(&String::from_utf8_lossy(name), value.as_raw_value());
+        }
+    });
+    outcome
+}
+
+/// Parses a string, a number, a boolean or null. Returns none for a list or an object, which is
+/// not built.
+#[must_use]
+pub fn parse_scalar(raw: &RawValue) -> Option<Value> {
+    let json = raw.get();
+    if json.starts_with(['[', '{']) {
+        return None;
+    }
+    serde_json::from_str(json).ok()
+}
+
 /// Parses one field.
 ///
 /// # Errors
@@ -118,12 +159,7 @@ impl<'a> RequestFields<'a> {
     ///
     /// Those of [`parse_body`].
     pub fn parse(body: &'a [u8]) -> Result<Self, Failure> {
-        let raw: &RawValue = parse_body(body)?;
-        let whole = Json::from(raw);
-        if !whole.is_object() {
-            let message = "the request's body has the wrong shape: it should be a JSON object";
-            return Err(invalid(message.to_owned()));
-        }
+        let whole = parse_object(body)?;
         let mut count = 0;
         whole.each_field(|_, _| count += 1);
         let mut fields = Vec::with_capacity(count);

@@ -16,11 +16,14 @@ const FIELDS: &[&str] = &["prompt", "model", "system", "max_tokens", "temperatur
 ///
 /// A 400 that names the field.
 pub fn from_json(body: &[u8]) -> Result<Request, Failure> {
-    let fields: BTreeMap<String, &RawValue> = json::parse_body(body)?;
-    if let Some(name) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
-        return Err(json::unknown_name("field", name, FIELDS));
-    }
-    let get = |name: &str| fields.get(name).copied();
+    let place = |name: &str| FIELDS.iter().position(|field| *field == name);
+    let mut fields: [Option<&RawValue>; FIELDS.len()] = [None; FIELDS.len()];
+    json::read_fields(body, |name, value| {
+        let at = place(name).ok_or_else(|| json::unknown_name("field", name, FIELDS))?;
+        fields[at] = Some(value);
+        Ok(())
+    })?;
+    let get = |name: &str| place(name).and_then(|at| fields[at]);
     let prompt: Option<String> = json::parse_field("prompt", get("prompt"), "a string")?;
     let mut request = Request::prompt(asked(prompt)?);
     prepend_system(
