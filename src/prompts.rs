@@ -9,6 +9,10 @@
 //! that is broken is reported and the last good version stays.
 
 mod body;
+mod budget;
+mod builtins;
+mod checkpoints;
+mod engine;
 mod library;
 mod template;
 mod variables;

@@ -10,7 +10,7 @@ use minijinja::{Environment, ErrorKind, State, Template};
 use super::variables::Variable;
 
 /// Tags with an end tag of their own. A `set` is one only without an `=`.
-const OPENERS: &[&str] = &[
+pub(super) const OPENERS: &[&str] = &[
     "if",
     "for",
     "with",
@@ -37,27 +37,27 @@ pub(super) struct Blocks {
 pub(super) type Wrong = (usize, String);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Text,
     Expression,
     Statement,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Piece<'a> {
-    kind: Kind,
+pub(super) struct Piece<'a> {
+    pub(super) kind: Kind,
     /// Without its delimiters.
-    inside: &'a str,
+    pub(super) inside: &'a str,
     /// The offset in the body.
-    at: usize,
+    pub(super) at: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Word<'a> {
-    text: &'a str,
+pub(super) struct Word<'a> {
+    pub(super) text: &'a str,
     /// The last mark before it that is no space; none at the beginning and after another word.
     mark: Option<char>,
-    at: usize,
+    pub(super) at: usize,
 }
 
 /// Checks a body that the engine has accepted.
@@ -200,7 +200,7 @@ fn blocks(pieces: &[Piece<'_>]) -> Result<Blocks, Wrong> {
 }
 
 /// Returns whether a `set` tag has its value inline.
-fn assigns(piece: &Piece<'_>) -> bool {
+pub(super) fn assigns(piece: &Piece<'_>) -> bool {
     let mut depth = 0_usize;
     unquoted(piece.inside).any(|(_, c)| {
         match c {
@@ -212,7 +212,7 @@ fn assigns(piece: &Piece<'_>) -> bool {
     })
 }
 
-fn pieces(body: &str) -> Vec<Piece<'_>> {
+pub(super) fn pieces(body: &str) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
     let mut at = 0;
     while at < body.len() {
@@ -309,7 +309,7 @@ fn closing(rest: &str, mark: &str) -> usize {
 }
 
 /// The characters that stand in no quotes.
-fn unquoted(text: &str) -> impl Iterator<Item = (usize, char)> + '_ {
+pub(super) fn unquoted(text: &str) -> impl Iterator<Item = (usize, char)> + '_ {
     let (mut quote, mut escaped) = (None, false);
     text.char_indices().filter(move |(_, c)| match quote {
         Some(open) => {
@@ -329,7 +329,7 @@ fn unquoted(text: &str) -> impl Iterator<Item = (usize, char)> + '_ {
     })
 }
 
-fn words<'a>(piece: &Piece<'a>) -> Vec<Word<'a>> {
+pub(super) fn words<'a>(piece: &Piece<'a>) -> Vec<Word<'a>> {
     let mut words: Vec<Word<'a>> = Vec::new();
     let (mut mark, mut next) = (None, 0);
     for (at, c) in unquoted(piece.inside) {

@@ -1,21 +1,20 @@
 //! One template: read from a file's text, filled in with values.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 
-use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, escape_formatter};
+use minijinja::Environment;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use toml::Spanned;
 
 use super::PromptError;
 use super::body::{self, Blocks};
-use super::variables::{RenderError, Variable, VariableType, check, complete, from_query};
+use super::budget::{BoundedText, Budget, MAX_PROMPT_BYTES, MAX_STEPS, RENDER_TIMEOUT};
+use super::engine::{self, Exceeded, NAME, describe, environment, scalar};
+use super::variables::{
+    RenderError, Variable, VariableType, check, check_one, complete, from_query,
+};
 
-/// Steps that filling in may take: loops over what a value holds, not more.
-const FUEL: u64 = 1_000_000;
-/// The longest text that a template may become.
-const LONGEST: usize = 8 << 20;
 /// Query parameters of our own, which a variable would hide.
 const RESERVED: &[&str] = &["model", "heartbeat", "encoding", "linger", "last_event_id"];
 /// Words of the template language, which a variable can't be called.
@@ -23,8 +22,6 @@ const WORDS: &[&str] = &[
     "true", "True", "false", "False", "none", "None", "not", "and", "or", "in", "is", "if", "else",
     "loop", "self", "super",
 ];
-/// The only template of its environment.
-const NAME: &str = "template";
 const FENCE: &str = "+++";
 
 #[derive(Debug, Deserialize)]
@@ -220,17 +217,32 @@ impl Template {
         from_query(&self.variables, pairs)
     }
 
+    /// Checks one given value; none stands for a list or an object.
+    ///
+    /// # Errors
+    ///
+    /// Names the variable that is unknown or wrong.
+    pub fn check_variable(&self, name: &str, value: Option<&Value>) -> Result<(), RenderError> {
+        check_one(&self.variables, name, value)
+    }
+
     /// Fills the template in.
     ///
     /// # Errors
     ///
-    /// Names the variable that is missing, unknown or wrong.
+    /// Names the variable that is missing, unknown or wrong, or the bound that is exceeded.
     pub fn render(&self, values: Map<String, Value>) -> Result<Rendered, RenderError> {
         self.fill(&complete(&self.variables, values)?)
-            .map_err(|error| match error.kind() {
-                // What is written to here has no other reason to fail.
-                ErrorKind::WriteFailure => RenderError::TooLong { limit: LONGEST },
-                _ => RenderError::Template(describe(&error)),
+            .map_err(|error| match engine::exceeded(&error) {
+                Some(Exceeded::Length) => RenderError::TooLong {
+                    limit: MAX_PROMPT_BYTES,
+                },
+                Some(Exceeded::Time) => RenderError::TooSlow {
+                    template: self.name.clone(),
+                    seconds: RENDER_TIMEOUT.as_secs(),
+                    steps: MAX_STEPS,
+                },
+                None => RenderError::Template(describe(&error)),
             })
     }
 
@@ -239,7 +251,7 @@ impl Template {
             .iter()
             .map(|(name, value)| (name.clone(), scalar(value)))
             .collect();
-        let mut user = Bounded::default();
+        let mut user = BoundedText::default();
         let mut whole = self
             .environment
             .get_template(NAME)?
@@ -247,17 +259,17 @@ impl Template {
         if !self.blocks.user {
             return Ok(Rendered {
                 system: None,
-                user: user.text(),
+                user: user.trimmed(),
             });
         }
         // The whole was for what is set outside the blocks; now the blocks by themselves.
         let mut block = |name| {
-            let mut text = Bounded::default();
+            let mut text = BoundedText::default();
             whole.with_state_mut(|state| {
-                state.get_or_insert_extension(Printed::default()).0 = 0;
+                Budget::of(state).begin_text();
                 state.render_block_to_write(name, &mut text)
             })?;
-            Ok::<_, minijinja::Error>(text.text())
+            Ok::<_, minijinja::Error>(text.trimmed())
         };
         let system = if self.blocks.system {
             Some(block("system")?)
@@ -270,35 +282,6 @@ impl Template {
         })
     }
 }
-
-/// A text that refuses to grow beyond [`LONGEST`]: a client chooses what a loop repeats, and how
-/// often.
-#[derive(Debug, Default)]
-struct Bounded(Vec<u8>);
-
-impl Bounded {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0).trim().to_owned()
-    }
-}
-
-impl Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > LONGEST {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// The bytes of values printed so far, also into captured text (`{% set %}…{% endset %}`).
-#[derive(Debug, Default)]
-struct Printed(usize);
 
 /// Splits head and body; also the line on which the body begins.
 fn split<'a>(file: &str, text: &'a str) -> Result<(&'a str, &'a str, usize), PromptError> {
@@ -375,47 +358,4 @@ fn variable(name: &str, head: VariableHead) -> Result<Variable, String> {
         None => {}
     }
     Ok(variable)
-}
-
-fn environment(body: &str) -> Result<Environment<'static>, minijinja::Error> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_auto_escape_callback(|_| AutoEscape::None);
-    environment.set_fuel(Some(FUEL));
-    environment.set_formatter(|out, state, value| {
-        // An optional variable that was not given is none, and says nothing.
-        if value.is_none() {
-            return Ok(());
-        }
-        let printed = state.get_or_insert_extension(Printed::default());
-        printed.0 = printed.0.saturating_add(value.as_str().map_or(0, str::len));
-        if printed.0 > LONGEST {
-            return Err(minijinja::Error::new(ErrorKind::WriteFailure, "too long"));
-        }
-        escape_formatter(out, state, value)
-    });
-    environment.add_template_owned(NAME, body.to_owned())?;
-    Ok(environment)
-}
-
-/// Variables hold nothing but scalars: their types see to that.
-fn scalar(value: &Value) -> minijinja::Value {
-    match value {
-        Value::String(text) => text.as_str().into(),
-        Value::Bool(truth) => (*truth).into(),
-        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(n), _) => n.into(),
-            (None, Some(n)) => n.into(),
-            (None, None) => number.as_f64().unwrap_or(f64::NAN).into(),
-        },
-        _ => ().into(),
-    }
-}
-
-/// minijinja's words without its position, which is the body's and not the file's.
-fn describe(error: &minijinja::Error) -> String {
-    let detail = error
-        .detail()
-        .map_or(String::new(), |detail| format!(": {detail}"));
-    format!("{}{detail}", error.kind())
 }

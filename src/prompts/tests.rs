@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod bounds;
 mod library;
 
 use std::path::Path;
@@ -286,7 +287,7 @@ fn an_optional_variable_that_is_not_given_says_nothing() {
 }
 
 #[test]
-fn a_client_cannot_make_a_prompt_too_large_or_too_slow() {
+fn a_client_cannot_make_a_prompt_too_large() {
     let head = "+++\n[variables.n]\ntype = 'integer'\n[variables.a]\n+++\n";
     let given = values(json!({ "n": 90_000, "a": "x".repeat(100_000) }));
     for body in [
@@ -304,16 +305,6 @@ fn a_client_cannot_make_a_prompt_too_large_or_too_slow() {
             "{body}"
         );
     }
-    let slow = parse(&format!(
-        "{head}{{% for i in range(n) %}}{{% for j in range(n) %}}{{% endfor %}}{{% endfor %}}"
-    ));
-    assert!(
-        slow.unwrap()
-            .render(given)
-            .unwrap_err()
-            .to_string()
-            .contains("out of fuel")
-    );
     // The cap is the prompt's, not the sum of all that is rendered on the way to it.
     let large = parse("+++\n[variables.a]\n+++\n{% block user %}{{ a }}{% endblock %}").unwrap();
     let text = "x".repeat(5 << 20);

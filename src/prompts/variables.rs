@@ -127,6 +127,19 @@ pub enum RenderError {
         /// The longest that it may be.
         limit: usize,
     },
+    /// Filling in takes too long.
+    #[error(
+        "the template `{template}` takes too long with these values: more than {seconds} s or {steps} steps; \
+         give shorter values, or let it do less in its loops"
+    )]
+    TooSlow {
+        /// The template.
+        template: String,
+        /// The longest that it may take.
+        seconds: u64,
+        /// The most steps that it may take.
+        steps: u64,
+    },
     /// The template itself failed.
     #[error("the template can't be filled in: {0}")]
     Template(String),
@@ -142,7 +155,7 @@ impl RenderError {
             | Self::Twice { name }
             | Self::WrongType { name, .. }
             | Self::NotAllowed { name, .. } => Some(name),
-            Self::TooLong { .. } | Self::Template(_) => None,
+            Self::TooLong { .. } | Self::TooSlow { .. } | Self::Template(_) => None,
         }
     }
 }
@@ -193,14 +206,30 @@ pub(super) fn complete(
     Ok(values)
 }
 
+/// Checks a given value by its variable's name; none stands for a list or an object.
+pub(super) fn check_one(
+    variables: &[Variable],
+    name: &str,
+    value: Option<&Value>,
+) -> Result<(), RenderError> {
+    let variable = find(variables, name)?;
+    match value {
+        Some(value) => check(variable, value),
+        None => Err(wrong_type(variable)),
+    }
+}
+
+fn wrong_type(variable: &Variable) -> RenderError {
+    RenderError::WrongType {
+        name: variable.name.clone(),
+        want: variable.kind.want(),
+    }
+}
+
 /// Checks that a value fits a variable.
 pub(super) fn check(variable: &Variable, value: &Value) -> Result<(), RenderError> {
-    let name = variable.name.clone();
     if !variable.kind.fits(value) {
-        return Err(RenderError::WrongType {
-            name,
-            want: variable.kind.want(),
-        });
+        return Err(wrong_type(variable));
     }
     // 1 and 1.0 are the same number, however they are written.
     let same = |allowed: &Value| {
@@ -213,6 +242,7 @@ pub(super) fn check(variable: &Variable, value: &Value) -> Result<(), RenderErro
             .map(Value::to_string)
             .collect::<Vec<_>>()
             .join(", ");
+        let name = variable.name.clone();
         return Err(RenderError::NotAllowed { name, allowed });
     }
     Ok(())

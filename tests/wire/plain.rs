@@ -224,6 +224,9 @@ fn templates_are_listed_described_and_run() {
         ("{}", "who"),
         (r#"{"who":"x","tims":1}"#, "tims"),
         (r#"{"who":5}"#, "who"),
+        (r#"{"who":[[1],{"a":2}]}"#, "who"),
+        (r#"{"lots":[0,0,0],"who":"x"}"#, "lots"),
+        (r#"{"who":"x","linger":[]}"#, "linger"),
     ] {
         let mut client = server.post("/prompts/greet", "", body);
         assert_eq!(
@@ -235,6 +238,48 @@ fn templates_are_listed_described_and_run() {
     assert_eq!(client.status(), 404);
     assert!(client.body().contains("there are: greet"));
     assert!(!server.log().contains("7*7"));
+}
+
+#[test]
+fn a_rendering_that_takes_too_long_ends_in_an_error_while_others_go_on() {
+    let (proceed, told) = std::sync::mpsc::channel();
+    let told = std::sync::Mutex::new(told);
+    let upstream = Upstream::start(move |c| {
+        c.request();
+        c.stream_head();
+        c.say("before");
+        told.lock().unwrap().recv().unwrap();
+        c.say("beside");
+        c.chunk(format!("{STOP}{DONE}").as_bytes());
+        c.end();
+    });
+    let server = Server::before_with(&upstream, "workers = 1", "");
+    let slow = "+++\n[variables.text]\n+++\n{% set long = text * 100 %}\
+                {% for i in range(100000) %}{% if 'z' in long %}{% endif %}{% endfor %}";
+    std::fs::create_dir(server.path("prompts")).unwrap();
+    std::fs::write(server.path("prompts/slow.md"), slow).unwrap();
+
+    let mut stream = server.chat(json!({}));
+    stream.wait_for("before");
+    // They wait for each other, where there are only a few threads for such work.
+    let body = json!({ "text": "x".repeat(50_000) }).to_string();
+    let mut renderings = [(); 3].map(|()| server.post("/prompts/slow", "", &body));
+    assert_eq!(server.get("/healthz").status(), 200);
+    proceed.send(()).unwrap();
+    stream.wait_for("beside");
+    let last = renderings.last().unwrap();
+    last.stream.set_nonblocking(true).unwrap();
+    let early = last.stream.peek(&mut [0]).unwrap_err();
+    assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock);
+    last.stream.set_nonblocking(false).unwrap();
+    for rendering in &mut renderings {
+        assert_eq!(rendering.status(), 400);
+        let error = rendering.json()["error"]["message"].to_string();
+        assert!(
+            error.contains("the template `slow` takes too long"),
+            "{error}"
+        );
+    }
 }
 
 #[test]

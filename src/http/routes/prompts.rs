@@ -69,7 +69,7 @@ pub(super) async fn post(
     respond(&service, request, context).await
 }
 
-/// Parses a body in JSON: a template's variables.
+/// Parses a body in JSON: a template's variables, each checked before it is kept.
 pub(super) async fn parse_body(
     service: &Arc<Service>,
     name: &str,
@@ -82,13 +82,21 @@ pub(super) async fn parse_body(
     let set = current(service).await?;
     let name = name.to_owned();
     let render = move || {
-        let mut values: Map<String, Value> = json_body::parse_body(&body)?;
         let template = find(&set, &name)?;
-        let linger = match template.has_variable("linger") {
-            true => None,
-            false => values.remove("linger"),
-        };
-        let linger = linger.as_ref().map(linger::of_json).transpose()?;
+        let (mut values, mut linger) = (Map::new(), None);
+        json_body::read_fields(&body, |name, value| {
+            let value = json_body::parse_scalar(value);
+            if name == "linger" && !template.has_variable(name) {
+                // A list is refused as any other value that is no time.
+                linger = Some(linger::of_json(&value.unwrap_or_else(|| json!([])))?);
+                return Ok(());
+            }
+            template
+                .check_variable(name, value.as_ref())
+                .map_err(render_failure)?;
+            values.insert(name.to_owned(), value.unwrap_or_default());
+            Ok(())
+        })?;
         Ok::<_, Failure>((generation_request(template, values, model)?, linger))
     };
     let (request, linger) = service.compute.run_aside(render).await??;
