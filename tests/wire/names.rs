@@ -124,10 +124,13 @@ fn a_silent_name_server_holds_no_threads_and_no_other_provider() {
     let upstream = Upstream::streaming(format!("{STOP}{DONE}"));
     let config = providers(&[
         ("slow", "http://silent.test:1/v1".to_owned()),
+        ("slow2", "http://silent.test:1/v1".to_owned()),
         ("well", upstream.base_url()),
-    ]);
+    ])
+    .replace("[providers.slow2]", "[providers.slow2]\nhttp2 = true");
     let server = Server::with(&format!("[timeouts]\nconnect = \"3s\"\n{config}"), &[]);
-    let mut slow: Vec<_> = (0..600).map(|_| chat(&server, "slow")).collect();
+    let model = |n| if n % 4 == 0 { "slow2" } else { "slow" };
+    let mut slow: Vec<_> = (0..600).map(|n| chat(&server, model(n))).collect();
     until("the name is asked for", || {
         (!asked.lock().unwrap().is_empty()).then_some(())
     });

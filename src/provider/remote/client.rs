@@ -58,7 +58,7 @@ pub struct Client {
 #[derive(Debug, Clone)]
 enum Transport {
     Http1(Connector, IdlePool<UpstreamSocket>),
-    Http2(Arc<legacy::Client<Connector, Full<Bytes>>>),
+    Http2(Connector, Arc<legacy::Client<Connector, Full<Bytes>>>),
 }
 
 impl Client {
@@ -80,8 +80,8 @@ impl Client {
                 .http2_initial_stream_window_size(H2_STREAM_WINDOW)
                 .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
                 .http2_keep_alive_interval(H2_PING_INTERVAL)
-                .build(connector);
-            Transport::Http2(Arc::new(client))
+                .build(connector.clone());
+            Transport::Http2(connector, Arc::new(client))
         } else {
             Transport::Http1(connector, IdlePool::default())
         };
@@ -102,13 +102,19 @@ impl Client {
             Transport::Http1(connector, pool) => {
                 self.send_http1(connector, pool, request, provider).await
             }
-            Transport::Http2(client) => match client.request(request.map(Full::new)).await {
-                Ok(response) => Ok(response.map(UpstreamBody::Http2)),
-                Err(error) if error.is_connect() => {
-                    Err(self.connect_failure(error.into(), provider))
+            Transport::Http2(connector, client) => {
+                match client.request(request.map(Full::new)).await {
+                    Ok(response) => Ok(response.map(UpstreamBody::Http2)),
+                    Err(error) if error.is_connect() => {
+                        let source: BoxError = match connector.last_failure() {
+                            Some(shared) if find_connect_error(&error).is_none() => shared.into(),
+                            _ => error.into(),
+                        };
+                        Err(self.connect_failure(source, provider))
+                    }
+                    Err(error) => Err(Failure::request_uncertain(error.into())),
                 }
-                Err(error) => Err(Failure::request_uncertain(error.into())),
-            },
+            }
         }
     }
 

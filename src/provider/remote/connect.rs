@@ -12,7 +12,7 @@ pub use roots::{CertificatesError, tls_config};
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -55,6 +55,8 @@ struct ConnectorState {
     timeout: Duration,
     /// The address that answered last, and when.
     preferred: Mutex<Option<(IpAddr, Instant)>>,
+    /// The last failure, for those whose connection another request was opening.
+    failed: Mutex<Option<ConnectError>>,
 }
 
 impl std::fmt::Debug for Connector {
@@ -81,6 +83,7 @@ impl Connector {
                 http2,
                 timeout,
                 preferred: Mutex::default(),
+                failed: Mutex::default(),
             }),
         }
     }
@@ -114,7 +117,7 @@ impl Connector {
             .await
         };
         let (socket, address) = opened?;
-        *self.lock_preferred() = Some((address.ip(), Instant::now()));
+        *lock(&self.shared.preferred) = Some((address.ip(), Instant::now()));
         Ok(socket)
     }
 
@@ -136,16 +139,20 @@ impl Connector {
     }
 
     fn preferred(&self) -> Option<IpAddr> {
-        let (address, since) = (*self.lock_preferred())?;
+        let (address, since) = (*lock(&self.shared.preferred))?;
         (since.elapsed() < PREFERRED_TTL).then_some(address)
     }
 
-    fn lock_preferred(&self) -> std::sync::MutexGuard<'_, Option<(IpAddr, Instant)>> {
-        self.shared
-            .preferred
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Returns the reason that the last connection of hyper's client could not be opened. hyper
+    /// opens one for all requests that need it, and tells the reason to one of them.
+    pub(super) fn last_failure(&self) -> Option<ConnectError> {
+        let failed = lock(&self.shared.failed);
+        failed.as_ref().map(ConnectError::without_source)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The connector as hyper's HTTP/2 client uses it.
@@ -160,7 +167,13 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connector = self.clone();
-        Box::pin(async move { connector.connect(&uri).await.map(TokioIo::new) })
+        Box::pin(async move {
+            let opened = connector.connect(&uri).await;
+            let opened = opened.inspect_err(|error| {
+                *lock(&connector.shared.failed) = Some(error.without_source());
+            });
+            opened.map(TokioIo::new)
+        })
     }
 }
 

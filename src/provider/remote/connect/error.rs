@@ -57,6 +57,15 @@ impl ConnectError {
         self.step
     }
 
+    /// Returns the same failure, with its causes in its message.
+    pub(super) fn without_source(&self) -> Self {
+        let message = match &self.source {
+            Some(source) => format!("{}: {source}", self.message),
+            None => self.message.clone(),
+        };
+        Self::new(self.step, message, None)
+    }
+
     pub(super) fn of_lookup(host: &str, error: LookupError) -> Self {
         match error {
             LookupError::Timeout => Self::of_slow_lookup(host),
