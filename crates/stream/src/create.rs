@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use super::fork::ForkRecords;
+use super::fork::{ForkRecords, ForkSource};
 use super::{
-    End, ForkOf, Head, Lifetime, Owner, StreamError, StreamId, StreamRejection, Streams,
-    media_type, records,
+    End, ForkOf, Head, Lifetime, Owner, RecordBatch, StreamError, StreamId, StreamRejection,
+    Streams, media_type, records,
 };
 
 /// The content type of a stream that was created without one.
@@ -37,54 +37,113 @@ pub struct Created {
     pub new: bool,
 }
 
-impl Create {
-    /// Makes it; or finds it.
+/// The answer to a [`Create`].
+#[derive(Debug)]
+pub enum Creation {
+    /// It is there already, as asked for.
+    Found(Box<Head>),
+    /// It is to be made.
+    New(Box<NewStream>),
+}
+
+/// A stream that is not there yet.
+#[derive(Debug)]
+pub struct NewStream {
+    asked: Create,
+    head: Head,
+    source: Option<ForkSource>,
+}
+
+impl NewStream {
+    /// Returns the number of bytes that [`NewStream::records`] goes over.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let inherited = self.source.iter().flat_map(|source| &source.page.runs);
+        self.asked.body.len() + inherited.map(RecordBatch::bytes_len).sum::<usize>()
+    }
+
+    /// Returns the records that it begins with. That is parsing: not for a worker if they are many.
     ///
     /// # Errors
     ///
-    /// [`StreamRejection::Differs`] if there is another of that id; what is said of a fork and its
-    /// source; no room.
+    /// What is wrong with the body, or with a fork's position.
+    pub fn records(&self) -> Result<Option<RecordBatch>, StreamRejection> {
+        let own = records(&self.head.content_type, self.asked.body.clone())?;
+        let (Some(fork), Some(source)) = (&self.asked.fork, &self.source) else {
+            return Ok(own);
+        };
+        let mut all: ForkRecords = fork.take(source)?;
+        all.extend(own)?;
+        Ok(all.run())
+    }
+
+    /// Makes it, with these records.
+    ///
+    /// # Errors
+    ///
+    /// As [`Create::look`]; no room.
     pub async fn create(
-        &self,
+        self,
         streams: &Streams,
         id: &StreamId,
         caller: Option<&Owner>,
+        first: Option<RecordBatch>,
     ) -> Result<Created, StreamRejection> {
-        if let Some(head) = self.found(streams, id, caller).await? {
-            return Ok(Created { head, new: false });
+        let Self { asked, head, .. } = self;
+        if let Some(fork) = &asked.fork {
+            streams.register_fork(&fork.source, caller, id).await?;
         }
-        let mut first = ForkRecords::default();
-        let mut head = match &self.fork {
-            Some(fork) => {
-                let (head, inherited) = streams
-                    .fork(id, caller, fork, self.content_type.as_deref())
-                    .await?;
-                first.extend(inherited)?;
-                head
-            }
-            None => Head::new(
-                self.content_type.as_deref().unwrap_or(DEFAULT),
-                Lifetime::Unlimited,
-            ),
-        };
-        head.owner.clone_from(&self.owner);
-        head.lifetime = self.lifetime.unwrap_or(head.lifetime);
-        head.end = self.closed.then_some(End::Closed);
-        first.extend(records(&head.content_type, self.body.clone())?)?;
-        let first = first.run();
-        let next = first.as_ref().map_or(0, super::RecordBatch::count);
+        let next = first.as_ref().map_or(0, RecordBatch::count);
         match streams.create(id, head.clone(), first).await {
             Ok(()) => Ok(Created {
                 head: Head { next, ..head },
                 new: true,
             }),
             // Somebody was faster. If it is the same, both have made it.
-            Err(StreamError::Exists) => match self.found(streams, id, caller).await? {
+            Err(StreamError::Exists) => match asked.found(streams, id, caller).await? {
                 Some(head) => Ok(Created { head, new: false }),
                 None => Err(StreamError::Exists.into()),
             },
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+impl Create {
+    /// Looks whether it is there, and prepares it if it is not.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamRejection::Differs`] if there is another of that id; what is said of a fork and its
+    /// source.
+    pub async fn look(
+        self,
+        streams: &Streams,
+        id: &StreamId,
+        caller: Option<&Owner>,
+    ) -> Result<Creation, StreamRejection> {
+        if let Some(head) = self.found(streams, id, caller).await? {
+            return Ok(Creation::Found(Box::new(head)));
+        }
+        let (mut head, source) = match &self.fork {
+            Some(fork) => {
+                let content_type = self.content_type.as_deref();
+                let (head, source) = streams.fork_source(caller, fork, content_type).await?;
+                (head, Some(source))
+            }
+            None => {
+                let content_type = self.content_type.as_deref().unwrap_or(DEFAULT);
+                (Head::new(content_type, Lifetime::Unlimited), None)
+            }
+        };
+        head.owner.clone_from(&self.owner);
+        head.lifetime = self.lifetime.unwrap_or(head.lifetime);
+        head.end = self.closed.then_some(End::Closed);
+        Ok(Creation::New(Box::new(NewStream {
+            asked: self,
+            head,
+            source,
+        })))
     }
 
     async fn found(

@@ -68,11 +68,11 @@ impl ForkOf {
 
     /// Returns the records that the fork begins with. A JSON record is one message; any other can
     /// be cut.
-    fn take(
+    pub(super) fn take(
         &self,
-        source: &ReadPage,
-        position: u64,
-    ) -> Result<Option<RecordBatch>, StreamRejection> {
+        ForkSource { page, position }: &ForkSource,
+    ) -> Result<ForkRecords, StreamRejection> {
+        let (source, position) = (page, *position);
         let json = ContentKind::of(&source.head.content_type) == ContentKind::Json;
         let whole = if json {
             position.saturating_add(self.sub)
@@ -98,8 +98,16 @@ impl ForkOf {
                 .ok_or(StreamRejection::ForkSubOffset)?;
             taken.push(&record.slice(..length))?;
         }
-        Ok(taken.run())
+        Ok(taken)
     }
+}
+
+/// The source of a fork, as it was read for it.
+#[derive(Debug)]
+pub(super) struct ForkSource {
+    pub(super) page: ReadPage,
+    /// The number of its records that the fork takes.
+    position: u64,
 }
 
 /// Records that are put together.
@@ -129,14 +137,13 @@ impl ForkRecords {
 }
 
 impl Streams {
-    /// Returns the head and the records that a new fork begins with.
-    pub(super) async fn fork(
+    /// Returns the head of a new fork, and the source whose records it takes.
+    pub(super) async fn fork_source(
         &self,
-        id: &StreamId,
         caller: Option<&Owner>,
         asked: &ForkOf,
         content_type: Option<&str>,
-    ) -> Result<(Head, Option<RecordBatch>), StreamRejection> {
+    ) -> Result<(Head, ForkSource), StreamRejection> {
         let source = match self.status(&asked.source, caller).await {
             Ok(source) => source,
             Err(StreamRejection::Stream(StreamError::Unknown | StreamError::Gone(_))) => {
@@ -157,17 +164,15 @@ impl Streams {
             });
         }
         let position = asked.position(&source)?;
-        let batch = match self
+        let page = match self
             .read(&asked.source, caller, source.at(0), usize::MAX)
             .await
         {
             Err(StreamError::Unknown | StreamError::Gone(_)) => {
                 return Err(StreamRejection::NoSource);
             }
-            batch => batch?,
+            page => page?,
         };
-        let records = asked.take(&batch, position)?;
-        self.register(&asked.source, caller, id).await?;
         let mut head = Head::new(
             content_type.map_or(source.content_type, str::to_owned),
             source.lifetime,
@@ -178,11 +183,11 @@ impl Streams {
             position,
             sub: asked.sub,
         });
-        Ok((head, records))
+        Ok((head, ForkSource { page, position }))
     }
 
     /// Remembers a fork with its source. Should it come to nothing, it is a dead one.
-    async fn register(
+    pub(super) async fn register_fork(
         &self,
         source: &StreamId,
         caller: Option<&Owner>,
@@ -319,8 +324,10 @@ mod tests {
             at: ForkAt::Offset(source.head.at(position)),
             sub,
         };
-        let run = fork.take(source, fork.position(&source.head)?)?;
-        Ok(run.map_or(String::new(), |run| {
+        let position = fork.position(&source.head)?;
+        let page = source.clone();
+        let taken = fork.take(&ForkSource { page, position })?;
+        Ok(taken.run().map_or(String::new(), |run| {
             String::from_utf8(run.into_bytes().to_vec()).unwrap()
         }))
     }

@@ -1,5 +1,7 @@
 //! Records that lie together.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 
 /// Whole records that were appended at once. They share one piece of memory.
@@ -15,8 +17,8 @@ use bytes::{Bytes, BytesMut};
 pub struct RecordBatch {
     /// The records, one after the other.
     bytes: Bytes,
-    /// The end of each record; empty if there is only one.
-    ends: Box<[u32]>,
+    /// The end of each record; none if there is only one. Shared: a batch may have millions.
+    ends: Option<Arc<[u32]>>,
 }
 
 impl RecordBatch {
@@ -25,7 +27,7 @@ impl RecordBatch {
     pub fn one(record: Bytes) -> Self {
         Self {
             bytes: record,
-            ends: Box::default(),
+            ends: None,
         }
     }
 
@@ -35,11 +37,7 @@ impl RecordBatch {
         debug_assert_eq!(ends.last().map(|&end| end as usize), Some(bytes.len()));
         Self {
             bytes,
-            ends: if ends.len() == 1 {
-                Box::default()
-            } else {
-                ends.into()
-            },
+            ends: (ends.len() > 1).then(|| ends.into()),
         }
     }
 
@@ -63,31 +61,25 @@ impl RecordBatch {
 
     /// Returns the end of each record.
     pub(super) fn ends(&self) -> impl Iterator<Item = u32> {
-        let only = self
-            .ends
-            .is_empty()
-            .then_some(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
-        self.ends.iter().copied().chain(only)
+        let length = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        let only = self.ends.is_none().then_some(length);
+        self.several_ends().iter().copied().chain(only)
+    }
+
+    /// Returns the end of each record if there are several.
+    fn several_ends(&self) -> &[u32] {
+        self.ends.as_deref().unwrap_or_default()
     }
 
     /// Returns the number of records.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.ends.len().max(1) as u64
+        self.several_ends().len().max(1) as u64
     }
 
     /// The records one by one.
     pub fn records(&self) -> impl Iterator<Item = Bytes> {
-        let only = if self.ends.is_empty() {
-            self.bytes.len() as u32
-        } else {
-            0
-        };
-        let ends = self
-            .ends
-            .iter()
-            .copied()
-            .chain((only > 0 || self.ends.is_empty()).then_some(only));
+        let ends = self.ends();
         ends.scan(0, |from, end| {
             let record = self.bytes.slice(*from as usize..end as usize);
             *from = end;
@@ -98,32 +90,25 @@ impl RecordBatch {
     /// One of the records.
     #[must_use]
     pub fn record(&self, index: usize) -> Option<Bytes> {
-        if self.ends.is_empty() {
+        let Some(ends) = &self.ends else {
             return (index == 0).then(|| self.bytes.clone());
-        }
-        let end = *self.ends.get(index)? as usize;
+        };
+        let end = *ends.get(index)? as usize;
         let from = index
             .checked_sub(1)
-            .map_or(0, |before| self.ends[before] as usize);
+            .map_or(0, |before| ends[before] as usize);
         Some(self.bytes.slice(from..end))
     }
 
     /// All but the first so many records.
     #[inline]
     pub(super) fn after(&self, records: u64) -> RecordBatch {
-        let Some(&from) = usize::try_from(records)
-            .ok()
-            .and_then(|n| n.checked_sub(1))
-            .and_then(|n| self.ends.get(n))
-        else {
+        let all = self.several_ends();
+        let skipped = usize::try_from(records).unwrap_or(usize::MAX);
+        let Some(&from) = skipped.checked_sub(1).and_then(|last| all.get(last)) else {
             return self.clone();
         };
-        let ends = self
-            .ends
-            .iter()
-            .filter(|&&end| end > from)
-            .map(|end| end - from)
-            .collect();
+        let ends = all.iter().skip(skipped).map(|end| end - from).collect();
         RecordBatch::many(self.bytes.slice(from as usize..), ends)
     }
 
@@ -137,7 +122,7 @@ impl RecordBatch {
 
     /// Returns the memory it takes, in bytes.
     pub(super) fn weight(&self) -> usize {
-        self.bytes.len() + size_of_val(&*self.ends) + size_of::<Self>()
+        self.bytes.len() + size_of_val(self.several_ends()) + size_of::<Self>()
     }
 
     /// The bytes of all its records.

@@ -39,7 +39,11 @@ pub(super) fn joined(runs: Vec<PlacedBatch>) -> Vec<PlacedBatch> {
 
 /// Encodes the end of each record.
 pub(super) fn ends(run: &RecordBatch) -> Vec<u8> {
-    run.ends().flat_map(u32::to_le_bytes).collect()
+    let mut ends = Vec::with_capacity(4 * usize::try_from(run.count()).unwrap_or_default());
+    for end in run.ends() {
+        ends.extend_from_slice(&end.to_le_bytes());
+    }
+    ends
 }
 
 /// Reads an entry of the stream of that nonce.

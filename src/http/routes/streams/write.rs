@@ -18,7 +18,10 @@ use crate::http::body::{self, ReceivedBody};
 use crate::http::error::Rejection;
 use crate::service::{Caller, Service};
 use dialect::failure::Failure;
-use stream::{Append, Create, ForkAt, ForkOf, Lifetime, ProducerClaim, StreamId, StreamRejection};
+use stream::{
+    Append, Create, Created, Creation, ForkAt, ForkOf, Lifetime, ProducerClaim, StreamId,
+    StreamRejection,
+};
 
 const PRODUCER_ID: &str = "producer-id";
 const STREAM_SEQ: &str = "stream-seq";
@@ -54,14 +57,7 @@ pub(super) async fn put(
     let ReceivedBody { bytes, permit } = body::read_body(body, &service).await?;
     create.body = bytes;
     let caller = Caller::from_headers(headers);
-    let created = create
-        .create(&service.streams, &id, caller.owner())
-        .await
-        .map_err(|refusal| match refusal {
-            // The name is taken, and that is all that matters here.
-            StreamRejection::Deleted => Rejection::from(Failure::conflict(refusal.to_string())),
-            refusal => refused(refusal),
-        })?;
+    let created = make(&service, create, &id, &caller).await?;
     drop(permit);
     let mut response = if created.new {
         StatusCode::CREATED
@@ -77,6 +73,35 @@ pub(super) async fn put(
         insert(response.headers_mut(), LOCATION, &location(&parts, &id));
     }
     Ok(response)
+}
+
+/// Makes a stream, unless it is there.
+async fn make(
+    service: &Service,
+    create: Create,
+    id: &StreamId,
+    caller: &Caller,
+) -> Result<Created, Rejection> {
+    let refused = |refusal| match refusal {
+        // The name is taken, and that is all that matters here.
+        StreamRejection::Deleted => Rejection::from(Failure::conflict(refusal.to_string())),
+        refusal => refused(refusal),
+    };
+    let (streams, owner) = (&service.streams, caller.owner());
+    match create.look(streams, id, owner).await.map_err(refused)? {
+        Creation::Found(head) => Ok(Created {
+            head: *head,
+            new: false,
+        }),
+        Creation::New(new) => {
+            let size = new.size();
+            let parse = move || (new.records(), new);
+            let (records, new) = service.compute.run(size, parse).await?;
+            let records = records.map_err(refused)?;
+            let created = new.create(streams, id, owner, records).await;
+            created.map_err(refused)
+        }
+    }
 }
 
 /// `POST`: appends, or closes, or both in one step.
