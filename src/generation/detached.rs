@@ -44,7 +44,8 @@ pub struct DetachedGeneration {
 enum DetachedStep {
     /// The upstream has chosen the response id, in these frames.
     Identified(String, Bytes),
-    Ended(End),
+    /// It has ended, with these frames.
+    Ended(Bytes, End),
 }
 
 impl DetachedGeneration {
@@ -79,9 +80,16 @@ impl DetachedGeneration {
                     if let Err(error) = self.streams.alias(self.writer.log().id(), &id) {
                         tracing::warn!(stream = %self.writer.log().id(), %error, "an answer can't be found by its upstream's id");
                     }
+                    if self.generation.is_ended() {
+                        let (last, end) = (self.event_ids.assign(&frames), self.end_state());
+                        return self.writer.finish(last, end);
+                    }
                     self.append(&frames);
                 }
-                DetachedStep::Ended(end) => return self.writer.end(end),
+                DetachedStep::Ended(last, end) => {
+                    let last = self.event_ids.assign(&last);
+                    return self.writer.finish(last, end);
+                }
             }
         }
     }
@@ -131,12 +139,13 @@ impl DetachedGeneration {
                     .filter(|id| id.len() <= MAX_UPSTREAM_ID_BYTES)
                 {
                     Some(id) => return Poll::Ready(DetachedStep::Identified(id, frames)),
+                    // Nobody is to see the last frame of a stream that goes on.
+                    None if self.generation.is_ended() => {
+                        return Poll::Ready(DetachedStep::Ended(frames, self.end_state()));
+                    }
                     None => self.append(&frames),
                 },
-                None if self.generation.is_complete() => {
-                    return Poll::Ready(DetachedStep::Ended(End::Completed));
-                }
-                None => return Poll::Ready(DetachedStep::Ended(End::Failed)),
+                None => return Poll::Ready(DetachedStep::Ended(Bytes::new(), self.end_state())),
             }
         }
         cx.waker().wake_by_ref();
@@ -150,8 +159,16 @@ impl DetachedGeneration {
             End::Failed
         };
         let last = self.generation.stop(failure);
-        self.append(&last);
-        Poll::Ready(DetachedStep::Ended(end))
+        Poll::Ready(DetachedStep::Ended(last, end))
+    }
+
+    /// Returns the end of its stream as that of the generation, which has ended.
+    fn end_state(&self) -> End {
+        if self.generation.is_complete() {
+            End::Completed
+        } else {
+            End::Failed
+        }
     }
 
     #[inline]

@@ -56,6 +56,7 @@ mod reader;
 mod record_batch;
 mod redis;
 mod rejection;
+mod removal;
 mod rules;
 mod state;
 mod streams;
@@ -63,7 +64,7 @@ mod views;
 mod wakers;
 mod writer;
 
-pub use create::{Create, Created};
+pub use create::{Create, Created, Creation, NewStream};
 pub use fork::{ForkAt, ForkOf};
 pub use head::{End, Head, Lifetime, Owner};
 pub use id::{Offset, ParseOffsetError, StreamId};

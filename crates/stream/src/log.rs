@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::budget::Budget;
+use super::removal::RemovalEntry;
 use super::state::{LogLimits, LogState};
 use super::views::{LogSnapshot, ReadPage, ReaderEvent, WriterStatus};
 use super::wakers::Wakers;
@@ -25,15 +26,17 @@ pub struct Log {
 }
 
 impl Log {
-    /// A log that holds these records: whoever finds it finds them.
+    /// A log that holds these records: whoever finds it finds them. A copy is not removed by
+    /// itself and has no entry for that.
     pub(super) fn new(
         id: StreamId,
         head: Head,
         first: Option<RecordBatch>,
         limits: LogLimits,
         budget: Arc<Budget>,
+        removal: Option<RemovalEntry>,
     ) -> Result<Arc<Self>, StreamError> {
-        let state = LogState::new(head, first, limits, budget)?;
+        let state = LogState::new(head, first, limits, budget, removal)?;
         Ok(Arc::new(Self {
             id,
             state: Mutex::new(state),
@@ -154,6 +157,11 @@ impl Log {
         self.lock().left_since()
     }
 
+    /// Enters it anew among those that are to be removed.
+    pub(super) fn reschedule_removal(&self) {
+        self.lock().schedule_removal();
+    }
+
     fn lock(&self) -> MutexGuard<'_, LogState> {
         // Nothing in here panics half way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -188,8 +196,9 @@ impl Log {
         self.lock().poll_writer(cx)
     }
 
-    pub(super) fn end(&self, end: End) {
-        self.change(|state| (state.end(end), ()));
+    /// Appends the last records and ends the stream, in one step.
+    pub(super) fn end(&self, last: Option<RecordBatch>, end: End) {
+        self.change(|state| (state.end(last, end), ()));
     }
 
     /// Lets an abandoned stream without records expire at once.

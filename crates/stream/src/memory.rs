@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
+use super::removal::{RemovalEntry, RemovalQueue};
 use super::state::LogLimits;
 use super::{
     Head, IdempotencyKey, IdempotentCreate, Log, Owner, RecordBatch, StreamError, StreamId, Writer,
@@ -14,6 +15,8 @@ use super::{
 
 /// The interval at which expired streams are removed. Expiry is also noticed when one is asked for.
 const SWEEP: Duration = Duration::from_secs(1);
+/// The most streams that are looked at for removal at once.
+const MAX_LOOKS: usize = 256;
 /// The most ids of deleted streams that are remembered, so that a returning reader gets "gone".
 const GRAVES: usize = 16 * 1024;
 
@@ -36,6 +39,7 @@ pub struct Memory(Arc<MemoryInner>);
 struct MemoryInner {
     options: StoreLimits,
     budget: Arc<Budget>,
+    removal: Arc<RemovalQueue>,
     state: Mutex<MemoryState>,
 }
 
@@ -66,6 +70,7 @@ impl Memory {
         Self(Arc::new(MemoryInner {
             options,
             budget,
+            removal: Arc::default(),
             state: Mutex::default(),
         }))
     }
@@ -111,7 +116,9 @@ impl Memory {
             max_bytes,
             max_readers,
         };
-        let log = Log::new(id.clone(), head, first, limits, self.0.budget.clone())?;
+        let removal = RemovalEntry::new(self.0.removal.clone(), id.clone());
+        let budget = self.0.budget.clone();
+        let log = Log::new(id.clone(), head, first, limits, budget, Some(removal))?;
         if state.gone.remove(&id) {
             state.tombstones.retain(|grave| *grave != id);
         }
@@ -227,7 +234,8 @@ impl Memory {
             max_bytes,
             max_readers,
         };
-        Log::new(id.clone(), head, None, limits, self.0.budget.clone())
+        let budget = self.0.budget.clone();
+        Log::new(id.clone(), head, None, limits, budget, None)
     }
 
     /// Lets go of a stream that another store has whole, and only there is to be found from now on.
@@ -261,26 +269,53 @@ impl Memory {
         if self.0.budget.fits(spare) {
             return Ok(());
         }
-        let mut state = self.lock();
-        let mut left: Vec<(Instant, StreamId)> = state
-            .logs
-            .iter()
-            .filter_map(|(id, log)| Some((log.left_since()?, id.clone())))
-            .collect();
-        left.sort();
-        for (_, id) in left {
-            // A little more than is needed now: looking through all of them is not for every
-            // request.
-            if self.0.budget.fits(spare + spare / 2) {
+        let mut looks = 0;
+        // More than a few at once only when little of the spare room is left.
+        while looks < MAX_LOOKS || !self.0.budget.fits(spare / 2) {
+            if self.0.budget.fits(spare) || !self.remove_unread() {
                 break;
             }
-            state.remove(&id);
+            looks += 1;
         }
         if self.0.budget.fits(0) {
             Ok(())
         } else {
             Err(StreamError::StoreFull)
         }
+    }
+
+    /// Looks at the stream that may have been unread for longest, and removes it if it is; returns
+    /// whether there was one.
+    fn remove_unread(&self) -> bool {
+        let mut state = self.lock();
+        let Some((entered, id)) = self.0.removal.take_unread() else {
+            return false;
+        };
+        if let Some(log) = state.logs.get(&id).cloned() {
+            if log.left_since().is_some_and(|since| since <= entered) {
+                state.remove(&id);
+            } else {
+                log.reschedule_removal();
+            }
+        }
+        true
+    }
+
+    /// Forgets some of those whose lifetime is over; returns whether there may be more.
+    fn remove_expired(&self, now: Instant) -> bool {
+        let mut state = self.lock();
+        let due = self.0.removal.take_due(now, MAX_LOOKS);
+        for id in &due {
+            let Some(log) = state.logs.get(id).cloned() else {
+                continue;
+            };
+            if log.is_expired(now) {
+                state.remove(id);
+            } else {
+                log.reschedule_removal();
+            }
+        }
+        due.len() == MAX_LOOKS
     }
 
     /// Returns the bytes held by all streams together.
@@ -294,17 +329,9 @@ impl Memory {
         let mut ticks = tokio::time::interval(SWEEP);
         while end.run_until_cancelled(ticks.tick()).await.is_some() {
             let now = Instant::now();
-            let mut state = self.lock();
-            let over: Vec<StreamId> = state
-                .logs
-                .iter()
-                .filter(|(_, log)| log.is_expired(now))
-                .map(|(id, _)| id.clone())
-                .collect();
-            for id in over {
-                state.remove(&id);
+            while self.remove_expired(now) {
+                tokio::task::yield_now().await;
             }
-            drop(state);
             // Writers that found no room look again by themselves; whether there is any now, they
             // will see.
             let _ = self.make_room();

@@ -12,12 +12,16 @@ use slab::Slab;
 mod parties;
 
 use super::budget::Budget;
+use super::removal::RemovalEntry;
 use super::views::{LogSnapshot, ReadPage};
 use super::wakers::{StoredWaker, Wakers};
 use super::{End, Head, Lifetime, Offset, RecordBatch, StreamError};
 
 /// The memory that an empty stream takes, in bytes.
 const EMPTY_WEIGHT: usize = 1024;
+
+/// The longest time until an expiring stream is looked at again.
+const MAX_LOOK_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// The bounds of one log.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +57,8 @@ pub(super) struct LogState {
     cancelled: bool,
     /// Set once the id no longer leads here.
     gone: bool,
+    /// Its place among those that are to be removed.
+    removal: Option<RemovalEntry>,
 }
 
 /// One attached reader.
@@ -112,6 +118,26 @@ impl LogState {
     pub(super) fn left_since(&self) -> Option<Instant> {
         let is_left = self.is_idle() && self.head.end.is_some() && self.head.dialect.is_some();
         is_left.then_some(self.touched)
+    }
+
+    /// Enters it among those that are to be removed: where it is next to be looked at.
+    pub(super) fn schedule_removal(&mut self) {
+        let now = Instant::now();
+        let (idle_since, unread_since) = match self.is_idle() {
+            true => (self.touched, self.left_since()),
+            false => (now, None),
+        };
+        let next_look = match self.head.lifetime {
+            Lifetime::Unlimited => None,
+            Lifetime::Idle(idle) => Some(idle_since + idle.min(MAX_LOOK_INTERVAL)),
+            Lifetime::Until(time) => {
+                let rest = time.duration_since(SystemTime::now()).unwrap_or_default();
+                Some(now + rest.min(MAX_LOOK_INTERVAL))
+            }
+        };
+        if let Some(removal) = &mut self.removal {
+            removal.set(next_look, unread_since);
+        }
     }
 
     fn is_idle(&self) -> bool {
@@ -233,6 +259,7 @@ impl LogState {
         first: Option<RecordBatch>,
         limits: LogLimits,
         budget: Arc<Budget>,
+        removal: Option<RemovalEntry>,
     ) -> Result<Self, StreamError> {
         let weight = first.as_ref().map_or(0, RecordBatch::weight);
         if weight > limits.max_bytes {
@@ -260,10 +287,12 @@ impl LogState {
             remote: None,
             cancelled: false,
             gone: false,
+            removal,
         };
         if let Some(first) = first {
             state.push(first);
         }
+        state.schedule_removal();
         Ok(state)
     }
 
@@ -294,8 +323,12 @@ impl LogState {
         self.head_weight = head.weight();
         self.budget.take(self.head_weight);
         self.weight += self.head_weight;
+        let is_lasting_the_same = (head.lifetime, head.end) == (self.head.lifetime, self.head.end);
         self.head = head;
         self.touch();
+        if !is_lasting_the_same {
+            self.schedule_removal();
+        }
         if let Some(run) = run {
             self.push(run);
         }
@@ -329,13 +362,17 @@ impl LogState {
         self.take_wakers()
     }
 
-    /// Ends the stream, unless it has ended.
-    pub(super) fn end(&mut self, end: End) -> Wakers {
+    /// Appends the last records and ends the stream, unless it has ended.
+    pub(super) fn end(&mut self, last: Option<RecordBatch>, end: End) -> Wakers {
         if self.head.end.is_some() {
             return Wakers::default();
         }
+        if let Some(last) = last {
+            self.push(last);
+        }
         self.head.end = Some(end);
         self.touch();
+        self.schedule_removal();
         self.take_wakers()
     }
 
@@ -344,6 +381,7 @@ impl LogState {
     pub(super) fn expire_if_abandoned(&mut self) {
         if self.is_empty_abandoned() {
             self.head.lifetime = Lifetime::Idle(Duration::ZERO);
+            self.schedule_removal();
         }
     }
 
@@ -356,6 +394,7 @@ impl LogState {
     /// Gives up the records: the id no longer leads here.
     pub(super) fn forget(&mut self) -> Wakers {
         self.gone = true;
+        self.removal = None;
         self.budget.give_back(self.weight);
         self.weight = 0;
         self.head_weight = 0;

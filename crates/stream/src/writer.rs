@@ -67,13 +67,19 @@ impl Writer {
 
     /// Ends the stream.
     pub fn end(self, end: End) {
-        self.log.end(end);
+        self.log.end(None, end);
+    }
+
+    /// Appends the last records and ends the stream, in one step: nobody sees the one without the
+    /// other.
+    pub fn finish(self, last: Option<RecordBatch>, end: End) {
+        self.log.end(last, end);
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.log.end(End::Lost);
+        self.log.end(None, End::Lost);
         self.log.expire_if_abandoned();
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{AttachedReader, LogState, RemoteReaders};
 use crate::views::{ReaderEvent, WriterStatus};
 use crate::wakers::{StoredWaker, Wakers};
-use crate::{Offset, StreamError};
+use crate::{End, Offset, StreamError};
 
 impl LogState {
     /// Attaches a reader; returns its slot.
@@ -29,6 +29,9 @@ impl LogState {
             return Wakers::default();
         }
         self.unattended = self.touched;
+        if let (Some(since), Some(removal)) = (self.left_since(), &mut self.removal) {
+            removal.set_unread(since);
+        }
         self.take_writer_waker()
     }
 
@@ -55,11 +58,16 @@ impl LogState {
                 if is_full { self.writer.take() } else { None },
             );
         }
-        // A reader of a copy may be ahead of it.
+        // A reader of a copy may be ahead of it, but not of a last word.
         if let Some(end) = self.head.end
             && position >= self.head.next
         {
-            return (Poll::Ready(ReaderEvent::End(end)), None);
+            let is_reached = position == self.head.next || end == End::Lost;
+            let event = match is_reached {
+                true => ReaderEvent::End(end),
+                false => ReaderEvent::Gone,
+            };
+            return (Poll::Ready(event), None);
         }
         if let Some(reader) = self.readers.get_mut(slot) {
             reader.waker.set(cx);
