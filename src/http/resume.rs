@@ -13,7 +13,7 @@ use super::error::Rejection;
 use super::sse::sse_response;
 use crate::service::{self, RequestContext, Service};
 use dialect::failure::Failure;
-use stream::{End, Offset, StreamId};
+use stream::{End, Head, Offset, StreamId};
 
 /// A layer in front of every endpoint that streams: a request that names the last event it has
 /// wants the rest of that stream, and never a second generation, whatever else it says. A browser's
@@ -57,6 +57,17 @@ pub(super) async fn read_after(
     read_stream(service, id, Some(offset), context).await
 }
 
+/// Returns whether there is nothing more to tell to a client that has come so far.
+fn has_all(head: &Head, from: Offset, context: &RequestContext) -> bool {
+    match head.end {
+        None => false,
+        // Whoever has not asked again by itself is told that the end is missing. Its writer may
+        // have said more to it than was kept.
+        Some(End::Lost) => context.is_event_source && from >= head.tail(),
+        Some(_) => from == head.tail(),
+    }
+}
+
 /// Answers with a stream's frames from an offset on.
 async fn read_stream(
     service: &Service,
@@ -65,7 +76,7 @@ async fn read_stream(
     context: &RequestContext,
 ) -> Result<Response, Rejection> {
     let head = service::find(service, id, context).await?;
-    if head.end.is_some_and(|end| end != End::Lost) && from == Some(head.tail()) {
+    if from.is_some_and(|from| has_all(&head, from, context)) {
         // How an EventSource is told not to come again.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }

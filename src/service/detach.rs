@@ -77,7 +77,10 @@ pub(super) async fn open_detached(
             .run()
             .await;
     });
-    answer.await.unwrap_or_else(|_| {
+    let opened = answer.await.unwrap_or_else(|_| {
         Err(Failure::internal("the task of a generation ended without an answer".into()).into())
-    })
+    })?;
+    // The generation runs meanwhile.
+    service.streams.announce(opened.0.log().id()).await;
+    Ok(opened)
 }

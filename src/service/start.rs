@@ -126,6 +126,7 @@ pub async fn start_in_background(
     let mut generation = Generation::start(params);
     generation.set_status(200);
     detach(service, generation, writer, Linger::UNLIMITED);
+    service.streams.announce(&id).await;
     Ok(BackgroundStart::New { id, body })
 }
 

@@ -236,3 +236,59 @@ async fn a_redis_without_memory_refuses_appends_and_serves_on() {
     let mut reader = here.attach(&id, None, None).await.unwrap();
     assert_eq!(hear(&mut reader, 2).await.records, ["a", "b"]);
 }
+
+#[tokio::test]
+async fn a_redis_without_memory_takes_no_new_stream_and_gives_out_and_ends_what_it_has() {
+    if !has_redis() {
+        return;
+    }
+    let redis = Redis::start();
+    let (here, there) = (redis.streams().await, redis.streams().await);
+    let id = |n: usize| StreamId::from_client(&format!("full-{n}")).unwrap();
+    here.create(&id(0), published(), Some(one("a")))
+        .await
+        .unwrap();
+    redis.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    for n in 1..10 {
+        let created = here.create(&id(n), published(), Some(one("a"))).await;
+        assert_eq!(created, Err(StreamError::StoreFull));
+        assert_eq!(
+            redis
+                .cli(&["EXISTS", &format!("test:{{full-{n}}}:head")])
+                .trim(),
+            "0"
+        );
+    }
+    let mut reader = there.attach(&id(0), None, None).await.unwrap();
+    assert_eq!(hear(&mut reader, 1).await.records, ["a"]);
+    let close = |head: &mut stream::Head| {
+        head.end = Some(End::Closed);
+        Ok::<_, StreamError>((None, ()))
+    };
+    here.update(&id(0), None, close).await.unwrap();
+    assert_eq!(hear(&mut reader, 1).await.end, Some(End::Closed));
+    there.delete(&id(0), None).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_redis_without_memory_loses_no_writer() {
+    if !has_redis() {
+        return;
+    }
+    let redis = Redis::start();
+    let (here, there) = (redis.streams().await, redis.streams().await);
+    let id = StreamId::random();
+    let writer = here.write(&id, written()).unwrap();
+    writer.append(one("a"));
+    let mut reader = attach(&there, &id).await;
+    assert_eq!(hear(&mut reader, 1).await.records, ["a"]);
+    redis.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    writer.append(one("b"));
+    tokio::time::sleep(LOST_WITHIN).await;
+    let outlook = writer.poll(&mut Context::from_waker(Waker::noop()));
+    assert!(!outlook.cancelled, "it was taken for lost");
+    redis.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_eq!(hear(&mut reader, 1).await.records, ["b"]);
+    writer.end(End::Completed);
+    assert_eq!(hear(&mut reader, 1).await.end, Some(End::Completed));
+}

@@ -17,5 +17,7 @@ mod faults;
 mod model;
 mod processes;
 mod replicas;
+mod resume;
+mod room;
 mod support;
 mod topology;

@@ -14,10 +14,15 @@ struct Server {
 
 impl Server {
     fn start(store: &str) -> Self {
+        Self::with_rate(store, 5)
+    }
+
+    /// Starts a server whose mock says so many tokens a second.
+    fn with_rate(store: &str, rate: u32) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_tokenrill"))
             .args(["--listen", "127.0.0.1:0"])
             .env("TOKENRILL_STREAMS_STORE", store)
-            .env("TOKENRILL_MOCK_TOKENS_PER_SECOND", "5")
+            .env("TOKENRILL_MOCK_TOKENS_PER_SECOND", rate.to_string())
             .env("TOKENRILL_WORKERS", "1")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -123,19 +128,94 @@ fn readers_of_a_server_that_is_killed_are_told_within_ten_seconds() {
     );
 }
 
+#[test]
+fn whoever_has_more_than_a_killed_server_copied_is_told_that_it_is_lost_and_once() {
+    if !has_redis() {
+        return;
+    }
+    let redis = Redis::start();
+    let store = format!("redis://127.0.0.1:{}", redis.port);
+    let (mut one, other) = (Server::with_rate(&store, 40), Server::with_rate(&store, 40));
+    let mut reader = one.get(ENDLESS);
+    let mut heard = read_until(&mut reader, "data: ");
+    let id = stream_id(&heard);
+    for _ in 0..15 {
+        heard += &read_until(&mut reader, "data: ");
+    }
+    one.process.kill().expect("it runs");
+    // What was on its way still comes; the connection may then break, or end.
+    while reader.read_line(&mut heard).is_ok_and(|read| read > 0) {}
+    let (whole, _part) = heard.rsplit_once("\n\n").expect("a whole event");
+    let resume = format!("/v1/stream/{id}?last_event_id={}", last_id(whole));
+    let mut sdk = String::new();
+    other
+        .get(&resume)
+        .read_to_string(&mut sdk)
+        .expect("an answer");
+    assert!(sdk.starts_with("HTTP/1.1 200"), "{sdk}");
+    assert!(sdk.contains("writer_lost"), "{sdk}");
+    // A browser that comes again by itself is told that this was all.
+    let mut again = other.get(&resume);
+    assert!(read_until(&mut again, "\r\n").contains("204"));
+    let mut post = String::new();
+    other
+        .ask(
+            "POST",
+            &resume.replace(&format!("/v1/stream/{id}"), "/stream"),
+        )
+        .read_to_string(&mut post)
+        .expect("an answer");
+    assert!(
+        post.contains("200 OK") && post.contains("writer_lost"),
+        "{post}"
+    );
+}
+
+#[test]
+fn whoever_comes_back_at_once_at_another_server_gets_what_follows() {
+    if !has_redis() {
+        return;
+    }
+    let redis = Redis::start();
+    let store = format!("redis://127.0.0.1:{}", redis.port);
+    let (one, other) = (Server::with_rate(&store, 50), Server::with_rate(&store, 50));
+    for events in 0..12 {
+        let mut reader = one.get("/stream?prompt=Hello&max_tokens=30&linger=30s");
+        let mut heard = read_until(&mut reader, "\r\n\r\n");
+        let id = stream_id(&heard);
+        for _ in 0..events {
+            heard += &read_until(&mut reader, "\n\n");
+        }
+        drop(reader);
+        let mut path = format!("/v1/stream/{id}");
+        if events > 0 {
+            path += &format!("?last_event_id={}", last_id(&heard));
+        }
+        let mut rest = String::new();
+        let mut back = other.get(&path);
+        back.read_to_string(&mut rest).expect("the rest");
+        assert!(rest.starts_with("HTTP/1.1 200"), "{rest}");
+        assert!(rest.contains("[DONE]"), "{rest}");
+        if events > 0 {
+            assert!(
+                !rest.contains(last_id(&heard)),
+                "an event came twice: {rest}"
+            );
+        }
+    }
+}
+
 /// The stream of a generation that this server has begun, its reader, and what that has heard.
 fn begun(server: &Server) -> (String, BufReader<TcpStream>, String) {
     let mut reader = server.get(ENDLESS);
     let heard = read_until(&mut reader, "data: ");
-    let id = heard
-        .split("x-stream-id: ")
-        .nth(1)
-        .expect("an id")
-        .lines()
-        .next()
-        .expect("a line")
-        .to_owned();
-    (id, reader, heard)
+    (stream_id(&heard), reader, heard)
+}
+
+/// Returns the stream's id in the head of a response.
+fn stream_id(heard: &str) -> String {
+    let after = heard.split("x-stream-id: ").nth(1).expect("an id");
+    after.lines().next().expect("a line").to_owned()
 }
 
 fn joined(server: &Server, path: &str) -> BufReader<TcpStream> {

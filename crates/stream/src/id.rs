@@ -18,6 +18,8 @@ pub struct StreamId(Arc<str>);
 
 /// In front of our own ids.
 const PREFIX: &str = "stm_";
+/// The length of the random part of our own ids: 128 bits in base64.
+const RANDOM_LENGTH: usize = 22;
 /// The longest id that a client may choose, in bytes.
 const LONGEST: usize = 128;
 
@@ -33,6 +35,11 @@ impl StreamId {
     #[must_use]
     pub fn random_part(&self) -> &str {
         self.0.strip_prefix(PREFIX).unwrap_or(&self.0)
+    }
+
+    /// Returns whether it looks like one made by [`StreamId::random`].
+    pub(super) fn is_ours(&self) -> bool {
+        self.0.len() == PREFIX.len() + RANDOM_LENGTH && self.0.starts_with(PREFIX)
     }
 
     /// The id whose random part that is.

@@ -33,7 +33,7 @@ use self::subscription::Subscription;
 use self::view::{page_after, stream_error};
 use self::wake::Wakes;
 use super::{
-    Head, Log, Memory, Offset, Owner, ReadPage, Reader, RecordBatch, StreamError, StreamId,
+    End, Head, Log, Memory, Offset, Owner, ReadPage, Reader, RecordBatch, StreamError, StreamId,
 };
 use base::id::random_hex;
 use store::redis::{RedisAddress, RedisLink};
@@ -46,6 +46,14 @@ const FIRST: Duration = Duration::from_secs(5);
 const LAST: Duration = Duration::from_secs(2);
 /// The interval at which a stream is looked at from which nothing is heard: word may get lost.
 const LOOK: Duration = Duration::from_secs(1);
+/// The time that whoever has written a new stream's id somewhere waits for its first copy.
+const ANNOUNCE: Duration = Duration::from_millis(250);
+/// The time for which a generation's stream that isn't there is looked for: it may be on its way.
+const ARRIVAL: Duration = Duration::from_millis(200);
+/// The same after the connection was restored: writers put back what was lost, within that time.
+const RESTORE: Duration = Duration::from_secs(3);
+/// The interval at which it is looked for.
+const ARRIVAL_INTERVAL: Duration = Duration::from_millis(50);
 /// The most attempts at a change that conflicts with others.
 const ATTEMPTS: usize = 64;
 /// Changes of one stream take turns here, so that those of one process don't get into each other's
@@ -259,7 +267,7 @@ impl Redis {
             ..ViewQuery::default()
         };
         let (look, head) = self.look(id, caller, looking).await?;
-        let position = head.check_offset(look.first, from.unwrap_or(head.at(0)))?;
+        let position = head.check_copy_offset(look.first, from.unwrap_or(head.at(0)))?;
         self.follow(id, look, head, position)
     }
 
@@ -319,6 +327,16 @@ impl Redis {
         self.start(mirror.run());
     }
 
+    /// Waits until other replicas can find a stream that is written here; not while Redis is away,
+    /// and not for long.
+    pub(super) async fn announce(&self, id: &StreamId) {
+        if self.link().is_up()
+            && let Some(mirror) = self.wakes().find_mirror(id)
+        {
+            let _late = timeout(ANNOUNCE, mirror.first_try()).await;
+        }
+    }
+
     /// Returns the number of other replicas' streams that are followed here.
     #[must_use]
     pub fn followed_count(&self) -> usize {
@@ -329,18 +347,33 @@ impl Redis {
         &self,
         id: &StreamId,
         caller: Option<&Owner>,
-        looking: ViewQuery,
+        looking: ViewQuery<'_>,
     ) -> Result<(StreamView, Head), StreamError> {
-        let mut look = self
-            .commands()
-            .look(&self.keys(id), looking, CALL)
-            .await
-            .map_err(stream_error)?;
-        let head = look.head.take().ok_or(StreamError::Unavailable)?;
-        match &head.owner {
-            Some(owner) if Some(owner) != caller => Err(StreamError::Unknown),
-            _ => Ok((look, head)),
+        let keys = self.keys(id);
+        let began = Instant::now();
+        let found = loop {
+            let found = self.commands().look(&keys, looking, CALL).await;
+            if !matches!(found, Err(StoreError::Missing)) || !self.may_arrive(id, began) {
+                break found;
+            }
+            sleep(ARRIVAL_INTERVAL).await;
+        };
+        let mut look = found.map_err(stream_error)?;
+        let mut head = look.head.take().ok_or(StreamError::Unavailable)?;
+        if head.owner.is_some() && head.owner.as_ref() != caller {
+            return Err(StreamError::Unknown);
         }
+        if look.lost && self.bury(id, &look, &head).await {
+            head.end = Some(End::Lost);
+        }
+        Ok((look, head))
+    }
+
+    /// Returns whether a generation's stream that isn't there may be on its way.
+    fn may_arrive(&self, id: &StreamId, asked: Instant) -> bool {
+        let restored = self.wakes().restored();
+        id.is_ours()
+            && (asked.elapsed() < ARRIVAL || restored.is_some_and(|at| at.elapsed() < RESTORE))
     }
 
     /// Asks for a change, once more if the answer doesn't come: it is made once.

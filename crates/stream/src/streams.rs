@@ -134,6 +134,14 @@ impl Streams {
         }
     }
 
+    /// Waits until other replicas can find a stream that a generation writes here, so that its id
+    /// can be given to a client. Not for long, and not at all while the store is away.
+    pub async fn announce(&self, id: &StreamId) {
+        if let Some(redis) = &self.redis {
+            redis.announce(id).await;
+        }
+    }
+
     /// Gives a stream another name besides its id, at most one, which is forgotten with it: an
     /// upstream's id of the answer that it holds. The name is its owner's. Other replicas know it a
     /// moment later.

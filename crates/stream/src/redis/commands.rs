@@ -4,12 +4,14 @@
 //! also in a cluster.
 
 mod names;
+mod scripts;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use redis::{FromRedisValue, Script, Value};
+use redis::{FromRedisValue, Value};
 
+use self::scripts::{CANCEL, COMMIT, COMMIT_HEAD, CachedScript, DELETE, KEEP, LOOK};
 use super::entry::{self, PlacedBatch};
 use crate::{Head, Lifetime, StreamId};
 use store::redis::{LinkError, RedisLink};
@@ -27,34 +29,6 @@ const GRAVE: Duration = Duration::from_secs(600);
 /// The extra lifetime of a running generation's stream, so that a pause of its writer doesn't lose
 /// it.
 const RUNNING: Duration = Duration::from_secs(60);
-
-macro_rules! script {
-    ($file:literal) => {
-        LazyLock::new(|| {
-            CachedScript::new(concat!(include_str!("prelude.lua"), include_str!($file)))
-        })
-    };
-}
-static COMMIT: LazyLock<CachedScript> = script!("commit.lua");
-static KEEP: LazyLock<CachedScript> = script!("keep.lua");
-static LOOK: LazyLock<CachedScript> = script!("look.lua");
-static DELETE: LazyLock<CachedScript> = script!("delete.lua");
-static CANCEL: LazyLock<CachedScript> = script!("cancel.lua");
-
-/// A script, and the digest by which a server knows it that has seen it before.
-struct CachedScript {
-    text: &'static str,
-    digest: String,
-}
-
-impl CachedScript {
-    fn new(text: &'static str) -> Self {
-        Self {
-            text,
-            digest: Script::new(text).get_hash().to_owned(),
-        }
-    }
-}
 
 /// An error of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +111,9 @@ pub(super) struct LeaseStatus {
 #[derive(Debug)]
 pub(super) struct StreamView {
     pub(super) version: u64,
-    /// None if its version is the known one.
+    /// The name of the last commit.
+    pub(super) commit: String,
+    /// None if the last commit is the known one.
     pub(super) head: Option<Head>,
     pub(super) nonce: String,
     pub(super) first: u64,
@@ -150,9 +126,9 @@ pub(super) struct StreamView {
 
 /// The query for a view of a stored stream.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct ViewQuery {
-    /// The version that is known: its head is not needed.
-    pub(super) known: u64,
+pub(super) struct ViewQuery<'a> {
+    /// The name of the commit that is known: its head is not needed.
+    pub(super) known: &'a str,
     /// Records after that place, so many bytes of them.
     pub(super) records: Option<(u64, usize)>,
     /// Set if an idle lifetime begins anew.
@@ -269,8 +245,13 @@ impl StreamCommands {
         for ((id, first, ends), (_, run)) in texts.iter().zip(*records) {
             args.extend([id.as_bytes(), first.as_bytes(), ends, run.bytes()]);
         }
+        let script = if commit.version > 0 && records.is_empty() {
+            &COMMIT_HEAD
+        } else {
+            &COMMIT
+        };
         let answer = self
-            .run(&COMMIT, &[&keys.head, &keys.log, &keys.wake], &args, within)
+            .run(script, &[&keys.head, &keys.log, &keys.wake], &args, within)
             .await?;
         standing(&answer)
     }
@@ -296,12 +277,12 @@ impl StreamCommands {
     pub(super) async fn look(
         &self,
         keys: &StreamKeys,
-        looking: ViewQuery,
+        looking: ViewQuery<'_>,
         within: Duration,
     ) -> Result<StreamView, StoreError> {
         let (from, most) = looking.records.unwrap_or((0, 0));
         let args = [
-            looking.known.to_string(),
+            looking.known.to_owned(),
             from.to_string(),
             most.to_string(),
             u8::from(looking.touch).to_string(),
@@ -363,12 +344,13 @@ pub(super) fn is_running(head: &Head) -> bool {
 
 /// Decodes the reply of the view script.
 fn decode_view(answer: Vec<Value>, keys: &StreamKeys) -> Result<StreamView, StoreError> {
-    let answer: [Value; 9] = answer
+    let answer: [Value; 10] = answer
         .try_into()
         .map_err(|_| unreadable("another length"))?;
     let [
         _status,
         version,
+        commit,
         head,
         nonce,
         first,
@@ -392,6 +374,7 @@ fn decode_view(answer: Vec<Value>, keys: &StreamKeys) -> Result<StreamView, Stor
         })?;
     Ok(StreamView {
         version: decode(version)?,
+        commit: decode(commit)?,
         head,
         nonce,
         first: decode(first)?,

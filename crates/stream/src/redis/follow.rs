@@ -60,6 +60,7 @@ impl Redis {
         position: u64,
     ) -> Result<Reader, StreamError> {
         let (nonce, records) = (look.nonce.clone(), std::mem::take(&mut look.records));
+        let commit = std::mem::take(&mut look.commit);
         let there = StreamView {
             head: Some(head.clone()),
             nonce,
@@ -102,7 +103,7 @@ impl Redis {
         let follower = Follower {
             redis: self.clone(),
             keys: self.keys(id),
-            known: look.version,
+            known: commit,
             head,
             copied,
             id: id.clone(),
@@ -133,6 +134,31 @@ impl Redis {
         }
     }
 
+    /// Ends a stream whose writer is lost, so that everyone sees the same end, the writer too
+    /// should it come back. Returns whether that was done.
+    pub(super) async fn bury(&self, id: &StreamId, look: &StreamView, head: &Head) -> bool {
+        let head = Head {
+            end: Some(End::Lost),
+            ..head.clone()
+        };
+        let commit = Commit {
+            version: look.version,
+            name: &random_hex(),
+            nonce: &look.nonce,
+            head: &head,
+            writer: &look.writer,
+            first: look.first,
+            bytes: look.bytes,
+            records: &[],
+        };
+        let keys = self.keys(id);
+        let buried = self.commands().commit(&keys, &commit, WITHIN).await;
+        if buried.is_ok() {
+            tracing::warn!(stream = %id, "the writer of this stream is lost: it is ended");
+        }
+        buried.is_ok()
+    }
+
     /// Until there is hope, or for a while.
     async fn pause(&self) {
         sleep(Duration::from_millis(100)).await;
@@ -146,8 +172,8 @@ struct Follower {
     id: StreamId,
     keys: StreamKeys,
     copied: Replica,
-    /// The version of the stream that is known.
-    known: u64,
+    /// The name of the commit that is known.
+    known: String,
     head: Head,
 }
 
@@ -163,15 +189,17 @@ impl Follower {
                 _ => LOOK,
             };
             let due = said.is_none_or(|said: Instant| said.elapsed() >= pause);
+            let from = self.copied.log.head().next;
+            // One that waits for more than is copied counts as having read what is.
             let furthest = self
                 .copied
                 .log
                 .furthest_reader()
-                .filter(|_| due && self.head.dialect.is_some());
-            let from = self.copied.log.head().next;
+                .filter(|_| due && self.head.dialect.is_some())
+                .map(|furthest| furthest.min(from));
             let records = Some((from, BATCH));
             let looking = ViewQuery {
-                known: self.known,
+                known: &self.known,
                 records,
                 touch: due,
                 furthest,
@@ -221,16 +249,16 @@ impl Follower {
     }
 
     /// Takes what was found; says whether there may be more at once.
-    async fn take(&mut self, look: StreamView) -> bool {
+    async fn take(&mut self, mut look: StreamView) -> bool {
         let log = &self.copied.log;
         if *look.nonce != *self.copied.nonce {
             log.forget();
             return true;
         }
-        if let Some(head) = look.head {
+        if let Some(head) = look.head.take() {
             self.head = head;
         }
-        self.known = look.version;
+        self.known = look.commit.clone();
         let before = log.head().next;
         let reached = look
             .records
@@ -244,43 +272,14 @@ impl Follower {
             reached
         };
         let end = self.head.end.filter(|_| reached >= self.head.next);
-        log.receive(look.records, end, WINDOW);
+        let records = std::mem::take(&mut look.records);
+        log.receive(records, end, WINDOW);
         if end.is_some() {
             return true;
         }
         if look.lost {
-            self.bury(&look.nonce, look.first, look.bytes, &look.writer)
-                .await;
-            return true;
+            return self.redis.bury(&self.id, &look, &self.head).await;
         }
         reached < self.head.next && reached > before
-    }
-
-    /// Ends a stream whose writer is lost, so that everyone sees the same end, the writer too
-    /// should it come back.
-    async fn bury(&self, nonce: &str, first: u64, bytes: usize, writer: &str) {
-        let head = Head {
-            end: Some(End::Lost),
-            ..self.head.clone()
-        };
-        let commit = Commit {
-            version: self.known,
-            name: &random_hex(),
-            nonce,
-            head: &head,
-            writer,
-            first,
-            bytes,
-            records: &[],
-        };
-        if self
-            .redis
-            .commands()
-            .commit(&self.keys, &commit, WITHIN)
-            .await
-            .is_ok()
-        {
-            tracing::warn!(stream = %self.id, "the writer of this stream is lost: it is ended");
-        }
     }
 }

@@ -1,10 +1,10 @@
 -- What a stream is, and its records from one place on.
 -- KEYS: head, log.
--- ARGV: 1 version that is known, 2 from, 3 most bytes (0: no records), 4 whether this is a read, 5 the furthest place that is
+-- ARGV: 1 commit that is known, 2 from, 3 most bytes (0: no records), 4 whether this is a read, 5 the furthest place that is
 --       read here, or nothing, 6 ms that counts for, 7 ms after which a lapsed lease means a lost writer, 8 ms between two looks
 --       that see it lapsed.
 local now = clock()
-local head = load(KEYS[1], {'v', 'nonce', 'gone', 'expires', 'idle', 'keep', 'first', 'bytes', 'writer', 'lease', 'doubted',
+local head = load(KEYS[1], {'v', 'commit', 'nonce', 'gone', 'expires', 'idle', 'keep', 'first', 'bytes', 'writer', 'lease', 'doubted',
   'looked', 'seen', 'furthest'})
 local fate = fate(head, now)
 if fate then return {fate} end
@@ -34,6 +34,7 @@ while size < most do
   end
   if #some < 16 then break end
 end
-local known = head.v == ARGV[1]
-return {'ok', head.v, known and '' or redis.call('HGET', KEYS[1], 'head'), head.nonce, head.first, head.bytes, head.writer, lost,
+-- Versions begin anew where a server has lost the stream and its writer puts it there again; the names of commits don't.
+local known = head.commit == ARGV[1]
+return {'ok', head.v, head.commit, known and '' or redis.call('HGET', KEYS[1], 'head'), head.nonce, head.first, head.bytes, head.writer, lost,
   entries}

@@ -7,11 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::Redis;
 use super::commands::{Commit, LeaseStatus, StoreError, StreamKeys, StreamView, ViewQuery};
 use super::entry::{PlacedBatch, joined};
+use super::wake::MirrorSignals;
 use crate::views::LogSnapshot;
 use crate::{End, Head, Log};
 use base::id::random_hex;
@@ -52,6 +53,7 @@ pub(super) struct Mirror {
     /// A change whose answer has not come. It is asked for again as it was: it may have been made.
     unanswered: Option<PendingCommit>,
     remote: bool,
+    signals: Arc<MirrorSignals>,
 }
 
 /// The part of a log that is copied at once.
@@ -98,6 +100,7 @@ enum NextStep {
 impl Mirror {
     pub(super) fn new(redis: Redis, log: Arc<Log>, name: Option<String>) -> Self {
         let keys = redis.keys(log.id());
+        let signals = redis.wakes().mirror(log.id());
         Self {
             redis,
             log,
@@ -109,6 +112,7 @@ impl Mirror {
             ended: false,
             unanswered: None,
             remote: false,
+            signals,
         }
     }
 
@@ -120,18 +124,20 @@ impl Mirror {
 
     /// Copies until all is copied, end included, or nobody wants it any more.
     pub(super) async fn run(mut self) {
-        let heard = self.redis.wakes().mirror(self.log.id());
+        let signals = self.signals.clone();
         if self.version == 0 {
-            let _ = timeout(
-                FIRST,
-                std::future::poll_fn(|cx| self.log.poll_mirror(0, cx)),
-            )
-            .await;
+            tokio::select! {
+                () = std::future::poll_fn(|cx| self.log.poll_mirror(0, cx)) => {}
+                () = signals.heard.notified() => {}
+                () = sleep(FIRST) => {}
+            }
         }
         let mut pause = PAUSES.0;
         loop {
             let began = Instant::now();
-            match self.step().await {
+            let next = self.step().await;
+            signals.set_tried();
+            match next {
                 NextStep::Done => break,
                 NextStep::More => pause = PAUSES.0,
                 NextStep::Wait => {
@@ -143,11 +149,11 @@ impl Mirror {
                             if !self.log.is_over() {
                                 tokio::select! {
                                     () = tokio::time::sleep_until(began + pace) => {}
-                                    () = heard.notified() => {}
+                                    () = signals.heard.notified() => {}
                                 }
                             }
                         }
-                        () = heard.notified() => {}
+                        () = signals.heard.notified() => {}
                         () = sleep(TICK) => {}
                     }
                 }
@@ -194,7 +200,13 @@ impl Mirror {
                 NextStep::Done
             }
             Err(StoreError::Conflict | StoreError::Exists) => self.other().await,
-            Err(StoreError::Unavailable | StoreError::Full | StoreError::DamagedEntry) => {
+            Err(
+                error @ (StoreError::Unavailable | StoreError::Full | StoreError::DamagedEntry),
+            ) => {
+                if error == StoreError::Full && self.version > 0 {
+                    // It waits for room, and its writer is not to be taken for lost meanwhile.
+                    let _ = self.keep().await;
+                }
                 // Forgotten here as well: nobody is left who could want it copied.
                 if gone {
                     NextStep::Done

@@ -5,10 +5,12 @@ use crate::{Offset, ReadPage, StreamError};
 
 /// Returns the records of a view after that offset.
 pub(super) fn page_after(view: StreamView, from: Offset) -> Result<ReadPage, StreamError> {
-    let Some(head) = view.head else {
+    let Some(mut head) = view.head else {
         return Err(StreamError::Unavailable);
     };
-    let mut position = head.check_offset(view.first, from)?;
+    let mut position = head.check_copy_offset(view.first, from)?;
+    // Who asks for more than is copied has what lies between.
+    head.next = head.next.max(position);
     let mut runs = Vec::with_capacity(view.records.len());
     for (first, run) in view.records {
         let skip = position

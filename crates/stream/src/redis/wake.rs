@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::StreamId;
 use store::redis::PushListener;
@@ -23,7 +24,37 @@ struct WakeRegistry {
     /// Those who follow a stream, by channel.
     followers: HashMap<String, watch::Sender<()>>,
     /// Those who write one.
-    mirrors: HashMap<StreamId, Arc<Notify>>,
+    mirrors: HashMap<StreamId, Arc<MirrorSignals>>,
+    is_connected: bool,
+    /// The time at which a broken connection was last restored.
+    restored: Option<Instant>,
+}
+
+/// The signals to and from the mirror of one stream.
+#[derive(Debug, Default)]
+pub(super) struct MirrorSignals {
+    /// There is word from elsewhere, or somebody waits for the first copy.
+    pub(super) heard: Notify,
+    /// Set once a first copy was made, or could not be.
+    tried: watch::Sender<bool>,
+}
+
+impl MirrorSignals {
+    /// Notes that the first copy was made, or could not be.
+    pub(super) fn set_tried(&self) {
+        self.tried
+            .send_if_modified(|tried| !std::mem::replace(tried, true));
+    }
+
+    /// Asks for the first copy and waits until it was made, or could not be.
+    pub(super) async fn first_try(&self) {
+        let mut tried = self.tried.subscribe();
+        if !*tried.borrow_and_update() {
+            self.heard.notify_one();
+            // The sender is here.
+            let _ = tried.wait_for(|tried| *tried).await;
+        }
+    }
 }
 
 impl Wakes {
@@ -56,9 +87,19 @@ impl Wakes {
         !is_followed
     }
 
-    /// The mirror of that stream.
-    pub(super) fn mirror(&self, id: &StreamId) -> Arc<Notify> {
+    /// Returns the signals of a new mirror of that stream.
+    pub(super) fn mirror(&self, id: &StreamId) -> Arc<MirrorSignals> {
         self.lock().mirrors.entry(id.clone()).or_default().clone()
+    }
+
+    /// Returns the signals of that stream's mirror, if it has one.
+    pub(super) fn find_mirror(&self, id: &StreamId) -> Option<Arc<MirrorSignals>> {
+        self.lock().mirrors.get(id).cloned()
+    }
+
+    /// Returns the time at which a broken connection was last restored.
+    pub(super) fn restored(&self) -> Option<Instant> {
+        self.lock().restored
     }
 
     pub(super) fn forget_mirror(&self, id: &StreamId) {
@@ -93,18 +134,21 @@ impl PushListener for Wakes {
         } else if let Some(mirror) =
             StreamId::from_client(message).and_then(|id| waiting.mirrors.get(&id))
         {
-            mirror.notify_one();
+            mirror.heard.notify_one();
         }
     }
 
     fn on_reconnect(&self) {
-        let waiting = self.lock();
+        let mut waiting = self.lock();
+        if std::mem::replace(&mut waiting.is_connected, true) {
+            waiting.restored = Some(Instant::now());
+        }
         for followers in waiting.followers.values() {
             followers.send_replace(());
         }
         waiting
             .mirrors
             .values()
-            .for_each(|mirror| mirror.notify_one());
+            .for_each(|mirror| mirror.heard.notify_one());
     }
 }
