@@ -9,6 +9,7 @@
     reason = "tests"
 )]
 
+mod budget;
 mod cancel;
 mod cli;
 mod clients_http1;

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::UpstreamPayload;
 use crate::json::{ListWriter, ObjectWriter};
+use crate::request::Request;
 
 /// A body under construction, with the parameters that it leaves out.
 #[derive(Debug)]
@@ -13,10 +14,11 @@ pub(crate) struct PayloadBuilder {
 }
 
 impl PayloadBuilder {
-    /// Returns a builder of an empty body.
-    pub(crate) fn new() -> Self {
+    /// Returns a builder of an empty body, with room for about what the request has.
+    pub(crate) fn new(request: &Request) -> Self {
+        let size = request.size();
         Self {
-            body: ObjectWriter::new(),
+            body: ObjectWriter::with_capacity(size + size / 4),
             dropped: Vec::new(),
         }
     }

@@ -140,6 +140,7 @@ fn parse_tool(request: &mut Request, at: usize, tool: Json<'_>) {
         if kind != "functionDeclarations" {
             return request.require(format!("tools[{at}].{}", json::excerpt(&kind)));
         }
+        request.tools.reserve_exact(one_or_more(value).count());
         for function in one_or_more(value) {
             let schema = [
                 field(function, "parametersJsonSchema"),

@@ -19,8 +19,15 @@ pub(crate) struct ObjectWriter {
 impl ObjectWriter {
     /// Returns a writer of an object without fields.
     pub(crate) fn new() -> Self {
+        Self::with_capacity(1)
+    }
+
+    /// The same, with room for so many bytes.
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        let mut out = Vec::with_capacity(bytes);
+        out.push(b'{');
         Self {
-            out: vec![b'{'],
+            out,
             is_begun: false,
         }
     }

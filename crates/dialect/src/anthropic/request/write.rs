@@ -21,7 +21,7 @@ pub(in crate::anthropic) fn encode_request(
 ) -> Result<UpstreamPayload, Failure> {
     let (system, alone) = request.system();
     let version = version(model);
-    let mut payload = PayloadBuilder::new();
+    let mut payload = PayloadBuilder::new(request);
     payload.set("model", Some(model));
     payload.set(
         "max_tokens",
@@ -200,6 +200,10 @@ fn write_strict(
         }
         has_properties |= name == b"properties";
         is_closed |= name == b"additionalProperties";
+        // Only objects have anything to rewrite.
+        if !value.raw().contains('{') {
+            return object.raw_bytes(name, value.raw().as_bytes());
+        }
         let mut rewritten = Vec::new();
         match name {
             // Property names are the client's own; each has a schema.

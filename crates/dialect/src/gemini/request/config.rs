@@ -131,6 +131,8 @@ fn write_json_schema(schema: Json<'_>, depth: usize, out: &mut Vec<u8>) {
         (b"enum" | b"required" | b"default" | b"const" | b"examples", _) => {
             object.raw_bytes(name, value.raw().as_bytes());
         }
+        // Only objects have anything to convert.
+        _ if !value.raw().contains('{') => object.raw_bytes(name, value.raw().as_bytes()),
         _ => {
             let mut converted = Vec::new();
             write_json_schema(value, depth + 1, &mut converted);

@@ -147,8 +147,12 @@ fn tool_call(
     calls: &mut UnansweredCalls,
 ) -> Part {
     let id = call.get("id").text();
-    // One that is made up says where the call is.
-    let id = id.unwrap_or_else(|| format!("call_{}", name()).into());
+    // One that is made up says where the call is: call_contents0parts1.
+    let id = id.unwrap_or_else(|| {
+        let mut place = format!("call_{}", name());
+        place.retain(|char| char.is_ascii_alphanumeric() || char == '_');
+        place.into()
+    });
     let id = tools::fit_id(&id, 64).into_owned();
     calls
         .entry(function.to_owned())

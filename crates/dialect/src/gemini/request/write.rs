@@ -18,7 +18,7 @@ pub(in crate::gemini) fn encode_request(
 ) -> Result<UpstreamPayload, Failure> {
     super::super::check_model(model)?;
     let (system, alone) = request.system();
-    let mut payload = PayloadBuilder::new();
+    let mut payload = PayloadBuilder::new(request);
     payload.list("contents", |contents, _| match &system {
         // The API requires contents, so a request of system messages alone sends them as one.
         Some(system) if alone => {

@@ -14,7 +14,7 @@ pub(in crate::openai_chat) fn encode_request(
     request: &Request,
     model: &str,
 ) -> Result<UpstreamPayload, Failure> {
-    let mut payload = PayloadBuilder::new();
+    let mut payload = PayloadBuilder::new(request);
     payload.set("model", Some(model));
     payload.list("messages", |list, dropped| {
         write_messages(request, list, dropped);

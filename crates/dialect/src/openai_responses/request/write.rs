@@ -25,7 +25,7 @@ pub(in crate::openai_responses) fn encode_request(
         leading = 0;
     }
     let (system, rest) = request.messages.split_at(leading);
-    let mut payload = PayloadBuilder::new();
+    let mut payload = PayloadBuilder::new(request);
     payload.set("model", Some(model));
     payload.list("input", |items, dropped| {
         for message in rest {
@@ -117,7 +117,7 @@ const MIN_OUTPUT_TOKENS: u32 = 16;
 
 /// Writes the items of a message: what it says, between its calls, results and reasoning.
 fn write_items(message: &Message, items: &mut ListWriter, dropped: &mut Vec<String>) {
-    let mut said: Vec<&Part> = Vec::new();
+    let mut said: Vec<&Part> = Vec::with_capacity(message.parts.len());
     for part in &message.parts {
         if is_said(part) {
             said.push(part);
