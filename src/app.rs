@@ -2,6 +2,7 @@
 //! service comes out.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use axum::Router;
@@ -10,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use crate::compute::ComputePool;
-use crate::config::{self, Config, FinishReasonRule, MOCK, ProviderName};
+use crate::config::{self, Config, FinishReasonRule, Hosts, MOCK, ProviderName};
 use crate::http::{cors, router};
 use crate::memory::MemoryBudget;
 use crate::outcome::{Observer, Observers};
@@ -22,7 +23,7 @@ use crate::provider::remote::{
 use crate::provider::{MIN_CREDENTIAL_LENGTH, Provider};
 use crate::routing::{Route, Routes, Target};
 use crate::server::tls::{self, TlsError};
-use crate::server::{Server, Shutdown};
+use crate::server::{Server, Shutdown, room_for_connections};
 use crate::service::Service;
 use crate::shutdown::{AbortSignal, DrainSignal};
 use crate::telemetry::log::OutcomeLog;
@@ -212,6 +213,7 @@ impl App {
             commit_after: config.sse.commit_after,
             websocket: config.websocket,
             origins: config.cors.clone(),
+            hosts: Hosts::new(config.hosts.clone(), config.listen),
             max_body: config.max_body,
             memory: self.memory.clone(),
             compute: self.compute.clone(),
@@ -233,6 +235,9 @@ impl App {
         Ok(Server {
             listener,
             limits: config.timeouts.connection,
+            max_connections: config
+                .max_connections
+                .map_or_else(room_for_connections, NonZeroUsize::get),
             routers: (0..config.workers.get())
                 .map(|_| self.router())
                 .collect::<Result<_, _>>()?,

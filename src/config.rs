@@ -25,7 +25,7 @@ mod websocket;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -52,8 +52,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The certificate shown to clients; plain HTTP if none.
     pub tls: Option<Tls>,
-    /// The web pages that may read answers.
+    /// The web pages that may ask and read answers.
     pub cors: Cors,
+    /// The names by which clients may call this server.
+    pub hosts: Vec<String>,
+    /// The most connections of clients; as many as the process may have if `None`.
+    pub max_connections: Option<NonZeroUsize>,
     /// Threads that serve connections.
     pub workers: NonZeroUsize,
     /// The largest request body, in bytes.
@@ -106,6 +110,54 @@ pub enum Cors {
     Any,
     /// These.
     These(Vec<HeaderValue>),
+}
+
+/// The names by which clients may call this server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hosts {
+    /// The names that are listed.
+    names: Vec<String>,
+    /// Set if a name that is not known is refused.
+    is_checked: bool,
+}
+
+impl Hosts {
+    /// Returns the names that may be used: any if none are listed, unless the server listens on
+    /// loopback alone. A page's name that was made to point there would be one that it can't know.
+    #[must_use]
+    pub fn new(names: Vec<String>, listen: SocketAddr) -> Self {
+        let is_checked = listen.ip().is_loopback() || !names.is_empty();
+        Self { names, is_checked }
+    }
+
+    /// Returns whether a `Host` may be used, with or without a port. Addresses may, and names
+    /// without a dot, which no page of another site can have.
+    ///
+    /// ```
+    /// use tokenrill::config::Hosts;
+    ///
+    /// let hosts = Hosts::new(vec!["api.example".to_owned()], ([127, 0, 0, 1], 8080).into());
+    /// for own in ["localhost:8080", "[::1]:8080", "127.0.0.1", "API.example", "tokenrill"] {
+    ///     assert!(hosts.allows(own), "{own}");
+    /// }
+    /// assert!(!hosts.allows("evil.example:8080"));
+    /// ```
+    #[must_use]
+    pub fn allows(&self, host: &str) -> bool {
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+            _ => host,
+        };
+        let name = name.strip_suffix('.').unwrap_or(name);
+        let address = name
+            .strip_prefix('[')
+            .and_then(|name| name.strip_suffix(']'));
+        !self.is_checked
+            || !name.contains('.') && address.is_none()
+            || address.unwrap_or(name).parse::<IpAddr>().is_ok()
+            || name.to_ascii_lowercase().ends_with(".localhost")
+            || self.names.iter().any(|own| own.eq_ignore_ascii_case(name))
+    }
 }
 
 /// A folder of prompt templates.

@@ -12,6 +12,7 @@ pub mod error;
 mod exposed;
 mod json;
 mod linger;
+mod pages;
 mod respond;
 mod resume;
 mod routes;
@@ -27,7 +28,8 @@ use crate::service::Service;
 
 /// Returns the service over HTTP.
 pub fn router(service: Arc<Service>) -> Router {
-    layered(routes::all(&service).with_state(service))
+    let guard = middleware::from_fn_with_state(service.clone(), pages::guard);
+    layered(routes::all(&service).layer(guard).with_state(service))
 }
 
 /// Wraps all routes, so that panics and rejections become responses.

@@ -7,6 +7,7 @@
 //! protocol itself (crate `http1`).
 
 mod connection;
+mod connections;
 mod context;
 mod discard;
 mod http1;
@@ -35,6 +36,8 @@ use crate::shutdown::{AbortSignal, DrainSignal};
 use stream::Streams;
 
 pub use crate::config::ConnectionLimits;
+use connections::Connections;
+pub use connections::room as room_for_connections;
 use context::WorkerContext;
 use load::Load;
 use worker::{Workers, WorkersShared};
@@ -89,6 +92,8 @@ pub struct Server {
     pub routers: Vec<Router>,
     /// The time limits of a connection.
     pub limits: ConnectionLimits,
+    /// The most connections of clients.
+    pub max_connections: usize,
     /// TLS for clients; `None` for plain TCP.
     pub tls: Option<Arc<ServerConfig>>,
     /// The signals that end the server.
@@ -117,6 +122,7 @@ impl Server {
             listener,
             routers,
             limits,
+            max_connections,
             tls,
             shutdown,
             drain,
@@ -135,6 +141,7 @@ impl Server {
         };
         let shared = WorkersShared {
             context,
+            connections: Connections::new(max_connections),
             end: CancellationToken::new(),
         };
         let workers = Workers::start(listener, routers, &shared)?;

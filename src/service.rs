@@ -30,7 +30,7 @@ pub use start::{BackgroundStart, GenerationRequest, complete, start, start_in_ba
 pub use subscription::{Frames, Subscription};
 
 use crate::compute::ComputePool;
-use crate::config::{Cors, GenerationTimeouts, Streaming, Websocket};
+use crate::config::{Cors, GenerationTimeouts, Hosts, Streaming, Websocket};
 use crate::memory::MemoryBudget;
 use crate::outcome::Observers;
 use crate::prompts::Library;
@@ -57,8 +57,10 @@ pub struct Service {
     pub commit_after: Duration,
     /// The settings of WebSockets.
     pub websocket: Websocket,
-    /// The web pages that may open a socket, besides our own.
+    /// The web pages that may ask, besides our own.
     pub origins: Cors,
+    /// The names of this server.
+    pub hosts: Hosts,
     /// The largest request body, in bytes.
     pub max_body: usize,
     /// The memory that all bodies may hold together.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, Request, Response};
 use http_body_util::Empty;
-use http1::server::{BadHead, ConnectionEnd, HeadError, ServeOptions, serve_connection};
+use http1::server::{BadHead, ConnectionEnd, HeadError, IdleMark, ServeOptions, serve_connection};
 use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
 
@@ -99,6 +99,7 @@ fn serve(pieces: Vec<Vec<u8>>) -> Served {
             drain: &CancellationToken::new(),
             head_deadline: pin!(tokio::time::sleep(Duration::from_secs(3600))),
             idle_timeout: Duration::from_secs(3600),
+            idle: &IdleMark::default(),
         };
         let socket = MemorySocket::of_client(pieces);
         let end = serve_connection(socket, options, respond, reject).await;

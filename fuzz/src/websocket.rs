@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::Empty;
-use http1::server::{ConnectionEnd, ServeOptions, serve_connection};
+use http1::server::{ConnectionEnd, IdleMark, ServeOptions, serve_connection};
 use http1::{OnUpgrade, websocket_accept};
 use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
@@ -89,6 +89,7 @@ fn serve(pieces: Vec<Vec<u8>>) -> Option<Accepted> {
             drain: &CancellationToken::new(),
             head_deadline: pin!(tokio::time::sleep(Duration::from_secs(3600))),
             idle_timeout: Duration::from_secs(3600),
+            idle: &IdleMark::default(),
         };
         let socket = MemorySocket::of_client(pieces);
         let reject = |_| Response::new(Empty::new());

@@ -1,5 +1,6 @@
 //! TLS towards clients, and the web pages that may read answers.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use http::{HeaderValue, Uri};
@@ -10,7 +11,7 @@ use super::key::{Key, Kind};
 use super::reader::{Reader, wrong};
 use super::{Cors, Tls};
 
-pub(super) const KEYS: &[Key] = &[CERT, KEY, ORIGINS];
+pub(super) const KEYS: &[Key] = &[CERT, KEY, ORIGINS, HOSTS, MAX_CONNECTIONS];
 
 const CERT: Key = Key::new(
     "tls.cert",
@@ -30,6 +31,38 @@ const ORIGINS: Key = Key::new(
     Said("`[]`"),
     "web pages of other origins that may read answers and open [sockets](websocket.md): `[\"https://app.example\"]`, with their cookies; or `[\"*\"]`, all, without",
 );
+
+const HOSTS: Key = Key::new(
+    "hosts",
+    Kind::List,
+    Said("`[]`"),
+    "the names by which clients may call this server: `[\"api.example\"]`. Any, if none are listed and `listen` is not a loopback address; addresses and names without a dot always",
+);
+const MAX_CONNECTIONS: Key = Key::new(
+    "max_connections",
+    Kind::Number(1, 1_000_000),
+    Said("what the process may open, less room for upstreams"),
+    "connections of clients. For one more the one that has been idle for longest is closed; if none is idle it is answered 503",
+);
+
+pub(super) fn hosts(reader: &mut Reader<'_>) -> Vec<String> {
+    let list = reader.read(&HOSTS, |value| {
+        const WANT: &str = "a list of names, as in [\"api.example\"]";
+        let list = value.as_array().ok_or_else(|| wrong(WANT, value))?;
+        let names = list.iter().map(|name| {
+            let name = name
+                .as_str()
+                .filter(|name| !name.is_empty() && !name.contains(['/', ':', '*', ' ']));
+            name.map(str::to_owned).ok_or_else(|| wrong(WANT, value))
+        });
+        names.collect::<Result<Vec<String>, String>>()
+    });
+    list.unwrap_or_default()
+}
+
+pub(super) fn max_connections(reader: &mut Reader<'_>) -> Option<NonZeroUsize> {
+    reader.count(&MAX_CONNECTIONS)
+}
 
 pub(super) fn tls(reader: &mut Reader<'_>) -> Option<Tls> {
     let (given, missing, holds) = match (reader.text(&CERT), reader.text(&KEY)) {

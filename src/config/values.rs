@@ -144,6 +144,8 @@ pub(super) fn config(reader: &mut Reader<'_>, dialects: &[&'static str]) -> Conf
         listen: reader
             .parsed(&LISTEN, "an address such as \"127.0.0.1:8080\"")
             .unwrap_or(([127, 0, 0, 1], 0).into()),
+        hosts: edge::hosts(reader),
+        max_connections: edge::max_connections(reader),
         tls: edge::tls(reader),
         cors: edge::cors(reader),
         workers: reader.count(&WORKERS).unwrap_or_else(one_per_core),

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use axum::Router;
 use tokio::net::TcpStream;
 
+use super::connections::Admission;
 use super::context::{ConnectionContext, WorkerContext};
-use super::load::LoadGuard;
 use super::protocol::Protocol;
 use super::socket::ClientSocket;
 use super::{http1, http2, presence, tls};
@@ -23,7 +23,7 @@ pub(super) async fn serve_connection(
     stream: TcpStream,
     router: Router,
     worker: WorkerContext,
-    load_guard: LoadGuard,
+    (connection, load_guard): Admission,
 ) {
     let stream = Arc::new(stream);
     let disconnect = Disconnect::default();
@@ -31,7 +31,7 @@ pub(super) async fn serve_connection(
         stream.clone(),
         worker.limits.client_stall,
         disconnect.clone(),
-        load_guard,
+        (connection.clone(), load_guard),
     );
     let mut context = ConnectionContext {
         stream: &stream,
@@ -39,6 +39,7 @@ pub(super) async fn serve_connection(
         worker: &worker,
         disconnect,
         first_request: pin!(tokio::time::sleep(worker.limits.request_head)),
+        connection: &connection,
     };
     // The rarer cases are boxed, so that they don't enlarge the future of the common one.
     match &worker.tls {
@@ -70,7 +71,7 @@ impl ConnectionContext<'_> {
             biased;
             result = step => result.ok()?,
             () = self.first_request.as_mut() => return None,
-            () = self.worker.drain.cancelled() => return None,
+            () = self.connection.close().cancelled() => return None,
         };
         presence::expect_acknowledgements(self.stream, self.worker.limits.client_stall);
         Some(done)

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::connections::Connection;
 use super::load::Load;
 use crate::config::ConnectionLimits;
 use crate::disconnect::Disconnect;
@@ -44,6 +46,8 @@ pub(super) struct ConnectionContext<'a> {
     pub(super) disconnect: Disconnect,
     /// Elapses when the first request should have arrived.
     pub(super) first_request: Pin<&'a mut Sleep>,
+    /// Its place among all connections.
+    pub(super) connection: &'a Arc<Connection>,
 }
 
 /// Answers one request. Its generation learns from `disconnect` why its client went.

@@ -23,12 +23,14 @@ where
         worker,
         disconnect,
         first_request,
+        connection,
     } = context;
     let options = ServeOptions {
         peer_closed: pin!(peer_closed(stream)),
-        drain: &worker.drain,
+        drain: connection.close(),
         head_deadline: first_request,
         idle_timeout: IDLE_TIMEOUT,
+        idle: connection.idle(),
     };
     let respond = |request: axum::http::Request<_>| {
         respond(router.clone(), request.map(Body::new), disconnect.clone())

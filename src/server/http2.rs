@@ -29,6 +29,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 use tokio_util::task::TaskTracker;
 
+use super::connections::Connection;
 use super::context::{ConnectionContext, IDLE_TIMEOUT, peer_closed, respond};
 use super::discard::{Discard, TrackedBody};
 use super::load::{Load, LoadGuard};
@@ -59,11 +60,16 @@ pub(super) async fn serve_http2(
         worker,
         disconnect,
         first_request: mut idle_timer,
+        connection: place,
     } = context;
     let executor = StreamExecutor {
         tasks: worker.tasks.clone(),
         load: worker.load.clone(),
-        streams: Arc::default(),
+        streams: Arc::new(StreamCount {
+            begun: AtomicUsize::new(0),
+            open: Load::default(),
+            place: place.clone(),
+        }),
         disconnect,
         limits: worker.limits,
     };
@@ -79,7 +85,7 @@ pub(super) async fn serve_http2(
             // Errors here are the client's way of leaving; each generation has logged its own end.
             _ = connection.as_mut() => return,
             () = peer_closed.as_mut() => return,
-            () = worker.drain.cancelled(), if accepting => {
+            () = place.close().cancelled(), if accepting => {
                 if streams.begun() == 0 {
                     return;
                 }
@@ -172,7 +178,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
             ..StreamState::default()
         });
         // To a worker a stream is as much load as a connection.
-        let guards = (self.streams.begin(), self.load.acquire());
+        let guards = (StreamCount::begin(&self.streams), self.load.acquire());
         let limits = self.limits;
         self.tasks
             .spawn(STREAM_STATE.scope(state.clone(), async move {
@@ -310,10 +316,12 @@ impl http_body::Body for PacedBody {
 }
 
 /// The streams of one connection: all that have begun, and those that are open.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct StreamCount {
     begun: AtomicUsize,
     open: Load,
+    /// The connection's place among all.
+    place: Arc<Connection>,
 }
 
 impl StreamCount {
@@ -325,8 +333,27 @@ impl StreamCount {
         self.open.current()
     }
 
-    fn begin(&self) -> LoadGuard {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        self.open.acquire()
+    fn begin(this: &Arc<Self>) -> OpenStream {
+        this.begun.fetch_add(1, Ordering::Relaxed);
+        this.place.idle().set_busy();
+        OpenStream {
+            guard: Some(this.open.acquire()),
+            count: this.clone(),
+        }
+    }
+}
+
+/// A stream that is open while this lives.
+struct OpenStream {
+    guard: Option<LoadGuard>,
+    count: Arc<StreamCount>,
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.guard = None;
+        if self.count.open() == 0 {
+            self.count.place.idle().set_idle();
+        }
     }
 }

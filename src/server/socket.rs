@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use super::load::LoadGuard;
+use super::connections::Admission;
 use super::presence;
 use super::protocol::Protocol;
 use crate::disconnect::Disconnect;
@@ -36,7 +36,7 @@ pub(super) struct ClientSocket {
     stall_timer: Option<Pin<Box<Sleep>>>,
     write_waits: bool,
     /// Held by the socket, since an upgraded connection outlives the one that it came in on.
-    _load_guard: LoadGuard,
+    _admission: Admission,
 }
 
 impl ClientSocket {
@@ -44,7 +44,7 @@ impl ClientSocket {
         stream: Arc<TcpStream>,
         stall_timeout: Duration,
         disconnect: Disconnect,
-        load_guard: LoadGuard,
+        admission: Admission,
     ) -> Self {
         Self {
             stream,
@@ -53,7 +53,7 @@ impl ClientSocket {
             disconnect,
             stall_timer: None,
             write_waits: false,
-            _load_guard: load_guard,
+            _admission: admission,
         }
     }
 

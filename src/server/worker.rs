@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::future::pending;
 use std::io;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::connection::serve_connection;
+use super::connections::{Admission, Connections};
 use super::context::WorkerContext;
-use super::load::{Load, LoadGuard};
+use super::load::Load;
 
 /// Accepted connections that may wait for a worker to take them over. A worker takes them as fast
 /// as they come; beyond these the accepting worker serves them itself.
@@ -32,13 +34,20 @@ const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct WorkersShared {
     pub(super) context: WorkerContext,
+    /// The connections of all clients.
+    pub(super) connections: Connections,
     /// Ends the workers themselves, with everything that still runs on them.
     pub(super) end: CancellationToken,
 }
 
 /// A connection on its way to a worker. The token keeps the server from seeing itself as idle
 /// meanwhile.
-type Handover = (std::net::TcpStream, TaskTrackerToken, LoadGuard);
+type Handover = (std::net::TcpStream, TaskTrackerToken, Admission);
+
+/// The answer to a connection beyond the limit, over plain TCP.
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
+content-type: application/json\r\ncontent-length: 93\r\n\r\n\
+{\"error\":{\"message\":\"too many connections (max_connections); try again\",\"code\":\"overloaded\"}}";
 
 /// A worker as the acceptor sees it.
 #[derive(Debug, Clone)]
@@ -86,7 +95,9 @@ impl Workers {
                 .build()?;
             let acceptor = accepting
                 .take()
-                .map(|(listener, handles)| Acceptor::new(&runtime, listener, handles))
+                .map(|(listener, handles)| {
+                    Acceptor::new(&runtime, listener, handles, shared.connections.clone())
+                })
                 .transpose()?;
             let thread = std::thread::Builder::new().name(format!("worker-{number}"));
             #[expect(clippy::disallowed_methods, reason = "joined by Workers::join")]
@@ -110,6 +121,7 @@ impl Workers {
 struct Acceptor {
     listener: TcpListener,
     workers: Vec<WorkerHandle>,
+    connections: Connections,
     errors: AcceptErrors,
 }
 
@@ -141,19 +153,21 @@ impl Acceptor {
         runtime: &Runtime,
         listener: std::net::TcpListener,
         workers: Vec<WorkerHandle>,
+        connections: Connections,
     ) -> io::Result<Self> {
         let _entered = runtime.enter();
         let listener = TcpListener::from_std(listener)?;
         Ok(Self {
             listener,
             workers,
+            connections,
             errors: AcceptErrors::default(),
         })
     }
 
     /// Accepts connections and hands each to the worker with the least load. Returns the first one
     /// that the accepting worker is to serve itself.
-    async fn next_own(&self, context: &WorkerContext) -> (TcpStream, LoadGuard) {
+    async fn next_own(&self, context: &WorkerContext) -> (TcpStream, Admission) {
         loop {
             let stream = match self.listener.accept().await {
                 Ok((stream, _peer)) => stream,
@@ -178,14 +192,25 @@ impl Acceptor {
                     worker.load.acquire(),
                 ))
             });
+            let Some(connection) = self.connections.admit(&context.drain) else {
+                self.errors
+                    .log(&io::Error::other("too many connections, none of them idle"));
+                if context.tls.is_none() {
+                    // As much as the socket takes: there is nobody to wait.
+                    let _ = stream.try_write(BUSY);
+                }
+                continue;
+            };
+            let connection = Arc::new(connection);
             match slot {
                 // A socket that can't change runtimes is closed: there is nobody to tell.
                 Some((slot, load_guard)) => {
                     if let Ok(stream) = stream.into_std() {
-                        slot.send((stream, context.tasks.token(), load_guard));
+                        let admission = (connection, load_guard);
+                        slot.send((stream, context.tasks.token(), admission));
                     }
                 }
-                None => return (stream, context.load.acquire()),
+                None => return (stream, (connection, context.load.acquire())),
             }
         }
     }
@@ -214,13 +239,13 @@ impl Worker {
                 () = self.end.cancelled() => return,
                 // Accepts no more; running connections go on until the end.
                 () = self.context.drain.cancelled(), if acceptor.is_some() => acceptor = None,
-                Some((stream, token, load_guard)) = self.handed_over.recv() => {
+                Some((stream, token, admission)) = self.handed_over.recv() => {
                     if let Ok(stream) = TcpStream::from_std(stream) {
-                        self.spawn_connection(stream, load_guard);
+                        self.spawn_connection(stream, admission);
                     }
                     drop(token);
                 }
-                (stream, load_guard) = accepted => self.spawn_connection(stream, load_guard),
+                (stream, admission) = accepted => self.spawn_connection(stream, admission),
             }
         }
     }
@@ -229,9 +254,9 @@ impl Worker {
         clippy::disallowed_methods,
         reason = "a connection ends with its peer, or by the shutdown"
     )]
-    fn spawn_connection(&self, stream: TcpStream, load_guard: LoadGuard) {
+    fn spawn_connection(&self, stream: TcpStream, admission: Admission) {
         let (router, context) = (self.router.clone(), self.context.clone());
-        let serving = serve_connection(stream, router, context, load_guard);
+        let serving = serve_connection(stream, router, context, admission);
         self.context.tasks.spawn(serving);
     }
 }

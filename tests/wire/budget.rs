@@ -255,3 +255,34 @@ fn what_bodies_hold_together_is_bounded() {
     let mut small = server.post("/stream", "", body);
     assert_eq!(small.status(), 200);
 }
+
+#[test]
+fn beyond_the_most_connections_the_longest_idle_makes_room() {
+    let server = Server::with("max_connections = 20\nworkers = 1\n", &[]);
+    let ask = b"GET /readyz HTTP/1.1\r\nhost: a\r\n\r\n";
+    // Silent ones and kept ones, many times as many as there may be.
+    let idle: Vec<Client> = (0..200)
+        .map(|n| Client::send(server.address, if n % 2 == 0 { ask } else { b"" }))
+        .collect();
+    let mut stream = server.get("/stream?prompt=x&model=mock-stall");
+    stream.head();
+    for _ in 0..30 {
+        assert_eq!(server.get("/healthz").status(), 200);
+    }
+    drop(idle);
+    // One that is busy is never closed; if all are, the next is told so.
+    let mut streams: Vec<Client> = (0..19)
+        .map(|_| {
+            let mut client = server.get("/stream?prompt=x&model=mock-stall");
+            client.head();
+            client
+        })
+        .collect();
+    let mut refused = Client::send(server.address, ask);
+    assert_eq!(refused.status(), 503);
+    assert!(refused.header("retry-after").is_some());
+    for client in streams.iter_mut().chain([&mut stream]) {
+        assert_eq!(client.status(), 200);
+        assert!(!client.text().contains("error"));
+    }
+}

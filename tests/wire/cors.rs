@@ -200,3 +200,41 @@ fn every_origin_is_never_with_credentials() {
         }
     }
 }
+
+#[test]
+fn pages_of_other_origins_may_not_ask_and_no_model_runs_for_them() {
+    let server = Server::with("default_model = \"mock-echo\"\n", &[]);
+    let ask = |head: &str| Client::send(server.address, format!("{head}\r\n").as_bytes());
+    for refused in [
+        // An image, a form, and a page whose name was made to point here.
+        "GET /stream?prompt=spend HTTP/1.1\r\nhost: 127.0.0.1\r\nsec-fetch-site: cross-site\r\n",
+        "GET /stream?prompt=spend HTTP/1.1\r\nhost: 127.0.0.1\r\norigin: https://evil.example\r\n",
+        "GET /stream?prompt=spend HTTP/1.1\r\nhost: evil.example:8080\r\nsec-fetch-site: same-origin\r\n",
+        "GET /v1/models HTTP/1.1\r\nhost: localhost\r\norigin: null\r\n",
+        "GET /v1/stream/a HTTP/1.1\r\nhost: localhost\r\nsec-fetch-site: same-site\r\n",
+    ] {
+        let mut client = ask(refused);
+        assert_eq!(client.status(), 403, "{refused}");
+        assert_eq!(client.json()["error"]["code"], "forbidden");
+    }
+    for served in [
+        "GET /stream?prompt=fine HTTP/1.1\r\nhost: 127.0.0.1\r\n",
+        "GET /stream?prompt=fine HTTP/1.1\r\nhost: LOCALHOST:80\r\norigin: http://localhost:80\r\n",
+        "GET /stream?prompt=fine HTTP/1.1\r\nhost: tokenrill\r\nsec-fetch-site: none\r\n",
+        "GET /healthz HTTP/1.1\r\nhost: evil.example\r\nsec-fetch-site: cross-site\r\n",
+    ] {
+        assert_eq!(ask(served).status(), 200, "{served}");
+    }
+}
+
+#[test]
+fn the_names_of_a_server_are_configured() {
+    let server = Server::with("hosts = [\"api.example\"]\n", &[]);
+    let ask = |host: &str| {
+        let head = format!("GET /v1/models HTTP/1.1\r\nhost: {host}\r\n\r\n");
+        Client::send(server.address, head.as_bytes()).status()
+    };
+    assert_eq!(ask("API.example:443"), 200);
+    assert_eq!(ask("127.0.0.1"), 200);
+    assert_eq!(ask("www.api.example"), 403);
+}

@@ -18,7 +18,10 @@ fn handshake(server: &Server, headers: &str) -> Client {
 
 #[test]
 fn pages_of_other_origins_get_no_socket() {
-    let server = Server::with("[cors]\norigins = [\"https://app.example\"]", &[]);
+    let server = Server::with(
+        "hosts = [\"chat.example\"]\n[cors]\norigins = [\"https://app.example\"]",
+        &[],
+    );
     for own in [
         "",
         "origin: https://chat.example\r\n",
@@ -53,7 +56,7 @@ fn pages_of_other_origins_get_no_socket() {
 
 #[test]
 fn what_is_no_handshake_is_told_what_is_missing() {
-    let server = Server::mock();
+    let server = Server::with("hosts = [\"chat.example\"]\n", &[]);
     let mut client = server.get("/v1/ws");
     assert_eq!(
         (client.status(), client.header("upgrade").as_deref()),

@@ -7,6 +7,7 @@
 //! response is sent.
 
 mod connection;
+mod idle;
 mod request_body;
 mod request_head;
 mod response;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::upgrade::{OnUpgrade, PendingUpgrade, Upgraded};
 pub use connection::RequestBodyError;
 use connection::{ServerConnection, lock};
+pub use idle::{IdleMark, IdleOrder};
 pub use request_body::RequestBody;
 use request_head::RequestHead;
 pub use request_head::{BadHead, HeadError};
@@ -48,6 +50,8 @@ pub struct ServeOptions<'a, P> {
     pub head_deadline: Pin<&'a mut Sleep>,
     /// Longest idle time between two requests, with the time for the later one's head.
     pub idle_timeout: Duration,
+    /// Marked as busy while a request is answered, and as idle afterwards.
+    pub idle: &'a IdleMark,
 }
 
 /// The state in which a connection is left.
@@ -79,7 +83,7 @@ pub enum ConnectionEnd {
 /// use std::time::Duration;
 ///
 /// use http::{Request, Response, StatusCode};
-/// use http1::server::{BadHead, RequestBody, ServeOptions, serve_connection};
+/// use http1::server::{BadHead, IdleMark, RequestBody, ServeOptions, serve_connection};
 /// use http_body_util::{BodyExt, Full};
 /// use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 /// use tokio_util::sync::CancellationToken;
@@ -105,6 +109,7 @@ pub enum ConnectionEnd {
 ///         drain: &CancellationToken::new(),
 ///         head_deadline: pin!(tokio::time::sleep(Duration::from_secs(10))),
 ///         idle_timeout: Duration::from_secs(75),
+///         idle: &IdleMark::default(),
 ///     };
 ///     serve_connection(server, options, respond, reject).await
 /// };
@@ -148,6 +153,7 @@ where
                 return ConnectionEnd::Closed;
             };
             let head_is_valid = head.is_ok();
+            serving.options.idle.set_busy();
             let (response, request, upgrade) = match head {
                 Ok(head) => {
                     let (request, info, upgrade) = begin_request(head, &serving.connection);
@@ -245,6 +251,7 @@ where
         }
         let deadline = Instant::now() + self.options.idle_timeout;
         self.options.head_deadline.as_mut().reset(deadline);
+        self.options.idle.set_idle();
         None
     }
 }

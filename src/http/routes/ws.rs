@@ -2,8 +2,8 @@
 //! `message`, who runs in `running`, and the one task that all of a socket is driven by in
 //! `session`.
 //!
-//! Web pages of any origin may open a socket, and a browser sends our cookies and whatever else it
-//! knows of us along: so the `Origin` is looked at before anything is opened.
+//! Browsers let web pages of any origin open a socket: which may is seen to before all routes, in
+//! `http::pages`.
 
 mod fragments;
 mod message;
@@ -16,13 +16,11 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    UPGRADE,
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 
-use crate::config::Cors;
 use crate::http::context::RequestHead;
 use crate::http::error::Rejection;
 use crate::service::Service;
@@ -41,7 +39,6 @@ pub(super) async fn open(
     State(service): State<Arc<Service>>,
     mut request: Request,
 ) -> Result<Response, Rejection> {
-    origin(request.headers(), &service.origins)?;
     let accept = handshake(&request)?;
     if service.draining.is_begun() {
         return Err(Failure::draining().into());
@@ -98,36 +95,3 @@ fn handshake(request: &Request) -> Result<HeaderValue, Rejection> {
         .into(),
     })
 }
-
-/// Checks the `Origin`. Non-browsers send none; same-origin pages send our own host.
-fn origin(headers: &HeaderMap, allowed: &Cors) -> Result<(), Failure> {
-    let mut origins = headers.get_all(ORIGIN).iter();
-    let Some(origin) = origins.next() else {
-        return Ok(());
-    };
-    let fine = origins.next().is_none()
-        && match allowed {
-            Cors::Any => true,
-            Cors::These(origins) if origins.contains(origin) => true,
-            Cors::These(_) | Cors::None => is_own(origin, headers.get(HOST)),
-        };
-    if fine {
-        return Ok(());
-    }
-    let message =
-        "web pages of this origin may not open a socket here; cors.origins lists those that may"
-            .to_owned();
-    Err(Failure::forbidden(message))
-}
-
-fn is_own(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
-    let (Ok(origin), Some(Ok(host))) = (origin.to_str(), host.map(HeaderValue::to_str)) else {
-        return false;
-    };
-    origin
-        .split_once("://")
-        .is_some_and(|(_, of)| !of.is_empty() && of.eq_ignore_ascii_case(host))
-}
-
-#[cfg(test)]
-mod tests;

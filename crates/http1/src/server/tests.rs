@@ -57,6 +57,7 @@ async fn exchange(request: &[u8]) -> (String, ConnectionEnd) {
         drain: &drain,
         head_deadline: pin!(tokio::time::sleep(Duration::from_secs(10))),
         idle_timeout: Duration::from_secs(10),
+        idle: &IdleMark::default(),
     };
     let end = serve_connection(server, options, echo, reject).await;
     let mut answer = String::new();
@@ -251,6 +252,7 @@ async fn an_upgraded_connection_keeps_what_was_read_beyond_its_request() {
         drain: &CancellationToken::new(),
         head_deadline: pin!(tokio::time::sleep(Duration::from_secs(10))),
         idle_timeout: Duration::from_secs(10),
+        idle: &IdleMark::default(),
     };
     let reject = |_| Response::new(Full::default());
     let end = serve_connection(server, options, respond, reject).await;
@@ -281,6 +283,7 @@ async fn a_client_that_leaves_drops_the_response_in_the_making() {
         drain: &CancellationToken::new(),
         head_deadline: pin!(tokio::time::sleep(Duration::from_secs(10))),
         idle_timeout: Duration::from_secs(10),
+        idle: &IdleMark::default(),
     };
     let respond = |_| pending::<Result<Response<Full<Bytes>>, Infallible>>();
     let reject = |_| Response::new(Full::default());

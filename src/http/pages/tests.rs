@@ -1,4 +1,4 @@
-//! Which web pages may open a socket.
+//! Pages that may ask, and pages that may not.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -9,10 +9,7 @@ fn may(origins: &[&str], host: Option<&str>, allowed: &Cors) -> bool {
     for value in origins {
         headers.append(ORIGIN, value.parse().unwrap());
     }
-    if let Some(host) = host {
-        headers.insert(HOST, host.parse().unwrap());
-    }
-    origin(&headers, allowed).is_ok()
+    check_origin(&headers, host, allowed).is_ok()
 }
 
 #[test]
@@ -63,5 +60,21 @@ fn nobody_else_may() {
             "two"
         );
         assert!(!may(&["https://a.example"], None, allowed), "no host");
+    }
+}
+
+#[test]
+fn what_a_foreign_page_embeds_is_refused_although_it_has_no_origin() {
+    let may = |site: &str, allowed: &Cors| {
+        let mut headers = HeaderMap::new();
+        headers.insert(SEC_FETCH_SITE, site.parse().unwrap());
+        check_origin(&headers, Some("localhost:8080"), allowed).is_ok()
+    };
+    for fine in ["same-origin", "none"] {
+        assert!(may(fine, &Cors::None), "{fine}");
+    }
+    for foreign in ["cross-site", "same-site", "?"] {
+        assert!(!may(foreign, &Cors::None), "{foreign}");
+        assert!(may(foreign, &Cors::Any), "{foreign}");
     }
 }
