@@ -1,6 +1,6 @@
 //! The streams of this process, by id.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,8 @@ struct MemoryInner {
 
 #[derive(Debug, Default)]
 struct MemoryState {
-    logs: HashMap<StreamId, Arc<Log>>,
+    /// In a tree: it grows in small steps, where a table stops to move all that it holds.
+    logs: BTreeMap<StreamId, Arc<Log>>,
     /// Ids of deleted streams, oldest first.
     tombstones: VecDeque<StreamId>,
     gone: HashSet<StreamId>,
