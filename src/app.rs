@@ -24,7 +24,7 @@ use crate::provider::{MIN_CREDENTIAL_LENGTH, Provider};
 use crate::routing::{Route, Routes, Target};
 use crate::server::tls::{self, TlsError};
 use crate::server::{Server, Shutdown, room_for_connections};
-use crate::service::Service;
+use crate::service::{LingerSlots, Service};
 use crate::shutdown::{AbortSignal, DrainSignal};
 use crate::telemetry::log::OutcomeLog;
 use dialect::{Dialect, FinishRule};
@@ -78,6 +78,7 @@ pub struct App {
     observers: Observers,
     streams: Streams,
     memory: MemoryBudget,
+    linger_slots: LingerSlots,
     compute: ComputePool,
     tasks: TaskTracker,
 }
@@ -160,6 +161,7 @@ impl App {
             config::Store::Redis(address) => Streams::shared(limits, address.clone()),
         };
         let memory = MemoryBudget::new(config.max_bodies);
+        let linger_slots = LingerSlots::new(config.streams.most_lingering);
         Ok(Self {
             snapshot,
             tls,
@@ -168,6 +170,7 @@ impl App {
             observers,
             streams,
             memory,
+            linger_slots,
             compute: ComputePool::default(),
             tasks: TaskTracker::new(),
         })
@@ -209,6 +212,7 @@ impl App {
             timeouts: config.timeouts.generation,
             streams: self.streams.clone(),
             streaming: config.streams.streaming,
+            linger_slots: self.linger_slots.clone(),
             heartbeat: config.sse.heartbeat,
             commit_after: config.sse.commit_after,
             websocket: config.websocket,
@@ -243,6 +247,7 @@ impl App {
                 .collect::<Result<_, _>>()?,
             tls: self.tls,
             shutdown,
+            drain_delay: config.drain_delay,
             drain: config.drain,
             draining: self.draining,
             abort: self.abort,

@@ -38,7 +38,7 @@ pub use problems::ConfigError;
 use problems::Problems;
 use reader::Reader;
 use source::Source;
-pub use streams::{Streaming, Streams};
+pub use streams::{MostLingering, Streaming, Streams};
 pub use timeouts::{ConnectionLimits, GenerationTimeouts, Timeouts};
 pub use websocket::Websocket;
 
@@ -68,6 +68,8 @@ pub struct Config {
     pub max_event_bytes: usize,
     /// The largest answer of an upstream that is no stream, in bytes.
     pub max_response_bytes: usize,
+    /// The time for which the server says that it is not ready before it drains.
+    pub drain_delay: Duration,
     /// The time that running streams get at shutdown.
     pub drain: Duration,
     /// The folder of prompt templates.

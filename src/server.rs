@@ -13,6 +13,7 @@ mod discard;
 mod http1;
 mod http2;
 mod load;
+mod paced;
 mod presence;
 mod protocol;
 mod socket;
@@ -98,6 +99,8 @@ pub struct Server {
     pub tls: Option<Arc<ServerConfig>>,
     /// The signals that end the server.
     pub shutdown: Shutdown,
+    /// Time between the signal and the drain, in which the server says that it is not ready.
+    pub drain_delay: Duration,
     /// Longest time that running streams may go on after the drain began.
     pub drain: Duration,
     /// Tells handlers that the server drains.
@@ -125,15 +128,17 @@ impl Server {
             max_connections,
             tls,
             shutdown,
+            drain_delay,
             drain,
             draining,
             abort,
             tasks,
             streams,
         } = self;
+        let drained = CancellationToken::new();
         let context = WorkerContext {
             limits,
-            drain: shutdown.drain.clone(),
+            drain: drained.clone(),
             tls: tls.map(TlsAcceptor::from),
             tasks: tasks.clone(),
             // Replaced by each worker's own.
@@ -151,6 +156,15 @@ impl Server {
         )]
         let sweeper = tokio::spawn(streams.clone().sweep(shared.end.clone()));
         shutdown.drain.cancelled().await;
+        if !drain_delay.is_zero() {
+            tracing::info!(drain_in = ?drain_delay, "told to end: not ready any more");
+            draining.announce();
+            tokio::select! {
+                () = tokio::time::sleep(drain_delay) => {}
+                () = shutdown.now.cancelled() => {}
+            }
+        }
+        drained.cancel();
         draining.begin();
         tasks.close();
         tracing::info!(streams_may_finish_for = ?drain, "shutting down");

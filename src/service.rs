@@ -14,6 +14,7 @@ mod detach;
 mod error;
 mod idempotency;
 mod linger;
+mod slots;
 mod start;
 mod subscription;
 
@@ -26,6 +27,7 @@ pub use attach::{attach, cancel, find, follow, parse_event_id, parse_stream_id, 
 pub use caller::Caller;
 pub use context::{Preferences, RequestContext};
 pub use error::StartError;
+pub use slots::LingerSlots;
 pub use start::{BackgroundStart, GenerationRequest, complete, start, start_in_background};
 pub use subscription::{Frames, Subscription};
 
@@ -51,6 +53,8 @@ pub struct Service {
     pub streams: Streams,
     /// The settings of streams.
     pub streaming: Streaming,
+    /// The generations that may run without their clients.
+    pub linger_slots: LingerSlots,
     /// The interval of comments on a silent stream; never if `None`.
     pub heartbeat: Option<Duration>,
     /// The time after which an SSE response begins although its upstream has not answered.

@@ -33,24 +33,40 @@ impl AbortSignal {
     }
 }
 
-/// A signal that the server is shutting down: no new work is begun.
+/// A signal that the server is shutting down: no new work is begun. It may be announced a while
+/// before, so that load balancers send new work elsewhere in time.
 #[derive(Debug, Clone, Default)]
-pub struct DrainSignal(CancellationToken);
+pub struct DrainSignal {
+    announced: Arc<AtomicBool>,
+    begun: CancellationToken,
+}
 
 impl DrainSignal {
+    /// Announces the signal: the server says that it is not ready, and serves as before.
+    pub fn announce(&self) {
+        self.announced.store(true, Ordering::Release);
+    }
+
+    /// Returns whether new work should be sent elsewhere.
+    #[must_use]
+    pub fn is_announced(&self) -> bool {
+        self.announced.load(Ordering::Acquire)
+    }
+
     /// Raises the signal.
     pub fn begin(&self) {
-        self.0.cancel();
+        self.announce();
+        self.begun.cancel();
     }
 
     /// Returns whether the signal has been raised.
     #[must_use]
     pub fn is_begun(&self) -> bool {
-        self.0.is_cancelled()
+        self.begun.is_cancelled()
     }
 
     /// Returns a future that resolves when the signal is raised.
     pub fn begun(&self) -> WaitForCancellationFutureOwned {
-        self.0.clone().cancelled_owned()
+        self.begun.clone().cancelled_owned()
     }
 }

@@ -18,6 +18,17 @@ pub struct Streams {
     pub limits: StoreLimits,
     /// The times for which they last.
     pub streaming: Streaming,
+    /// The most generations that run without their clients.
+    pub most_lingering: MostLingering,
+}
+
+/// The most generations with a linger, or in the background, that run at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MostLingering {
+    /// In all.
+    pub all: usize,
+    /// Of one caller, as far as callers can be told apart by their credentials.
+    pub by_caller: usize,
 }
 
 /// The settings of streams.
@@ -45,6 +56,8 @@ pub(super) const KEYS: &[Key] = &[
     MAX_TOTAL_BYTES,
     MAX_READERS,
     LONG_POLL,
+    MAX_LINGERING,
+    MAX_LINGERING_PER_CALLER,
 ];
 
 const LINGER: Key = Key::new(
@@ -90,6 +103,19 @@ const LONG_POLL: Key = Key::new(
     "how long a long-poll may wait",
 );
 
+const MAX_LINGERING: Key = Key::new(
+    "streams.max_lingering",
+    Kind::Number(1, 1_000_000),
+    Value("10000"),
+    "generations with a linger, or in the background, that run at the same time; one more is a 503",
+);
+const MAX_LINGERING_PER_CALLER: Key = Key::new(
+    "streams.max_lingering_per_caller",
+    Kind::Number(1, 1_000_000),
+    Value("1000"),
+    "the same of one caller, told apart by their credentials; one more is a 429",
+);
+
 pub(super) fn streams(reader: &mut Reader<'_>) -> Streams {
     let streams = Streams {
         store: store::store(reader),
@@ -103,6 +129,10 @@ pub(super) fn streams(reader: &mut Reader<'_>) -> Streams {
             max_linger: reader.duration(&MAX_LINGER),
             ttl: reader.duration(&TTL),
             long_poll: reader.duration(&LONG_POLL),
+        },
+        most_lingering: MostLingering {
+            all: reader.number(&MAX_LINGERING).unwrap_or_default(),
+            by_caller: reader.number(&MAX_LINGERING_PER_CALLER).unwrap_or_default(),
         },
     };
     let (times, limits) = (&streams.streaming, &streams.limits);

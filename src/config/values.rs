@@ -25,6 +25,7 @@ pub(super) const KEYS: Keys = Keys {
             MAX_BODIES,
             MAX_EVENT_BYTES,
             MAX_RESPONSE_BYTES,
+            DRAIN_DELAY,
             DRAIN,
             PROMPTS,
             models::DEFAULT_MODEL,
@@ -78,6 +79,12 @@ const MAX_RESPONSE_BYTES: Key = Key::new(
     Kind::Size,
     Value("16MiB"),
     "the largest answer that is no stream",
+);
+const DRAIN_DELAY: Key = Key::new(
+    "drain_delay",
+    Kind::DurationOrZero,
+    Value("0s"),
+    "how long `/readyz` says 503 while all else is served as before, when the server is told to end: longer than a load balancer takes to notice",
 );
 const DRAIN: Key = Key::new(
     "drain",
@@ -153,6 +160,7 @@ pub(super) fn config(reader: &mut Reader<'_>, dialects: &[&'static str]) -> Conf
         max_bodies: reader.size(&MAX_BODIES).unwrap_or_default(),
         max_event_bytes: reader.size(&MAX_EVENT_BYTES).unwrap_or_default(),
         max_response_bytes: reader.size(&MAX_RESPONSE_BYTES).unwrap_or_default(),
+        drain_delay: reader.duration(&DRAIN_DELAY),
         drain: reader.duration(&DRAIN),
         prompts: prompts_dir(reader),
         default_model,

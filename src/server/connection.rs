@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 
 use super::connections::Admission;
 use super::context::{ConnectionContext, WorkerContext};
+use super::paced::Paced;
 use super::protocol::Protocol;
 use super::socket::ClientSocket;
 use super::{http1, http2, presence, tls};
@@ -50,7 +51,10 @@ pub(super) async fn serve_connection(
         },
         Some(acceptor) => {
             Box::pin(async {
-                let Some(socket) = context.before_http(acceptor.accept(socket)).await else {
+                let Some(socket) = context
+                    .before_http(Paced::new(acceptor.accept(socket)))
+                    .await
+                else {
                     return;
                 };
                 match tls::negotiated_protocol(&socket) {

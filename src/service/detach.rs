@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::Service;
 use super::attach::stream_failure;
 use super::error::StartError;
+use super::slots::LingerSlot;
 use crate::generation::{DetachedGeneration, Generation, Linger};
 use dialect::failure::Failure;
 use stream::{Reader, Writer};
@@ -21,7 +22,13 @@ type OpenedReader = (Reader, HeaderMap);
     clippy::disallowed_methods,
     reason = "a generation that outlives its client is ended by its linger, or by the shutdown"
 )]
-pub(super) fn detach(service: &Service, generation: Generation, writer: Writer, linger: Linger) {
+pub(super) fn detach(
+    service: &Service,
+    generation: Generation,
+    writer: Writer,
+    linger: Linger,
+    slot: LingerSlot,
+) {
     let detached = DetachedGeneration::new(
         generation,
         writer,
@@ -29,7 +36,10 @@ pub(super) fn detach(service: &Service, generation: Generation, writer: Writer, 
         linger,
         service.draining.clone(),
     );
-    service.tasks.spawn(detached.run());
+    service.tasks.spawn(async move {
+        let _slot = slot;
+        detached.run().await;
+    });
 }
 
 /// Lets a generation write its stream; returns a reader of it once the upstream has accepted, or
@@ -44,11 +54,13 @@ pub(super) async fn open_detached(
     mut generation: Generation,
     writer: Writer,
     linger: Linger,
+    slot: LingerSlot,
 ) -> Result<OpenedReader, StartError> {
     let (mut client, answer) = oneshot::channel::<Result<OpenedReader, StartError>>();
     let (streams, draining) = (service.streams.clone(), service.draining.clone());
     let commit_after = service.commit_after;
     service.tasks.spawn(async move {
+        let _slot = slot;
         let opened = tokio::time::timeout(commit_after, generation.opened());
         let headers = tokio::select! {
             opened = opened => match opened {

@@ -73,10 +73,12 @@ pub async fn start(
     if !linger.is_none() {
         return match open_stream(service, &routed, context).await? {
             StreamSlot::New(writer) => {
+                let slot = service.linger_slots.take(context.caller.owner())?;
                 let dialect = routed.dialect;
                 let generation =
                     Generation::start(routed.into_params(service, context, Some(&writer)));
-                let (reader, headers) = open_detached(service, generation, writer, linger).await?;
+                let (reader, headers) =
+                    open_detached(service, generation, writer, linger, slot).await?;
                 let subscription = attach::follow(service, reader, dialect, context);
                 Ok(Subscription {
                     headers,
@@ -120,12 +122,13 @@ pub async fn start_in_background(
         StreamSlot::New(writer) => writer,
         StreamSlot::Old(id) => return Ok(BackgroundStart::Old(id)),
     };
+    let slot = service.linger_slots.take(context.caller.owner())?;
     let (dialect, id) = (routed.dialect, writer.log().id().clone());
     let params = routed.into_params(service, context, Some(&writer));
     let body = dialect.client.encode_queued(&params.meta);
     let mut generation = Generation::start(params);
     generation.set_status(200);
-    detach(service, generation, writer, Linger::UNLIMITED);
+    detach(service, generation, writer, Linger::UNLIMITED, slot);
     service.streams.announce(&id).await;
     Ok(BackgroundStart::New { id, body })
 }

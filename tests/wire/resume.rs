@@ -657,7 +657,9 @@ fn who_leaves_before_the_upstream_accepts_takes_it_from_nobody_else() {
 
 #[test]
 fn a_refused_request_leaves_no_stream_and_its_key_may_ask_again() {
-    let upstream = Upstream::raw("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n");
+    // It says that it closes: the second request would else race with the end of the first.
+    let upstream =
+        Upstream::raw("HTTP/1.1 503 Busy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
     let server = Server::before(&upstream);
     for nth in 1..=2 {
         let headers = "idempotency-key: k\r\nx-linger: 1m\r\n";
@@ -814,4 +816,40 @@ fn a_key_that_asks_for_another_encoding_asks_for_something_else() {
     assert!(ask("text").body().contains("data: a\n"));
     assert_eq!(ask("json").status(), 409);
     assert_eq!(ask("text").status(), 200);
+}
+
+#[test]
+fn generations_without_clients_are_bounded_for_each_caller_and_in_all() {
+    let upstream = Upstream::start(|c| {
+        c.request();
+        c.stream_head();
+        c.say("x");
+        c.wait_closed();
+    });
+    let config = "[streams]\nmax_lingering = 3\nmax_lingering_per_caller = 2\n";
+    let server = Server::before_with(&upstream, config, "");
+    let post = |key: &str| {
+        let headers = format!("x-linger: 10m\r\nauthorization: Bearer {key}\r\n");
+        let mut client = server.post(
+            "/v1/chat/completions",
+            &headers,
+            &chat_body(json!({})).to_string(),
+        );
+        client.status();
+        client
+    };
+    let mut kept = [post("one"), post("one")];
+    assert_eq!(post("one").status(), 429);
+    let mut other = post("two");
+    assert_eq!(other.status(), 200);
+    let mut refused = post("three");
+    assert_eq!(refused.status(), 503);
+    assert!(refused.header("retry-after").is_some());
+    let id = kept[0].header("x-stream-id").unwrap();
+    let cancel = format!("/v1/stream/{id}/cancel");
+    let own = "authorization: Bearer one\r\n";
+    assert_eq!(server.post(&cancel, own, "").status(), 200);
+    until("its place is free", || {
+        (post("two").status() == 200).then_some(())
+    });
 }

@@ -143,3 +143,19 @@ fn a_kept_connection_is_told_that_the_server_is_not_ready() {
     assert!(stream.body().ends_with(DONE));
     assert!(server.wait_exit().success());
 }
+
+#[test]
+fn before_it_drains_a_server_says_that_it_is_not_ready_and_serves() {
+    let mut server = Server::with("drain_delay = \"10m\"\ndrain = \"0s\"\n", &[]);
+    assert_eq!(server.get("/readyz").status(), 200);
+    server.signal(Signal::SIGTERM);
+    until("it is not ready", || {
+        (server.get("/readyz").status() == 503).then_some(())
+    });
+    assert_eq!(server.get("/healthz").status(), 200);
+    let mut served = server.get("/stream?prompt=x&model=mock-echo");
+    assert!(served.body().ends_with("data: [DONE]\n\n"));
+    // A second one ends the wait, and all else.
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_exit().code(), Some(130));
+}

@@ -15,7 +15,7 @@ pub(super) async fn healthz() -> &'static str {
 
 /// Answers whether new requests are accepted.
 pub(super) async fn readyz(State(service): State<Arc<Service>>) -> Result<&'static str, Rejection> {
-    if service.draining.is_begun() {
+    if service.draining.is_announced() {
         Err(Failure::draining().into())
     } else {
         Ok("ok")

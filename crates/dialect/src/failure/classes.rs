@@ -149,6 +149,11 @@ classes! {
     /// More generations on one socket than may run there (`websocket.max_running`).
     TOO_MANY_RUNNING: "too_many_running" RateLimit 429 Client Never
         "too many generations on this socket: at most {limit} (websocket.max_running)";
+    /// More generations of one caller than may run without their clients
+    /// (`streams.max_lingering_per_caller`).
+    TOO_MANY_LINGERING: "too_many_lingering" RateLimit 429 Client Never
+        "too many generations of yours run without their clients: at most {limit} \
+         (streams.max_lingering_per_caller)";
     /// More readers than one stream may have.
     TOO_MANY_READERS: "too_many_readers" RateLimit 429 Client Never
         "too many readers on this stream (streams.max_readers)";

@@ -318,6 +318,15 @@ impl Failure {
         Self::new(&classes::TOO_MANY_RUNNING, &[("limit", &limit.to_string())])
     }
 
+    /// Returns a failure of class [`TOO_MANY_LINGERING`](classes::TOO_MANY_LINGERING).
+    #[must_use]
+    pub fn too_many_lingering(limit: usize) -> Self {
+        Self::new(
+            &classes::TOO_MANY_LINGERING,
+            &[("limit", &limit.to_string())],
+        )
+    }
+
     /// Returns a failure of class [`TOO_MANY_READERS`](classes::TOO_MANY_READERS).
     #[must_use]
     pub fn too_many_readers() -> Self {
