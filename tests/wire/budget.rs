@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use serde_json::json;
+
 use crate::support::*;
 
 /// The size of each body, in bytes.
@@ -233,27 +235,26 @@ fn a_frame_that_is_announced_takes_no_memory() {
 
 #[test]
 fn what_bodies_hold_together_is_bounded() {
-    let server = Server::with("max_bodies = \"4MiB\"\n", &[]);
-    let head = "POST /stream HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 3000000\r\n\r\n";
-    let begin = || {
-        let mut client = Client::send(server.address, head.as_bytes());
-        // The server may refuse it before it has read all.
-        let _ = client.stream.write_all(&vec![b' '; 2_999_999]);
-        client
-    };
-    let before = server.resident();
-    let _first = begin();
-    until("the first has arrived", || {
-        (server.resident() > before + 2500).then_some(())
+    // It takes the first request and says nothing: until it does, the request's memory is held.
+    let upstream = Upstream::start(|c| {
+        c.request();
+        c.wait_closed();
     });
-    let mut second = begin();
+    let server = Server::before_with(&upstream, "max_bodies = \"4MiB\"\n", "");
+    let large = json!({ "messages": [{ "role": "user", "content": "x".repeat(3_000_000) }] });
+    let first = server.chat(large.clone());
+    upstream.wait_requests(1);
+    let mut second = server.chat(large.clone());
     assert_eq!(second.status(), 503);
     assert!(second.header("retry-after").is_some());
-    assert!(server.resident() - before < 32 * 1024);
+    assert_eq!(second.json()["error"]["code"], "memory_capacity");
     // Small ones are served all the same.
-    let body = r#"{"prompt": "hi", "model": "mock-fast"}"#;
-    let mut small = server.post("/stream", "", body);
-    assert_eq!(small.status(), 200);
+    let small = server.chat(json!({}));
+    upstream.wait_requests(2);
+    drop((first, small));
+    upstream.wait_closed(2);
+    let _third = server.chat(large);
+    upstream.wait_requests(3);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// Returns the text, or its first `limit` bytes at most and a count of the rest.
 ///
 /// ```
-/// use tokenrill_base::shorten::shorten;
+/// use base::shorten::shorten;
 ///
 /// assert_eq!(shorten("short", 8), "short");
 /// assert_eq!(shorten("a longer one", 8), "a longer… (4 bytes more)");
@@ -24,7 +24,7 @@ pub fn shorten(text: &str, limit: usize) -> Cow<'_, str> {
 /// count of the rest and of `unnamed` others.
 ///
 /// ```
-/// use tokenrill_base::shorten::shorten_list;
+/// use base::shorten::shorten_list;
 ///
 /// let names = ["one", "two", "three"];
 /// assert_eq!(shorten_list(&names, 3, 8, 0), "one, two, three");

@@ -228,23 +228,10 @@ fn object(
     })
 }
 
-/// The most that an answer repeats of its request's tools and schemas, in bytes.
-const MAX_REPEATED_BYTES: usize = 64 * 1024;
-/// About what a tool takes besides its texts, in bytes.
-const TOOL_BYTES: usize = 100;
-
 /// Returns the format and the tools of a request as its answer repeats them. If they are large they
 /// are left out, since each event that has the response would have them again.
 fn repeated_options(request: &Request) -> (Value, Value) {
-    let tools = request.tools.iter().map(|tool| {
-        let description = tool.description.as_deref().unwrap_or_default();
-        tool.name.len() + description.len() + tool.parameters.as_str().len() + TOOL_BYTES
-    });
-    let schema = match &request.format {
-        Some(Format::Schema { schema, .. }) => schema.as_str().len(),
-        _ => 0,
-    };
-    let is_small = tools.sum::<usize>() + schema <= MAX_REPEATED_BYTES;
+    let is_small = request.has_small_options();
     let mut repeated = ObjectWriter::new();
     repeated.object("format", |object| match &request.format {
         Some(Format::Json) => write_format(&Format::Json, object),
@@ -316,7 +303,7 @@ mod tests {
             (&format["type"], &tools[0]["description"]),
             (&"json_object".into(), &"small".into())
         );
-        request.tools.push(tool("x".repeat(MAX_REPEATED_BYTES)));
+        request.tools.push(tool("x".repeat(1 << 20)));
         let (format, tools) = repeated_options(&request);
         assert_eq!((&format["type"], tools), (&"json_object".into(), json!([])));
     }

@@ -96,20 +96,38 @@ impl Request {
         }
     }
 
+    /// Returns whether tools and format are small enough for an answer to repeat them: each of its
+    /// events may have them again.
+    pub(crate) fn has_small_options(&self) -> bool {
+        let tools = self.tools.iter().map(|tool| {
+            let description = tool.description.as_deref().unwrap_or_default();
+            tool.name.len() + description.len() + tool.parameters.as_str().len() + TOOL_BYTES
+        });
+        let schema = match &self.format {
+            Some(Format::Schema { schema, .. }) => schema.as_str().len(),
+            _ => 0,
+        };
+        tools.sum::<usize>() + schema <= MAX_REPEATED_BYTES
+    }
+
     /// Returns the request without its messages and its body, for an answer that repeats its
-    /// options.
+    /// options; without tools and format too, if those are large.
     #[must_use]
     pub fn without_content(&self) -> Self {
+        let is_small = self.has_small_options();
         Self {
             operation: self.operation,
             model: self.model.clone(),
             stream: self.stream,
             background: self.background,
             include_usage: self.include_usage,
-            tools: self.tools.clone(),
+            tools: self.tools.iter().filter(|_| is_small).cloned().collect(),
             tool_choice: self.tool_choice.clone(),
             parallel_tool_calls: self.parallel_tool_calls,
-            format: self.format.clone(),
+            format: match &self.format {
+                Some(Format::Schema { .. }) if !is_small => None,
+                format => format.clone(),
+            },
             reasoning: self.reasoning,
             max_tokens: self.max_tokens,
             sampling: self.sampling,
@@ -198,6 +216,11 @@ impl Request {
         }
     }
 }
+
+/// The most that an answer repeats of its request's tools and schemas, in bytes.
+const MAX_REPEATED_BYTES: usize = 64 * 1024;
+/// About what a tool takes besides its texts, in bytes.
+const TOOL_BYTES: usize = 100;
 
 /// The most strings of a list, such as stop sequences, that are read: no API takes as many.
 pub(crate) const MAX_STRINGS: usize = 1000;

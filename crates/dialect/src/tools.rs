@@ -77,7 +77,8 @@ pub(super) fn whole_object(arguments: &str) -> Option<JsonText> {
 pub(super) fn schema(parameters: &JsonText) -> JsonText {
     let fields = parameters.view();
     let (mut is_typed, mut has_properties) = (false, false);
-    let mut whole = ObjectWriter::new();
+    // Room for what is added.
+    let mut whole = ObjectWriter::with_capacity(fields.raw().len() + 64);
     fields.each_field(|name, value| {
         is_typed |= matches!(name, b"type" | b"$ref" | b"anyOf" | b"oneOf" | b"allOf");
         has_properties |= name == b"properties";

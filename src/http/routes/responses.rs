@@ -280,6 +280,8 @@ async fn read_records(
         if runs.is_empty() {
             break;
         }
+        // Others have their turn between two chunks.
+        tokio::task::yield_now().await;
         for record in runs.iter().flat_map(RecordBatch::records) {
             if let Some(payload) = payload(&record) {
                 event(position, &payload);
