@@ -69,13 +69,14 @@ pub(super) async fn serve_connection(
 
 impl ConnectionContext<'_> {
     /// Awaits a step that precedes HTTP. Returns `None` if it failed or took too long, or if the
-    /// server drains.
+    /// server drains or the connection has to make room.
     async fn before_http<T>(&mut self, step: impl Future<Output = io::Result<T>>) -> Option<T> {
         let done = tokio::select! {
             biased;
             result = step => result.ok()?,
             () = self.first_request.as_mut() => return None,
-            () = self.connection.close().cancelled() => return None,
+            () = self.worker.drain.cancelled() => return None,
+            () = self.connection.mark().evicted() => return None,
         };
         presence::expect_acknowledgements(self.stream, self.worker.limits.client_stall);
         Some(done)

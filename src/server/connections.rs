@@ -1,10 +1,10 @@
 //! The connections of all clients: how many there may be, and which is closed for one more.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use http1::server::{IdleMark, IdleOrder};
 use slab::Slab;
-use tokio_util::sync::CancellationToken;
 
 use super::load::LoadGuard;
 
@@ -12,8 +12,13 @@ use super::load::LoadGuard;
 const RESERVED_FILES: u64 = 64;
 /// The fewest connections, however little the process may have.
 const MIN_CONNECTIONS: usize = 16;
-/// Where the system doesn't say how many files a process may have.
+/// Files that a process may have where the system doesn't say.
 const DEFAULT_FILES: u64 = 1024;
+
+/// Pause between two looks at whether a connection that was told to close is gone.
+const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+/// Looks before a new connection is refused: a worker may be busy for a moment.
+const MAX_LOOKS: usize = 100;
 
 /// Returns how many connections the process has room for, with an upstream for each. Raises its own
 /// limit first, as far as it may.
@@ -35,14 +40,7 @@ struct Shared {
     limit: usize,
     order: IdleOrder,
     /// Locked when a connection begins and ends, and for each one beyond the limit.
-    entries: Mutex<Slab<Arc<Entry>>>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    idle: IdleMark,
-    /// Cancelled when the connection is to close as soon as it is idle.
-    close: CancellationToken,
+    marks: Mutex<Slab<Arc<IdleMark>>>,
 }
 
 /// The place of a connection among all, and in its worker's load. It ends with the socket.
@@ -52,7 +50,7 @@ pub(super) type Admission = (Arc<Connection>, LoadGuard);
 #[derive(Debug)]
 pub(super) struct Connection {
     shared: Arc<Shared>,
-    entry: Arc<Entry>,
+    mark: Arc<IdleMark>,
     key: usize,
 }
 
@@ -61,75 +59,84 @@ impl Connections {
         Self(Arc::new(Shared {
             limit,
             order: IdleOrder::default(),
-            entries: Mutex::default(),
+            marks: Mutex::default(),
         }))
     }
 
-    /// Admits one more connection. At the limit the ones that have been idle for longest are
-    /// closed; returns `None` if none is idle. `drain` closes it as well.
-    pub(super) fn admit(&self, drain: &CancellationToken) -> Option<Connection> {
-        let shared = &self.0;
-        let mut entries = shared
-            .entries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if entries.len() >= shared.limit && !close_idle(&entries, shared.limit) {
-            return None;
+    /// Admits one more connection. At the limit the ones that have been idle for longest are told
+    /// to close, and it is admitted once one of them is gone. Returns `None` if none is idle.
+    pub(super) async fn admit(&self) -> Option<Connection> {
+        for _ in 0..MAX_LOOKS {
+            match self.try_admit() {
+                Ok(connection) => return Some(connection),
+                Err(Full::AllBusy) => return None,
+                Err(Full::SomeLeave) => tokio::time::sleep(LOOK_INTERVAL).await,
+            }
         }
-        let entry = Arc::new(Entry {
-            idle: shared.order.mark(),
-            close: drain.child_token(),
-        });
-        let key = entries.insert(entry.clone());
-        Some(Connection {
+        None
+    }
+
+    fn try_admit(&self) -> Result<Connection, Full> {
+        let shared = &self.0;
+        let mut marks = shared.lock();
+        if marks.len() >= shared.limit {
+            return Err(evict_idle(&marks, shared.limit));
+        }
+        let mark = Arc::new(shared.order.mark());
+        let key = marks.insert(mark.clone());
+        Ok(Connection {
             shared: shared.clone(),
-            entry,
+            mark,
             key,
         })
     }
 }
 
-/// Closes the connections that have been idle for longest: a few at once, so that a flood does not
-/// look for them each time. Returns false if none is idle.
-fn close_idle(entries: &Slab<Arc<Entry>>, limit: usize) -> bool {
-    let mut idle: Vec<(u64, &Arc<Entry>)> = entries
-        .iter()
-        .filter(|(_, entry)| !entry.close.is_cancelled())
-        .filter_map(|(_, entry)| Some((entry.idle.place()?, entry)))
-        .collect();
-    let closing = entries.len() - idle.len();
-    let some = (limit / 64).max(1).min(idle.len());
-    if some == 0 {
-        // Those that were told to close before make room in a moment.
-        return closing > 0 && entries.iter().any(|(_, entry)| entry.close.is_cancelled());
+/// The reason that there is no room for one more connection.
+#[derive(Debug, PartialEq, Eq)]
+enum Full {
+    /// Idle ones were told to close, and will be gone in a moment.
+    SomeLeave,
+    /// A busy one may last for hours, even if it was told to close.
+    AllBusy,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Slab<Arc<IdleMark>>> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    idle.select_nth_unstable_by_key(some - 1, |(place, _)| *place);
-    for (_, entry) in idle.iter().take(some) {
-        entry.close.cancel();
+}
+
+/// Tells the connections to close that have been idle for longest, unless others already were.
+fn evict_idle(marks: &Slab<Arc<IdleMark>>, limit: usize) -> Full {
+    let mut idle: Vec<(u64, &Arc<IdleMark>)> = Vec::new();
+    for (_, mark) in marks {
+        match mark.place() {
+            Some(_) if mark.is_evicted() => return Full::SomeLeave,
+            Some(place) => idle.push((place, mark)),
+            None => {}
+        }
     }
-    true
+    // A few at once, so that a flood does not look for them each time.
+    let count = (limit / 64).max(1).min(idle.len());
+    if count == 0 {
+        return Full::AllBusy;
+    }
+    idle.select_nth_unstable_by_key(count - 1, |(place, _)| *place);
+    idle.iter().take(count).for_each(|(_, mark)| mark.evict());
+    Full::SomeLeave
 }
 
 impl Connection {
-    /// Returns the mark that says whether the connection is idle.
-    pub(super) fn idle(&self) -> &IdleMark {
-        &self.entry.idle
-    }
-
-    /// Returns the signal to close the connection as soon as it is idle.
-    pub(super) fn close(&self) -> &CancellationToken {
-        &self.entry.close
+    /// Returns the mark that says whether the connection is idle, and whether it is to close.
+    pub(super) fn mark(&self) -> &IdleMark {
+        &self.mark
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let mut entries = self
-            .shared
-            .entries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        entries.try_remove(self.key);
+        self.shared.lock().try_remove(self.key);
     }
 }
 
@@ -142,21 +149,32 @@ mod tests {
     #[test]
     fn beyond_the_limit_the_longest_idle_makes_room_and_busy_ones_never() {
         let connections = Connections::new(2);
-        let drain = CancellationToken::new();
-        let admit = || connections.admit(&drain);
+        let admit = || connections.try_admit();
         let (first, second) = (admit().unwrap(), admit().unwrap());
         // The first is idle again after the second.
-        first.idle().set_busy();
-        first.idle().set_idle();
-        let third = admit().unwrap();
-        assert!(second.close().is_cancelled() && !first.close().is_cancelled());
+        first.mark().set_busy();
+        first.mark().set_idle();
+        assert_eq!(admit().unwrap_err(), Full::SomeLeave);
+        assert!(second.mark().is_evicted() && !first.mark().is_evicted());
+        // One that leaves is enough.
+        assert_eq!(admit().unwrap_err(), Full::SomeLeave);
+        assert!(!first.mark().is_evicted());
         drop(second);
-        first.idle().set_busy();
-        third.idle().set_busy();
-        assert!(admit().is_none());
+        let third = admit().unwrap();
+        first.mark().set_busy();
+        third.mark().set_busy();
+        assert_eq!(admit().unwrap_err(), Full::AllBusy);
         drop(first);
-        assert!(admit().is_some());
-        drain.cancel();
-        assert!(third.close().is_cancelled());
+        assert!(admit().is_ok());
+    }
+
+    #[test]
+    fn one_that_was_told_to_close_and_is_busy_makes_no_room() {
+        let connections = Connections::new(1);
+        let first = connections.try_admit().unwrap();
+        assert_eq!(connections.try_admit().unwrap_err(), Full::SomeLeave);
+        // Its next request had come already: it is answered, however long that takes.
+        first.mark().set_busy();
+        assert_eq!(connections.try_admit().unwrap_err(), Full::AllBusy);
     }
 }

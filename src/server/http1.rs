@@ -27,10 +27,10 @@ where
     } = context;
     let options = ServeOptions {
         peer_closed: pin!(peer_closed(stream)),
-        drain: connection.close(),
+        drain: &worker.drain,
         head_deadline: first_request,
         idle_timeout: IDLE_TIMEOUT,
-        idle: connection.idle(),
+        idle: connection.mark(),
     };
     let respond = |request: axum::http::Request<_>| {
         respond(router.clone(), request.map(Body::new), disconnect.clone())

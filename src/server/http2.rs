@@ -78,6 +78,12 @@ pub(super) async fn serve_http2(
     let mut connection =
         pin!(connection_builder(executor).serve_connection(TokioIo::new(socket), service));
     let mut peer_closed = pin!(peer_closed(stream));
+    let mut ending = pin!(async {
+        tokio::select! {
+            () = worker.drain.cancelled() => {}
+            () = place.mark().evicted() => {}
+        }
+    });
     let (mut accepting, mut begun_before) = (true, 0);
     loop {
         tokio::select! {
@@ -85,7 +91,7 @@ pub(super) async fn serve_http2(
             // Errors here are the client's way of leaving; each generation has logged its own end.
             _ = connection.as_mut() => return,
             () = peer_closed.as_mut() => return,
-            () = place.close().cancelled(), if accepting => {
+            () = ending.as_mut(), if accepting => {
                 if streams.begun() == 0 {
                     return;
                 }
@@ -93,19 +99,14 @@ pub(super) async fn serve_http2(
                 connection.as_mut().graceful_shutdown();
                 idle_timer.as_mut().reset(Instant::now() + GOAWAY_GRACE);
             }
-            // A connection is idle if it had no stream at all since the timer last fired. It first
-            // fires when the first request should have arrived.
             () = idle_timer.as_mut() => {
-                let begun = streams.begun();
-                if streams.open() == 0 && begun == begun_before {
-                    if begun == 0 || !accepting {
-                        return;
-                    }
-                    accepting = false;
+                let Some((wait, goes_on)) = streams.next_wait(accepting, &mut begun_before) else {
+                    return;
+                };
+                if accepting && !goes_on {
                     connection.as_mut().graceful_shutdown();
                 }
-                begun_before = if streams.open() == 0 { begun } else { usize::MAX };
-                let wait = if accepting { IDLE_TIMEOUT } else { GOAWAY_GRACE };
+                accepting = goes_on;
                 idle_timer.as_mut().reset(Instant::now() + wait);
             }
         }
@@ -333,9 +334,23 @@ impl StreamCount {
         self.open.current()
     }
 
+    /// Returns how long to wait for the next look, and whether new streams are taken meanwhile;
+    /// `None` if the connection is to be closed. It is idle if it had no stream at all since the
+    /// last look. The first look is when the first request should have arrived.
+    fn next_wait(&self, accepting: bool, begun_before: &mut usize) -> Option<(Duration, bool)> {
+        let (begun, is_open) = (self.begun(), self.open() > 0);
+        let is_idle = !is_open && begun == *begun_before;
+        if is_idle && (begun == 0 || !accepting) {
+            return None;
+        }
+        *begun_before = if is_open { usize::MAX } else { begun };
+        let goes_on = accepting && !is_idle;
+        Some((if goes_on { IDLE_TIMEOUT } else { GOAWAY_GRACE }, goes_on))
+    }
+
     fn begin(this: &Arc<Self>) -> OpenStream {
         this.begun.fetch_add(1, Ordering::Relaxed);
-        this.place.idle().set_busy();
+        this.place.mark().set_busy();
         OpenStream {
             guard: Some(this.open.acquire()),
             count: this.clone(),
@@ -353,7 +368,7 @@ impl Drop for OpenStream {
     fn drop(&mut self) {
         self.guard = None;
         if self.count.open() == 0 {
-            self.count.place.idle().set_idle();
+            self.count.place.mark().set_idle();
         }
     }
 }

@@ -5,7 +5,8 @@
 
 use std::cell::Cell;
 use std::future::pending;
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -44,6 +45,8 @@ pub(super) struct WorkersShared {
 /// meanwhile.
 type Handover = (std::net::TcpStream, TaskTrackerToken, Admission);
 
+/// Reads of what a client has sent already, before it is told that it is not served.
+const MAX_BUSY_READS: usize = 16;
 /// The answer to a connection beyond the limit, over plain TCP.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
 content-type: application/json\r\ncontent-length: 93\r\n\r\n\
@@ -192,12 +195,12 @@ impl Acceptor {
                     worker.load.acquire(),
                 ))
             });
-            let Some(connection) = self.connections.admit(&context.drain) else {
+            let Some(connection) = self.connections.admit().await else {
                 self.errors
                     .log(&io::Error::other("too many connections, none of them idle"));
                 if context.tls.is_none() {
-                    // As much as the socket takes: there is nobody to wait.
-                    let _ = stream.try_write(BUSY);
+                    // It is closed in any case.
+                    let _ = say_busy(stream);
                 }
                 continue;
             };
@@ -259,6 +262,21 @@ impl Worker {
         let serving = serve_connection(stream, router, context, admission);
         self.context.tasks.spawn(serving);
     }
+}
+
+/// Answers a connection that is not served, as far as its socket takes the answer at once.
+fn say_busy(stream: TcpStream) -> io::Result<()> {
+    let mut stream = stream.into_std()?;
+    // Closing a socket with unread input would reset it, and the client might lose the answer.
+    let mut input = [0; 4096];
+    for _ in 0..MAX_BUSY_READS {
+        match stream.read(&mut input) {
+            Ok(length) if length > 0 => {}
+            _ => break,
+        }
+    }
+    stream.write_all(BUSY)?;
+    stream.shutdown(Shutdown::Write)
 }
 
 /// Returns true for errors of `accept` that concern one connection and not the listener.

@@ -50,7 +50,8 @@ pub struct ServeOptions<'a, P> {
     pub head_deadline: Pin<&'a mut Sleep>,
     /// Longest idle time between two requests, with the time for the later one's head.
     pub idle_timeout: Duration,
-    /// Marked as busy while a request is answered, and as idle afterwards.
+    /// Marked as busy while a request is answered, and as idle afterwards. Once it is evicted the
+    /// current response is the last, and a connection without one is closed.
     pub idle: &'a IdleMark,
 }
 
@@ -200,6 +201,8 @@ where
             head = poll_fn(|cx| lock(connection).poll_head(cx)) => head.ok().flatten(),
             () = self.options.head_deadline.as_mut() => None,
             () = self.options.drain.cancelled(), if lock(connection).is_idle() => None,
+            // Its client may be one that sends heads byte by byte, to keep others out.
+            () = self.options.idle.evicted() => None,
         }
     }
 
@@ -236,7 +239,8 @@ where
         let connection = self.connection.clone();
         // Skip what has arrived of an unread body; the rest would precede the next request.
         let skipped = head_is_valid && lock(&connection).skip_body();
-        let keep_alive = request.keep_alive && skipped && !self.options.drain.is_cancelled();
+        let is_last = self.options.drain.is_cancelled() || self.options.idle.is_evicted();
+        let keep_alive = request.keep_alive && skipped && !is_last;
         let mut writer = ResponseWriter::new(response, request.with_keep_alive(keep_alive));
         let written = self.unless_closed(poll_fn(|cx| writer.poll_write(&connection, cx)));
         // Errors here are the client's way of leaving.

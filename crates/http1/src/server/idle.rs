@@ -1,15 +1,19 @@
-//! Which connections are idle, and for how long compared with each other.
+//! The mark of a connection that may have to make room: whether it is idle, since when compared
+//! with others, and whether it was told to close.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The mark of one connection: whether it is idle, and since when in the order of all those that
-/// have their marks from the same [`IdleOrder`].
+use tokio_util::sync::CancellationToken;
+
+/// The mark of one connection. It is shared by the connection, which says whether it is idle, and
+/// its server, which may tell it to close.
 #[derive(Debug, Default)]
 pub struct IdleMark {
     order: IdleOrder,
     /// The place in the order; 0 while a request is answered.
     place: AtomicU64,
+    evicted: CancellationToken,
 }
 
 /// The order in which connections became idle.
@@ -22,7 +26,7 @@ impl IdleOrder {
     pub fn mark(&self) -> IdleMark {
         let mark = IdleMark {
             order: self.clone(),
-            place: AtomicU64::new(0),
+            ..IdleMark::default()
         };
         mark.set_idle();
         mark
@@ -30,7 +34,7 @@ impl IdleOrder {
 }
 
 impl IdleMark {
-    /// Marks the connection as idle from now on.
+    /// Marks the connection as idle from now on. It is idle until a whole request head has arrived.
     pub fn set_idle(&self) {
         let place = self.order.0.fetch_add(1, Ordering::Relaxed) + 1;
         self.place.store(place, Ordering::Relaxed);
@@ -46,5 +50,21 @@ impl IdleMark {
     #[must_use]
     pub fn place(&self) -> Option<u64> {
         Some(self.place.load(Ordering::Relaxed)).filter(|place| *place > 0)
+    }
+
+    /// Tells the connection to close: at once if it is idle, else after the current response.
+    pub fn evict(&self) {
+        self.evicted.cancel();
+    }
+
+    /// Returns whether the connection was told to close.
+    #[must_use]
+    pub fn is_evicted(&self) -> bool {
+        self.evicted.is_cancelled()
+    }
+
+    /// Resolves when the connection is told to close.
+    pub async fn evicted(&self) {
+        self.evicted.cancelled().await;
     }
 }
