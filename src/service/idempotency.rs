@@ -1,5 +1,6 @@
 //! Opening the stream that a generation writes, once for all requests under one idempotency key.
 
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::Service;
@@ -40,10 +41,12 @@ pub(super) async fn open_stream(
         return opened.map(StreamSlot::New).map_err(stream_failure);
     };
     let owner = head.owner.as_ref().map_or("", Owner::as_str);
-    let key = IdempotencyKey {
-        key: digest([owner.as_bytes(), routed.route.as_bytes(), key.as_bytes()]),
-        asked: request_digest(routed, context.preferences.encoding),
-    };
+    let key = digest([owner.as_bytes(), routed.route.as_bytes(), key.as_bytes()]);
+    let size = routed.as_sent.iter().map(Bytes::len).sum();
+    let (as_sent, encoding) = (routed.as_sent.clone(), context.preferences.encoding);
+    let asked = move || request_digest(&as_sent, encoding);
+    let asked = service.compute.run(size, asked).await?;
+    let key = IdempotencyKey { key, asked };
     let opened = service.streams.write_once(&id, head, key).await;
     match opened.map_err(stream_failure)? {
         IdempotentCreate::Created(writer) => Ok(StreamSlot::New(writer)),
@@ -55,12 +58,12 @@ pub(super) async fn open_stream(
 }
 
 /// Returns a digest of what a request asks for.
-fn request_digest(routed: &RoutedRequest, encoding: TextEncoding) -> String {
+fn request_digest(as_sent: &[Bytes], encoding: TextEncoding) -> String {
     let encoding: &[u8] = match encoding {
         TextEncoding::Text => b"text",
         TextEncoding::Json => b"json",
     };
-    let parts = routed.as_sent.iter().map(AsRef::as_ref);
+    let parts = as_sent.iter().map(AsRef::as_ref);
     digest(std::iter::once(encoding).chain(parts))
 }
 

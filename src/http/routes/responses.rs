@@ -143,8 +143,13 @@ pub(super) async fn replace_previous_id(
     body: Bytes,
     context: &RequestContext,
 ) -> Result<Bytes, Failure> {
-    let Some(id) = openai_responses::previous_response_id(&body).filter(|id| meta_id(id).is_some())
-    else {
+    let size = body.len();
+    let read_id = {
+        let body = body.clone();
+        move || openai_responses::previous_response_id(&body)
+    };
+    let id = service.compute.run(size, read_id).await?;
+    let Some(id) = id.filter(|id| meta_id(id).is_some()) else {
         return Ok(body);
     };
     // One that is not here may be the upstream's own.
@@ -159,7 +164,11 @@ pub(super) async fn replace_previous_id(
         .await?;
     }
     match stored.response_id() {
-        Some(theirs) if theirs != id => openai_responses::with_previous_response_id(&body, theirs),
+        Some(theirs) if theirs != id => {
+            let theirs = theirs.to_owned();
+            let replace = move || openai_responses::with_previous_response_id(&body, &theirs);
+            service.compute.run(size, replace).await?
+        }
         _ => Ok(body),
     }
 }

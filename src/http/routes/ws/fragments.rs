@@ -30,7 +30,7 @@ const LENGTH_64: u8 = 127;
 pub(super) struct Fragments<S> {
     io: S,
     cutter: FrameCutter,
-    /// What was read and not passed on.
+    /// Bytes that were read; those before `passed_on` have been passed on.
     out: Vec<u8>,
     passed_on: usize,
 }
