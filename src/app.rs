@@ -93,7 +93,7 @@ struct Snapshot {
     upstreams: Option<UpstreamAccess>,
 }
 
-/// What is read of the system in order to reach upstreams, once for all workers and providers.
+/// The system's certificates and names, by which all workers and providers reach upstreams.
 #[derive(Debug)]
 struct UpstreamAccess {
     tls: rustls::ClientConfig,
@@ -101,7 +101,7 @@ struct UpstreamAccess {
 }
 
 impl UpstreamAccess {
-    fn read(config: &Config) -> Result<Option<Self>, CertificatesError> {
+    fn load(config: &Config) -> Result<Option<Self>, CertificatesError> {
         if config.providers.is_empty() {
             return Ok(None);
         }
@@ -120,7 +120,7 @@ impl Snapshot {
     fn new(config: Config) -> Result<Self, AppError> {
         let (folder, must_exist) = (&config.prompts.path, config.prompts.explicit);
         let prompts = Arc::new(Library::open(folder, must_exist)?);
-        let upstreams = UpstreamAccess::read(&config)?;
+        let upstreams = UpstreamAccess::load(&config)?;
         Ok(Self {
             config,
             prompts,

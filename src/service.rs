@@ -1,5 +1,5 @@
-//! What every front door does with a request: starts a generation, attaches to a stream, cancels
-//! one, and recognises a request that was sent before.
+//! The work of every front door: starting a generation, attaching to a stream, cancelling one, and
+//! recognising a request that was sent before.
 //!
 //! A front door, be it an HTTP route or a WebSocket, builds a [`RequestContext`] once, parses its
 //! body into a [`GenerationRequest`], calls one of the functions here, and carries the frames of

@@ -84,14 +84,10 @@ impl CompleteGeneration {
             let Opened { headers, source } = bounded(&mut deadlines, opening).await??;
             let (body, permit) = match source {
                 CompleteSource::Body(WholeBody { bytes, permit }, upstream) => {
-                    let read = ReadBody {
-                        upstream,
-                        dialect,
-                        task,
-                    };
                     let size = bytes.len();
-                    let read = compute.run(size, move || read.read(bytes, &meta));
-                    let (body, counts) = bounded(&mut deadlines, read).await???;
+                    let answer = move || client_answer(bytes, upstream, task, (dialect, &meta));
+                    let answer = compute.run(size, answer);
+                    let (body, counts) = bounded(&mut deadlines, answer).await???;
                     meter.on_whole_answer(&counts);
                     (body, permit)
                 }
@@ -135,40 +131,32 @@ async fn bounded<F: Future>(deadlines: &mut Deadlines, future: F) -> Result<F::O
     .await
 }
 
-/// How a body is read.
-struct ReadBody {
-    upstream: &'static Dialect,
-    dialect: &'static Dialect,
+/// Returns an upstream's whole answer in the client's dialect, and the counts of what it holds.
+fn client_answer(
+    body: Bytes,
+    upstream: &Dialect,
     task: Operation,
-}
-
-impl ReadBody {
-    /// Returns the body in the client's dialect, and what was counted in it.
-    fn read(self, body: Bytes, meta: &ResponseMeta) -> Result<(Bytes, AnswerCounts), Failure> {
-        let mut counts = AnswerCounts::default();
-        // Token counts are returned as they are: they never cross dialects.
-        let Some(side) = self
-            .upstream
-            .upstream
-            .filter(|_| self.task == Operation::Generate)
-        else {
-            return Ok((body, counts));
-        };
-        if *self.upstream == *self.dialect {
-            counts.usage = side.parse_answer(&body, None)?.usage;
-            return Ok((body, counts));
-        }
-        let mut answer = Answer::default();
-        side.parse_answer(
-            &body,
-            Some(&mut |event| {
-                counts.add(&event);
-                answer.add(&event);
-            }),
-        )?;
-        let body = self.dialect.client.encode_answer(&answer, meta).into();
-        Ok((body, counts))
+    (client, meta): (&Dialect, &ResponseMeta),
+) -> Result<(Bytes, AnswerCounts), Failure> {
+    let mut counts = AnswerCounts::default();
+    // Token counts are returned as they are: they never cross dialects.
+    let side = upstream.upstream.filter(|_| task == Operation::Generate);
+    let Some(side) = side else {
+        return Ok((body, counts));
+    };
+    if *upstream == *client {
+        counts.usage = side.parse_answer(&body, None)?.usage;
+        return Ok((body, counts));
     }
+    let mut answer = Answer::default();
+    side.parse_answer(
+        &body,
+        Some(&mut |event| {
+            counts.add(&event);
+            answer.add(&event);
+        }),
+    )?;
+    Ok((client.client.encode_answer(&answer, meta).into(), counts))
 }
 
 /// Collects the events of an in-process model.

@@ -164,7 +164,7 @@ fn end_by_drop(disconnect: &Disconnect, abort: &AbortSignal) -> GenerationEnd {
     }
 }
 
-/// What was counted in a whole answer.
+/// The counts of a whole answer.
 #[derive(Debug, Default)]
 pub(super) struct AnswerCounts {
     /// Events with content.

@@ -87,7 +87,7 @@ impl Query {
     }
 }
 
-/// What every endpoint takes from headers and query.
+/// The options that every endpoint takes from headers and query.
 #[derive(Debug)]
 pub(super) struct CommonOptions {
     pub(super) preferences: Preferences,

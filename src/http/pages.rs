@@ -1,4 +1,5 @@
-//! Which web pages may ask: those of our own host, and those that `cors.origins` names.
+//! The guard against web pages that may not ask: all but those of our own host, and those that
+//! `cors.origins` names.
 //!
 //! A page of any other origin could spend the keys behind this server: `<img>`, and a `fetch`
 //! without CORS, send their requests without asking. A page whose own name was made to point here

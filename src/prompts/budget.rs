@@ -21,7 +21,7 @@ pub(super) const MAX_PROMPT_BYTES: usize = 8 << 20;
 const MAX_CALL_BYTES: usize = 2 * MAX_PROMPT_BYTES;
 /// The most that all calls together may read and write.
 const MAX_TOTAL_BYTES: usize = 32 * MAX_PROMPT_BYTES;
-/// What an item of a list counts for beside its text.
+/// Cost of an item of a list beside its text.
 const ITEM_BYTES: usize = 8;
 /// The deepest nesting of lists that a filter is given; their readers recurse.
 const MAX_LIST_NESTING: usize = 32;

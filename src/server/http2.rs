@@ -65,11 +65,7 @@ pub(super) async fn serve_http2(
     let executor = StreamExecutor {
         tasks: worker.tasks.clone(),
         load: worker.load.clone(),
-        streams: Arc::new(StreamCount {
-            begun: AtomicUsize::new(0),
-            open: Load::default(),
-            place: place.clone(),
-        }),
+        streams: Arc::new(StreamCount::new(place.clone())),
         disconnect,
         limits: worker.limits,
     };
@@ -326,6 +322,14 @@ struct StreamCount {
 }
 
 impl StreamCount {
+    fn new(place: Arc<Connection>) -> Self {
+        Self {
+            begun: AtomicUsize::new(0),
+            open: Load::default(),
+            place,
+        }
+    }
+
     fn begun(&self) -> usize {
         self.begun.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! How many generations may run without their clients: of one caller, and in all.
+//! The bound on generations that run without their clients: of one caller, and in all.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

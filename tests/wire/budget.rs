@@ -1,4 +1,5 @@
-//! What a body may cost: at most ten times its size in memory, whatever it is made of.
+//! The cost of a body: at most ten times its size in memory, whatever it is made of; and the bounds
+//! over all bodies and connections.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,7 +10,7 @@ use crate::support::*;
 
 /// The size of each body, in bytes.
 const SIZE: usize = 2 << 20;
-/// What a server's memory moves by without any body, in KiB.
+/// Change of a server's memory without any body, in KiB.
 const NOISE: u64 = 8 * 1024;
 const MOST: u64 = 10;
 /// A provider of each dialect, in front of an upstream that takes everything and refuses it.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::*;
 use crate::ws_client::{Ws, start};
 
-/// What an upstream quotes, and the log may not.
+/// Words that an upstream quotes, and the log may not.
 const QUOTED: &str = "Invalid content in messages[0]: canary-prompt 4711";
 
 /// The answer of an upstream with that status, type and body.

@@ -66,7 +66,7 @@ impl NewStream {
     ///
     /// # Errors
     ///
-    /// What is wrong with the body, or with a fork's position.
+    /// The error in the body, or in a fork's position.
     pub fn records(&self) -> Result<Option<RecordBatch>, StreamRejection> {
         let own = records(&self.head.content_type, self.asked.body.clone())?;
         let (Some(fork), Some(source)) = (&self.asked.fork, &self.source) else {

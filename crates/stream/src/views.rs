@@ -1,4 +1,4 @@
-//! What a log shows to its readers, its writer and its mirror.
+//! The views of a log that its readers, its writer and its mirror get.
 
 use std::time::Duration;
 

@@ -220,7 +220,7 @@ fn parse_messages(request: &mut Request, list: Json<'_>) -> Result<(), Failure> 
     Ok(())
 }
 
-/// How deep tool results may stand in tool results; the API allows none.
+/// Maximum nesting of tool results in tool results; the API allows none.
 const MAX_RESULT_NESTING: usize = 4;
 
 /// Parses a text, or a list of content blocks; `name` makes the name of the list for errors.
@@ -268,17 +268,10 @@ fn parse_block(
                 return Ok(None);
             }
         },
-        Some("thinking") => {
-            let signature = text("signature");
-            let state = (!signature.is_empty()).then(|| {
-                let ReasoningState { origin, value } =
-                    ReasoningState::decode(&signature, StateOrigin::Anthropic);
-                let value = value.into_owned().into();
-                ReasoningState { origin, value }
-            });
-            let text = text("thinking");
-            Part::Reasoning { text, state }
-        }
+        Some("thinking") => Part::Reasoning {
+            text: text("thinking"),
+            state: decode_signature(&text("signature")),
+        },
         Some("redacted_thinking") => Part::Reasoning {
             text: String::new(),
             state: Some(ReasoningState {
@@ -307,6 +300,16 @@ fn parse_block(
             return Ok(None);
         }
     }))
+}
+
+fn decode_signature(signature: &str) -> Option<ReasoningState<'static>> {
+    if signature.is_empty() {
+        return None;
+    }
+    let ReasoningState { origin, value } =
+        ReasoningState::decode(signature, StateOrigin::Anthropic);
+    let value = value.into_owned().into();
+    Some(ReasoningState { origin, value })
 }
 
 fn image(source: Json<'_>) -> Option<Image> {

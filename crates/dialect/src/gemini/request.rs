@@ -67,16 +67,7 @@ pub(super) fn parse_request(bytes: Bytes, call: &str) -> Result<Request, Failure
     if operation == Operation::Generate || !contents.is_null() {
         parse_contents(&mut request, contents)?;
     }
-    let tools = field(body, "tools");
-    if !(tools.is_null() || tools.is_list() || tools.is_object()) {
-        return Err(Failure::invalid(
-            "tools",
-            "`tools` should be a list of tools",
-        ));
-    }
-    for (at, tool) in one_or_more(tools).enumerate() {
-        parse_tool(&mut request, at, tool);
-    }
+    parse_tools(&mut request, field(body, "tools"))?;
     parse_tool_choice(&mut request, field(body, "toolConfig"));
     parse_generation_config(&mut request, field(body, "generationConfig"))?;
     body.each_field(|name, value| {
@@ -132,6 +123,17 @@ fn parse_tool_choice(request: &mut Request, config: Json<'_>) {
 fn one_or_more(value: Json<'_>) -> impl Iterator<Item = Json<'_>> {
     let only = Some(value).filter(|value| value.is_object());
     only.into_iter().chain(value.items())
+}
+
+fn parse_tools(request: &mut Request, tools: Json<'_>) -> Result<(), Failure> {
+    if !(tools.is_null() || tools.is_list() || tools.is_object()) {
+        let message = "`tools` should be a list of tools";
+        return Err(Failure::invalid("tools", message));
+    }
+    for (at, tool) in one_or_more(tools).enumerate() {
+        parse_tool(request, at, tool);
+    }
+    Ok(())
 }
 
 fn parse_tool(request: &mut Request, at: usize, tool: Json<'_>) {

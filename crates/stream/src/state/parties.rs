@@ -1,4 +1,4 @@
-//! What the readers, the writer and the mirror of a log do with its state.
+//! The state of a log as its readers, its writer and its mirror change it.
 
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
