@@ -77,7 +77,7 @@ const CLIENT_STALL: Key = Key::new(
     "timeouts.client_stall",
     Kind::Duration,
     Value("30s"),
-    "a client that takes nothing for so long is dropped; over HTTP/2, that one stream. One whose packets stop altogether is dropped within 20 s",
+    "a client that takes nothing for so long is dropped; over HTTP/2, that one stream. One whose packets stop altogether is dropped within 20 s; so is one that reads nothing of a slow stream, about 10 s after its own buffer is full: the kernel tells both apart only once the server's buffer is full too",
 );
 const REQUEST_HEAD: Key = Key::new(
     "timeouts.request_head",

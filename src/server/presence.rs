@@ -2,7 +2,9 @@
 //!
 //! A client is expected to acknowledge what is sent to it, or a probe. One that reads nothing is
 //! another case: it is there, and has `timeouts.client_stall`. To the kernel both are silence
-//! once the client's own buffer is full, so the longer time holds while a write has to wait.
+//! once the client's own buffer is full, so the longer time holds while a write has to wait. On a
+//! slow stream writes don't have to wait for long: there a client that reads nothing has the
+//! shorter time from when its own buffer is full.
 
 use std::io;
 use std::time::Duration;
