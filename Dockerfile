@@ -13,17 +13,18 @@ COPY crates ./crates
 COPY src ./src
 # A member of the workspace: cargo reads its manifest, though it is not built.
 COPY tests/tidy ./tests/tidy
-RUN cargo build --release --locked --bin tokenrill
+RUN cargo build --profile dist --locked --bin tokenrill
 
 FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --no-create-home --shell /usr/sbin/nologin tokenrill
-COPY --from=build /src/target/release/tokenrill /usr/local/bin/tokenrill
+    && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin tokenrill
+COPY --from=build /src/target/dist/tokenrill /usr/local/bin/tokenrill
 WORKDIR /app
 COPY prompts ./prompts
-USER tokenrill
+# By number: Kubernetes sees from that alone that it is not root.
+USER 10001
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 CMD ["/usr/local/bin/tokenrill", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/tokenrill"]

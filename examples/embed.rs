@@ -12,12 +12,13 @@ use axum::routing::get;
 use dialect::Dialect;
 use tokenrill::app::App;
 use tokenrill::config::Config;
-use tokenrill::server::{Shutdown, bind};
+use tokenrill::server::Shutdown;
+use tokenrill::server::listener::{ListenOptions, bind};
 
 /// Starts a server, asks it for a stream and for a page of this program's own, and stops it.
 pub(crate) async fn run() -> Result<(String, String), Box<dyn Error>> {
     // One TLS implementation for the whole process.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let _ = rustls::crypto::ring::default_provider().install_default();
 
     // A program may name a TOML file here. Without one every key can be given as a variable, and the
     // embedded mock model is served.
@@ -32,7 +33,11 @@ pub(crate) async fn run() -> Result<(String, String), Box<dyn Error>> {
     let client_stall = config.timeouts.connection.client_stall;
     let app = App::new(config)?;
     app.connect().await?;
-    let listener = bind("127.0.0.1:0".parse()?, client_stall)?;
+    let listener = bind(&ListenOptions {
+        address: "127.0.0.1:0".parse()?,
+        reuse_port: false,
+        client_stall,
+    })?;
     let address = listener.local_addr()?;
     let shutdown = Shutdown::default();
     let mut server = app.server(listener, shutdown.clone())?;

@@ -1,45 +1,111 @@
-"""Writes the inputs that the fuzz targets start from into corpus/."""
+"""Writes inputs for the fuzz targets to start from, out of what the tests have: seeds.py FOLDER
+
+The tables of tests/wire/verdicts, recorded streams, examples of configurations; and recordings, if they lie beside the
+checkout."""
 
 import hashlib
-import pathlib
+import json
+import re
+import sys
+import tomllib
+from pathlib import Path
 
-ROOT = pathlib.Path("..")
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = Path(sys.argv[1])
+DIALECTS = ("openai-chat", "openai-responses", "anthropic", "gemini")
+
+CONFIG = """TOKENRILL_TIMEOUTS_CONNECT=5s
+TOKENRILL_WORKERS=none
+TOKENRILL_CORS_ORIGINS=["https://a.example", 5]
+TOKENRILL_MODELS=[{ name = 5 }]
+listen = "[::1]:80"
+max_body = "64KiB"
+hosts = ["a.example"]
+"odd\\u0001key" = 1
+[tls]
+cert = "a"
+[timeouts]
+first_token = "soon"
+[sse]
+heartbeat = "0s"
+[streams]
+store = "rediss://user:pass@a:6379/0?x"
+[providers.a]
+dialect = "openai-chat"
+base_url = "https://a.example/v1?x#y"
+headers = { "x y" = "b" }
+finish_reason = "never"
+[[models]]
+name = "*"
+targets = [{ provider = "a", model = "m" }, { provider = "b" }]
+"""
 
 REQUESTS = [
-    b"GET / HTTP/1.1\r\nhost: t\r\n\r\n",
-    b"GET /a?b=c HTTP/1.0\r\nconnection: keep-alive\r\n\r\n\r\nGET / HTTP/1.1\nhost:t\n\n",
-    b"HEAD http://t/ HTTP/1.1\r\nHost: t\r\nConnection: Close\r\n\r\n",
-    b"OPTIONS * HTTP/1.1\r\nhost: t\r\naccept: text/event-stream\r\n\r\n",
-    b"POST / HTTP/1.1\r\nhost: t\r\ncontent-length: 5\r\n\r\nhelloPUT /b HTTP/1.1\r\nhost: t\r\n\r\n",
-    b"POST / HTTP/1.1\r\nhost: t\r\ncontent-length: 2, 2\r\ncontent-length: 2\r\n\r\nhi",
-    b"POST / HTTP/1.1\r\nhost: t\r\nexpect: 100-continue\r\ntransfer-encoding: chunked\r\n\r\n"
-    b"5;a=b\r\nhello\r\n0\r\nx: y\r\n\r\nGET / HTTP/1.1\r\nhost: t\r\n\r\n",
-    b"POST / HTTP/1.1\r\nhost: t\r\ncontent-length: 3\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-    b"CONNECT t:443 HTTP/1.1\r\nhost: t\r\n\r\n",
+    {
+        "model": "m", "stream": True, "stream_options": {"include_usage": True}, "temperature": 0.5, "max_tokens": 5,
+        "n": 1, "stop": ["a"], "seed": 1, "reasoning_effort": "low", "tool_choice": "auto", "parallel_tool_calls": False,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}},
+        "tools": [{"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in ("f", "g")],
+        "messages": [
+            {"role": "system", "content": "s"},
+            {"role": "user", "content": [
+                {"type": "text", "text": "\u4f60 \"x\" \\ud83c\\udf0a"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": "low"}},
+            ]},
+            {"role": "assistant", "content": None, "tool_calls": [
+                {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\"a\":1}"}},
+                {"id": "d", "type": "function", "function": {"name": "g", "arguments": "{}"}},
+            ]},
+            {"role": "tool", "tool_call_id": "c", "content": "r"},
+            {"role": "tool", "tool_call_id": "d", "content": "s"},
+        ],
+    },
+    {
+        "model": "m", "stream": True, "instructions": "i", "max_output_tokens": 5, "reasoning": {"effort": "low"},
+        "text": {"format": {"type": "json_object"}}, "tool_choice": {"type": "function", "name": "f"}, "store": False,
+        "tools": [{"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True}],
+        "input": [
+            {"role": "user", "content": [{"type": "input_text", "text": "t"}, {"type": "input_image", "image_url": "https://a/b"}]},
+            {"type": "reasoning", "id": "r", "summary": [], "encrypted_content": "e"},
+            {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "c", "output": "o"},
+        ],
+    },
+    {
+        "model": "m", "stream": True, "max_tokens": 5, "system": [{"type": "text", "text": "s"}], "stop_sequences": ["a"],
+        "thinking": {"type": "enabled", "budget_tokens": 1024}, "tool_choice": {"type": "any"},
+        "tools": [{"name": "f", "input_schema": {"type": "object"}}],
+        "messages": [
+            {"role": "user", "content": [
+                {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}},
+                {"type": "text", "text": "t", "cache_control": {"type": "ephemeral"}},
+            ]},
+            {"role": "assistant", "content": [
+                {"type": "thinking", "thinking": "h", "signature": "s"},
+                {"type": "tool_use", "id": "c", "name": "f", "input": {"a": 1}},
+            ]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "r", "is_error": True}]},
+        ],
+    },
+    {
+        "systemInstruction": {"parts": [{"text": "s"}]},
+        "generationConfig": {
+            "temperature": 1, "maxOutputTokens": 5, "stopSequences": ["a"], "responseMimeType": "application/json",
+            "responseSchema": {"type": "OBJECT"}, "thinkingConfig": {"thinkingBudget": 5, "includeThoughts": True},
+        },
+        "tools": [{"functionDeclarations": [{"name": "f", "parameters": {"type": "OBJECT"}}]}],
+        "toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["f"]}},
+        "contents": [
+            {"role": "user", "parts": [{"text": "t"}, {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}]},
+            {"role": "model", "parts": [{"functionCall": {"name": "f", "args": {"a": 1}}, "thoughtSignature": "AAAA"}]},
+            {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"r": 1}}}]},
+        ],
+    },
 ]
-RESPONSES = [
-    b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",
-    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-    b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\n\r\nuntil the close",
-    b"HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n",
-    b"HTTP/1.1 304\r\netag: \"a\"\r\n\r\n",
-    b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-]
-CHUNKS = [
-    b"5\r\nhello\r\n0\r\n\r\n",
-    b"005;a=\"b\"\r\nhello\r\nA\r\n0123456789\r\n0;x\r\nx: y\r\nz: 1\r\n\r\nHTTP/1.1",
-    b"FFFFFFFFFFFFFFFF\r\nabc",
-    b"1;" + b"e" * 4096 + b"\r\nx\r\n0\r\n" + b"x: y\r\n" * 3276 + b"\r\n",
-]
-HANDSHAKE = (
-    b"GET /v1/ws HTTP/1.1\r\nhost: t\r\nconnection: keep-alive, Upgrade\r\nupgrade: websocket\r\n"
-    b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-)
 
 
 def seed(target, data):
-    folder = pathlib.Path("corpus") / target
+    folder = FOLDER / target
     folder.mkdir(parents=True, exist_ok=True)
     (folder / hashlib.sha1(data).hexdigest()).write_bytes(data)
 
@@ -50,10 +116,33 @@ def stream(target, data):
     seed(target, b"\n".join(payloads)[:20000])
 
 
-def http1(target, examples):
-    for example in examples:
-        seed(target, bytes(4) + example)
-        seed(target, b"\x01\x02\x03\x07" + example)
+def http1(target, message):
+    """A message in one piece, and in pieces of several lengths."""
+    seed(target, bytes(4) + message)
+    seed(target, b"\x01\x02\x03\x07" + message)
+
+
+def verdicts(name):
+    """The messages of a table, without the longest."""
+    for cases in tomllib.loads((ROOT / f"tests/wire/verdicts/{name}.toml").read_text()).values():
+        for case in cases.values():
+            text = re.sub("⟪(.*?)×(\\d+)⟫", lambda found: found[1] * int(found[2]), case["send"], flags=re.DOTALL)
+            if len(text) < 8000:
+                yield text.encode("latin-1")
+
+
+def messages():
+    for message in verdicts("requests"):
+        http1("http1_requests", message)
+        head, _, body = message.partition(b"\r\n\r\n")
+        if b"chunked" in head:
+            http1("http1_chunks", body)
+        if b"websocket" in head:
+            http1("websocket_handshakes", message)
+            # The first bytes of the socket come with its handshake.
+            http1("websocket_handshakes", message + b"\x81\x85\x01\x02\x03\x04")
+    for message in verdicts("responses"):
+        http1("http1_responses", message)
 
 
 def recordings():
@@ -62,24 +151,21 @@ def recordings():
         return
     for line in index.read_text().splitlines()[1:]:
         name, _, dialect, *_ = line.split("\t")
-        path = index.parent / name
-        if name.endswith(".sse") and dialect in ("openai-chat", "openai-responses", "anthropic", "gemini"):
-            stream(dialect.replace("-", "_"), path.read_bytes())
+        if name.endswith(".sse") and dialect in DIALECTS:
+            stream(dialect.replace("-", "_"), (index.parent / name).read_bytes())
     for path in index.parent.glob("*/*.request.json"):
         seed("requests", path.read_bytes()[:20000])
 
 
 for path in (ROOT / "tests/fixtures").glob("*/*.sse"):
     stream(path.parent.name.replace("-", "_"), path.read_bytes())
+for request in REQUESTS:
+    seed("requests", json.dumps(request).encode())
+for path in (ROOT / "examples").glob("*.toml"):
+    seed("config", path.read_bytes())
+seed("config", CONFIG.encode())
+for line in CONFIG.splitlines():
+    seed("config", line.encode())
+seed("redis_entries", bytes(range(200)))
+messages()
 recordings()
-http1("http1_requests", REQUESTS)
-http1("http1_responses", RESPONSES)
-http1("http1_chunks", CHUNKS)
-http1(
-    "websocket_handshakes",
-    [
-        HANDSHAKE + b"\r\n\x81\x85\x01\x02\x03\x04",
-        HANDSHAKE + b"sec-websocket-protocol: a, b\r\norigin: http://t\r\n\r\n",
-        REQUESTS[0] + HANDSHAKE + b"\r\n",
-    ],
-)

@@ -1,34 +1,38 @@
 //! Composition: the only file that names concrete providers. A checked configuration goes in, a
 //! service comes out.
 
+mod routes;
+mod upstreams;
+
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use axum::Router;
-use http::header::{HeaderName, HeaderValue};
-use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use crate::compute::ComputePool;
-use crate::config::{self, Config, FinishReasonRule, Hosts, MOCK, ProviderName};
+use crate::config::{self, Config, Hosts, ProviderName};
 use crate::http::{cors, router};
 use crate::memory::MemoryBudget;
 use crate::outcome::{Observer, Observers};
 use crate::prompts::{Library, PromptError};
-use crate::provider::mock::{MODELS, Mock};
-use crate::provider::remote::{
-    CertificatesError, Client, ClientOptions, RemoteOptions, RemoteProvider, Resolver, tls_config,
-};
-use crate::provider::{MIN_CREDENTIAL_LENGTH, Provider};
-use crate::routing::{Route, Routes, Target};
+use crate::provider::MIN_CREDENTIAL_LENGTH;
+use crate::provider::mock::Mock;
+use crate::provider::remote::{CertificatesError, RemoteProvider, Resolver, tls_config};
+use crate::routing::Routes;
 use crate::server::tls::{self, TlsError};
 use crate::server::{Server, Shutdown, room_for_connections};
-use crate::service::{LingerSlots, Service};
+use crate::service::{Catalog, LingerSlots, Service};
 use crate::shutdown::{AbortSignal, DrainSignal};
 use crate::telemetry::log::OutcomeLog;
-use dialect::{Dialect, FinishRule};
+use routes::SharedRouting;
 use stream::{self, Streams};
+use upstreams::{Tokens, providers};
+
+/// The last responses that sockets keep may take one part in this many of the memory for bodies.
+const KEPT_SHARE: usize = 4;
 
 /// An error of building the service from a checked configuration.
 #[derive(Debug, thiserror::Error)]
@@ -78,8 +82,10 @@ pub struct App {
     observers: Observers,
     streams: Streams,
     memory: MemoryBudget,
+    kept_memory: MemoryBudget,
     linger_slots: LingerSlots,
     compute: ComputePool,
+    tokens: Tokens,
     tasks: TaskTracker,
 }
 
@@ -91,6 +97,8 @@ struct Snapshot {
     prompts: Arc<Library>,
     /// `None` if there is no provider to reach.
     upstreams: Option<UpstreamAccess>,
+    /// The health and the budgets of targets, which all workers share.
+    routing: SharedRouting,
 }
 
 /// The system's certificates and names, by which all workers and providers reach upstreams.
@@ -106,9 +114,10 @@ impl UpstreamAccess {
             return Ok(None);
         }
         let providers = config.providers.values();
-        let secure = providers
-            .map(|provider| provider.base_url.as_str())
-            .any(|url| url.starts_with("https:"));
+        // Whoever gives access tokens is asked over TLS.
+        let secure = providers.into_iter().any(|provider| {
+            provider.access.is_some() || provider.base_url.as_str().starts_with("https:")
+        });
         Ok(Some(Self {
             tls: tls_config(secure)?,
             resolver: Resolver::new(config.timeouts.connect),
@@ -121,10 +130,12 @@ impl Snapshot {
         let (folder, must_exist) = (&config.prompts.path, config.prompts.explicit);
         let prompts = Arc::new(Library::open(folder, must_exist)?);
         let upstreams = UpstreamAccess::load(&config)?;
+        let routing = SharedRouting::new(&config);
         Ok(Self {
             config,
             prompts,
             upstreams,
+            routing,
         })
     }
 }
@@ -161,7 +172,10 @@ impl App {
             config::Store::Redis(address) => Streams::shared(limits, address.clone()),
         };
         let memory = MemoryBudget::new(config.max_bodies);
+        let kept_memory = MemoryBudget::new(config.max_bodies / KEPT_SHARE);
         let linger_slots = LingerSlots::new(config.streams.most_lingering);
+        let tasks = TaskTracker::new();
+        let tokens = Tokens::new(config, snapshot.upstreams.as_ref(), &tasks);
         Ok(Self {
             snapshot,
             tls,
@@ -170,9 +184,11 @@ impl App {
             observers,
             streams,
             memory,
+            kept_memory,
             linger_slots,
             compute: ComputePool::default(),
-            tasks: TaskTracker::new(),
+            tokens,
+            tasks,
         })
     }
 
@@ -182,14 +198,34 @@ impl App {
         self.snapshot.prompts.current().list().count()
     }
 
-    /// Connects to the store of streams. What keeps the connection runs on the caller's runtime
-    /// until the server ends.
+    /// Connects to the store of streams, and fetches the first access tokens. What keeps both runs
+    /// on the caller's runtime until the server ends.
     ///
     /// # Errors
     ///
     /// When it can't be reached.
     pub async fn connect(&self) -> Result<(), stream::StoreUnreachable> {
+        self.start_tokens();
         self.streams.connect().await
+    }
+
+    /// Starts to fetch access tokens. What does runs on the caller's runtime.
+    pub fn start_tokens(&self) {
+        self.tokens.start();
+    }
+
+    /// Returns one provider across HTTP, with connections of its own.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be built.
+    pub fn remote(&self, name: &ProviderName) -> Result<Option<RemoteProvider>, AppError> {
+        let config = &self.snapshot.config;
+        let provider = config.providers.get(name);
+        let Some((upstreams, provider)) = self.snapshot.upstreams.as_ref().zip(provider) else {
+            return Ok(None);
+        };
+        upstreams::remote(self, config, upstreams, name, provider).map(Some)
     }
 
     /// The routes, with upstream connections of their own: they serve one worker.
@@ -207,9 +243,13 @@ impl App {
     fn service(&self, snapshot: &Snapshot) -> Result<Service, AppError> {
         let config = &snapshot.config;
         Ok(Service {
-            routes: routes(self, snapshot)?,
+            routes: self.routes(snapshot)?,
+            catalog: Catalog::default(),
+            pass_through: config.pass_through.clone(),
             prompts: snapshot.prompts.clone(),
             timeouts: config.timeouts.generation,
+            families: families(config),
+            between_reasoning: config.timeouts.between_reasoning,
             streams: self.streams.clone(),
             streaming: config.streams.streaming,
             linger_slots: self.linger_slots.clone(),
@@ -220,6 +260,7 @@ impl App {
             hosts: Hosts::new(config.hosts.clone(), config.listen),
             max_body: config.max_body,
             memory: self.memory.clone(),
+            kept_memory: self.kept_memory.clone(),
             compute: self.compute.clone(),
             body_timeout: config.timeouts.connection.request_body,
             draining: self.draining.clone(),
@@ -227,6 +268,17 @@ impl App {
             observers: self.observers.clone(),
             tasks: self.tasks.clone(),
         })
+    }
+
+    /// The routing table of one worker, with upstream connections of its own.
+    fn routes(&self, snapshot: &Snapshot) -> Result<Routes, AppError> {
+        let config = &snapshot.config;
+        let mock = Mock::new(config.mock.tokens_per_second, self.compute.clone());
+        let providers = match &snapshot.upstreams {
+            Some(upstreams) => providers(self, config, upstreams)?,
+            None => BTreeMap::new(),
+        };
+        Ok(snapshot.routing.routes(config, Arc::new(mock), &providers))
     }
 
     /// The server, on that listener.
@@ -257,115 +309,7 @@ impl App {
     }
 }
 
-fn routes(app: &App, snapshot: &Snapshot) -> Result<Routes, AppError> {
-    let config = &snapshot.config;
-    let mock = Mock::new(config.mock.tokens_per_second, app.compute.clone());
-    let mock: Arc<dyn Provider> = Arc::new(mock);
-    let default = config.default_model.clone();
-    if config.models.is_empty() {
-        let route = |name: &str| Route {
-            name: name.to_owned(),
-            target: Target {
-                provider: mock.clone(),
-                upstream_model: name.to_owned(),
-            },
-        };
-        return Ok(Routes::new(
-            MODELS.iter().map(|(name, _)| route(name)).collect(),
-            None,
-            default,
-        ));
-    }
-    let providers = match &snapshot.upstreams {
-        Some(upstreams) => providers(app, config, upstreams)?,
-        None => BTreeMap::new(),
-    };
-    let provider = |name: &ProviderName| match providers.get(name) {
-        Some(provider) => provider.clone(),
-        // The configuration knows no other name that is not among the providers.
-        None => mock.clone(),
-    };
-    let mut fallback = None;
-    let mut routes = Vec::new();
-    for model in &config.models {
-        if model.name == "*" {
-            fallback = Some(provider(&model.target.provider));
-        } else {
-            let upstream_model = model.target.model.as_ref().unwrap_or(&model.name);
-            routes.push(Route {
-                name: model.name.clone(),
-                target: Target {
-                    provider: provider(&model.target.provider),
-                    upstream_model: upstream_model.clone(),
-                },
-            });
-        }
-    }
-    Ok(Routes::new(routes, fallback, default))
-}
-
-fn providers(
-    app: &App,
-    config: &Config,
-    upstreams: &UpstreamAccess,
-) -> Result<BTreeMap<ProviderName, Arc<dyn Provider>>, AppError> {
-    let mut providers: BTreeMap<ProviderName, Arc<dyn Provider>> = BTreeMap::new();
-    for (name, provider) in &config.providers {
-        debug_assert_ne!(name.as_str(), MOCK);
-        let options = ClientOptions {
-            connect: config.timeouts.connect,
-            http2: provider.http2,
-            resolver: upstreams.resolver.clone(),
-            tls: upstreams.tls.clone(),
-            tasks: app.tasks.clone(),
-        };
-        let remote = RemoteProvider::new(
-            remote_options(app, config, name, provider)?,
-            Client::new(options),
-        );
-        let remote = remote.map_err(|source| AppError::Address {
-            provider: name.as_str().to_owned(),
-            source,
-        })?;
-        providers.insert(name.clone(), Arc::new(remote));
-    }
-    Ok(providers)
-}
-
-fn remote_options(
-    app: &App,
-    config: &Config,
-    name: &ProviderName,
-    provider: &config::Provider,
-) -> Result<RemoteOptions, AppError> {
-    let mut headers = provider.headers.clone();
-    let (dialect, side) =
-        Dialect::with_upstream(provider.dialect).ok_or_else(|| AppError::Dialect {
-            provider: name.as_str().to_owned(),
-            dialect: provider.dialect,
-        })?;
-    if let Some(key) = &provider.api_key {
-        let (header, value) = side.key_header(key.expose());
-        let mut value = HeaderValue::try_from(value).map_err(|_| AppError::Key {
-            provider: name.as_str().to_owned(),
-        })?;
-        value.set_sensitive(true);
-        headers.insert(HeaderName::from_static(header), value);
-    }
-    Ok(RemoteOptions {
-        name: name.as_str().to_owned(),
-        dialect,
-        side,
-        base_url: provider.base_url.as_str().to_owned(),
-        headers,
-        forward_headers: provider.forward_headers.clone(),
-        finish_rule: match provider.finish_reason {
-            FinishReasonRule::Required => FinishRule::Required,
-            FinishReasonRule::Optional => FinishRule::Optional,
-        },
-        max_event: config.max_event_bytes,
-        max_response: config.max_response_bytes,
-        memory: app.memory.clone(),
-        compute: app.compute.clone(),
-    })
+/// Returns the families of models that are known, and those of the configuration.
+fn families(config: &Config) -> Arc<dialect::families::Families> {
+    Arc::new(dialect::families::Families::built_in().with(&config.families))
 }

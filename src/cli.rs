@@ -1,8 +1,10 @@
-//! The command line: `tokenrill`, `check`, `tail` and `healthcheck`.
+//! The command line: `tokenrill`, `init`, `check`, `probe`, `tail` and `healthcheck`.
 //!
 //! Whatever a person got wrong is one line on stderr, which names it and says what would be right,
 //! and exit code 2. The configuration's problems come all at once, a line for each.
 
+mod init;
+mod probe;
 mod tail;
 
 use std::io::Write as _;
@@ -13,12 +15,14 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use sd_notify::NotifyState;
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::App;
 use crate::config::{Config, LogFormat};
-use crate::server::{self, Shutdown};
+use crate::server::Shutdown;
+use crate::server::listener::{self, ListenOptions};
 use crate::telemetry;
 use dialect::Dialect;
 
@@ -45,6 +49,20 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Print a configuration for the providers whose keys the environment names
+    Init {
+        /// Write it to this file, which must not exist
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Ask a provider for its models and for one token, and say what is wrong
+    Probe {
+        /// The provider's name in the configuration
+        provider: String,
+        /// The model to ask, by its name there
+        #[arg(long)]
+        model: Option<String>,
+    },
     /// Check the configuration and the prompt templates, and start nothing
     Check,
     /// Print the tokens of a stream as they come, and resume it when its connection breaks
@@ -64,9 +82,11 @@ type Complaint = String;
 #[must_use]
 pub fn run(arguments: Arguments) -> ExitCode {
     // One TLS implementation for all; a second installation, as tests may make, changes nothing.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let result = match &arguments.command {
         None => serve(&arguments),
+        Some(Command::Init { output }) => init(output.as_deref()),
+        Some(Command::Probe { provider, model }) => probe(&arguments, provider, model.clone()),
         Some(Command::Check) => check(&arguments),
         Some(Command::Tail(options)) => block_on(tail::tail(options)),
         Some(Command::Healthcheck { url }) => block_on(healthcheck(url)),
@@ -86,6 +106,13 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Complaint> {
     if let Some(listen) = arguments.listen {
         config.listen = listen;
     }
+    let client_stall = config.timeouts.connection.client_stall;
+    // Before there is another thread: taking it changes the environment.
+    let inherited = listener::inherited(client_stall)
+        .map_err(|error| format!("can't use the socket of the service manager: {error}"))?;
+    if let Some(listener) = &inherited {
+        config.listen = listener.local_addr().map_err(|error| error.to_string())?;
+    }
     let format = match config.log.format {
         LogFormat::Text => telemetry::Format::Text,
         LogFormat::Json => telemetry::Format::Json,
@@ -94,27 +121,41 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Complaint> {
     runtime()?.block_on(async {
         // From here on it ends nothing, though it is logged only later.
         let hangup = signal(SignalKind::hangup()).map_err(cannot_listen_to_signals)?;
-        let (address, client_stall) = (config.listen, config.timeouts.connection.client_stall);
+        let options = ListenOptions {
+            address: config.listen,
+            reuse_port: config.reuse_port,
+            client_stall,
+        };
         let scheme = if config.tls.is_some() {
             "https"
         } else {
             "http"
         };
+        let hint = first_request(&config);
         let app = App::new(config).map_err(|error| error.to_string())?;
         app.connect().await.map_err(|error| error.to_string())?;
-        let listener =
-            server::bind(address, client_stall).map_err(|error| cannot_listen(address, &error))?;
+        let listener = inherited
+            .map_or_else(|| listener::bind(&options), Ok)
+            .map_err(|error| cannot_listen(options.address, &error))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let shutdown = Shutdown::default();
         let signals = signals(shutdown.clone(), hangup).map_err(cannot_listen_to_signals)?;
         let server = app
             .server(listener, shutdown.clone())
             .map_err(|error| error.to_string())?;
-        greet(scheme, address);
+        greet(scheme, address, hint);
+        // Without a service manager there is nobody to tell.
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
+        let told = async {
+            shutdown.drain.cancelled().await;
+            let _ = sd_notify::notify(&[NotifyState::Stopping]);
+            std::future::pending().await
+        };
         tokio::select! {
             ended = server.run() => ended.map_err(|error| format!("can't start: {error}"))?,
             // Never ends: it only tells the server to.
             () = signals => {}
+            () = told => {}
         }
         Ok(if shutdown.now.is_cancelled() {
             ExitCode::from(130)
@@ -153,9 +194,20 @@ fn signals(shutdown: Shutdown, mut hangup: Signal) -> std::io::Result<impl Futur
     })
 }
 
-fn greet(scheme: &str, address: SocketAddr) {
+/// Returns the query of a request that works with this configuration.
+fn first_request(config: &Config) -> &'static str {
+    let has_default = config.default_model.is_some()
+        || config.models.is_empty()
+        || config.models.iter().any(|model| model.name != "*");
+    match has_default {
+        true => "prompt=Hello",
+        false => "prompt=Hello&model=NAME",
+    }
+}
+
+fn greet(scheme: &str, address: SocketAddr, query: &str) {
     let greeting = format!(
-        "tokenrill {} listens on {scheme}://{address}\ntry: curl -N '{scheme}://{address}/stream?prompt=Hello'\n",
+        "tokenrill {} listens on {scheme}://{address}\ntry: curl -N '{scheme}://{address}/stream?{query}'\n",
         env!("CARGO_PKG_VERSION"),
     );
     print_in_time(std::io::stdout(), greeting);
@@ -189,6 +241,38 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Complaint {
         _ => "",
     };
     format!("can't listen on {address}: {error}{hint}")
+}
+
+/// Prints a configuration, or writes it to a new file.
+fn init(output: Option<&Path>) -> Result<ExitCode, Complaint> {
+    let env = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let text = init::configuration(&env.collect());
+    let Some(file) = output else {
+        print_in_time(std::io::stdout(), text);
+        return Ok(ExitCode::SUCCESS);
+    };
+    let written = std::fs::File::create_new(file).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    written.map_err(|error| format!("can't write {}: {error}", file.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks a provider; the exit code is 0 if it has answered.
+fn probe(
+    arguments: &Arguments,
+    provider: &str,
+    model: Option<String>,
+) -> Result<ExitCode, Complaint> {
+    let (config, _file) = load(arguments)?;
+    let report = runtime()?.block_on(probe::probe(config, provider, model))?;
+    print_in_time(std::io::stdout(), report.text);
+    Ok(match report.is_well {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 fn check(arguments: &Arguments) -> Result<ExitCode, Complaint> {

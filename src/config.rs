@@ -7,13 +7,22 @@
 //! file and line, or the variable, the key, and what would be right. Secrets come only by the name
 //! of a variable or file.
 
+mod cloud;
+mod continuation;
 mod edge;
+mod families;
+mod flavors;
 mod key;
+mod machine;
 mod models;
+mod parameters;
+mod pass_through;
 mod problems;
 mod providers;
 mod reader;
+mod routing;
 mod secret;
+mod sizes;
 mod source;
 mod store;
 mod streams;
@@ -31,15 +40,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::store::redis::RedisAddress;
+use dialect::Parameters;
+use dialect::families::Family;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
+pub use continuation::{ContinuationRules, ContinueBy, LAST_WORDS};
+pub use flavors::{FLAVORS, Flavor, Home};
+pub use pass_through::{DEFAULT_PATHS as DEFAULT_PASS_THROUGH, PassThrough};
 pub use problems::ConfigError;
 use problems::Problems;
 use reader::Reader;
+pub use routing::{Affinity, BreakerOptions, Choose, RetryBudget, RoutingRules};
+pub use sizes::{AnswerLimits, AnswerSizes, ModelSizes};
 use source::Source;
 pub use streams::{MostLingering, Streaming, Streams};
-pub use timeouts::{ConnectionLimits, GenerationTimeouts, Timeouts};
+pub use timeouts::{ConnectionLimits, GenerationTimeouts, ModelTimeouts, Timeouts};
 pub use websocket::Websocket;
 
 /// The provider that is always there; its name can't be given to another.
@@ -54,6 +70,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// The web pages that may ask and read answers.
     pub cors: Cors,
+    /// Another process may listen on the same address.
+    pub reuse_port: bool,
     /// The names by which clients may call this server.
     pub hosts: Vec<String>,
     /// The most connections of clients; as many as the process may have if `None`.
@@ -76,6 +94,8 @@ pub struct Config {
     pub prompts: PromptsDir,
     /// The model for requests that name none.
     pub default_model: Option<String>,
+    /// The paths whose requests are passed on as they are.
+    pub pass_through: PassThrough,
     /// Logs.
     pub log: Log,
     /// The timeouts.
@@ -92,6 +112,8 @@ pub struct Config {
     pub providers: BTreeMap<ProviderName, Provider>,
     /// Models that clients may ask for; the mock's if none.
     pub models: Vec<Model>,
+    /// Families of models, after those that are known.
+    pub families: Vec<Family>,
 }
 
 /// TLS for clients. That the files are good is found out when they are read, at the start.
@@ -228,6 +250,10 @@ impl fmt::Display for ProviderName {
 pub struct Secret(SecretString);
 
 impl Secret {
+    pub(crate) fn new(secret: String) -> Self {
+        Self(SecretString::from(secret))
+    }
+
     /// The secret itself, to be sent where it belongs and nowhere else.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -274,12 +300,18 @@ pub enum Store {
 /// An upstream.
 #[derive(Debug, Clone)]
 pub struct Provider {
+    /// The flavor's name; empty if it has none.
+    pub flavor: &'static str,
     /// The name of the dialect that it speaks.
     pub dialect: &'static str,
     /// The address.
     pub base_url: BaseUrl,
     /// The API key.
     pub api_key: Option<Secret>,
+    /// The credentials that a cloud has instead of a key.
+    pub access: Option<Access>,
+    /// The version of Azure's API.
+    pub api_version: Option<String>,
     /// Further headers of each request. Their values are secrets too.
     pub headers: HeaderMap,
     /// Headers of clients that are sent to it besides those of its dialect.
@@ -288,15 +320,81 @@ pub struct Provider {
     pub http2: bool,
     /// The rule for the end of its streams.
     pub finish_reason: FinishReasonRule,
+    /// The breaker of each of its models.
+    pub breaker: BreakerOptions,
+    /// The most requests that it has at a time.
+    pub max_in_flight: Option<usize>,
+    /// Requests with tools that another API would run itself are refused.
+    pub refuses_tools: bool,
+}
+
+/// Credentials that give access tokens, or sign each request.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// An application in Microsoft Entra.
+    Entra {
+        /// The address that gives tokens.
+        token_url: String,
+        /// The application's id.
+        client_id: String,
+        /// Its secret.
+        client_secret: Secret,
+    },
+    /// A service account of Google's.
+    GoogleServiceAccount {
+        /// The address that gives tokens.
+        token_url: String,
+        /// The account's name.
+        client_email: String,
+        /// Its private key, in PEM.
+        private_key: Secret,
+    },
+    /// A person at Google, by the credentials that `gcloud` keeps.
+    GoogleUser {
+        /// The address that gives tokens.
+        token_url: String,
+        /// The id of `gcloud`.
+        client_id: String,
+        /// Its secret.
+        client_secret: Secret,
+        /// The person's consent.
+        refresh_token: Secret,
+    },
+    /// The service account of the machine at Google that this runs on.
+    GoogleMetadata {
+        /// The address that gives tokens.
+        token_url: String,
+    },
+    /// A key of AWS, which signs each request.
+    Aws {
+        /// The region.
+        region: String,
+        /// The service's name in the signature.
+        service: &'static str,
+        /// The key's id.
+        access_key_id: String,
+        /// The key.
+        secret_access_key: Secret,
+        /// The token of a session, for a temporary key.
+        session_token: Option<Secret>,
+    },
 }
 
 /// A model that clients may ask for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Model {
     /// Its name; `*` stands for every other.
     pub name: String,
-    /// The target that answers.
-    pub target: Target,
+    /// The targets that may answer; at least one.
+    pub targets: Vec<Target>,
+    /// The rules by which they are asked.
+    pub rules: RoutingRules,
+    /// The time limits of its own.
+    pub timeouts: ModelTimeouts,
+    /// The largest sizes of its own.
+    pub sizes: ModelSizes,
+    /// The changes to the parameters of its requests.
+    pub parameters: Parameters,
 }
 
 /// The target of a model.
@@ -306,6 +404,14 @@ pub struct Target {
     pub provider: ProviderName,
     /// The model's name there, if it differs.
     pub model: Option<String>,
+    /// Targets of a higher tier are asked when none of a lower one can be.
+    pub tier: u8,
+    /// Its share of requests within the tier.
+    pub weight: u32,
+    /// The time limit of its first token, where it has one of its own.
+    pub first_token: Option<Duration>,
+    /// The way in which it is asked to go on with an answer, if its model does not decide.
+    pub continue_by: Option<ContinueBy>,
 }
 
 impl Config {

@@ -19,19 +19,19 @@
 //! # async fn main() -> Result<(), dialect::failure::Failure> {
 //! # let limit = Duration::from_secs(9);
 //! let provider = Arc::new(Mock::new(0, Default::default()));
-//! let upstream_model = "mock-echo".to_owned();
 //! let mut generation = Generation::start(GenerationParams {
 //!     request_id: base::id::RequestId::random(),
 //!     route: "/v1/chat/completions",
 //!     request: Arc::new(Request::prompt("Hello")),
 //!     permit: None,
 //!     compute: Default::default(),
-//!     plan: Plan::of(Target { provider, upstream_model }),
+//!     plan: Plan::of(Target::new(provider, "mock-echo")),
 //!     dialect: &openai_chat::DIALECT,
 //!     meta: ResponseMeta::for_error(),
 //!     headers: http::HeaderMap::new(),
 //!     comments: true,
 //!     timeouts: GenerationTimeouts { first_token: limit, between_tokens: limit, total: limit },
+//!     client_timeout: None,
 //!     abort: Default::default(),
 //!     disconnect: Default::default(),
 //!     observers: Default::default(),
@@ -49,13 +49,23 @@
 //! ```
 
 mod attempt;
+mod attempts;
 mod complete;
+mod contender;
+mod continuation;
 mod deadline;
 mod detached;
+mod first_frames;
+mod forwarded;
+mod hedge;
+mod hold;
 mod linger;
 mod meter;
+mod omitted;
 mod params;
 mod relay;
+mod stage;
+mod transcript;
 
 #[cfg(test)]
 mod tests;
@@ -63,25 +73,32 @@ mod tests;
 pub use crate::config::GenerationTimeouts;
 pub use complete::{CompleteAnswer, CompleteGeneration};
 pub use detached::DetachedGeneration;
+pub use forwarded::{ForwardParams, ForwardedGeneration, RequestForTarget};
 pub use linger::{Linger, ParseLingerError};
 pub use meter::RefusedGeneration;
 pub use params::GenerationParams;
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
 
+use crate::routing::Next;
 use attempt::Attempt;
+use attempts::Attempts;
 use deadline::Deadlines;
-use dialect::failure::Failure;
+use dialect::failure::{Failure, classes};
 use meter::Meter;
+use omitted::log_empty;
 use relay::{ClientWriter, RelayStep, StreamEnd};
+use stage::AnswerStage;
+use transcript::Transcript;
 
 /// A generation that streams its answer.
 #[derive(Debug)]
 pub struct Generation {
+    attempts: Attempts,
     attempt: Attempt,
     client: ClientWriter,
     deadlines: Deadlines,
@@ -90,36 +107,74 @@ pub struct Generation {
     headers: HeaderMap,
     /// The response id of an upstream that has ended, if nobody has taken it yet.
     upstream_id: Option<String>,
+    stage: AnswerStage,
+    /// The reason for which an answer broke that another attempt is to go on with.
+    break_failure: Option<Failure>,
+    /// Frames that were ready before anybody asked for them.
+    first_frames: Option<Bytes>,
 }
 
 impl Generation {
     /// Prepares the first attempt. Nothing is sent until the generation is polled.
     #[must_use]
     pub fn start(mut params: GenerationParams) -> Self {
-        let mut meter = params.start_meter();
-        let deadlines = Deadlines::start(params.timeouts, true, params.abort.clone());
-        let request = params.first_request();
-        let target = params.plan.first();
-        meter.on_attempt(target);
-        let attempt = Attempt::new(target, request);
-        Self {
-            attempt,
-            client: ClientWriter::new(params.dialect, params.meta, params.comments),
+        let meter = params.start_meter();
+        let mut deadlines = Deadlines::start(params.timeouts, true, params.abort.clone());
+        if let Some(timeout) = params.client_timeout {
+            // A stream may be longer than its client waits for one piece of it.
+            deadlines.begin_within(timeout);
+        }
+        let request = params.upstream_request();
+        let latest = deadlines.latest();
+        let id = params.request_id.clone();
+        let mut attempts = Attempts::new(params.plan, request, id, latest);
+        let next = attempts.begin();
+        let stage = match attempts.plan().may_go_on() {
+            true => AnswerStage::unsaid(params.meta.clone()),
+            false => AnswerStage::Shown,
+        };
+        let mut client = ClientWriter::new(params.dialect, params.meta, params.comments);
+        if attempts.is_continuable() {
+            client.keep_transcript(Transcript::new(&params.request));
+        }
+        let mut generation = Self {
+            attempts,
+            attempt: Attempt::Ended,
+            client,
             deadlines,
             meter,
             headers: HeaderMap::new(),
             upstream_id: None,
+            stage,
+            break_failure: None,
+            first_frames: None,
+        };
+        if let Err(failure) = generation.follow(next) {
+            generation.attempt = Attempt::failed(failure);
         }
+        generation
     }
 
-    /// Waits until the upstream has accepted the request. May be dropped and called again.
+    /// Waits until the upstream has accepted the request or, where another target could be asked,
+    /// until the answer has begun. May be dropped and called again.
     ///
     /// # Errors
     ///
     /// The failure that kept it from being accepted: the client can still be told with a status.
     pub async fn opened(&mut self) -> Result<HeaderMap, Failure> {
-        poll_fn(|cx| self.poll_opened(cx)).await?;
-        Ok(self.headers.clone())
+        poll_fn(|cx| {
+            if self.stage.is_shown() {
+                return self.poll_opened(cx);
+            }
+            let frames = ready!(self.poll_first_frames(false, cx))?;
+            self.first_frames = Some(frames);
+            Poll::Ready(Ok(()))
+        })
+        .await?;
+        let mut headers = self.headers.clone();
+        self.meter.add_headers(&mut headers);
+        self.attempts.add_headers(&mut headers);
+        Ok(headers)
     }
 
     /// Records the HTTP status of the response.
@@ -130,35 +185,30 @@ impl Generation {
     /// Polls for the next run of whole frames in the client's dialect, as SSE bytes. The last is
     /// the end mark or, of an answer that broke, an error; then `None`.
     pub fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.first_frames.is_some()
+            && let Some(frames) = self.take_first_frames()
+        {
+            return Poll::Ready(Some(frames));
+        }
         loop {
-            if let Attempt::Opening(_) = self.attempt
+            if !self.stage.is_shown() {
+                match ready!(self.poll_unshown(cx)) {
+                    Ok(frames) if frames.is_empty() => continue,
+                    Ok(frames) => return Poll::Ready(Some(frames)),
+                    Err(failure) => return Poll::Ready(Some(self.refuse(&failure))),
+                }
+            }
+            if self.attempt.is_pending()
                 && let Err(failure) = ready!(self.poll_opened(cx))
             {
-                let frame = self.client.error_frame(&failure, self.meter.request_id());
-                self.meter.on_failure(&failure);
-                return Poll::Ready(Some(frame));
+                return Poll::Ready(Some(self.refuse(&failure)));
             }
-            let Attempt::Open(relay) = &mut self.attempt else {
+            let Some(step) = ready!(self.poll_step(cx)) else {
                 return Poll::Ready(None);
             };
-            // A transcript will be the tap.
-            let mut step = match relay.poll_step(&mut self.client, &mut self.meter, None, cx) {
-                Poll::Ready(step) => step,
-                Poll::Pending => {
-                    let has_content = self.meter.has_content();
-                    let failure = ready!(self.deadlines.poll_expired(has_content, cx));
-                    RelayStep::ended(StreamEnd::failed(failure))
-                }
-            };
-            if step.has_payload
-                && let Some(failure) = self.deadlines.on_payload()
-                && step.end.is_none()
-            {
-                step.end = Some(StreamEnd::failed(failure));
-            }
             let bytes = match step.end {
                 None => step.bytes,
-                Some(end) => self.finish(step.bytes, end),
+                Some(end) => self.end_attempt(step.bytes, end),
             };
             if !bytes.is_empty() {
                 return Poll::Ready(Some(bytes));
@@ -166,26 +216,108 @@ impl Generation {
         }
     }
 
+    /// Returns the frames that were ready before anybody asked for them, once.
+    fn take_first_frames(&mut self) -> Option<Bytes> {
+        self.first_frames.take().filter(|frames| !frames.is_empty())
+    }
+
+    /// Ends a generation of which the client has seen nothing. Returns its only frame.
+    fn refuse(&mut self, failure: &Failure) -> Bytes {
+        if let AnswerStage::Unsaid(answer) = std::mem::take(&mut self.stage) {
+            // What was held is never shown.
+            self.client = self.client.begin_anew(answer.meta);
+        }
+        self.attempt.cancel();
+        self.attempts.release();
+        let frame = self.client.error_frame(failure, self.meter.request_id());
+        self.meter.on_failure(failure);
+        frame
+    }
+
+    /// Polls for the next step of an open upstream; `None` once it has ended.
+    #[inline]
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Option<RelayStep>> {
+        let Attempt::Open(relay) = &mut self.attempt else {
+            return Poll::Ready(None);
+        };
+        // A transcript will be the tap.
+        let mut step = match relay.poll_step(&mut self.client, &mut self.meter, None, cx) {
+            Poll::Ready(step) => step,
+            Poll::Pending => {
+                let has_content = self.meter.has_content();
+                let failure = ready!(self.deadlines.poll_expired(has_content, cx));
+                RelayStep::ended(StreamEnd::failed(failure))
+            }
+        };
+        if step.has_payload
+            && let Some(failure) = self.deadlines.on_payload()
+            && step.end.is_none()
+        {
+            step.end = Some(StreamEnd::failed(failure));
+        }
+        Poll::Ready(Some(step))
+    }
+
+    /// Does what the plan says.
+    ///
+    /// # Errors
+    ///
+    /// The failure that the client is to be told.
+    fn follow(&mut self, next: Next) -> Result<(), Failure> {
+        // One that has waited for its only attempt: nothing is held.
+        let plan = self.attempts.plan();
+        let is_only = plan.attempts() == 1 && !plan.may_go_on();
+        self.attempt = match next {
+            Next::Ask => match self.attempts.current() {
+                (target, Some(request)) => {
+                    if is_only {
+                        self.stage = AnswerStage::Shown;
+                    }
+                    self.deadlines.begin_attempt(target.first_token);
+                    self.meter.on_attempt(target);
+                    if let Some(continuation) = &request.continuation {
+                        self.meter.on_continuation(continuation.way());
+                    }
+                    let attempt = Attempt::new(target, request);
+                    if self.stage.is_joining() {
+                        self.begin_joining();
+                    }
+                    attempt
+                }
+                (_, None) => Attempt::Ended,
+            },
+            Next::Wait(until) => Attempt::wait_until(until),
+            Next::Fail(failure) => {
+                self.attempt = Attempt::Ended;
+                return Err(failure);
+            }
+        };
+        self.schedule_hedge();
+        Ok(())
+    }
+
     /// Returns the response id chosen by the upstream, once. Where its frames are passed through,
     /// clients see that one.
     pub fn take_upstream_id(&mut self) -> Option<String> {
         match &mut self.attempt {
-            Attempt::Open(relay) => relay.take_upstream_id(),
-            Attempt::Opening(_) | Attempt::Ended => self.upstream_id.take(),
+            Attempt::Open(relay) => {
+                let id = relay.take_upstream_id()?;
+                self.attempts.plan().note_response(&id);
+                Some(id)
+            }
+            Attempt::Waiting(_) | Attempt::Opening(_) | Attempt::Ended => self.upstream_id.take(),
         }
     }
 
     /// Ends the generation with a failure, and returns its last frame. The upstream is cancelled.
     #[must_use]
     pub fn stop(&mut self, failure: Failure) -> Bytes {
+        let first = self.take_first_frames().unwrap_or_default();
         match &self.attempt {
-            Attempt::Ended => Bytes::new(),
-            Attempt::Opening(_) => {
-                self.attempt.cancel();
-                self.meter.on_failure(&failure);
-                self.client.error_frame(&failure, self.meter.request_id())
-            }
-            Attempt::Open(_) => self.finish(Bytes::new(), StreamEnd::failed(failure)),
+            Attempt::Ended => first,
+            Attempt::Waiting(_) | Attempt::Opening(_) => self.refuse(&failure),
+            Attempt::Open(_) if self.stage.is_unsaid() => self.refuse(&failure),
+            Attempt::Open(_) => self.finish(first, StreamEnd::failed(failure)),
         }
     }
 
@@ -204,23 +336,45 @@ impl Generation {
     /// Returns whether the last frame has been given out.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        matches!(self.attempt, Attempt::Ended)
+        matches!(self.attempt, Attempt::Ended) && self.first_frames.is_none()
     }
 
     fn poll_opened(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let opened = match self.attempt.poll_open(&self.client, cx) {
-            Poll::Ready(opened) => opened,
-            Poll::Pending => {
-                let failure = ready!(self.deadlines.poll_expired(false, cx));
-                self.attempt.cancel();
-                Err(failure)
+        loop {
+            let polled = match &mut self.attempt {
+                Attempt::Waiting(_) if self.attempts.poll_place(cx).is_ready() => Poll::Ready(None),
+                Attempt::Waiting(sleep) => sleep.as_mut().poll(cx).map(|()| None),
+                attempt => attempt.poll_open(&self.client, cx).map(Some),
+            };
+            let opened = match polled {
+                Poll::Ready(None) => {
+                    let next = self.attempts.go_on();
+                    self.follow(next)?;
+                    continue;
+                }
+                Poll::Ready(Some(opened)) => opened,
+                Poll::Pending => {
+                    let failure = ready!(self.deadlines.poll_expired(false, cx));
+                    let is_waiting = matches!(self.attempt, Attempt::Waiting(_));
+                    if is_waiting && failure.is(&classes::FIRST_TOKEN_TIMEOUT) {
+                        // Nobody was asked who could be silent.
+                        self.deadlines.begin_attempt(None);
+                        continue;
+                    }
+                    self.attempt.cancel();
+                    Err(failure)
+                }
+            };
+            match opened {
+                Ok(headers) => {
+                    if !headers.is_empty() {
+                        self.headers = headers;
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Err(failure) => self.retry(failure)?,
             }
-        };
-        Poll::Ready(opened.map(|headers| {
-            if !headers.is_empty() {
-                self.headers = headers;
-            }
-        }))
+        }
     }
 
     /// Ends the stream: returns `bytes` and the frames that end it.
@@ -229,17 +383,25 @@ impl Generation {
         let bytes = match &mut self.attempt {
             Attempt::Open(relay) => {
                 self.upstream_id = relay.take_upstream_id();
+                if let Some(id) = &self.upstream_id {
+                    self.attempts.plan().note_response(id);
+                }
                 relay.append_end(&mut self.client, bytes, &end, request_id)
             }
-            Attempt::Opening(_) | Attempt::Ended => bytes,
+            Attempt::Waiting(_) | Attempt::Opening(_) | Attempt::Ended => bytes,
         };
         match end {
             StreamEnd::Complete { .. } => {
+                self.attempts.on_complete();
                 self.attempt.complete();
+                if self.meter.is_empty() {
+                    log_empty(self.meter.model());
+                }
                 self.meter.on_complete();
             }
             StreamEnd::Failed { failure, .. } => {
                 self.attempt.cancel();
+                self.attempts.on_broken(&failure);
                 self.meter.on_failure(&failure);
             }
         }

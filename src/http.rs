@@ -5,6 +5,7 @@
 //! Not here: sockets and connections (`server`).
 
 mod accept;
+mod azure;
 mod body;
 mod context;
 pub mod cors;

@@ -26,7 +26,8 @@
 //!    not N × M translators.
 //! 2. Every generation ends with exactly one terminal event and one outcome. `[DONE]` means
 //!    complete.
-//! 3. Nothing is sent upstream a second time once a client has seen a part of the answer.
+//! 3. Nothing is sent upstream a second time once a client has seen a part of the answer, unless
+//!    the model's answers are continued.
 //! 4. Dropping a generation cancels its upstream. It has no task of its own, except with linger.
 //! 5. One writer per log. A reader that asks for what is gone gets an error, never a gap.
 //! 6. Every buffer has a bound. A client that stops reading stops the reading of its upstream.

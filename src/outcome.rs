@@ -21,7 +21,8 @@ pub struct Outcome {
     pub route: &'static str,
     /// The model that the client asked for.
     pub model: String,
-    /// The exchanges with targets, in their order.
+    /// The exchanges with targets, in their order; of two at a time the one that is shown is the
+    /// last.
     pub attempts: Vec<AttemptOutcome>,
     /// The HTTP status of the response; 499 if the client left before there was one.
     pub status: u16,
@@ -33,8 +34,22 @@ pub struct Outcome {
     pub payloads: u64,
     /// The usage as the upstream reported it.
     pub usage: Option<Usage>,
+    /// The continuation of an answer that broke, if there was one.
+    pub continued: Option<Continued>,
     /// The way it ended.
     pub end: GenerationEnd,
+}
+
+/// The facts that remain of the continuation of an answer. Its usage is the sum of all attempts,
+/// and estimated for those that broke.
+#[derive(Debug, Clone, Default)]
+pub struct Continued {
+    /// The number of times that the answer broke and another attempt went on.
+    pub breaks: u32,
+    /// The way in which the last one was asked: `prefill` or `turn`.
+    pub by: &'static str,
+    /// The length of the text before the last break, in bytes.
+    pub at: usize,
 }
 
 /// The facts that remain of one exchange with one target.
@@ -44,8 +59,21 @@ pub struct AttemptOutcome {
     pub provider: String,
     /// The provider's name for the model.
     pub upstream_model: String,
+    /// Set if it was made beside another one that was slow to say something.
+    pub is_hedge: bool,
     /// The class of the failure that ended this attempt, if one did.
     pub failure: Option<&'static FailureClass>,
+}
+
+impl Outcome {
+    /// Returns the word for a hedge, if there was one: `won` if its answer is the client's.
+    #[must_use]
+    pub fn hedged(&self) -> Option<&'static str> {
+        let is_hedge = |attempt: &AttemptOutcome| attempt.is_hedge;
+        let was_hedged = self.attempts.iter().any(is_hedge);
+        let has_won = self.attempts.last().is_some_and(is_hedge) && self.payloads > 0;
+        was_hedged.then_some(if has_won { "won" } else { "lost" })
+    }
 }
 
 /// The way a generation ended.

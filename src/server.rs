@@ -6,12 +6,14 @@
 //! leaving is noticed at once, and shutting down has a deadline. Not here: routes, and the HTTP/1.1
 //! protocol itself (crate `http1`).
 
+mod acceptor;
 mod connection;
 mod connections;
 mod context;
 mod discard;
 mod http1;
 mod http2;
+pub mod listener;
 mod load;
 mod paced;
 mod presence;
@@ -21,14 +23,12 @@ pub mod tls;
 mod worker;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use rustls::ServerConfig;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -43,37 +43,10 @@ use context::WorkerContext;
 use load::Load;
 use worker::{Workers, WorkersShared};
 
-/// The kernel's send buffer of one client, which the kernel doubles. Bytes in it are beyond the
-/// reach of backpressure.
-const SEND_BUFFER: usize = 64 * 1024;
-/// Connections that the kernel queues until they are accepted.
-const ACCEPT_BACKLOG: i32 = 4096;
 /// Time that streams aborted at the deadline have to send their error and close.
 const ABORT_GRACE: Duration = Duration::from_secs(2);
 /// The same when the server is told to end at once.
 const END_GRACE: Duration = Duration::from_millis(200);
-
-/// Opens the listening socket. A client may take nothing for `client_stall`.
-///
-/// # Errors
-///
-/// The system's, such as that the address is in use.
-pub fn bind(address: SocketAddr, client_stall: Duration) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    // Accepted sockets inherit these.
-    socket.set_send_buffer_size(SEND_BUFFER)?;
-    socket.set_tcp_nodelay(true)?;
-    presence::watch_clients(&socket, client_stall)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(ACCEPT_BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
 
 /// The signals that end a server.
 #[derive(Debug, Clone, Default)]
@@ -87,7 +60,7 @@ pub struct Shutdown {
 /// A server that is about to run.
 #[derive(Debug)]
 pub struct Server {
-    /// The socket that accepts clients.
+    /// The socket that accepts clients, in non-blocking mode.
     pub listener: TcpListener,
     /// The routes, once for each worker, with upstream connections of their own.
     pub routers: Vec<Router>,
@@ -149,7 +122,14 @@ impl Server {
             connections: Connections::new(max_connections),
             end: CancellationToken::new(),
         };
-        let workers = Workers::start(listener, routers, &shared)?;
+        let (workers, standby) = Workers::start(listener, routers, &shared)?;
+        if let Some(standby) = standby {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "ends with the drain, and is waited for"
+            )]
+            tasks.spawn(standby.run(drained.clone()));
+        }
         #[expect(
             clippy::disallowed_methods,
             reason = "ends with shared.end, and is waited for"

@@ -9,14 +9,17 @@
 
 mod attach;
 mod caller;
+mod catalog;
 mod context;
 mod detach;
 mod error;
+mod forward;
 mod idempotency;
 mod linger;
 mod slots;
 mod start;
 mod subscription;
+mod timeouts;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,19 +28,25 @@ use tokio_util::task::TaskTracker;
 
 pub use attach::{attach, cancel, find, follow, parse_event_id, parse_stream_id, stream_failure};
 pub use caller::Caller;
+pub use catalog::{Catalog, ListedModel, list_models};
 pub use context::{Preferences, RequestContext};
 pub use error::StartError;
+pub use forward::{ForwardRequest, forward};
 pub use slots::LingerSlots;
-pub use start::{BackgroundStart, GenerationRequest, complete, start, start_in_background};
+pub use start::{
+    BackgroundStart, GenerationRequest, complete, is_spoken_upstream, start, start_in_background,
+    warm_up,
+};
 pub use subscription::{Frames, Subscription};
 
 use crate::compute::ComputePool;
-use crate::config::{Cors, GenerationTimeouts, Hosts, Streaming, Websocket};
+use crate::config::{Cors, GenerationTimeouts, Hosts, PassThrough, Streaming, Websocket};
 use crate::memory::MemoryBudget;
 use crate::outcome::Observers;
 use crate::prompts::Library;
 use crate::routing::Routes;
 use crate::shutdown::{AbortSignal, DrainSignal};
+use dialect::families::Families;
 use stream::Streams;
 
 /// The state that all front doors share.
@@ -45,10 +54,18 @@ use stream::Streams;
 pub struct Service {
     /// The models.
     pub routes: Routes,
+    /// The models that the provider behind `*` lists.
+    pub catalog: Catalog,
+    /// The paths whose requests are passed on as they are.
+    pub pass_through: PassThrough,
     /// The prompt templates.
     pub prompts: Arc<Library>,
     /// The timeouts of a generation.
     pub timeouts: GenerationTimeouts,
+    /// The longest silence between two tokens of a model that reasons.
+    pub between_reasoning: Duration,
+    /// The parameters that families of models refuse and want.
+    pub families: Arc<Families>,
     /// The streams, which outlive their connections.
     pub streams: Streams,
     /// The settings of streams.
@@ -69,6 +86,8 @@ pub struct Service {
     pub max_body: usize,
     /// The memory that all bodies may hold together.
     pub memory: MemoryBudget,
+    /// The memory that sockets may keep of their last responses: what is idle takes no body's.
+    pub kept_memory: MemoryBudget,
     /// The threads for long computations.
     pub compute: ComputePool,
     /// The timeout of receiving a request's body.

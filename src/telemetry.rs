@@ -3,6 +3,7 @@
 
 mod line;
 pub mod log;
+pub mod repeats;
 mod writer;
 
 use std::fs::File;

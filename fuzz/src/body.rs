@@ -46,3 +46,12 @@ impl Body {
         self.data.is_empty() && !self.is_complete
     }
 }
+
+/// Returns true for lengths that are one to us, and none to hyper: lists, and the last ones of 64
+/// bits.
+pub fn is_odd_length(length: &[u8]) -> bool {
+    let number = std::str::from_utf8(length)
+        .ok()
+        .and_then(|text| text.parse().ok());
+    length.contains(&b',') || number.is_some_and(|number: u64| number > u64::MAX - 2)
+}

@@ -100,7 +100,9 @@ fn chunk_size_line(rest: &mut &[u8]) -> Result<u64, End> {
     let extension = chunk_extensions(rest);
     let used = before - rest.len();
     match extension {
-        _ if used >= MAX_EXTENSION_BYTES => return Err(End::Malformed),
+        _ if used > MAX_EXTENSION_BYTES => return Err(End::Malformed),
+        // The next byte is one too many, whatever it is.
+        _ if used == MAX_EXTENSION_BYTES && !rest.is_empty() => return Err(End::Malformed),
         Err(end) => return Err(end),
         Ok(()) => {}
     }
@@ -153,8 +155,7 @@ fn space(rest: &mut &[u8]) {
 
 /// `1*tchar`, and the input goes on behind it.
 fn token(rest: &mut &[u8]) -> Result<(), End> {
-    let is_token =
-        |byte: &&u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let is_token = |byte: &&u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     let length = rest.iter().take_while(is_token).count();
     *rest = &rest[length..];
     match (length, rest.first()) {

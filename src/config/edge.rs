@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use http::{HeaderValue, Uri};
 use toml::Value;
 
-use super::key::Default::Said;
+use super::key::Default::{Said, Value as Given};
 use super::key::{Key, Kind};
 use super::reader::{Reader, wrong};
 use super::{Cors, Tls};
 
-pub(super) const KEYS: &[Key] = &[CERT, KEY, ORIGINS, HOSTS, MAX_CONNECTIONS];
+pub(super) const KEYS: &[Key] = &[CERT, KEY, ORIGINS, HOSTS, MAX_CONNECTIONS, REUSE_PORT];
 
 const CERT: Key = Key::new(
     "tls.cert",
@@ -45,6 +45,13 @@ const MAX_CONNECTIONS: Key = Key::new(
     "connections of clients. For one more the one that has been idle for longest is closed; if none is idle it is answered 503",
 );
 
+const REUSE_PORT: Key = Key::new(
+    "reuse_port",
+    Kind::Flag,
+    Given("false"),
+    "another process that says the same may listen on the same address, so that a successor serves before this one ends",
+);
+
 pub(super) fn hosts(reader: &mut Reader<'_>) -> Vec<String> {
     let list = reader.read(&HOSTS, |value| {
         const WANT: &str = "a list of names, as in [\"api.example\"]";
@@ -62,6 +69,10 @@ pub(super) fn hosts(reader: &mut Reader<'_>) -> Vec<String> {
 
 pub(super) fn max_connections(reader: &mut Reader<'_>) -> Option<NonZeroUsize> {
     reader.count(&MAX_CONNECTIONS)
+}
+
+pub(super) fn reuse_port(reader: &mut Reader<'_>) -> bool {
+    reader.flag(&REUSE_PORT)
 }
 
 pub(super) fn tls(reader: &mut Reader<'_>) -> Option<Tls> {

@@ -49,6 +49,8 @@ pub(super) enum Kind {
     List,
     /// A list of tables.
     Tables,
+    /// A table of values.
+    Table,
     /// A table of texts.
     Texts,
 }
@@ -78,7 +80,7 @@ impl Kind {
     pub(super) fn spelling(self) -> Spelling {
         match self {
             Self::Number(..) | Self::Flag => Spelling::Literal,
-            Self::List | Self::Tables | Self::Texts => Spelling::Toml,
+            Self::List | Self::Tables | Self::Table | Self::Texts => Spelling::Toml,
             _ => Spelling::Text,
         }
     }
@@ -92,6 +94,7 @@ pub(super) struct Keys {
     pub(super) provider: &'static [Key],
     pub(super) model: &'static [Key],
     pub(super) target: &'static [Key],
+    pub(super) family: &'static [Key],
 }
 
 impl Keys {
@@ -102,7 +105,7 @@ impl Keys {
 
     /// Returns whether that is a key of any section or list.
     pub(super) fn contains(&self, key: &Key) -> bool {
-        let within = [self.provider, self.model, self.target];
+        let within = [self.provider, self.model, self.target, self.family];
         let mut all = self.general().chain(within.into_iter().flatten());
         all.any(|known| known.path == key.path)
     }

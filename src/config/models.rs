@@ -4,9 +4,20 @@ use std::collections::BTreeSet;
 
 use toml::Value;
 
+use super::continuation::{CONTINUE, CONTINUE_BY, CONTINUE_TURN, continue_by};
 use super::key::Default::{Required, Said};
 use super::key::{Key, Kind};
+use super::parameters::{DROP, RENAME, SET, parameters};
 use super::reader::{Reader, among};
+use super::routing::{
+    AFFINITY, ATTEMPTS, CHOOSE, HEDGE, QUEUE, RETRY_BUDGET, RETRY_UNCERTAIN, TIER, WEIGHT,
+    routing_rules, tier_and_weight,
+};
+use super::sizes::{MAX_BODY_OF_MODEL, MAX_EVENT_OF_MODEL, MAX_RESPONSE_OF_MODEL, model_sizes};
+use super::timeouts::{
+    BETWEEN_TOKENS_OF_MODEL, FIRST_TOKEN_OF_MODEL, FIRST_TOKEN_OF_TARGET, TOTAL_OF_MODEL,
+    model_timeouts, target_first_token,
+};
 use super::{MOCK, Model, ProviderName, Target};
 
 pub(super) const DEFAULT_MODEL: Key = Key::new(
@@ -22,7 +33,28 @@ pub(super) const MODELS: Key = Key::new(
     "what clients may ask for: see [`[[models]]`](#models)",
 );
 
-pub(super) const MODEL_KEYS: &[Key] = &[NAME, TARGETS];
+pub(super) const MODEL_KEYS: &[Key] = &[
+    NAME,
+    TARGETS,
+    FIRST_TOKEN_OF_MODEL,
+    BETWEEN_TOKENS_OF_MODEL,
+    TOTAL_OF_MODEL,
+    MAX_BODY_OF_MODEL,
+    MAX_EVENT_OF_MODEL,
+    MAX_RESPONSE_OF_MODEL,
+    CHOOSE,
+    ATTEMPTS,
+    RETRY_BUDGET,
+    RETRY_UNCERTAIN,
+    AFFINITY,
+    QUEUE,
+    HEDGE,
+    CONTINUE,
+    CONTINUE_TURN,
+    DROP,
+    RENAME,
+    SET,
+];
 
 const NAME: Key = Key::new(
     "name",
@@ -34,10 +66,17 @@ const TARGETS: Key = Key::new(
     "targets",
     Kind::Tables,
     Required,
-    "`[{ provider = \"NAME\", model = \"its name there\" }]`: one, for now",
+    "`[{ provider = \"NAME\", model = \"its name there\" }]`, in the order in which they are preferred",
 );
 
-pub(super) const TARGET_KEYS: &[Key] = &[PROVIDER, MODEL];
+pub(super) const TARGET_KEYS: &[Key] = &[
+    PROVIDER,
+    MODEL,
+    TIER,
+    WEIGHT,
+    FIRST_TOKEN_OF_TARGET,
+    CONTINUE_BY,
+];
 
 const PROVIDER: Key = Key::new(
     "provider",
@@ -65,19 +104,27 @@ pub(super) fn default_model(reader: &mut Reader<'_>, models: &[Model]) -> Option
     Some(name)
 }
 
-/// Reads the models that can be read.
-pub(super) fn models(reader: &mut Reader<'_>) -> Vec<Model> {
+/// Reads the models that can be read. No body is longer than `max_body`.
+pub(super) fn models(reader: &mut Reader<'_>, max_body: usize) -> Vec<Model> {
     let count = reader.read(&MODELS, |value| match value {
         Value::Array(list) => Ok(list.len()),
         _ => Err("should be a list, as in [[models]]".to_owned()),
     });
     let mut names = BTreeSet::new();
     (0..count.unwrap_or(0))
-        .filter_map(|at| model(reader, &format!("{}.{at}", MODELS.path), &mut names))
+        .filter_map(|at| {
+            let at = format!("{}.{at}", MODELS.path);
+            model(reader, &at, max_body, &mut names)
+        })
         .collect()
 }
 
-fn model(reader: &mut Reader<'_>, at: &str, names: &mut BTreeSet<String>) -> Option<Model> {
+fn model(
+    reader: &mut Reader<'_>,
+    at: &str,
+    max_body: usize,
+    names: &mut BTreeSet<String>,
+) -> Option<Model> {
     let Some(Value::Table(_)) = reader.get(at) else {
         // Reported with the unknown keys.
         return None;
@@ -92,27 +139,44 @@ fn model(reader: &mut Reader<'_>, at: &str, names: &mut BTreeSet<String>) -> Opt
         }
         Some(_) => {}
     }
-    let target = target(reader, name.as_deref() == Some("*"));
+    let targets = targets(reader, name.as_deref() == Some("*"));
+    let rules = routing_rules(reader, targets.len());
+    let timeouts = model_timeouts(reader);
+    let sizes = model_sizes(reader, max_body);
+    let parameters = parameters(reader);
     Some(Model {
         name: name?,
-        target: target?,
+        targets: Some(targets).filter(|targets| !targets.is_empty())?,
+        rules,
+        timeouts,
+        sizes,
+        parameters,
     })
 }
 
-fn target(reader: &mut Reader<'_>, passes_names_on: bool) -> Option<Target> {
+/// Reads the targets that can be read.
+fn targets(reader: &mut Reader<'_>, passes_names_on: bool) -> Vec<Target> {
     let count = reader.read(&TARGETS, |value| match value {
-        Value::Array(targets) if targets.len() > 1 => {
-            Err("one target per model for now; leave only the first".to_owned())
-        }
         Value::Array(targets) => Ok(targets.len()),
         _ => Err("should be a list, as in [{ provider = \"openai\" }]".to_owned()),
     });
     let key = reader.path(&TARGETS);
-    if count != Some(1) {
+    let Some(count @ 1..) = count else {
         reader.report_missing(&TARGETS, "as in targets = [{ provider = \"openai\" }]");
-        return None;
-    }
-    let at = format!("{key}.0");
+        return Vec::new();
+    };
+    (0..count)
+        .filter_map(|number| target(reader, &key, number, passes_names_on))
+        .collect()
+}
+
+fn target(
+    reader: &mut Reader<'_>,
+    key: &str,
+    number: usize,
+    passes_names_on: bool,
+) -> Option<Target> {
+    let at = format!("{key}.{number}");
     if !matches!(reader.get(&at), Some(Value::Table(_))) {
         return None;
     }
@@ -123,7 +187,7 @@ fn target(reader: &mut Reader<'_>, passes_names_on: bool) -> Option<Target> {
     match &provider {
         None if reader.is_sound(&path) => {
             let problem = "the target names no provider, as in [{ provider = \"openai\" }]";
-            reader.report(&key, problem);
+            reader.report(key, problem);
         }
         // With a broken or misspelled section of all providers nothing can be said.
         Some(name) if !reader.is_doubtful("providers") && !known.contains(&name.as_str()) => {
@@ -138,8 +202,13 @@ fn target(reader: &mut Reader<'_>, passes_names_on: bool) -> Option<Target> {
         let problem = "the model `*` passes every name on as it is; leave this out";
         reader.report(&path, problem);
     }
+    let (tier, weight) = tier_and_weight(reader);
     Some(Target {
         provider: ProviderName(provider?),
         model: upstream,
+        tier,
+        weight,
+        first_token: target_first_token(reader),
+        continue_by: continue_by(reader),
     })
 }

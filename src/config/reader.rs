@@ -82,6 +82,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Returns the path of the section whose keys it reads.
+    pub(super) fn section(&self) -> &str {
+        &self.section
+    }
+
     /// Returns the path of a key in this section.
     pub(super) fn path(&self, key: &Key) -> String {
         if self.section.is_empty() {
@@ -184,6 +189,19 @@ impl<'a> Reader<'a> {
     pub(super) fn parsed<T: std::str::FromStr>(&mut self, key: &Key, want: &str) -> Option<T> {
         self.read(key, |value| {
             let parsed = value.as_str().and_then(|text| text.parse().ok());
+            parsed.ok_or_else(|| wrong(want, value))
+        })
+    }
+
+    /// Reads a text by a parser of its own.
+    pub(super) fn parsed_by<T>(
+        &mut self,
+        key: &Key,
+        want: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        self.read(key, |value| {
+            let parsed = value.as_str().and_then(&parse);
             parsed.ok_or_else(|| wrong(want, value))
         })
     }

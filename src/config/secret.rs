@@ -43,14 +43,26 @@ pub(super) fn secret(reader: &mut Reader<'_>, keys: &SecretKeys<'_>) -> Option<S
             }
         },
     };
+    checked(reader, &key, &secret, &whence)
+}
+
+/// Reads a secret from a variable that has this name everywhere; none if it isn't set.
+pub(super) fn secret_of_variable(reader: &mut Reader<'_>, variable: &str) -> Option<Secret> {
+    let secret = reader.variable(variable).filter(|text| !text.is_empty())?;
+    let section = reader.section().to_owned();
+    let whence = format!("the environment variable {variable}");
+    checked(reader, &section, secret, &whence)
+}
+
+fn checked(reader: &mut Reader<'_>, key: &str, secret: &str, whence: &str) -> Option<Secret> {
     let secret = secret.trim();
     if secret.is_empty() {
-        reader.report(&key, format!("{whence} is empty"));
+        reader.report(key, format!("{whence} is empty"));
         return None;
     }
     if HeaderValue::from_str(secret).is_err() {
         let problem = "contains characters that are not allowed in an HTTP header";
-        reader.report(&key, format!("{whence} {problem}"));
+        reader.report(key, format!("{whence} {problem}"));
         return None;
     }
     Some(Secret(SecretString::from(secret)))

@@ -4,6 +4,7 @@
 
 mod addresses;
 mod environment;
+mod flavors;
 mod page;
 mod together;
 
@@ -33,7 +34,7 @@ fn nothing_configured_is_the_mock_on_loopback() {
     assert!(config.models.is_empty() && config.providers.is_empty() && !config.prompts.explicit);
     assert_eq!(
         (config.max_body, config.timeouts.generation.total),
-        (4 << 20, Duration::from_secs(600))
+        (32 << 20, Duration::from_secs(600))
     );
 }
 
@@ -50,7 +51,7 @@ fn a_real_configuration_is_read_whole() {
     assert_eq!(openai.base_url.as_str(), "https://api.openai.com/v1");
     assert_eq!(openai.api_key.as_ref().unwrap().expose(), "sk-1");
     assert_eq!(config.sse.heartbeat, None);
-    assert_eq!(config.models[0].target.model.as_deref(), Some("gpt"));
+    assert_eq!(config.models[0].targets[0].model.as_deref(), Some("gpt"));
     assert!(openai.http2 && openai.finish_reason == FinishReasonRule::Optional);
 }
 
@@ -351,9 +352,33 @@ fn errors_name_the_place_and_what_would_be_right() {
         ),
         (
             &format!(
-                "{OPENAI}[[models]]\nname = \"a\"\ntargets = [{{ provider = \"openai\" }}, {{ provider = \"mock\" }}]"
+                "{OPENAI}[[models]]\nname = \"a\"\ntargets = [{{ provider = \"openai\" }}, {{ provider = \"mock\" }}]\nchoose = \"wieghted\""
             ),
-            "one target per model for now",
+            "models.0.choose: should be one of first, weighted, least-loaded, not `wieghted`; did you mean `weighted`?",
+        ),
+        (
+            &format!(
+                "{OPENAI}[[models]]\nname = \"a\"\ntargets = [{{ provider = \"openai\" }}]\nhedge = \"p95\""
+            ),
+            "models.0.hedge: asks a second target beside the first, which needs at least two `targets`, two `attempts` and `retry_uncertain`",
+        ),
+        (
+            &format!(
+                "{OPENAI}[[models]]\nname = \"a\"\ntargets = [{{ provider = \"openai\" }}, {{ provider = \"mock\" }}]\nattempts = 1\nhedge = \"p95\""
+            ),
+            "models.0.hedge: asks",
+        ),
+        (
+            &format!(
+                "{OPENAI}[[models]]\nname = \"a\"\ntargets = [{{ provider = \"openai\" }}, {{ provider = \"mock\" }}]\nretry_uncertain = false\nhedge = \"p95\""
+            ),
+            "models.0.hedge: asks",
+        ),
+        (
+            &format!(
+                "max_body = \"1MiB\"\n{OPENAI}[[models]]\nname = \"a\"\ntargets = [{{ provider = \"openai\" }}]\nmax_body = \"2MiB\""
+            ),
+            "models.0.max_body: is more than the server's `max_body`, to which each body is read",
         ),
         (
             &format!("{OPENAI}[[models]]\nname = \"a\"\ntarget = []"),
@@ -362,6 +387,23 @@ fn errors_name_the_place_and_what_would_be_right() {
         (
             &format!("{OPENAI}{MODELS}{MODELS}"),
             "there is a model `*` already",
+        ),
+        (
+            "[[families]]\nmodels = [\"x*\"]\nsystem = \"joined\"",
+            "FILE:3: families.0.system: should be one of keep, join, user, not `joined`",
+        ),
+        (
+            "[[families]]\nmodels = [\"x*\"]\ndialects = [\"telnet\"]",
+            "FILE:3: families.0.dialects: there is no dialect `telnet`",
+        ),
+        ("[[families]]\ndrop = [\"top_p\"]", "`models` is missing"),
+        (
+            "[[families]]\nmodels = [\"x*\"]\ndorp = []",
+            "families.0.dorp: there is no such key; did you mean `drop`?",
+        ),
+        (
+            "[[models]]\nname = \"m\"\ntargets = [{ provider = \"mock\" }]\nset = { stream = false }",
+            "FILE:4: models.0.set: names `stream`, which is the request itself",
         ),
         (
             "[streams]\nstore = \"disk\"",

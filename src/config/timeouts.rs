@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::key::Default::Value;
+use super::key::Default::{Said, Value};
 use super::key::{Key, Kind};
 use super::reader::Reader;
 
@@ -13,6 +13,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// Those of a generation.
     pub generation: GenerationTimeouts,
+    /// `between_tokens` where a model reasons, asked to or not: it may be silent while it thinks.
+    pub between_reasoning: Duration,
     /// Those of a client's connection.
     pub connection: ConnectionLimits,
 }
@@ -26,6 +28,29 @@ pub struct GenerationTimeouts {
     pub between_tokens: Duration,
     /// From the request to the end.
     pub total: Duration,
+}
+
+/// The time limits of one model's generations, where they are not those of all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ModelTimeouts {
+    /// From the request to the first token.
+    pub first_token: Option<Duration>,
+    /// From one payload to the next.
+    pub between_tokens: Option<Duration>,
+    /// From the request to the end.
+    pub total: Option<Duration>,
+}
+
+impl ModelTimeouts {
+    /// Returns these time limits and, for what is not given, those of all models.
+    #[must_use]
+    pub fn or(self, defaults: GenerationTimeouts) -> GenerationTimeouts {
+        GenerationTimeouts {
+            first_token: self.first_token.unwrap_or(defaults.first_token),
+            between_tokens: self.between_tokens.unwrap_or(defaults.between_tokens),
+            total: self.total.unwrap_or(defaults.total),
+        }
+    }
 }
 
 /// The time limits of a client's connection.
@@ -58,14 +83,14 @@ const CONNECT: Key = Key::new(
 const FIRST_TOKEN: Key = Key::new(
     "timeouts.first_token",
     Kind::Duration,
-    Value("60s"),
+    Value("5m"),
     "from the request to the first token of a stream",
 );
 const BETWEEN_TOKENS: Key = Key::new(
     "timeouts.between_tokens",
     Kind::Duration,
-    Value("30s"),
-    "from one payload to the next; comments don't count",
+    Said("`\"2m\"`, and `\"5m\"` where the model reasons"),
+    "from one payload to the next; comments don't count. One that is given holds for all requests",
 );
 const TOTAL: Key = Key::new(
     "timeouts.total",
@@ -92,14 +117,63 @@ const REQUEST_BODY: Key = Key::new(
     "from a request's head to the end of its body; after a refusal, how long the rest may come (64 MiB at most)",
 );
 
+pub(super) const FIRST_TOKEN_OF_MODEL: Key = Key::new(
+    "first_token",
+    Kind::Duration,
+    Said("`timeouts.first_token`"),
+    "the same as `timeouts.first_token`, for this model",
+);
+pub(super) const FIRST_TOKEN_OF_TARGET: Key = Key::new(
+    "first_token",
+    Kind::Duration,
+    Said("the model's"),
+    "the same as `timeouts.first_token`, for this target: after it another one is asked",
+);
+pub(super) const BETWEEN_TOKENS_OF_MODEL: Key = Key::new(
+    "between_tokens",
+    Kind::Duration,
+    Said("`timeouts.between_tokens`"),
+    "the same as `timeouts.between_tokens`, for this model",
+);
+pub(super) const TOTAL_OF_MODEL: Key = Key::new(
+    "total",
+    Kind::Duration,
+    Said("`timeouts.total`"),
+    "the same as `timeouts.total`, for this model",
+);
+
+const DEFAULT_BETWEEN_TOKENS: Duration = Duration::from_secs(120);
+const DEFAULT_BETWEEN_REASONING: Duration = Duration::from_secs(300);
+
+/// Reads the time limits of one model.
+pub(super) fn model_timeouts(reader: &mut Reader<'_>) -> ModelTimeouts {
+    ModelTimeouts {
+        first_token: given_duration(reader, &FIRST_TOKEN_OF_MODEL),
+        between_tokens: given_duration(reader, &BETWEEN_TOKENS_OF_MODEL),
+        total: given_duration(reader, &TOTAL_OF_MODEL),
+    }
+}
+
+/// Reads the time limit of a target's first token, if it has one of its own.
+pub(super) fn target_first_token(reader: &mut Reader<'_>) -> Option<Duration> {
+    given_duration(reader, &FIRST_TOKEN_OF_TARGET)
+}
+
+fn given_duration(reader: &mut Reader<'_>, key: &Key) -> Option<Duration> {
+    let duration = reader.duration(key);
+    (!duration.is_zero()).then_some(duration)
+}
+
 pub(super) fn timeouts(reader: &mut Reader<'_>) -> Timeouts {
+    let between_tokens = given_duration(reader, &BETWEEN_TOKENS);
     Timeouts {
         connect: reader.duration(&CONNECT),
         generation: GenerationTimeouts {
             first_token: reader.duration(&FIRST_TOKEN),
-            between_tokens: reader.duration(&BETWEEN_TOKENS),
+            between_tokens: between_tokens.unwrap_or(DEFAULT_BETWEEN_TOKENS),
             total: reader.duration(&TOTAL),
         },
+        between_reasoning: between_tokens.unwrap_or(DEFAULT_BETWEEN_REASONING),
         connection: ConnectionLimits {
             request_head: reader.duration(&REQUEST_HEAD),
             client_stall: reader.duration(&CLIENT_STALL),

@@ -24,6 +24,7 @@ pub(super) fn report_unknown_keys(source: &Source, problems: &mut Problems) {
                 problems.add(source.problem(name, problem));
             }
             ("models", Value::Array(models)) => check_models(source, models, problems),
+            ("families", Value::Array(families)) => check_families(source, families, problems),
             (_, Value::Table(table)) if !section.is_empty() => {
                 check_table(source, name, table, &section, problems);
             }
@@ -85,6 +86,17 @@ fn check_models(source: &Source, models: &[Value], problems: &mut Problems) {
                     problems.add(source.problem(&at, problem));
                 }
             }
+        }
+    }
+}
+
+fn check_families(source: &Source, families: &[Value], problems: &mut Problems) {
+    let keys = paths(source.keys.family);
+    for (at, family) in families.iter().enumerate() {
+        let at = format!("families.{at}");
+        match family {
+            Value::Table(table) => check_table(source, &at, table, &keys, problems),
+            _ => problems.add(source.problem(&at, "should be a table, as in [[families]]")),
         }
     }
 }

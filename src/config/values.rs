@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use tracing_subscriber::EnvFilter;
 
+use super::families::{FAMILIES, families};
 use super::key::Default::{Said, Value};
 use super::key::{Key, Keys, Kind};
 use super::models::{default_model, models};
+use super::pass_through::{PASS_THROUGH, pass_through};
 use super::providers::provider;
 use super::reader::Reader;
 use super::streams::streams;
@@ -30,6 +32,8 @@ pub(super) const KEYS: Keys = Keys {
             PROMPTS,
             models::DEFAULT_MODEL,
             models::MODELS,
+            FAMILIES,
+            PASS_THROUGH,
         ],
         edge::KEYS,
         &[LOG_FORMAT, LOG_LEVEL],
@@ -42,6 +46,7 @@ pub(super) const KEYS: Keys = Keys {
     provider: providers::KEYS,
     model: models::MODEL_KEYS,
     target: models::TARGET_KEYS,
+    family: super::families::FAMILY_KEYS,
 };
 
 const LISTEN: Key = Key::new(
@@ -59,25 +64,27 @@ const WORKERS: Key = Key::new(
 const MAX_BODY: Key = Key::new(
     "max_body",
     Kind::Size,
-    Value("4MiB"),
+    Value("32MiB"),
     "the largest request body; a larger one is a 413",
 );
 const MAX_BODIES: Key = Key::new(
     "max_bodies",
     Kind::Size,
-    Value("64MiB"),
-    "the memory that all bodies of requests, and all answers that are no streams, may hold together, until the upstream has the one and the client the other; a body beyond it is a 503. The first 64 KiB of each count as nothing",
+    Said(
+        "a quarter of the memory that the process may have, at most `\"512MiB\"` and at least `max_body`",
+    ),
+    "the memory that all bodies of requests, and all answers that are no streams, may hold together, until the upstream has the one and the client the other; a body beyond it is a 503. The first 64 KiB of each count as nothing. What [sockets](websocket.md) keep of their last responses may take a quarter of it on top",
 );
 const MAX_EVENT_BYTES: Key = Key::new(
     "max_event_bytes",
     Kind::Size,
-    Value("1MiB"),
+    Value("16MiB"),
     "the longest event of an upstream's stream; a longer one breaks the stream",
 );
 const MAX_RESPONSE_BYTES: Key = Key::new(
     "max_response_bytes",
     Kind::Size,
-    Value("16MiB"),
+    Value("64MiB"),
     "the largest answer that is no stream",
 );
 const DRAIN_DELAY: Key = Key::new(
@@ -136,7 +143,8 @@ pub(super) fn config(reader: &mut Reader<'_>, dialects: &[&'static str]) -> Conf
         .iter()
         .filter_map(|name| provider(reader, name, dialects))
         .collect();
-    let models = models(reader);
+    let max_body = reader.size(&MAX_BODY);
+    let models = models(reader, max_body.unwrap_or(usize::MAX));
     if let (Some(name), true) = (names.first(), models.is_empty()) {
         let key = format!("providers.{name}");
         if reader.is_sound(models::MODELS.path) && reader.get(&key).is_some() {
@@ -145,25 +153,30 @@ pub(super) fn config(reader: &mut Reader<'_>, dialects: &[&'static str]) -> Conf
             reader.report(&key, format!("no model leads to it; add {add}"));
         }
     }
-    let max_body = reader.size(&MAX_BODY).unwrap_or_default();
+    let families = families(reader, dialects);
+    let max_body = max_body.unwrap_or_default();
     let default_model = default_model(reader, &models);
     Config {
         listen: reader
             .parsed(&LISTEN, "an address such as \"127.0.0.1:8080\"")
             .unwrap_or(([127, 0, 0, 1], 0).into()),
         hosts: edge::hosts(reader),
+        reuse_port: edge::reuse_port(reader),
         max_connections: edge::max_connections(reader),
         tls: edge::tls(reader),
         cors: edge::cors(reader),
         workers: reader.count(&WORKERS).unwrap_or_else(one_per_core),
         max_body,
-        max_bodies: reader.size(&MAX_BODIES).unwrap_or_default(),
+        max_bodies: reader
+            .size(&MAX_BODIES)
+            .unwrap_or_else(|| room_for_bodies(max_body)),
         max_event_bytes: reader.size(&MAX_EVENT_BYTES).unwrap_or_default(),
         max_response_bytes: reader.size(&MAX_RESPONSE_BYTES).unwrap_or_default(),
         drain_delay: reader.duration(&DRAIN_DELAY),
         drain: reader.duration(&DRAIN),
         prompts: prompts_dir(reader),
         default_model,
+        pass_through: pass_through(reader),
         log: log(reader),
         timeouts: timeouts::timeouts(reader),
         sse: Sse {
@@ -180,7 +193,16 @@ pub(super) fn config(reader: &mut Reader<'_>, dialects: &[&'static str]) -> Conf
         },
         providers,
         models,
+        families,
     }
+}
+
+/// Returns `max_bodies` where it isn't given: a body may hold several times its size while it is
+/// read and translated.
+fn room_for_bodies(max_body: usize) -> usize {
+    const MOST: usize = 512 << 20;
+    let quarter = super::machine::memory().map_or(MOST, |bytes| bytes / 4);
+    quarter.min(MOST).max(max_body)
 }
 
 fn one_per_core() -> NonZeroUsize {

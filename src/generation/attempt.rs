@@ -1,9 +1,11 @@
 //! An attempt: one exchange with one target. Dropping it cancels it.
 
 use std::fmt;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http::HeaderMap;
+use tokio::time::{Instant, Sleep};
 
 use dialect::failure::Failure;
 
@@ -17,6 +19,8 @@ use crate::routing::Target;
     reason = "one a generation, which is itself on the heap"
 )]
 pub(super) enum Attempt {
+    /// No target can be asked before that time.
+    Waiting(Pin<Box<Sleep>>),
     /// The request is on its way, or waits for its first poll.
     Opening(OpenFuture<StreamSource>),
     /// The upstream has accepted the request.
@@ -29,6 +33,21 @@ impl Attempt {
     /// Prepares an exchange. Nothing is sent until it is polled.
     pub(super) fn new(target: &Target, request: UpstreamRequest) -> Self {
         Self::Opening(target.provider.open_stream(request))
+    }
+
+    /// Prepares a wait for a target.
+    pub(super) fn wait_until(time: Instant) -> Self {
+        Self::Waiting(Box::pin(tokio::time::sleep_until(time)))
+    }
+
+    /// Prepares a failure without any exchange.
+    pub(super) fn failed(failure: Failure) -> Self {
+        Self::Opening(Box::pin(std::future::ready(Err(failure))))
+    }
+
+    /// Returns true until the upstream has accepted the request, or the attempt has failed.
+    pub(super) fn is_pending(&self) -> bool {
+        matches!(self, Self::Waiting(_) | Self::Opening(_))
     }
 
     /// Polls until the upstream has accepted the request, and returns the headers of its response.
@@ -69,6 +88,7 @@ impl Attempt {
 impl fmt::Debug for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Waiting(_) => f.write_str("Waiting"),
             Self::Opening(_) => f.write_str("Opening"),
             Self::Open(relay) => relay.fmt(f),
             Self::Ended => f.write_str("Ended"),

@@ -8,16 +8,21 @@ use std::task::Poll;
 use bytes::Bytes;
 use http::HeaderMap;
 
+use dialect::event::Event;
 use dialect::failure::Failure;
 use dialect::request::Operation;
-use dialect::{Answer, Dialect, ResponseMeta};
+use dialect::{Answer, Dialect, FinishRule, ResponseMeta, ToolNames, openai_responses};
 
+use super::attempts::Attempts;
 use super::deadline::Deadlines;
 use super::meter::{AnswerCounts, Meter, RefusedGeneration};
+use super::omitted::{log_empty, log_omitted};
 use super::params::GenerationParams;
+use super::relay::{FinishedFold, FoldedAnswer};
 use crate::compute::ComputePool;
 use crate::memory::MemoryPermit;
-use crate::provider::{CompleteSource, Events, OpenFuture, Opened, WholeBody, poll_event};
+use crate::provider::{CompleteSource, Events, Opened, StreamedAnswer, WholeBody, poll_event};
+use crate::routing::Next;
 
 /// The status of a complete answer.
 const OK: u16 = 200;
@@ -27,7 +32,7 @@ pub struct CompleteGeneration {
     dialect: &'static Dialect,
     task: Operation,
     meta: ResponseMeta,
-    opening: OpenFuture<CompleteSource>,
+    attempts: Attempts,
     compute: ComputePool,
     deadlines: Deadlines,
     meter: Meter,
@@ -48,17 +53,19 @@ impl CompleteGeneration {
     /// Prepares the request. Nothing is sent until the answer is polled.
     #[must_use]
     pub fn start(mut params: GenerationParams) -> Self {
-        let mut meter = params.start_meter();
-        let deadlines = Deadlines::start(params.timeouts, false, params.abort.clone());
-        let request = params.first_request();
-        let target = params.plan.first();
-        meter.on_attempt(target);
-        let opening = target.provider.open_complete(request);
+        let meter = params.start_meter();
+        let mut timeouts = params.timeouts;
+        if let Some(timeout) = params.client_timeout {
+            timeouts.total = timeouts.total.min(timeout);
+        }
+        let deadlines = Deadlines::start(timeouts, false, params.abort.clone());
+        let request = params.upstream_request();
+        let (id, latest) = (params.request_id.clone(), deadlines.latest());
         Self {
             dialect: params.dialect,
             task: params.request.operation,
             meta: params.meta,
-            opening,
+            attempts: Attempts::new(params.plan, request, id, latest),
             compute: params.compute,
             deadlines,
             meter,
@@ -75,41 +82,136 @@ impl CompleteGeneration {
             dialect,
             task,
             meta,
-            opening,
+            mut attempts,
             compute,
             mut deadlines,
             mut meter,
         } = self;
-        let result = async {
-            let Opened { headers, source } = bounded(&mut deadlines, opening).await??;
-            let (body, permit) = match source {
-                CompleteSource::Body(WholeBody { bytes, permit }, upstream) => {
-                    let size = bytes.len();
-                    let answer = move || client_answer(bytes, upstream, task, (dialect, &meta));
-                    let answer = compute.run(size, answer);
-                    let (body, counts) = bounded(&mut deadlines, answer).await???;
-                    meter.on_whole_answer(&counts);
-                    (body, permit)
+        let mut next = attempts.begin();
+        let result = loop {
+            next = match next {
+                Next::Fail(failure) => break Err(failure),
+                Next::Wait(until) => {
+                    match bounded(&mut deadlines, attempts.wait_until(until)).await {
+                        Ok(()) => attempts.go_on(),
+                        Err(failure) => break Err(failure),
+                    }
                 }
-                CompleteSource::Events(events) => {
-                    let answer = collect_events(events, &mut deadlines, &mut meter).await?;
-                    (dialect.client.encode_answer(&answer, &meta).into(), None)
+                Next::Ask => {
+                    let exchange = Exchange {
+                        client: dialect,
+                        task,
+                        meta: meta.clone(),
+                        compute: &compute,
+                        deadlines: &mut deadlines,
+                        meter: &mut meter,
+                    };
+                    match exchange.answer(&mut attempts).await {
+                        Ok(answer) => break Ok(answer),
+                        Err(failure) => {
+                            let class = failure.class();
+                            match attempts.next_after(failure) {
+                                Ok(next) => {
+                                    meter.on_attempt_failure(class);
+                                    next
+                                }
+                                Err(failure) => break Err(failure),
+                            }
+                        }
+                    }
                 }
-            };
-            Ok(CompleteAnswer {
-                headers,
-                body,
-                permit,
-            })
+            }
         };
-        match result.await {
-            Ok(answer) => {
+        match result {
+            Ok(mut answer) => {
+                attempts.on_answer();
+                attempts.on_complete();
+                meter.add_headers(&mut answer.headers);
                 meter.set_status(OK);
                 meter.on_complete();
                 Ok(answer)
             }
             Err(failure) => Err((failure, RefusedGeneration(meter))),
         }
+    }
+}
+
+/// One exchange with one target.
+struct Exchange<'a> {
+    client: &'static Dialect,
+    task: Operation,
+    meta: ResponseMeta,
+    compute: &'a ComputePool,
+    deadlines: &'a mut Deadlines,
+    meter: &'a mut Meter,
+}
+
+impl Exchange<'_> {
+    /// Sends the request to the current target, and waits for its answer.
+    async fn answer(self, attempts: &mut Attempts) -> Result<CompleteAnswer, Failure> {
+        let Self {
+            client,
+            task,
+            meta,
+            compute,
+            deadlines,
+            meter,
+        } = self;
+        let (target, request) = attempts.current();
+        let Some(request) = request else {
+            return Err(Failure::internal("the request was given away".into()));
+        };
+        meter.on_attempt(target);
+        let is_same = target.provider.dialect().is_some_and(|it| *it == *client);
+        let opening = target.provider.open_complete(request);
+        let Opened { headers, source } = bounded(deadlines, opening).await??;
+        let (body, permit) = match source {
+            CompleteSource::Body(whole, upstream) => {
+                let WholeBody {
+                    bytes,
+                    permit,
+                    names,
+                    finish_rule,
+                } = whole;
+                let size = bytes.len();
+                let answer = move || {
+                    let upstream = (upstream, &names, finish_rule);
+                    client_answer(bytes, upstream, task, (client, &meta))
+                };
+                let answer = compute.run(size, answer);
+                let (body, counts) = bounded(deadlines, answer).await???;
+                meter.on_whole_answer(&counts);
+                (body, permit)
+            }
+            CompleteSource::Frames(streamed) => {
+                let folded = fold_stream(streamed, (client, &meta), deadlines, meter).await?;
+                let ((answer, own), size, permit) = folded;
+                let encode = move || {
+                    let encoded = client.client.encode_answer(&answer, &meta);
+                    match own {
+                        Some(own) => own.complete(encoded),
+                        None => encoded.into(),
+                    }
+                };
+                (compute.run(size, encode).await?, Some(permit))
+            }
+            CompleteSource::Events(events) => {
+                let answer = collect_events(events, deadlines, meter).await?;
+                (client.client.encode_answer(&answer, &meta).into(), None)
+            }
+        };
+        if is_same && client.retrieves_by_id && task == Operation::Generate {
+            let made = body.clone();
+            let find_id = move || openai_responses::response_id_in(&made);
+            if let Some(id) = compute.run(body.len(), find_id).await? {
+                attempts.plan().note_response(&id);
+            }
+        }
+        Ok(CompleteAnswer {
+            headers,
+            body,
+            permit,
+        })
     }
 }
 
@@ -122,7 +224,10 @@ impl fmt::Debug for CompleteGeneration {
 }
 
 /// Waits for a future until a deadline passes.
-async fn bounded<F: Future>(deadlines: &mut Deadlines, future: F) -> Result<F::Output, Failure> {
+pub(super) async fn bounded<F: Future>(
+    deadlines: &mut Deadlines,
+    future: F,
+) -> Result<F::Output, Failure> {
     let mut future = pin!(future);
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Ok(output)),
@@ -134,29 +239,110 @@ async fn bounded<F: Future>(deadlines: &mut Deadlines, future: F) -> Result<F::O
 /// Returns an upstream's whole answer in the client's dialect, and the counts of what it holds.
 fn client_answer(
     body: Bytes,
-    upstream: &Dialect,
+    (upstream, names, rule): (&Dialect, &ToolNames, FinishRule),
     task: Operation,
     (client, meta): (&Dialect, &ResponseMeta),
 ) -> Result<(Bytes, AnswerCounts), Failure> {
-    let mut counts = AnswerCounts::default();
-    // Token counts are returned as they are: they never cross dialects.
-    let side = upstream.upstream.filter(|_| task == Operation::Generate);
-    let Some(side) = side else {
-        return Ok((body, counts));
+    let is_same = *upstream == *client;
+    let side = match (task, upstream.upstream) {
+        (Operation::Generate, Some(side)) => side,
+        (Operation::CountTokens, _) if !is_same => {
+            return Ok((client_count(&body, client)?, AnswerCounts::default()));
+        }
+        _ => return Ok((body, AnswerCounts::default())),
     };
-    if *upstream == *client {
-        counts.usage = side.parse_answer(&body, None)?.usage;
-        return Ok((body, counts));
+    let mut gathered = GatheredAnswer::default();
+    let mut gather = |event: Event<'_>| gathered.add(&names.restore(event), client);
+    let parsed = side.parse_answer(&body, rule, if is_same { None } else { Some(&mut gather) });
+    // Payloads of a stream, a line each, or one alone.
+    let has_deltas = || memchr::memmem::find(&body, b"\"delta\"").is_some();
+    if parsed.is_err() || has_deltas() {
+        let mut gathered = GatheredAnswer::default();
+        let mut gather = |event: Event<'_>| gathered.add(&names.restore(event), client);
+        match dialect::read_json_payloads((side, rule), &body, &mut gather) {
+            Ok(Some(_)) => {
+                refuse_many(meta)?;
+                return Ok(gathered.encode(client, meta));
+            }
+            Err(failure) if parsed.is_err() => return Err(failure),
+            Ok(None) | Err(_) => {}
+        }
     }
-    let mut answer = Answer::default();
-    side.parse_answer(
-        &body,
-        Some(&mut |event| {
-            counts.add(&event);
-            answer.add(&event);
-        }),
-    )?;
-    Ok((client.client.encode_answer(&answer, meta).into(), counts))
+    let usage = parsed?.usage;
+    if is_same {
+        gathered.counts.usage = usage;
+        return Ok((body, gathered.counts));
+    }
+    Ok(gathered.encode(client, meta))
+}
+
+/// Returns an upstream's count of tokens in the client's dialect.
+fn client_count(body: &[u8], client: &Dialect) -> Result<Bytes, Failure> {
+    let tokens = dialect::token_count(body)
+        .ok_or_else(|| Failure::bad_payload("a count of tokens", "there is none".into()))?;
+    client.encode_token_count(tokens)
+}
+
+/// The events of a whole answer.
+#[derive(Debug, Default)]
+struct GatheredAnswer {
+    answer: Answer,
+    counts: AnswerCounts,
+}
+
+impl GatheredAnswer {
+    fn add(&mut self, event: &Event<'_>, client: &Dialect) {
+        log_omitted(client, event);
+        self.counts.add(event);
+        self.answer.add(event);
+    }
+
+    fn encode(self, client: &Dialect, meta: &ResponseMeta) -> (Bytes, AnswerCounts) {
+        if self.counts.payloads == 0 {
+            log_empty(&meta.model);
+        }
+        let body = client.client.encode_answer(&self.answer, meta);
+        (body.into(), self.counts)
+    }
+}
+
+/// Refuses to put several answers together that were streamed at once.
+fn refuse_many(meta: &ResponseMeta) -> Result<(), Failure> {
+    if meta.request.n > 1 {
+        let message = "the upstream streamed several answers, which were asked for in one piece";
+        return Err(Failure::upstream_error(message));
+    }
+    Ok(())
+}
+
+/// Puts a stream together.
+async fn fold_stream(
+    streamed: StreamedAnswer,
+    (client, meta): (&'static Dialect, &ResponseMeta),
+    deadlines: &mut Deadlines,
+    meter: &mut Meter,
+) -> Result<(FinishedFold, usize, MemoryPermit), Failure> {
+    let StreamedAnswer {
+        mut frames,
+        reader,
+        dialect,
+        max_bytes,
+        mut permit,
+    } = streamed;
+    let mut folded = FoldedAnswer::new(reader, (client, dialect), max_bytes);
+    if !folded.keeps_all() {
+        refuse_many(meta)?;
+    }
+    while let Some(run) = bounded(deadlines, poll_fn(|cx| frames.poll_next(cx))).await? {
+        if folded.add_run(&run?, frames.is_ended(), meter)? {
+            break;
+        }
+        bounded(deadlines, permit.grow_to(folded.size())).await??;
+    }
+    let size = folded.size();
+    let answer = folded.finish()?;
+    frames.close();
+    Ok((answer, size, permit))
 }
 
 /// Collects the events of an in-process model.

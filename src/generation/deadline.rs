@@ -21,9 +21,15 @@ use crate::shutdown::AbortSignal;
 #[derive(Debug)]
 pub(super) struct Deadlines {
     timeouts: GenerationTimeouts,
+    /// The time limit of the current target's first token, where it has one of its own.
+    first_token: Option<Duration>,
     /// Set if tokens are awaited one by one. A complete answer is bounded by the total alone.
     stream: bool,
     started: Instant,
+    /// The time from then within which something of the answer must have come.
+    patience: Duration,
+    /// The start of the current attempt.
+    attempted: Instant,
     /// The time since when we have been waiting for the upstream; `None` while it talks.
     waiting: Option<Instant>,
     /// Set once the timer knows that tokens have come.
@@ -49,8 +55,11 @@ impl Deadlines {
         let started = Instant::now();
         let mut deadlines = Self {
             timeouts,
+            first_token: None,
             stream,
             started,
+            patience: timeouts.total,
+            attempted: started,
             waiting: None,
             is_set: false,
             timer: Box::pin(tokio::time::sleep_until(started)),
@@ -61,6 +70,43 @@ impl Deadlines {
         let next = deadlines.next(false);
         deadlines.timer.as_mut().reset(next.at);
         deadlines
+    }
+
+    /// Starts the time of an attempt, at a target whose first token may have a limit of its own.
+    pub(super) fn begin_attempt(&mut self, first_token: Option<Duration>) {
+        self.attempted = Instant::now();
+        self.first_token = first_token;
+        self.waiting = None;
+        let next = self.next(false);
+        self.timer.as_mut().reset(next.at);
+    }
+
+    /// Returns the deadlines of another attempt at the same time, which begins now.
+    #[must_use]
+    pub(super) fn begin_beside(&self, first_token: Option<Duration>) -> Self {
+        let mut deadlines = Self::start(self.timeouts, self.stream, self.abort.clone());
+        deadlines.started = self.started;
+        deadlines.patience = self.patience;
+        deadlines.begin_attempt(first_token);
+        deadlines
+    }
+
+    /// Takes note that the next attempt goes on with an answer that the client has seen a part of.
+    pub(super) fn begin_continuation(&mut self) {
+        self.patience = self.timeouts.total;
+        self.is_set = false;
+    }
+
+    /// Sets the time within which something of the answer must have come.
+    pub(super) fn begin_within(&mut self, patience: Duration) {
+        self.patience = self.patience.min(patience);
+        let next = self.next(false);
+        self.timer.as_mut().reset(next.at);
+    }
+
+    /// Returns the time after which no attempt may begin.
+    pub(super) fn latest(&self) -> Instant {
+        self.started + self.patience
     }
 
     /// Returns whether the server must end now.
@@ -126,6 +172,8 @@ impl Deadlines {
             between_tokens,
             total,
         } = self.timeouts;
+        let first_token = self.first_token.unwrap_or(first_token);
+        let total = if has_content { total } else { self.patience };
         let total = Deadline {
             at: self.started + total,
             limit: total,
@@ -134,7 +182,7 @@ impl Deadlines {
         let silence = match (self.stream, has_content) {
             (false, _) => return total,
             (true, false) => Deadline {
-                at: self.started + first_token,
+                at: self.attempted + first_token,
                 limit: first_token,
                 failure: Failure::first_token_timeout,
             },

@@ -4,16 +4,25 @@
 use std::time::{Duration, Instant};
 
 use base::id::RequestId;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
 use dialect::event::{Event, Usage};
-use dialect::failure::Failure;
+use dialect::failure::{Failure, FailureClass};
 
 use crate::disconnect::Disconnect;
 use crate::outcome::{AttemptOutcome, GenerationEnd, Observers, Outcome};
 use crate::routing::Target;
 use crate::shutdown::AbortSignal;
 
+use super::transcript::EarlierUsage;
+
 /// The status of a client that left before its response began (nginx's number for it).
 const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// The provider and the model that answer, or that were asked last.
+const TARGET: HeaderName = HeaderName::from_static("x-tokenrill-target");
+/// The number of attempts.
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-tokenrill-attempts");
 
 /// The facts of a generation that are known when it starts.
 #[derive(Debug)]
@@ -31,6 +40,10 @@ pub(super) struct Meter {
     abort: AbortSignal,
     observers: Observers,
     outcome: Outcome,
+    /// Payloads of attempts that broke after the client had seen something of them, and the usage
+    /// of those.
+    earlier_payloads: u64,
+    earlier_usage: EarlierUsage,
     is_ended: bool,
 }
 
@@ -62,8 +75,11 @@ impl Meter {
                 duration: Duration::ZERO,
                 payloads: 0,
                 usage: None,
+                continued: None,
                 end: GenerationEnd::ClientLeft,
             },
+            earlier_payloads: 0,
+            earlier_usage: EarlierUsage::default(),
             is_ended: false,
         }
     }
@@ -73,21 +89,126 @@ impl Meter {
         self.outcome.attempts.push(AttemptOutcome {
             provider: target.provider.name().to_owned(),
             upstream_model: target.upstream_model.clone(),
+            is_hedge: false,
             failure: None,
         });
+    }
+
+    /// Records that an attempt began beside the current one, which it takes the place of. Returns
+    /// the usage that the other one has reported.
+    pub(super) fn on_hedge(&mut self, target: &Target) -> Option<Usage> {
+        self.on_attempt(target);
+        if let Some(attempt) = self.outcome.attempts.last_mut() {
+            attempt.is_hedge = true;
+        }
+        self.outcome.usage.take()
+    }
+
+    /// Returns whether the current attempt began beside another one.
+    pub(super) fn is_hedge(&self) -> bool {
+        let current = self.outcome.attempts.last();
+        current.is_some_and(|attempt| attempt.is_hedge)
+    }
+
+    /// Makes the attempt beside the current one the current one, and exchanges their usages.
+    /// Nothing else is counted before one of them says something.
+    pub(super) fn swap_attempts(&mut self, usage: &mut Option<Usage>) {
+        std::mem::swap(usage, &mut self.outcome.usage);
+        if let [.., other, current] = &mut self.outcome.attempts[..] {
+            std::mem::swap(other, current);
+        }
+    }
+
+    /// Records the failure of an attempt that another one follows.
+    ///
+    /// What it counted is not the next one's.
+    pub(super) fn on_attempt_failure(&mut self, class: &'static FailureClass) {
+        self.outcome.payloads = 0;
+        self.outcome.usage = None;
+        self.outcome.time_to_first_token = None;
+        if let Some(attempt) = self.outcome.attempts.last_mut() {
+            attempt.failure = Some(class);
+        }
+    }
+
+    /// Adds the headers that name who was asked, and how often.
+    pub(super) fn add_headers(&self, headers: &mut HeaderMap) {
+        let attempts = &self.outcome.attempts;
+        let target = attempts.last().and_then(|attempt| {
+            let AttemptOutcome {
+                provider,
+                upstream_model,
+                ..
+            } = attempt;
+            HeaderValue::try_from(format!("{provider}/{upstream_model}")).ok()
+        });
+        if let Some(target) = target {
+            headers.insert(TARGET, target);
+        }
+        headers.insert(ATTEMPTS, attempts.len().into());
+    }
+
+    /// Records the failure of an attempt that was to go on with an answer, and said nothing.
+    pub(super) fn on_continuation_failure(&mut self, class: &'static FailureClass) {
+        self.outcome.payloads = self.earlier_payloads;
+        self.outcome.usage = None;
+        if let Some(attempt) = self.outcome.attempts.last_mut() {
+            attempt.failure = Some(class);
+        }
+    }
+
+    /// Returns the payloads that the client has, with those of the current attempt if they were
+    /// shown.
+    pub(super) fn said(&self, is_shown: bool) -> u64 {
+        let current = self.outcome.payloads - self.earlier_payloads;
+        self.earlier_usage.said() + if is_shown { current } else { 0 }
+    }
+
+    /// Records that the answer broke after that many bytes of text, and is continued. `is_shown`
+    /// says that the client has what this attempt said.
+    pub(super) fn on_break(&mut self, class: &'static FailureClass, at: usize, is_shown: bool) {
+        let payloads = self.outcome.payloads - self.earlier_payloads;
+        self.earlier_usage
+            .add(self.outcome.usage.take(), payloads, is_shown);
+        self.earlier_payloads = self.outcome.payloads;
+        if let Some(attempt) = self.outcome.attempts.last_mut() {
+            attempt.failure = Some(class);
+        }
+        let continued = self.outcome.continued.get_or_insert_default();
+        continued.breaks += 1;
+        continued.at = at;
+    }
+
+    /// Returns what the attempts cost that broke.
+    pub(super) fn earlier_usage(&self) -> EarlierUsage {
+        self.earlier_usage
+    }
+
+    /// Records the way in which an attempt was asked to go on.
+    pub(super) fn on_continuation(&mut self, by: &'static str) {
+        self.outcome.continued.get_or_insert_default().by = by;
     }
 
     pub(super) fn request_id(&self) -> &str {
         self.outcome.request_id.as_str()
     }
 
+    pub(super) fn model(&self) -> &str {
+        &self.outcome.model
+    }
+
     pub(super) fn set_status(&mut self, status: u16) {
         self.outcome.status = status;
     }
 
-    /// Returns whether the upstream has sent content.
+    /// Returns whether the upstream of the current attempt has sent content.
     pub(super) fn has_content(&self) -> bool {
-        self.outcome.time_to_first_token.is_some()
+        self.outcome.payloads > self.earlier_payloads
+    }
+
+    /// Returns whether no upstream has sent content.
+    pub(super) fn is_empty(&self) -> bool {
+        self.outcome.payloads == 0
     }
 
     /// Counts one payload with content.
@@ -144,6 +265,10 @@ impl Meter {
 impl Drop for Meter {
     fn drop(&mut self) {
         self.outcome.duration = self.started.elapsed();
+        if self.outcome.continued.is_some() {
+            let usage = self.outcome.usage;
+            self.outcome.usage = usage.map(|usage| self.earlier_usage.plus(usage));
+        }
         if !self.is_ended {
             self.outcome.end = end_by_drop(&self.disconnect, &self.abort);
         }
@@ -190,6 +315,11 @@ impl AnswerCounts {
 pub struct RefusedGeneration(pub(super) Meter);
 
 impl RefusedGeneration {
+    /// Adds the headers that name who was asked, and how often.
+    pub fn add_headers(&self, headers: &mut HeaderMap) {
+        self.0.add_headers(headers);
+    }
+
     /// Records the failure, and the status with which the client is told.
     pub fn record(mut self, failure: &Failure, status: u16) {
         self.0.set_status(status);

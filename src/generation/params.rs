@@ -1,6 +1,7 @@
 //! The parameters of a generation, streamed or complete.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 
@@ -10,7 +11,7 @@ use dialect::{Dialect, ResponseMeta};
 
 use super::meter::{GenerationIdentity, Meter};
 use crate::compute::ComputePool;
-use crate::config::GenerationTimeouts;
+use crate::config::{AnswerSizes, GenerationTimeouts};
 use crate::disconnect::Disconnect;
 use crate::memory::MemoryPermit;
 use crate::outcome::Observers;
@@ -43,6 +44,8 @@ pub struct GenerationParams {
     pub comments: bool,
     /// The time limits.
     pub timeouts: GenerationTimeouts,
+    /// The time that the client waits for a whole answer, or for the beginning of a streamed one.
+    pub client_timeout: Option<Duration>,
     /// The signal on which every generation ends with an error.
     pub abort: AbortSignal,
     /// The reason for which the client is gone, if it is.
@@ -63,15 +66,18 @@ impl GenerationParams {
         Meter::start(identity, disconnect, abort, self.observers.clone())
     }
 
-    /// Returns the request for the first target.
-    pub(super) fn first_request(&mut self) -> UpstreamRequest {
+    /// Returns the request for a target, which gives it its own name for the model.
+    pub(super) fn upstream_request(&mut self) -> UpstreamRequest {
         UpstreamRequest {
             request: self.request.clone(),
             dialect: self.dialect,
-            model: self.plan.first().upstream_model.clone(),
+            model: String::new(),
+            parameters: Arc::default(),
+            sizes: AnswerSizes::default(),
             id: self.request_id.as_str().to_owned(),
             headers: std::mem::take(&mut self.headers),
             permit: self.permit.take().map(Arc::new),
+            continuation: None,
         }
     }
 }

@@ -1,16 +1,19 @@
 //! The relay: from the source of a stream to frames in the client's dialect.
 //!
 //! Its kind is chosen once, when the upstream opens. The same dialect on both sides passes bytes
-//! through, another one is translated, and a model in this process is written from its events. A
-//! *tap* sees the events of each kind beside the frames.
+//! through, another one is translated, and a model in this process is written from its events. An
+//! answer that may be continued is translated in any case: one writer then writes all of it.
+//! A *tap* sees the events of each kind beside the frames.
 
 mod classify;
 mod client;
+mod fold;
 mod in_process;
 mod pass_through;
 mod splice;
 mod step;
 mod translate;
+mod upstream_id;
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +32,7 @@ use pass_through::PassThrough;
 use translate::Translate;
 
 pub(super) use client::ClientWriter;
+pub(super) use fold::{FinishedFold, FoldedAnswer};
 pub(super) use step::{RelayStep, StreamEnd};
 
 /// An open upstream, and the way from it to the client.
@@ -43,11 +47,13 @@ impl Relay {
     pub(super) fn new(source: StreamSource, client: &ClientWriter) -> Self {
         match source {
             StreamSource::Events(events) => Self::InProcess(InProcess::new(events)),
-            StreamSource::Frames(frames, dialect, reader) if *dialect == *client.dialect => {
-                Self::PassThrough(frames, PassThrough::new(reader, client))
-            }
-            StreamSource::Frames(frames, _, reader) => {
-                Self::Translate(frames, Translate::new(reader))
+            StreamSource::Frames(frames, dialect, reader) => {
+                let is_same = *dialect == *client.dialect;
+                if is_same && !client.keeps_transcript() {
+                    return Self::PassThrough(frames, PassThrough::new(reader, client));
+                }
+                let takes_id = is_same && dialect.retrieves_by_id && client.is_first_attempt();
+                Self::Translate(frames, Translate::new(reader, takes_id))
             }
         }
     }
@@ -90,11 +96,12 @@ impl Relay {
         client.append_end(bytes, end, request_id)
     }
 
-    /// Returns the response id chosen by the upstream, once, when its frames are passed through.
+    /// Returns the response id chosen by the upstream, once, where the client sees that one.
     pub(super) fn take_upstream_id(&mut self) -> Option<String> {
         match self {
             Self::PassThrough(_, relay) => relay.take_upstream_id(),
-            Self::Translate(..) | Self::InProcess(_) => None,
+            Self::Translate(_, relay) => relay.take_upstream_id(),
+            Self::InProcess(_) => None,
         }
     }
 

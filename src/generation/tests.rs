@@ -1,6 +1,11 @@
 //! Every generation leaves exactly one outcome, however it ends.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests")]
+
+mod admission;
+mod fake;
+mod hedging;
+mod rates;
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
@@ -56,6 +61,11 @@ impl Notebook {
 }
 
 fn params(model: &str, notebook: &Arc<Notebook>, disconnect: &Disconnect) -> GenerationParams {
+    let mock = Arc::new(Mock::new(0, ComputePool::default()));
+    params_of(Plan::of(Target::new(mock, model)), notebook, disconnect)
+}
+
+fn params_of(plan: Plan, notebook: &Arc<Notebook>, disconnect: &Disconnect) -> GenerationParams {
     let observer: Arc<dyn Observer> = notebook.clone();
     let long = Duration::from_secs(60);
     GenerationParams {
@@ -64,10 +74,7 @@ fn params(model: &str, notebook: &Arc<Notebook>, disconnect: &Disconnect) -> Gen
         permit: None,
         compute: ComputePool::default(),
         request: Arc::new(Request::prompt("Hello, how are you?")),
-        plan: Plan::of(Target {
-            provider: Arc::new(Mock::new(0, ComputePool::default())),
-            upstream_model: model.to_owned(),
-        }),
+        plan,
         dialect: &openai_chat::DIALECT,
         meta: ResponseMeta::for_error(),
         headers: HeaderMap::new(),
@@ -77,6 +84,7 @@ fn params(model: &str, notebook: &Arc<Notebook>, disconnect: &Disconnect) -> Gen
             between_tokens: long,
             total: long,
         },
+        client_timeout: None,
         abort: AbortSignal::default(),
         disconnect: disconnect.clone(),
         observers: Observers::from_iter([observer]),

@@ -5,6 +5,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 
 use super::accept::wants_events;
+use super::azure::Deployment;
 use super::error::Rejection;
 use crate::generation::{Linger, ParseLingerError};
 use crate::service::{Caller, Preferences, RequestContext};
@@ -20,6 +21,8 @@ pub(super) struct RequestHead {
     pub(super) context: RequestContext,
     pub(super) method: Method,
     pub(super) query: Query,
+    /// The model that the path names, where it is one of Azure's.
+    pub(super) deployment: Option<Deployment>,
 }
 
 impl<S: Sync> FromRequestParts<S> for RequestHead {
@@ -52,6 +55,7 @@ impl RequestHead {
             },
             method: parts.method.clone(),
             query,
+            deployment: parts.extensions.remove(),
         })
     }
 

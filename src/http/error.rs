@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::accept::wants_events;
+use super::azure;
 use super::sse;
 use crate::service::StartError;
 use base::id::RequestId;
@@ -123,7 +124,8 @@ pub(super) async fn finish_response(mut request: Request, next: Next) -> Respons
         .get(X_REQUEST_ID)
         .and_then(|value| RequestId::from_client(value.as_bytes()));
     let id = id.unwrap_or_else(RequestId::random);
-    let dialect = dialect::dialect_for_path(request.uri().path());
+    azure::rewrite_path(&mut request);
+    let dialect = dialect_of(&request);
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let event_source = method == Method::GET && wants_events(request.headers());
@@ -140,6 +142,16 @@ pub(super) async fn finish_response(mut request: Request, next: Next) -> Respons
     }
     set_request_id(response.headers_mut(), &id);
     response
+}
+
+/// Returns the dialect in which a client expects its errors. Some paths are those of two APIs.
+fn dialect_of(request: &Request) -> &'static Dialect {
+    let path = request.uri().path();
+    let is_shared = path.starts_with("/v1/models") || path.starts_with("/v1/files");
+    match is_shared && request.headers().contains_key("anthropic-version") {
+        true => &dialect::anthropic::DIALECT,
+        false => dialect::dialect_for_path(path),
+    }
 }
 
 fn set_request_id(headers: &mut HeaderMap, id: &RequestId) {
@@ -170,6 +182,9 @@ fn render_error(
         None => return response,
     };
     let more = std::mem::take(&mut refused.headers);
+    if let Some(generation) = &refused.error.generation {
+        generation.add_headers(response.headers_mut());
+    }
     let (failure, status) = refused.log_rejection(dialect, id, method, path);
     let body = match failure.refusal() {
         // Same dialect: the upstream's own words.
@@ -194,6 +209,9 @@ fn render_error(
     }
     if let Some(value) = retry_after(&failure) {
         headers.insert(RETRY_AFTER, value);
+    }
+    if failure.forbids_client_retry() {
+        headers.insert("x-should-retry", HeaderValue::from_static("false"));
     }
     for (name, value) in more {
         headers.insert(name, value);
@@ -227,7 +245,7 @@ fn refused_status(status: u16, dialect: &Dialect) -> StatusCode {
 }
 
 /// Returns the `retry-after` of a refusal: the upstream's own, or ours.
-fn retry_after(failure: &Failure) -> Option<HeaderValue> {
+pub(super) fn retry_after(failure: &Failure) -> Option<HeaderValue> {
     match failure.refusal() {
         Some(refusal) => HeaderValue::from_str(refusal.retry_after.as_deref()?)
             .ok()

@@ -24,6 +24,9 @@ pub(super) const EXPOSED: &[&str] = &[
     "stream-up-to-date",
     "x-request-id",
     "x-stream-id",
+    "x-tokenrill-attempts",
+    "x-tokenrill-estimate",
+    "x-tokenrill-target",
 ];
 
 /// [`EXPOSED`] as the value of `access-control-expose-headers`.

@@ -21,7 +21,7 @@ use dialect::failure::Failure;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// The paths that cost nothing and tell nothing.
-const OPEN_PATHS: &[&str] = &["/healthz", "/readyz"];
+const OPEN_PATHS: &[&str] = &["/healthz", "/health", "/readyz"];
 
 /// A layer in front of all routes: refuses what pages may not ask.
 pub(super) async fn guard(

@@ -58,12 +58,11 @@ pub(super) async fn read_after(
 }
 
 /// Returns whether there is nothing more to tell to a client that has come so far.
-fn has_all(head: &Head, from: Offset, context: &RequestContext) -> bool {
+fn has_all(head: &Head, from: Offset) -> bool {
     match head.end {
         None => false,
-        // Whoever has not asked again by itself is told that the end is missing. Its writer may
-        // have said more to it than was kept.
-        Some(End::Lost) => context.is_event_source && from >= head.tail(),
+        // The loss is no part of the stream: who has all of that may not know of it.
+        Some(End::Lost) => from.position == Offset::AFTER_LOSS,
         Some(_) => from == head.tail(),
     }
 }
@@ -76,7 +75,7 @@ async fn read_stream(
     context: &RequestContext,
 ) -> Result<Response, Rejection> {
     let head = service::find(service, id, context).await?;
-    if from.is_some_and(|from| has_all(&head, from, context)) {
+    if from.is_some_and(|from| has_all(&head, from)) {
         // How an EventSource is told not to come again.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }

@@ -1,6 +1,7 @@
 //! The list of routes, and a file of handlers for each family of them.
 
 mod apis;
+mod forward;
 mod health;
 mod models;
 mod plain;
@@ -12,9 +13,11 @@ mod ws;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::Uri;
+use axum::extract::{Request, State};
+use axum::handler::Handler;
 use axum::middleware;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::response::IntoResponse;
+use axum::routing::{MethodRouter, any, delete, get, post};
 
 use super::error::Rejection;
 use super::resume;
@@ -39,11 +42,18 @@ pub(super) fn all(service: &Arc<Service>) -> Router<Arc<Service>> {
         .add("/v1/stream/{id}", streams::handlers())
         .add("/v1/stream/{id}/cancel", streams::cancel_handler())
         .add("/v1/ws", get(ws::open))
+        .add("/v1/responses", get(ws::open_responses))
+        // Named here, since they would be responses otherwise.
+        .add("/v1/responses/compact", any(forward::forward))
         .add("/v1/responses/{id}", delete(responses::delete))
         .add("/v1/responses/{id}/cancel", post(responses::cancel))
         .add("/v1/models", get(models::list))
         .add("/v1/models/{*id}", get(models::one))
+        .add("/v1beta/models", get(models::list_gemini))
+        .add("/v1beta/models/{*id}", get(models::one_gemini))
+        .add("/", get(health::root))
         .add("/healthz", get(health::healthz))
+        .add("/health", get(health::healthz))
         .add("/readyz", get(health::readyz))
         .into_router()
 }
@@ -73,11 +83,15 @@ impl RouteList {
 
     fn into_router(self) -> Router<Arc<Service>> {
         let paths: Arc<str> = self.paths.join(", ").into();
-        let not_found = async move |uri: Uri| {
-            let path: String = uri.path().chars().take(80).collect();
+        let fallback = async move |State(service): State<Arc<Service>>, request: Request| {
+            let path = request.uri().path();
+            if service.pass_through.contains(path) {
+                return forward::forward.call(request, service).await;
+            }
+            let path: String = path.chars().take(80).collect();
             let message = format!("nothing at {path}; there are {paths}");
-            Rejection::from(Failure::not_found(message))
+            Rejection::from(Failure::not_found(message)).into_response()
         };
-        self.router.fallback(not_found)
+        self.router.fallback(fallback)
     }
 }

@@ -5,7 +5,8 @@
 //! stops our reading from the upstream, and a client that leaves drops it all. Where it reads a
 //! stream, its client is one reader of perhaps many, and owns nothing but its place.
 
-use std::convert::Infallible;
+mod body;
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,12 +14,11 @@ use std::time::Duration;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
-use bytes::Bytes;
-use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep};
 
-use crate::service::{Frames, RequestContext, Service, Subscription};
+use crate::service::{RequestContext, Service, Subscription};
 use base::wake_flag::WakeFlag;
+use body::SseBody;
 use dialect::sse::{MEDIA_TYPE, retry_frame};
 use stream::StreamId;
 
@@ -49,7 +49,7 @@ pub(super) fn sse_response(
         headers,
     } = subscription;
     let heartbeat = context.preferences.heartbeat(service.heartbeat);
-    let body = SseBody::new(frames, heartbeat, dialect.heartbeat);
+    let body = SseBody::new(frames, heartbeat, dialect);
     let mut response = Response::new(axum::body::Body::new(body));
     *response.headers_mut() = headers;
     set_sse_headers(response.headers_mut());
@@ -72,58 +72,6 @@ pub(super) fn retry_later() -> Response {
     let mut response = Response::new(axum::body::Body::from(retry_frame()));
     set_sse_headers(response.headers_mut());
     response
-}
-
-/// The body of one SSE response.
-#[derive(Debug)]
-struct SseBody {
-    frames: Frames,
-    heartbeat: Option<Heartbeat>,
-    /// The bytes of a heartbeat.
-    beat: &'static [u8],
-}
-
-impl SseBody {
-    /// Streams those frames; with a heartbeat that looks so after so much silence, if any.
-    fn new(frames: Frames, heartbeat: Option<Duration>, beat: &'static [u8]) -> Self {
-        Self {
-            frames,
-            heartbeat: heartbeat.map(Heartbeat::new),
-            beat,
-        }
-    }
-}
-
-impl Body for SseBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let this = &mut *self;
-        let bytes = match this.frames.poll(cx) {
-            Poll::Ready(Some(bytes)) => bytes,
-            Poll::Ready(None) => return Poll::Ready(None),
-            // Only here, between whole events, may a comment stand.
-            Poll::Pending => match &mut this.heartbeat {
-                Some(heartbeat) => {
-                    std::task::ready!(heartbeat.poll(cx));
-                    Bytes::from_static(this.beat)
-                }
-                None => return Poll::Pending,
-            },
-        };
-        if let Some(heartbeat) = &mut this.heartbeat {
-            heartbeat.wrote();
-        }
-        Poll::Ready(Some(Ok(Frame::data(bytes))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.frames.is_ended()
-    }
 }
 
 /// Tells when the client has been told nothing for a while. As in a generation's clock, the timer

@@ -46,6 +46,14 @@ impl Credentials {
         credentials
     }
 
+    /// Takes credentials that are sent in a body.
+    pub(super) fn from_secrets<'a>(secrets: impl Iterator<Item = &'a str>) -> Self {
+        Self {
+            keys: secrets.filter_map(Credential::new).collect(),
+            others: Vec::new(),
+        }
+    }
+
     /// Cuts the keys out of an answer, or of a part of it. What has none is returned as it is.
     #[inline]
     pub(super) fn redact(&self, bytes: Bytes) -> Bytes {

@@ -4,6 +4,7 @@
 //! speaks events, so it stands behind every dialect; a server with nothing else configured is a
 //! mock upstream in all of them.
 
+mod script;
 mod text;
 
 use std::time::Duration;
@@ -15,30 +16,13 @@ use super::{
     CompleteSource, Events, OpenFuture, Opened, Provider, StreamSource, UpstreamRequest, WholeBody,
 };
 use crate::compute::ComputePool;
-use dialect::ErrorReport;
 use dialect::event::{Event, FinishReason, ReasoningState, StateOrigin, Usage};
-use dialect::failure::{Failure, Refusal};
+use dialect::failure::Failure;
 use dialect::request::{Operation, Part, Request};
+use dialect::{FinishRule, ToolNames};
 
-/// Every name that the mock answers to, and what it does.
-pub const MODELS: &[(&str, &str)] = &[
-    ("mock", "a readable answer, at the configured pace"),
-    ("mock-fast", "the same without delay"),
-    ("mock-echo", "says the prompt back, without delay"),
-    ("mock-error", "503 before the first token"),
-    ("mock-ratelimit", "429 with retry-after"),
-    ("mock-break", "dies after 10 tokens"),
-    ("mock-stall", "falls silent after 10 tokens"),
-    ("mock-tool", "calls the first tool offered"),
-    ("mock-parallel", "calls every tool offered"),
-    ("mock-think", "reasons, then answers"),
-    ("mock-refusal", "refuses"),
-    ("mock-length", "stops in the middle, as if for length"),
-    ("mock-filter", "is stopped in the middle by a filter"),
-];
-
-/// After how many tokens `mock-break` and `mock-stall` fail.
-const FAULT_AFTER: usize = 10;
+pub use script::MODELS;
+use script::{Fault, Script, script_for};
 
 /// The mock provider.
 #[derive(Debug)]
@@ -66,7 +50,11 @@ impl Mock {
         let (compute, pause) = (self.compute.clone(), self.pause);
         Box::pin(async move {
             let size = call.request.size();
-            let source = compute.run(size, move || answer(&call, pause)).await??;
+            let answer = move || {
+                call.request.check()?;
+                answer(&call, pause)
+            };
+            let source = compute.run(size, answer).await??;
             let headers = HeaderMap::new();
             Ok(Opened { headers, source })
         })
@@ -87,68 +75,13 @@ fn answer(call: &UpstreamRequest, pause: Duration) -> Result<Events, Failure> {
     Ok(perform(script, request))
 }
 
-/// Returns the script that a model's name stands for.
-fn script_for(model: &str, request: &Request, paced: Duration) -> Result<Script, Failure> {
-    Ok(match model {
-        "mock" => Script::say(text::answer(request), paced),
-        "mock-fast" => Script::say(text::answer(request), Duration::ZERO),
-        "mock-echo" => Script::say(request.last_user_text().to_owned(), Duration::ZERO),
-        "mock-break" => Script {
-            fault: Fault::Break,
-            ..Script::say(text::answer(request), paced)
-        },
-        "mock-stall" => Script {
-            fault: Fault::Stall,
-            ..Script::say(text::answer(request), paced)
-        },
-        "mock-think" => Script {
-            reasoning: text::reasoning(request),
-            ..Script::say(text::answer(request), paced)
-        },
-        "mock-tool" => Script {
-            calls: text::tool_calls(request, 1),
-            ..Script::say(text::answer(request), paced)
-        },
-        "mock-parallel" => Script {
-            calls: text::tool_calls(request, usize::MAX),
-            ..Script::say(text::answer(request), paced)
-        },
-        "mock-refusal" => Script {
-            refusal: text::REFUSAL,
-            ..Script::say(String::new(), paced)
-        },
-        "mock-length" => Script {
-            finish: FinishReason::Length,
-            ..Script::say(text::half(request), paced)
-        },
-        "mock-filter" => Script {
-            finish: FinishReason::ContentFilter,
-            ..Script::say(text::half(request), paced)
-        },
-        "mock-error" => {
-            return Err(refused(
-                503,
-                "the mock model is down, as its name says",
-                None,
-            ));
-        }
-        "mock-ratelimit" => {
-            return Err(refused(
-                429,
-                "too many requests, as this model's name says",
-                Some("1"),
-            ));
-        }
-        _ => {
-            let known: Vec<String> = MODELS.iter().map(|(name, _)| (*name).to_owned()).collect();
-            return Err(Failure::unknown_model(model, &known));
-        }
-    })
-}
-
 impl Provider for Mock {
     fn name(&self) -> &'static str {
         "mock"
+    }
+
+    fn serves(&self, model: &str) -> bool {
+        script::is_known(model)
     }
 
     fn open_stream(&self, call: UpstreamRequest) -> OpenFuture<StreamSource> {
@@ -166,22 +99,14 @@ impl Provider for Mock {
 }
 
 fn count(call: &UpstreamRequest) -> Result<CompleteSource, Failure> {
-    match call
-        .dialect
-        .client
-        .encode_token_count(input_tokens(&call.request))
-    {
-        Some(body) => {
-            let body = WholeBody {
-                bytes: body.into(),
-                permit: None,
-            };
-            Ok(CompleteSource::Body(body, call.dialect))
-        }
-        None => Err(Failure::internal(
-            "no client of this dialect asks for a count".into(),
-        )),
-    }
+    let tokens = input_tokens(&call.request);
+    let body = WholeBody {
+        bytes: call.dialect.encode_token_count(tokens)?,
+        permit: None,
+        names: ToolNames::default(),
+        finish_rule: FinishRule::default(),
+    };
+    Ok(CompleteSource::Body(body, call.dialect))
 }
 
 /// Returns the usage that the mock counts for a request: the tokens of its texts.
@@ -201,50 +126,6 @@ fn input_tokens(request: &Request) -> u64 {
         .sum()
 }
 
-enum Fault {
-    None,
-    Break,
-    Stall,
-}
-
-struct Script {
-    pause: Duration,
-    reasoning: String,
-    text: String,
-    refusal: &'static str,
-    /// Tool calls in place of the text.
-    calls: Vec<text::ToolCall>,
-    finish: FinishReason,
-    fault: Fault,
-}
-
-impl Script {
-    fn say(text: String, pause: Duration) -> Self {
-        Self {
-            pause,
-            reasoning: String::new(),
-            text,
-            refusal: "",
-            calls: Vec::new(),
-            finish: FinishReason::Stop,
-            fault: Fault::None,
-        }
-    }
-}
-
-fn refused(status: u16, message: &str, retry_after: Option<&str>) -> Failure {
-    Failure::upstream_refused(Refusal {
-        provider: "mock".to_owned(),
-        status,
-        report: Some(ErrorReport {
-            message: message.to_owned(),
-            ..ErrorReport::default()
-        }),
-        retry_after: retry_after.map(str::to_owned),
-        ..Refusal::default()
-    })
-}
-
 fn perform(script: Script, request: &Request) -> Events {
     let limit = request.max_tokens.map_or(usize::MAX, |n| n as usize);
     let input = input_tokens(request);
@@ -253,6 +134,8 @@ fn perform(script: Script, request: &Request) -> Events {
         let mut said = 0_usize;
         let mut reasoned = 0_u64;
         let mut finish = script.finish;
+        yield Event::Usage(Usage { input, ..Usage::default() });
+        pause(script.delay).await;
         for token in text::tokens(&script.reasoning) {
             if said == limit {
                 break;
@@ -291,22 +174,30 @@ fn perform(script: Script, request: &Request) -> Events {
                     finish = FinishReason::Length;
                     break;
                 }
-                if said == FAULT_AFTER {
-                    match script.fault {
-                        Fault::None => {}
-                        Fault::Break => Err(Failure::upstream_reset("the mock broke, as its name says".into()))?,
-                        Fault::Stall => std::future::pending().await,
-                    }
-                }
+                fail(script.fault, said).await?;
                 pause(script.pause).await;
                 said += 1;
                 yield Event::Text(token.to_owned().into());
             }
         }
+        if finish != FinishReason::Length {
+            fail(script.fault, said).await?;
+        }
         yield Event::Finish(finish);
         let reasoning = (reasoned > 0).then_some(reasoned);
         yield Event::Usage(Usage { input, output: said as u64, reasoning, ..Usage::default() });
     })
+}
+
+/// Fails after that many tokens, if the script says so.
+async fn fail(fault: Fault, said: usize) -> Result<(), Failure> {
+    match fault {
+        Fault::Break(after) if after == said => Err(Failure::upstream_reset(
+            "the mock broke, as its name says".into(),
+        )),
+        Fault::Stall(after) if after == said => std::future::pending().await,
+        _ => Ok(()),
+    }
 }
 
 async fn pause(pause: Duration) {

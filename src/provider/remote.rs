@@ -4,27 +4,47 @@
 //! HTTP/1.1 responses are read by [`http1::client`], HTTP/2 responses by hyper; both go through the
 //! bounded SSE reader.
 
+mod authorize;
 mod client;
 mod connect;
+mod count;
+mod flavor;
+mod forward;
 mod headers;
 mod options;
+mod recognize;
 mod request;
 mod response;
+#[cfg(test)]
+pub(crate) mod scripted;
+mod sign;
+mod token;
 
+pub use authorize::Authorization;
 pub use client::{Client, ClientOptions};
 pub use connect::{CertificatesError, Resolver, tls_config};
+pub use flavor::Addressing;
 pub use options::RemoteOptions;
+pub use sign::RequestSigner;
+pub use token::{TokenReceiver, TokenRefresher};
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
+
+use recognize::AnswerSource;
 
 use super::credentials::Credentials;
 use super::upstream::UpstreamBody;
-use super::{CompleteSource, OpenFuture, Opened, Provider, StreamSource, UpstreamRequest};
+use super::{
+    CompleteSource, ForwardedAnswer, ForwardedRequest, OpenFuture, Opened, Provider, StreamSource,
+    StreamedAnswer, UpstreamRequest,
+};
+use crate::config::AnswerLimits;
 use dialect::failure::Failure;
 use dialect::request::Operation;
+use dialect::{BodyKind, Dialect, ToolNames};
 
 /// A provider across HTTP.
 #[derive(Debug)]
@@ -42,15 +62,37 @@ impl RemoteProvider {
     /// When base URL and path make no valid address.
     pub fn new(options: RemoteOptions, client: Client) -> Result<Self, http::uri::InvalidUri> {
         let path = options
-            .side
-            .request_path(Operation::Generate, "model", true)
+            .addressing
+            .path(options.side, Operation::Generate, "model", true)
             .unwrap_or_default();
         let _: http::Uri = format!("{}{path}", options.base_url).parse()?;
         Ok(Self {
-            credentials: Arc::new(Credentials::from_headers(&options.headers)),
+            credentials: Arc::new(options.credentials()),
             options: Arc::new(options),
             client,
         })
+    }
+}
+
+impl RemoteProvider {
+    /// Asks for what is at a path after the base address, such as a list of models.
+    ///
+    /// # Errors
+    ///
+    /// When the upstream can't be reached or refuses.
+    pub async fn get(&self, path: &str) -> Result<Bytes, Failure> {
+        let mut request = request::build_get(&self.options, path)?;
+        let credentials = self
+            .options
+            .authorization
+            .authorize(&self.options.name, &mut request, &self.credentials)
+            .await?;
+        let limited = (&*self.options, self.options.limits);
+        let response = exchange(&self.client, request, limited, &credentials).await?;
+        let length = headers::content_length(response.headers());
+        let body = response.into_body();
+        let body = response::whole_body(body, length, limited).await?;
+        Ok(credentials.redact(body.bytes))
     }
 }
 
@@ -59,18 +101,46 @@ impl Provider for RemoteProvider {
         &self.options.name
     }
 
+    fn dialect(&self) -> Option<&'static Dialect> {
+        Some(self.options.dialect)
+    }
+
+    fn takes_prefill(&self, model: &str) -> bool {
+        let options = &self.options;
+        let rules = options.families.rules(options.dialect.name, model);
+        options.side.takes_prefill(model, &rules)
+    }
+
+    fn forward(&self, call: ForwardedRequest) -> OpenFuture<ForwardedAnswer> {
+        let client = self.client.clone();
+        let (options, credentials) = (self.options.clone(), self.credentials.clone());
+        Box::pin(forward::forward(client, options, credentials, call))
+    }
+
     fn open_stream(&self, call: UpstreamRequest) -> OpenFuture<StreamSource> {
         let client = self.client.clone();
         let (options, credentials) = (self.options.clone(), self.credentials.clone());
         Box::pin(async move {
             // The request's memory is free once the upstream has it.
             let _permit = call.permit.clone();
-            let request = build_request(&options, call).await?;
-            let upstream = (&*options, &*credentials);
-            let response = exchange(&client, upstream, request, "text/event-stream").await?;
+            let limits = call.sizes.or(options.limits);
+            let (mut request, names) = build_request(&options, call).await?;
+            let credentials = options
+                .authorization
+                .authorize(&options.name, &mut request, &credentials)
+                .await?;
+            let response = exchange(&client, request, (&options, limits), &credentials).await?;
             let headers = headers::client_visible(response.headers(), &credentials);
-            let reader = options.side.event_reader(options.finish_rule);
-            let frames = client.frames(response.into_body(), options.max_event, credentials);
+            let (head, body) = response.into_parts();
+            let source = AnswerSource {
+                options: options.clone(),
+                credentials: credentials.clone(),
+                limits,
+            };
+            let body = client.streamed(body);
+            let body = source.stream_body(&head.headers, body).await?;
+            let reader = names.restore_in(options.side.event_reader(options.finish_rule));
+            let frames = client.frames(body, limits.event, credentials);
             let source = StreamSource::Frames(frames, options.dialect, reader);
             Ok(Opened { headers, source })
         })
@@ -81,15 +151,66 @@ impl Provider for RemoteProvider {
         let (options, credentials) = (self.options.clone(), self.credentials.clone());
         Box::pin(async move {
             let _permit = call.permit.clone();
-            let request = build_request(&options, call).await?;
-            let upstream = (&*options, &*credentials);
-            let response = exchange(&client, upstream, request, "application/json").await?;
-            let headers = headers::client_visible(response.headers(), &credentials);
-            let mut body = response::whole_body(response, &options).await?;
-            body.bytes = credentials.redact(body.bytes);
-            let source = CompleteSource::Body(body, options.dialect);
-            Ok(Opened { headers, source })
+            match call.request.operation {
+                Operation::Generate => complete(&client, options, credentials, call).await,
+                Operation::CountTokens => {
+                    count::count_tokens(&client, options, credentials, call).await
+                }
+            }
         })
+    }
+}
+
+/// Asks for an answer in one piece, or for a count of tokens.
+async fn complete(
+    client: &Client,
+    options: Arc<RemoteOptions>,
+    credentials: Arc<Credentials>,
+    call: UpstreamRequest,
+) -> Result<Opened<CompleteSource>, Failure> {
+    let limits = call.sizes.or(options.limits);
+    let (mut request, names) = build_request(&options, call).await?;
+    let credentials = options
+        .authorization
+        .authorize(&options.name, &mut request, &credentials)
+        .await?;
+    let response = exchange(client, request, (&options, limits), &credentials).await?;
+    let headers = headers::client_visible(response.headers(), &credentials);
+    let source = AnswerSource {
+        options,
+        credentials,
+        limits,
+    };
+    let source = read_complete(client, response, source, names).await?;
+    Ok(Opened { headers, source })
+}
+
+/// Reads an answer that was asked for in one piece.
+async fn read_complete(
+    client: &Client,
+    response: Response<UpstreamBody>,
+    source: AnswerSource,
+    names: ToolNames,
+) -> Result<CompleteSource, Failure> {
+    let length = headers::content_length(response.headers());
+    let (options, limits) = (source.options.clone(), source.limits);
+    match source.read_start(response.into_body()).await? {
+        (BodyKind::Json | BodyKind::JsonList, body) => {
+            let mut body = response::whole_body(body, length, (&options, limits)).await?;
+            body.bytes = source.credentials.redact(body.bytes);
+            body.names = names;
+            Ok(CompleteSource::Body(body, options.dialect))
+        }
+        (BodyKind::Events, body) => Ok(CompleteSource::Frames(StreamedAnswer {
+            frames: client.frames(client.streamed(body), limits.event, source.credentials),
+            reader: names.restore_in(options.side.event_reader(options.finish_rule)),
+            dialect: options.dialect,
+            max_bytes: limits.response,
+            permit: options.memory.permit(),
+        })),
+        (BodyKind::Other | BodyKind::Empty, body) => {
+            Err(source.unexpected(body, "an answer").await)
+        }
     }
 }
 
@@ -97,27 +218,28 @@ impl Provider for RemoteProvider {
 async fn build_request(
     options: &Arc<RemoteOptions>,
     call: UpstreamRequest,
-) -> Result<Request<Bytes>, Failure> {
+) -> Result<(Request<Bytes>, ToolNames), Failure> {
     let size = call.request.size();
     let shared = options.clone();
     let build = move || request::build_request(&shared, &call);
     options.compute.run(size, build).await?
 }
 
-/// Sends a request and checks that the response is of the `expected` media type.
+/// Sends a request and checks that it was not refused.
 async fn exchange(
     client: &Client,
-    upstream: (&RemoteOptions, &Credentials),
     request: Request<Bytes>,
-    expected: &'static str,
+    (options, limits): (&RemoteOptions, AnswerLimits),
+    credentials: &Credentials,
 ) -> Result<Response<UpstreamBody>, Failure> {
-    let (options, credentials) = upstream;
-    let response = client.send(request, &options.name).await?;
-    if response.status() != StatusCode::OK {
-        return Err(response::refusal(response, options, credentials).await);
-    }
-    match response::check_content_type(&response, expected) {
-        Ok(()) => Ok(response),
-        Err(found) => Err(response::unexpected_response(response, options, &found, expected).await),
+    let response = recognize::decode(client.send(request, &options.name).await?);
+    if headers::is_labelled_aws_events(response.headers()) && response.status().is_success() {
+        // In base64, and in an envelope.
+        let max_frame = limits.event.saturating_mul(2);
+        Ok(response.map(|body| body.aws_events(max_frame)))
+    } else if response.status().is_success() {
+        Ok(response)
+    } else {
+        Err(response::refusal(response, options, credentials).await)
     }
 }

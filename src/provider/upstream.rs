@@ -3,13 +3,20 @@
 //! Any provider across HTTP answers with [`UpstreamFrames`]; a concrete type, since it is polled
 //! for every token. Not for: sending requests, which is the provider's.
 
+mod aws_events;
 mod body;
+mod decoded;
+mod event_form;
 mod frames;
+mod inflate;
+mod json_events;
 mod read_ahead;
 mod socket;
 
-pub(super) use body::UpstreamBody;
+pub(super) use body::{RecognizedBody, UpstreamBody, read_failure};
 pub use frames::UpstreamFrames;
+pub(super) use inflate::Coding;
+pub(super) use json_events::JsonEvents;
 pub(super) use socket::UpstreamSocket;
 
 use std::fmt;
@@ -23,7 +30,7 @@ use http::HeaderMap;
 use crate::memory::MemoryPermit;
 use dialect::event::Event;
 use dialect::failure::Failure;
-use dialect::{Dialect, EventReader};
+use dialect::{Dialect, EventReader, FinishRule, ToolNames};
 
 /// An accepted request, and the source of its answer: a [`StreamSource`] or a [`CompleteSource`],
 /// as it was asked for.
@@ -56,6 +63,23 @@ pub enum CompleteSource {
     Events(Events),
     /// The whole body in the upstream's dialect.
     Body(WholeBody, &'static Dialect),
+    /// A stream, where an answer in one piece was asked for.
+    Frames(StreamedAnswer),
+}
+
+/// A stream that is to be put together.
+#[derive(Debug)]
+pub struct StreamedAnswer {
+    /// Runs of whole SSE events in the upstream's dialect.
+    pub frames: UpstreamFrames,
+    /// The reader for them.
+    pub reader: Box<dyn EventReader>,
+    /// Their dialect.
+    pub dialect: &'static Dialect,
+    /// Longest answer, in bytes.
+    pub max_bytes: usize,
+    /// The permit for the memory of the answer.
+    pub permit: MemoryPermit,
 }
 
 /// A whole body, and the permit for the memory that it takes; none if it was made here.
@@ -65,6 +89,10 @@ pub struct WholeBody {
     pub bytes: Bytes,
     /// The permit.
     pub permit: Option<MemoryPermit>,
+    /// The client's names of tools that the upstream knows by others.
+    pub names: ToolNames,
+    /// The rule by which an answer without a finish reason is judged.
+    pub finish_rule: FinishRule,
 }
 
 impl fmt::Debug for StreamSource {
@@ -81,6 +109,7 @@ impl fmt::Debug for CompleteSource {
         f.write_str(match self {
             Self::Events(_) => "Events",
             Self::Body(..) => "Body",
+            Self::Frames(_) => "Frames",
         })
     }
 }

@@ -7,9 +7,11 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 use super::connections::Admission;
 use super::context::{ConnectionContext, WorkerContext};
@@ -18,6 +20,9 @@ use super::protocol::Protocol;
 use super::socket::ClientSocket;
 use super::{http1, http2, presence, tls};
 use crate::disconnect::Disconnect;
+
+/// Time that a client has for its first request when the server begins to drain.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 /// Serves one connection until it is closed.
 pub(super) async fn serve_connection(
@@ -75,10 +80,17 @@ impl ConnectionContext<'_> {
             biased;
             result = step => result.ok()?,
             () = self.first_request.as_mut() => return None,
-            () = self.worker.drain.cancelled() => return None,
+            () = drained(&self.worker.drain) => return None,
             () = self.connection.mark().evicted() => return None,
         };
         presence::expect_acknowledgements(self.stream, self.worker.limits.client_stall);
         Some(done)
     }
+}
+
+/// Waits until the server drains and a client that has just connected had time to send its first
+/// request.
+async fn drained(drain: &CancellationToken) {
+    drain.cancelled().await;
+    tokio::time::sleep(FIRST_REQUEST_GRACE).await;
 }

@@ -5,21 +5,21 @@
 //! future resets the stream and drops the generation. The limits on resets, settings and control
 //! frames are h2's own.
 
+mod paced_body;
+
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::HOST;
 use axum::http::{Request, Response};
-use bytes::Bytes;
 use dialect::failure::Failure;
-use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
@@ -35,14 +35,12 @@ use super::discard::{Discard, TrackedBody};
 use super::load::{Load, LoadGuard};
 use crate::config::ConnectionLimits;
 use crate::disconnect::Disconnect;
+use paced_body::PacedBody;
 
 /// Concurrent streams of one connection.
 const MAX_STREAMS: u32 = 250;
 /// Bytes that h2 may hold for a stream whose client doesn't take them; it goes beyond by one piece.
 const SEND_BUFFER: usize = 64 * 1024;
-/// The largest piece of a body that is handed to h2 at once. h2 never splits a piece, so it would
-/// hold a whole answer.
-const MAX_PIECE_BYTES: usize = 16 * 1024;
 /// Headers beyond this are refused by h2 itself, without a message; those within get an answer that
 /// says why. It counts 32 bytes for each header besides its text.
 const MAX_HEADER_BYTES: u32 = 64 * 1024;
@@ -138,19 +136,21 @@ async fn respond_on_stream(
         }))
     };
     let response = respond(router, request.map(tracked), state.disconnect.clone()).await?;
-    Ok(response.map(|body| PacedBody::new(body, state)))
+    Ok(response.map(|body| PacedBody::new(body, state.handed.clone())))
 }
 
-/// Tells if authority and `host` have the form that they should (RFC 9113, section 8.3.1).
+/// Tells if there is an authority, or a `host`, in the form that it should have; of both, they are
+/// the same (RFC 9113, section 8.3.1).
 fn has_valid_host(request: &Request<Incoming>) -> bool {
-    let hosts = request.headers().get_all(HOST);
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = hosts.next().map(|host| host.as_bytes());
     let authority = request.uri().authority();
-    hosts.iter().count() <= 1
-        && hosts
-            .iter()
-            .map(|host| host.as_bytes())
-            .chain(authority.map(|authority| authority.as_str().as_bytes()))
-            .all(http1::is_valid_host)
+    let authority = authority.map(|authority| authority.as_str().as_bytes());
+    let is_one = match (host, authority) {
+        (Some(host), Some(authority)) => host.eq_ignore_ascii_case(authority),
+        (host, authority) => host.is_some() || authority.is_some(),
+    };
+    is_one && hosts.next().is_none() && host.or(authority).is_some_and(http1::is_valid_host)
 }
 
 /// The executor of one connection, to which hyper hands each stream as a future.
@@ -198,7 +198,7 @@ tokio::task_local! {
 struct StreamState {
     /// Counts up when a piece of the body is handed to hyper, and when hyper asks again: odd while
     /// h2's buffer is full.
-    handed: AtomicU64,
+    handed: Arc<AtomicU64>,
     disconnect: Disconnect,
     /// The part of the request's body that the handler left unread.
     discard: Discard,
@@ -256,60 +256,6 @@ async fn run_guarded(
         Poll::Pending
     })
     .await;
-}
-
-/// A response body that is handed to h2 in pieces, and tells the guard when one is not taken.
-struct PacedBody {
-    body: Body,
-    /// Bytes of the body that hyper has not taken yet.
-    rest: Bytes,
-    state: Arc<StreamState>,
-}
-
-impl PacedBody {
-    fn new(body: Body, state: Arc<StreamState>) -> Self {
-        Self {
-            body,
-            rest: Bytes::new(),
-            state,
-        }
-    }
-}
-
-impl http_body::Body for PacedBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let this = &mut *self;
-        let handed = &this.state.handed;
-        let asked = handed.load(Ordering::Relaxed).next_multiple_of(2);
-        handed.store(asked, Ordering::Relaxed);
-        if this.rest.is_empty() {
-            match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => this.rest = data,
-                    Err(frame) => return Poll::Ready(Some(Ok(frame))),
-                },
-                end => return Poll::Ready(end),
-            }
-        }
-        let piece = this.rest.split_to(this.rest.len().min(MAX_PIECE_BYTES));
-        handed.store(asked + 1, Ordering::Relaxed);
-        Poll::Ready(Some(Ok(Frame::data(piece))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        // Asked before the first piece is taken, or not at all.
-        self.body.size_hint()
-    }
 }
 
 /// The streams of one connection: all that have begun, and those that are open.

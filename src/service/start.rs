@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
 use super::Service;
@@ -14,13 +14,14 @@ use super::error::StartError;
 use super::idempotency::{StreamSlot, open_stream};
 use super::linger::effective_linger;
 use super::subscription::{Frames, Subscription};
+use super::timeouts::{client_timeout, generation_timeouts, is_client_retry};
 use crate::generation::{CompleteAnswer, CompleteGeneration, Generation, GenerationParams, Linger};
 use crate::memory::MemoryPermit;
-use crate::routing::Plan;
+use crate::routing::{Plan, Target};
 use base::id::random_hex;
 use dialect::failure::Failure;
 use dialect::request::Request;
-use dialect::{Dialect, ResponseMeta};
+use dialect::{Dialect, ResponseMeta, sse};
 use stream::{StreamId, Writer};
 
 /// A request for a generation.
@@ -149,6 +150,42 @@ pub async fn complete(
     answer.map_err(|(failure, generation)| StartError::of_generation(failure, generation))
 }
 
+/// Checks a request as [`start`] does, sends nothing upstream, and returns the complete answer of a
+/// model that says nothing.
+///
+/// # Errors
+///
+/// When the request can't be served.
+pub fn warm_up(
+    service: &Service,
+    request: GenerationRequest,
+    context: &RequestContext,
+) -> Result<Subscription, StartError> {
+    let params = RoutedRequest::new(service, request)?.into_params(service, context, None);
+    let mut frames = BytesMut::new();
+    let mut writer = params.dialect.client.event_writer(params.meta);
+    writer.write_end(&mut |event, data| sse::write_frame(&mut frames, event, data));
+    Ok(Subscription {
+        frames: Frames::Ready(Some(frames.freeze())),
+        dialect: params.dialect,
+        stream: None,
+        headers: HeaderMap::new(),
+    })
+}
+
+/// Returns whether a provider of a model speaks that dialect.
+#[must_use]
+pub fn is_spoken_upstream(service: &Service, model: Option<&str>, dialect: &Dialect) -> bool {
+    let model = model.map_or_else(|| service.routes.default_model(), Ok);
+    let plan = model.and_then(|model| service.routes.plan(model));
+    plan.is_ok_and(|plan| speaks(&plan, dialect))
+}
+
+fn speaks(plan: &Plan, dialect: &Dialect) -> bool {
+    let speaks = |target: &Target| target.provider.dialect().is_some_and(|it| *it == *dialect);
+    plan.targets().iter().any(speaks)
+}
+
 /// A request whose targets are known: nothing has been sent yet.
 pub(super) struct RoutedRequest {
     pub(super) route: &'static str,
@@ -176,7 +213,17 @@ impl RoutedRequest {
             Some(model) => model.clone(),
             None => service.routes.default_model()?.to_owned(),
         };
-        let plan = service.routes.plan(&model)?;
+        let mut plan = service.routes.plan(&model)?;
+        plan.current()
+            .check_body(as_sent.iter().map(Bytes::len).max().unwrap_or(0))?;
+        if let Some(id) = &request.stored_context {
+            plan.bind(id)?;
+        }
+        // An upstream of the client's dialect judges the request itself; where there is none the
+        // client is told before anything begins.
+        if !speaks(&plan, dialect) {
+            request.check()?;
+        }
         Ok(Self {
             route,
             dialect,
@@ -200,7 +247,7 @@ impl RoutedRequest {
             dialect,
             mut request,
             model,
-            plan,
+            mut plan,
             permit,
             ..
         } = self;
@@ -218,6 +265,10 @@ impl RoutedRequest {
             request: Arc::new(request.without_content()),
             encoding: context.preferences.encoding,
         };
+        let timeouts = generation_timeouts(service, &request, &plan);
+        if is_client_retry(&context.headers) {
+            plan.count_client_retry();
+        }
         GenerationParams {
             request_id: context.id.clone(),
             route: context.via.unwrap_or(route),
@@ -229,7 +280,8 @@ impl RoutedRequest {
             compute: service.compute.clone(),
             headers: context.headers.clone(),
             comments: context.preferences.comments,
-            timeouts: service.timeouts,
+            timeouts,
+            client_timeout: client_timeout(&context.headers),
             abort: service.abort.clone(),
             disconnect: context.disconnect.clone(),
             observers: service.observers.clone(),

@@ -14,7 +14,7 @@ use base::id::RequestId;
 use dialect::failure::Failure;
 use dialect::sse;
 use dialect::{Dialect, ResponseMeta};
-use stream::{End, Reader, ReaderEvent, StreamId};
+use stream::{End, Offset, Reader, ReaderEvent, StreamId};
 
 /// The frames that a client reads, and what its response says of them.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub enum Frames {
     Generation(Box<Generation>),
     /// A stream of frames.
     Stream(StreamSubscription),
+    /// Frames of a complete answer that no upstream was asked for.
+    Ready(Option<Bytes>),
 }
 
 /// A reader of a stream of frames.
@@ -47,6 +49,8 @@ pub struct StreamSubscription {
     request_id: RequestId,
     /// The signal that its client should reconnect elsewhere.
     until: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// Its client has been told to reconnect: there is more to come, elsewhere.
+    is_sent_on: bool,
     ended: Option<End>,
 }
 
@@ -58,6 +62,7 @@ impl StreamSubscription {
             dialect,
             request_id,
             until: None,
+            is_sent_on: false,
             ended: None,
         }
     }
@@ -81,6 +86,7 @@ impl StreamSubscription {
             };
             ready!(until.as_mut().poll(cx));
             self.ended = Some(End::Lost);
+            self.is_sent_on = true;
             return Poll::Ready(Some(sse::retry_frame()));
         };
         let (failure, end) = match next {
@@ -90,19 +96,30 @@ impl StreamSubscription {
                 self.ended = Some(end);
                 return Poll::Ready(None);
             }
+            // Deleted while it was read, or given up by its writer before it could begin.
+            ReaderEvent::Gone if self.reader.log().is_gone() => {
+                (Failure::gone("this stream is no longer here"), End::Failed)
+            }
             ReaderEvent::Gone => (Failure::reader_lagged(), End::Failed),
         };
         self.ended = Some(end);
-        Poll::Ready(Some(self.error_frame(&failure)))
+        Poll::Ready(Some(self.error_frame(&failure, end)))
     }
 
-    /// A last frame. It is no part of the stream and bears no id.
-    fn error_frame(&self, failure: &Failure) -> Bytes {
+    /// Returns a last frame. It is no part of the stream; one about the loss of the writer bears an
+    /// id, by which a client that comes again shows that it was told.
+    fn error_frame(&self, failure: &Failure, end: End) -> Bytes {
         tracing::info!(request_id = %self.request_id, stream = %self.reader.log().id(), ended = failure.code(), "reader");
+        let log = self.reader.log();
+        let told = log.head().at(Offset::AFTER_LOSS);
+        let id = format!("{}.{told}", log.id());
         let mut out = BytesMut::new();
         let mut writer = self.dialect.client.event_writer(ResponseMeta::for_error());
         writer.write_error(failure, self.request_id.as_str(), &mut |event, data| {
-            sse::write_frame(&mut out, event, data)
+            if end == End::Lost {
+                sse::write_frame_head(&mut out, None, Some(&id));
+            }
+            sse::write_frame(&mut out, event, data);
         });
         out.freeze()
     }
@@ -115,6 +132,7 @@ impl Frames {
         match self {
             Frames::Generation(generation) => generation.poll_frames(cx),
             Frames::Stream(following) => following.poll(cx),
+            Frames::Ready(frames) => Poll::Ready(frames.take()),
         }
     }
 
@@ -124,6 +142,27 @@ impl Frames {
         match self {
             Frames::Generation(generation) => generation.is_ended(),
             Frames::Stream(following) => following.ended.is_some(),
+            Frames::Ready(frames) => frames.is_none(),
+        }
+    }
+
+    /// Returns whether the run of frames that was given out last may end the answer. The reader of
+    /// a stream learns that it was the last only when it asks for more.
+    #[must_use]
+    pub fn may_be_last(&self) -> bool {
+        matches!(self, Frames::Stream(_)) || self.is_ended()
+    }
+
+    /// Returns whether it ended before the answer was complete.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        match self {
+            Frames::Generation(generation) => generation.is_ended() && !generation.is_complete(),
+            Frames::Stream(following) => {
+                let is_cut = |end| end != End::Completed;
+                following.ended.is_some_and(is_cut) && !following.is_sent_on
+            }
+            Frames::Ready(_) => false,
         }
     }
 
@@ -134,6 +173,7 @@ impl Frames {
             Frames::Generation(generation) if generation.is_complete() => End::Completed,
             Frames::Generation(_) => End::Failed,
             Frames::Stream(following) => following.ended.unwrap_or(End::Lost),
+            Frames::Ready(_) => End::Completed,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base::shorten::shorten;
 
-use crate::outcome::{Observer, Outcome};
+use crate::outcome::{GenerationEnd, Observer, Outcome};
 
 /// Longest name of a model in the log, in bytes: a client may ask for any.
 const MAX_LOGGED_NAME: usize = 256;
@@ -23,13 +23,26 @@ impl Observer for OutcomeLog {
             provider = last.map_or("", |attempt| attempt.provider.as_str()),
             upstream_model = last.map(|attempt| shorten(&attempt.upstream_model, MAX_LOGGED_NAME)).as_deref().unwrap_or_default(),
             status = outcome.status,
-            tokens = outcome.usage.map_or(outcome.payloads, |usage| usage.output),
+            tokens = tokens(outcome),
             ttft_ms = outcome.time_to_first_token.map(millis),
+            hedged = outcome.hedged(),
+            continued = outcome.continued.as_ref().map(|continued| continued.by),
+            seam = outcome.continued.as_ref().map(|continued| continued.at),
             duration_ms = millis(outcome.duration),
             ended = outcome.end.code(),
             error = outcome.end.details(),
             "generation"
         );
+    }
+}
+
+/// Returns the number of output tokens. What an upstream reports before the end is less than what
+/// came, if the answer was left or broke.
+fn tokens(outcome: &Outcome) -> u64 {
+    match (outcome.usage, &outcome.end) {
+        (Some(usage), GenerationEnd::Complete) => usage.output,
+        (Some(usage), _) => usage.output.max(outcome.payloads),
+        (None, _) => outcome.payloads,
     }
 }
 

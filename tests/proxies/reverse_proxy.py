@@ -80,6 +80,16 @@ KINDS = {
     "haproxy-advised": ("haproxy", HAPROXY.replace("mode http", "mode http\n    " + ADVISED), ""),
 }
 
+# As many sites run them: all clients share few connections to the server.
+SHARED_NGINX = NGINX.replace("{more}", "{more}\n    upstream service {{ server 127.0.0.1:{target}; keepalive 1; }}").replace(
+    "{location}",
+    'location / {{ proxy_pass http://service; proxy_http_version 1.1; proxy_set_header Connection ""; }}',
+)
+SHARED_HAPROXY = HAPROXY.replace("maxconn 200", "maxconn 200\n    nbthread 1").replace(
+    "mode http", "mode http\n    http-reuse always"
+)
+SHARED = {"nginx-shared": ("nginx", SHARED_NGINX, ""), "haproxy-shared": ("haproxy", SHARED_HAPROXY, "")}
+
 
 def _program(name):
     found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
@@ -91,7 +101,7 @@ class ReverseProxy:
     """A running reverse proxy in front of a port."""
 
     def __init__(self, kind, folder, target):
-        name, config, more = KINDS[kind]
+        name, config, more = (KINDS | SHARED)[kind]
         # Neither of the two can say which free port it got, so one is picked here; should another program take it in
         # between, the next one is tried.
         for _ in range(5):

@@ -13,6 +13,7 @@ from reverse_proxy import KINDS, ReverseProxy
 from wire import Client
 
 MESSAGES = [{"role": "user", "content": "Say something."}]
+PLAIN_NGINX_KINDS = ("nginx", "nginx-gzip", "nginx-gzip-everything")
 BODY = {"model": "m", "stream": True, "messages": MESSAGES}
 
 
@@ -178,7 +179,8 @@ def test_an_error_mid_stream_arrives_as_one(start, upstream, through, kind):
         exchange.reset()
         (last,) = client.messages()
         assert last.json()["error"]["code"] == "upstream_reset"
-        assert client.response.complete, "the error is told, so the HTTP body ends properly"
+        # HTTP/1.0, which nginx speaks to a server unless it is told otherwise, has no other end than a close.
+        assert client.response.complete == (kind in PLAIN_NGINX_KINDS), "whoever passes over the error meets a broken body"
 
 
 def test_any_text_comes_back(mock, through, kind):

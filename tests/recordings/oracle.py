@@ -139,8 +139,10 @@ class Recording:
 
     @functools.cache
     def body(self):
-        """The bytes as the provider sent them; for files that hold the payloads alone, framed again."""
+        """The bytes as the provider sent them; for files that hold the payloads alone, framed again. Of a picture's data
+        the one letter that its trimming left is made base64."""
         raw = (FOLDER / self.file).read_bytes()
+        raw = re.sub(rb'("(?:result|partial_image_b64)":)"i"', rb'\1"aQ=="', raw)
         if not self.file.endswith(".jsonl"):
             return raw
         out = []
@@ -270,6 +272,8 @@ def _chat(chunks, done, said):
             if choice.get("index"):
                 continue
             finish = choice.get("finish_reason") or finish
+            if choice.get("native_finish_reason") == "max_output_tokens":
+                finish = "length"
             delta = choice.get("delta") or {}
             said.refusal += delta.get("refusal") or ""
             details = "".join(d.get("text") or d.get("summary") or "" for d in delta.get("reasoning_details") or [])

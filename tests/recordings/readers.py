@@ -59,7 +59,16 @@ class Clients:
             body = {"contents": [{"role": "user", "parts": [{"text": PROMPT}]}]}
         if dialect == "plain":
             del body["stream"]
-        return await self.http.post(PATHS[dialect].format(model=model), json=body)
+        received = bytearray()
+        async with self.http.stream("POST", PATHS[dialect].format(model=model), json=body) as response:
+            try:
+                async for chunk in response.aiter_raw():
+                    received += chunk
+            except httpx.RemoteProtocolError:
+                # After an error a body breaks off.
+                pass
+        response._content = bytes(received)
+        return response
 
 
 async def chat(clients, model):

@@ -44,6 +44,7 @@ UNREADABLE = {
     "mistral/mistral-model-thinking-part-iter": "content that is text, then a list",
     "mistral/vercel-mistral-reasoning": "content that is a list",
     "openrouter/openrouter-stream-error": "a finish_reason before the error",
+    "openrouter/tool-truncation-contract-matrix-streaming-gpt41-low-model": "the limit, in native_finish_reason only",
     "openrouter/openrouter-web-search-annotations-stream": "annotations without index",
     "openrouter/tools-streaming-variant-a": "no finish_reason; the name of a call again in each of its fragments",
     "openrouter/tools-streaming-variant-b": "no finish_reason",

@@ -48,8 +48,10 @@ for (const [dialect, { end }] of Object.entries(DIALECTS)) {
     assert.equal(answer.status, 200)
     const { id, status, next_offset } = await answer.json()
     assert.deepEqual([id, status], [first.id, "cancelled"])
-    const blocks = [...begun, ...(await first.rest())]
-    assert.deepEqual(await second.rest(), blocks)
+    // At the same time: Node forgets what was not read when a body breaks off.
+    const [rest, whole] = await Promise.all([first.rest(), second.rest()])
+    const blocks = [...begun, ...rest]
+    assert.deepEqual(whole, blocks)
     assert.match(blocks.at(-1), /error|failed/)
     if (!["anthropic", "gemini"].includes(dialect)) assert.match(blocks.slice(-2).join(), /"code":"cancelled"/)
     assert.ok(!blocks.some((block) => end.test(block)))

@@ -95,16 +95,23 @@ export async function ask(server, path, { method = "GET", headers = {}, body, ag
   }
 }
 
-/** A response's blocks, without comments. A piece of one at its end is an error. */
+/** A response's blocks, without comments. A piece of one at its end is an error; after an error's block the body breaks off. */
 async function* cutInBlocks(response) {
   let buffer = ""
-  for await (const piece of response) {
-    buffer += piece
-    for (let end = buffer.indexOf("\n\n"); end >= 0; end = buffer.indexOf("\n\n")) {
-      const block = buffer.slice(0, end)
-      buffer = buffer.slice(end + 2)
-      if (!block.startsWith(":")) yield block
+  let last = ""
+  try {
+    for await (const piece of response) {
+      buffer += piece
+      for (let end = buffer.indexOf("\n\n"); end >= 0; end = buffer.indexOf("\n\n")) {
+        const block = buffer.slice(0, end)
+        buffer = buffer.slice(end + 2)
+        // Gemini's SDKs take an error for one only as bare JSON, which follows its block.
+        const isBareError = block.startsWith('{"error"') && /error/.test(last)
+        if (!block.startsWith(":") && !isBareError) yield (last = block)
+      }
     }
+  } catch (broken) {
+    if (!/error|failed|cancel/.test(last)) throw broken
   }
   if (buffer !== "") throw new Error(`the response ended in the middle of a block: ${buffer}`)
 }

@@ -102,9 +102,6 @@ const responses = {
       for await (const event of stream) {
         seen.push(event)
         pieces += 1
-        if (event.type === "error" || event.type === "response.failed") {
-          throw new OpenAI.APIError(undefined, event, event.message, undefined)
-        }
       }
       const last = seen.at(-1) // The SDK accumulates complete responses only.
       const final = last.type === "response.incomplete" ? last.response : await stream.finalResponse()

@@ -137,7 +137,7 @@ class Responses(Client):
     NAME, WAYS = "responses", ["stream", "helper", "whole"]
     FINISH = {"stop": "completed", "tools": "completed", "length": "max_output_tokens", "filter": "content_filter"}
     ERRORS = Chat.ERRORS
-    ERROR = (openai.APIError, RuntimeError)
+    ERROR = openai.APIError
 
     __init__, close = Chat.__init__, Chat.close
 
@@ -162,8 +162,7 @@ class Responses(Client):
             for event in self.sdk.responses.create(**asked, stream=True):
                 seen.append(event)
         assert [event.sequence_number for event in seen] == list(range(len(seen)))
-        if seen[-1].type not in ("response.completed", "response.incomplete"):
-            raise RuntimeError(f"it ended with {seen[-1]}")
+        assert seen[-1].type in ("response.completed", "response.incomplete"), "the SDK raises on any other end"
         said = self._read(seen[-1].response)
         if way == "stream":
             for kind, whole in (("output_text", said.text), ("refusal", said.refusal)):

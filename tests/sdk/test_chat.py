@@ -176,7 +176,7 @@ def test_the_sdk_accumulates_a_stream_with_tools(client):
 def test_models_are_listed_and_found(client):
     listed = list(client.models.list())
     assert {model.object for model in listed} == {"model"}
-    assert sorted(model.id for model in listed) == sorted(MOCKS)
+    assert set(MOCKS) <= {model.id for model in listed}
     assert client.models.retrieve("mock-echo").id == "mock-echo"
     with pytest.raises(openai.NotFoundError) as caught:
         client.models.retrieve("mock-nobody")
@@ -241,7 +241,7 @@ def test_an_answer_that_breaks_unstreamed_is_an_error(client):
     [
         ({"messages": "hello"}, "messages"),
         ({"messages": [{"content": "hello"}]}, "messages"),
-        ({"max_tokens": -1}, "max_tokens"),
+        ({"max_tokens": -2}, "max_tokens"),
         ({"max_tokens": 10**30}, "max_tokens"),
         ({"max_tokens": "many"}, "max_tokens"),
         ({"stream_options": "yes"}, "stream_options"),

@@ -106,7 +106,6 @@ def test_the_first_command_that_a_user_tries(mock):
         ("/stream", "prompt"),
         ("/stream?prompt=a&promt=b", "promt"),
         ("/stream?prompt=a&max_tokens=x", "max_tokens"),
-        ("/stream?prompt=a&max_tokens=-1", "max_tokens"),
         ("/stream?prompt=a&max_tokens=99999999999999999999", "max_tokens"),
         ("/stream?prompt=a&temperature=hot", "temperature"),
         ("/stream?prompt=a&encoding=xml", "encoding"),
@@ -135,7 +134,7 @@ def test_a_query_that_makes_no_sense_names_the_field(mock, target, param):
         ("application/json", b"[" * 10_000, 400, "invalid_request", ""),
         ("text/plain", b"\xff\xfe", 400, "invalid_request", "UTF-8"),
         ("application/xml", b"<prompt/>", 415, "unsupported_media_type", "application/json"),
-        ("text/plain", b"a" * (4 * 1024 * 1024 + 1), 413, "body_too_large", "max_body"),
+        ("text/plain", b"a" * (32 * 1024 * 1024 + 1), 413, "body_too_large", "max_body"),
     ],
 )
 def test_a_body_that_makes_no_sense_is_refused(mock, kind, body, status, code, named):
@@ -159,7 +158,7 @@ def test_a_wrong_method_says_which_are_right(mock):
 def test_a_break_mid_stream_ends_in_an_error_and_not_in_done(mock):
     with Client(mock.port, "GET", "/stream?prompt=a&model=mock-break") as client:
         frames = client.messages()
-        assert client.response.complete
+        assert not client.response.complete, "who passes over the error meets a broken connection"
         request_id = client.response.header("x-request-id")
     *said, last = frames
     assert len(said) == 10

@@ -33,14 +33,6 @@ IMPOSSIBLE = {
         "input",
         ["chat", "anthropic", "gemini"],
     ),
-    "OpenAI's search": ("responses", {"tools": [{"type": "web_search"}]}, "tools", ["chat", "anthropic", "gemini"]),
-    "Anthropic's search": (
-        "anthropic",
-        {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
-        "tools",
-        ["chat", "responses", "gemini"],
-    ),
-    "Gemini's search": ("gemini", {"tools": [{"googleSearch": {}}]}, "tools", ["chat", "responses", "anthropic"]),
 }
 
 

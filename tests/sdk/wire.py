@@ -134,6 +134,8 @@ class Frames:
 def _frame(raw, line_end):
     lines = raw.decode().split(line_end.decode())
     frame, data = Frame(raw=raw), []
+    if raw.startswith(b'{"error":'):
+        return frame  # an error once more, for Gemini's clients that know it only so
     for line in lines:
         assert "\r" not in line and "\n" not in line, f"mixed line ends in {raw!r}"
         name, _, value = line.partition(":")

@@ -110,6 +110,28 @@ async fn a_redis_that_stands_still_for_ten_seconds_stops_nobody_and_loses_no_wri
 }
 
 #[tokio::test]
+async fn a_stream_that_redis_has_lost_and_nobody_brings_back_is_gone() {
+    if !has_redis() {
+        return;
+    }
+    let redis = Redis::start();
+    let gate = Gate::to(redis.port).await;
+    let (here, there) = (streams_at(address(gate.port)).await, redis.streams().await);
+    let id = StreamId::random();
+    let writer = here.write(&id, written()).unwrap();
+    writer.append(one("a"));
+    let mut reader = attach(&there, &id).await;
+    assert_eq!(hear(&mut reader, 1).await.records, ["a"]);
+    gate.shut(true);
+    redis.cli(&["FLUSHALL"]);
+    let gone = Heard {
+        gone: true,
+        ..Heard::default()
+    };
+    assert_eq!(hear(&mut reader, 1).await, gone);
+}
+
+#[tokio::test]
 async fn a_writer_that_is_cut_off_is_told_of_as_lost_and_does_not_come_back() {
     if !has_redis() {
         return;

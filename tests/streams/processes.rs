@@ -154,9 +154,15 @@ fn whoever_has_more_than_a_killed_server_copied_is_told_that_it_is_lost_and_once
         .expect("an answer");
     assert!(sdk.starts_with("HTTP/1.1 200"), "{sdk}");
     assert!(sdk.contains("writer_lost"), "{sdk}");
-    // A browser that comes again by itself is told that this was all.
-    let mut again = other.get(&resume);
+    // A browser that comes again by itself after that is told that this was all.
+    let told = format!("/v1/stream/{id}?last_event_id={}", last_id(&sdk));
+    let mut again = other.get(&told);
     assert!(read_until(&mut again, "\r\n").contains("204"));
+    // One whose connection broke before it was told is told now, though it has every record.
+    let mut untold = String::new();
+    let mut again = other.get(&resume);
+    again.read_to_string(&mut untold).expect("an answer");
+    assert!(untold.contains("writer_lost"), "{untold}");
     let mut post = String::new();
     other
         .ask(

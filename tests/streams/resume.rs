@@ -195,3 +195,44 @@ async fn a_redis_that_stands_still_for_a_moment_makes_no_new_stream_unknown() {
         writer.end(End::Completed);
     }
 }
+
+#[tokio::test]
+async fn a_redis_that_is_emptied_makes_no_silent_stream_unknown() {
+    if !has_redis() {
+        return;
+    }
+    let redis = Redis::start();
+    let (here, there) = (redis.streams().await, redis.streams().await);
+    let id = StreamId::random();
+    let writer = here.write(&id, written()).unwrap();
+    writer.append(one("a"));
+    for _ in 0..3 {
+        here.announce(&id).await;
+        redis.cli(&["FLUSHALL"]);
+        let mut reader = there.attach(&id, None, None).await.unwrap();
+        assert_eq!(hear(&mut reader, 1).await.records, ["a"]);
+    }
+}
+
+#[tokio::test]
+async fn a_replica_that_starts_before_all_is_copied_waits_for_it() {
+    if !has_redis() {
+        return;
+    }
+    let redis = Redis::start();
+    let gate = Gate::to(redis.port).await;
+    let here = streams_at(address(gate.port)).await;
+    gate.shut(true);
+    let id = StreamId::random();
+    let writer = here.write(&id, written()).unwrap();
+    writer.append(one("a"));
+    let there = redis.streams().await;
+    // Longer than any other replica would look for it, and than it takes to notice a broken link.
+    let open = async {
+        tokio::time::sleep(std::time::Duration::from_millis(1600)).await;
+        gate.shut(false);
+    };
+    let (attached, ()) = tokio::join!(there.attach(&id, None, None), open);
+    let mut reader = attached.unwrap();
+    assert_eq!(hear(&mut reader, 1).await.records, ["a"]);
+}

@@ -74,7 +74,7 @@ fn a_listed_origin_reads_streams_and_errors() {
     });
     let server = Server::before_with(
         &upstream,
-        &format!("[cors]\norigins = [\"http://localhost:3000\", \"{APP}\"]"),
+        &format!("max_body = \"4MiB\"\n[cors]\norigins = [\"http://localhost:3000\", \"{APP}\"]"),
         "",
     );
     let origin = format!("origin: {APP}\r\n");

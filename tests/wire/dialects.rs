@@ -275,9 +275,10 @@ fn tokens_are_counted_where_that_can_be_asked() {
         ask(&front, "anthropic/mock-fast").json(),
         json!({ "input_tokens": 3 })
     );
-    let mut refused = ask(&front, "openai-chat/mock-fast");
+    let mut estimated = ask(&front, "openai-chat/mock-fast");
     assert_eq!(
-        (refused.status(), refused.json()["error"]["type"].as_str()),
-        (404, Some("not_found_error"))
+        estimated.header("x-tokenrill-estimate").as_deref(),
+        Some("true")
     );
+    assert_eq!(estimated.json(), json!({ "input_tokens": 9 }));
 }

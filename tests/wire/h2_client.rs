@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::support::{PATIENCE, Server, chat_body};
+use crate::support::{PATIENCE, Server, chat_body, ends_with_error};
 
 /// Runs a test that waits for nothing without an end.
 pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
@@ -160,12 +160,22 @@ impl Stream {
         }
     }
 
-    /// All of the body; it must end properly.
+    /// All of the body. It must end properly, unless it ends with an error: then the stream is
+    /// reset.
     pub(crate) async fn text(mut self) -> String {
         let mut text = String::new();
+        let mut reset = None;
         while let Some(piece) = self.piece().await {
-            text.push_str(&piece.expect("no error"));
+            match piece {
+                Ok(piece) => text.push_str(&piece),
+                Err(error) => {
+                    reset = Some(error.reason());
+                    break;
+                }
+            }
         }
+        let broken = ends_with_error(&text).then_some(Some(Reason::INTERNAL_ERROR));
+        assert_eq!(reset, broken, "reset, and with an error: {text}");
         text
     }
 
@@ -218,7 +228,7 @@ pub(crate) async fn tls(
 ) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
     roots.add(cert.clone()).expect("a certificate");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions");

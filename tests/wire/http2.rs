@@ -11,8 +11,8 @@ use serde_json::json;
 
 use crate::support::*;
 
-/// An h2c upstream. A request for the model `flood` gets small frames without end; any other is
-/// answered and finished.
+/// An h2c upstream. A request with the word `flood` gets small frames without end, one with
+/// `silent` nothing; any other is answered and finished.
 struct H2Upstream {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -68,7 +68,10 @@ async fn answer(
         .body(())
         .unwrap();
     let mut stream = respond.send_response(head, false).unwrap();
-    if find(&sent, b"flood").is_some() {
+    if find(&sent, b"silent").is_some() {
+        let _ = std::future::poll_fn(|cx| stream.poll_reset(cx)).await;
+        gone.fetch_add(1, Ordering::Relaxed);
+    } else if find(&sent, b"flood").is_some() {
         let frame = Bytes::from(says("x"));
         loop {
             stream.reserve_capacity(frame.len());
@@ -134,6 +137,31 @@ fn slow_clients_neither_stall_nor_kill_their_neighbours_and_leaving_resets_the_s
             .ends_with(DONE)
     );
     assert_eq!(upstream.connections.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_stream_that_loses_against_a_second_target_is_reset_and_its_connection_is_kept() {
+    let one = H2Upstream::start();
+    let two = Upstream::streaming(format!("{}{STOP}{DONE}", says("second")));
+    let config = format!(
+        "workers = 1\n[providers.one]\ndialect = \"openai-chat\"\nbase_url = \"http://{}/v1\"\nhttp2 = true\n\
+         [providers.two]\ndialect = \"openai-chat\"\nbase_url = \"{}\"\n\
+         [[models]]\nname = \"m\"\nhedge = \"p95\"\ntargets = [{{ provider = \"one\" }}, {{ provider = \"two\" }}]\n",
+        one.address,
+        two.base_url()
+    );
+    let server = Server::with(&config, &[]);
+    let brief = || server.chat(json!({})).body();
+    for _ in 0..20 {
+        assert!(brief().contains("\"y\""));
+    }
+    let body = server.chat(json!({ "user": "silent" })).body();
+    assert_eq!(body, format!("{}{STOP}{DONE}", says("second")));
+    until("the upstream sees a reset", || {
+        (one.resets.load(Ordering::Relaxed) == 1).then_some(())
+    });
+    assert!(brief().contains("\"y\""));
+    assert_eq!(one.connections.load(Ordering::Relaxed), 1);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::ws_client::{Ws, start};
 const QUOTED: &str = "Invalid content in messages[0]: canary-prompt 4711";
 
 /// The answer of an upstream with that status, type and body.
-fn answer(status: u16, content_type: &str, body: &str) -> String {
+pub(crate) fn answer(status: u16, content_type: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\nx-request-id: id-{UP_KEY}\r\n\
          retry-after: {UP_KEY}\r\nx-ratelimit-reset: {UP_KEY}\r\n\r\n{body}",
@@ -24,7 +24,7 @@ fn server_before(dialect: &str, answer: String) -> (Upstream, Server) {
     (upstream, server)
 }
 
-fn config(dialect: &str, upstream: &Upstream) -> String {
+pub(crate) fn config(dialect: &str, upstream: &Upstream) -> String {
     let base = match dialect {
         "anthropic" => format!("http://{}", upstream.address),
         "gemini" => format!("http://{}/v1beta", upstream.address),
@@ -37,7 +37,7 @@ fn config(dialect: &str, upstream: &Upstream) -> String {
 }
 
 /// Requests of each dialect: its name, the path and the body.
-fn requests(stream: bool) -> Vec<(&'static str, String, Value)> {
+pub(crate) fn requests(stream: bool) -> Vec<(&'static str, String, Value)> {
     let text = "hi canary-prompt";
     let messages = json!([{ "role": "user", "content": text }]);
     let method = if stream {
@@ -139,16 +139,14 @@ fn words_of_an_error_in_a_stream_are_for_the_client_and_not_for_the_log() {
 }
 
 #[test]
-fn an_answer_of_another_type_is_told_by_type_and_length() {
-    for (content_type, told) in [
-        ("text/plain", "text/plain"),
-        ("canary-prompt is the type", "a malformed content-type"),
-    ] {
-        for (_, line) in asked("openai-chat", true, &answer(200, content_type, QUOTED)) {
+fn an_answer_of_another_kind_is_told_by_kind_and_length() {
+    for content_type in ["text/plain", "canary-prompt is the type"] {
+        for (seen, line) in asked("openai-chat", true, &answer(200, content_type, QUOTED)) {
+            assert!(seen.contains(QUOTED), "{seen}");
             assert_eq!(
                 line["error"],
                 format!(
-                    "provider `up` answered with {told} instead of text/event-stream; {} bytes were read of it",
+                    "provider `up` answered with a text instead of a stream; {} bytes were read of it",
                     QUOTED.len()
                 )
             );

@@ -120,7 +120,7 @@ fn models_are_listed_and_found() {
         .iter()
         .map(|m| m["id"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(names.len(), 13);
+    assert!(names.len() > 10, "{names:?}");
     for name in names {
         assert_eq!(
             mock.get(&format!("/v1/models/{name}")).json()["id"],

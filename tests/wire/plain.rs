@@ -313,7 +313,7 @@ fn an_edited_template_is_served_without_a_restart() {
 fn an_independent_client_reads_a_stream_to_its_end() {
     use futures_util::StreamExt;
     use reqwest_eventsource::{Event, EventSource, retry::Never};
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let server = Server::mock();
     let url = format!(
         "http://{}/stream?prompt=a%0Ab%20c&model=mock-echo",

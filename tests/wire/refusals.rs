@@ -76,7 +76,7 @@ fn requests_that_make_no_sense() {
             Some("heartbeat"),
             "`on` or `off`",
         ),
-        (chat, "{}", Some("model"), "missing"),
+        (chat, "{}", Some("messages"), "missing or empty"),
         (
             chat,
             r#"{"model":"mock"}"#,
@@ -234,7 +234,7 @@ fn sizes() {
 
 #[test]
 fn a_refusal_reaches_a_client_that_sends_all_of_a_big_body_before_it_reads() {
-    let server = Server::mock();
+    let server = Server::with("max_body = \"4MiB\"", &[]);
     let body = vec![b'x'; 10_000_000];
     for (kind, status, code) in [
         ("application/json", 413, "body_too_large"),

@@ -440,6 +440,8 @@ fn what_can_not_be_resumed_is_refused_with_the_reason() {
             .then_some(())
     });
     assert_eq!(ask(&first, own), (410, "gone".to_owned()));
+    let foreign = "authorization: Bearer b\r\n";
+    assert_eq!(ask(&first, foreign), (404, "not_found".to_owned()));
 }
 
 #[test]

@@ -253,6 +253,8 @@ pub(crate) const DONE: &str = "data: [DONE]\n\n";
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// The lines that it prints at the start.
+    pub(crate) greeting: String,
     log: Arc<Mutex<String>>,
     /// Reads the log until the server ends.
     log_reader: Option<JoinHandle<()>>,
@@ -352,6 +354,7 @@ impl Server {
         Self {
             child,
             address,
+            greeting,
             log,
             log_reader,
             log_may_hold_marks: None,
@@ -559,7 +562,8 @@ impl Client {
         header(&self.head(), name)
     }
 
-    /// The whole body, unchunked; it must end properly.
+    /// The whole body, unchunked. It must end properly, unless it ends with an error: then it must
+    /// not, so that a client which passes over the error meets a broken connection.
     pub(crate) fn body(&mut self) -> String {
         let head = self.head();
         let start = head.len() + 4;
@@ -570,12 +574,16 @@ impl Client {
             }
             return String::from_utf8_lossy(&self.received[start..start + length]).into_owned();
         }
-        loop {
-            if let Some(body) = unchunk(&self.received[start..]) {
-                return String::from_utf8_lossy(&body).into_owned();
+        let (body, is_whole) = loop {
+            let (body, is_whole) = unchunk(&self.received[start..]);
+            if is_whole || !self.more() {
+                break (body, is_whole);
             }
-            assert!(self.more(), "the body was cut: {}", self.text());
-        }
+        };
+        let body = String::from_utf8_lossy(&body).into_owned();
+        let is_broken = ends_with_error(&body);
+        assert_ne!(is_whole, is_broken, "whole, or with an error: {body}");
+        body
     }
 
     pub(crate) fn json(&mut self) -> Value {
@@ -595,19 +603,35 @@ impl Client {
     }
 }
 
-fn unchunk(mut bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut body = Vec::new();
-    loop {
-        let line = find(bytes, b"\r\n")?;
-        let length = usize::from_str_radix(std::str::from_utf8(&bytes[..line]).ok()?, 16).ok()?;
-        let data = bytes.get(line + 2..line + 2 + length)?;
-        bytes.get(line + 2 + length..line + 4 + length)?;
-        if length == 0 {
-            return Some(body);
+/// Returns whether the events of a body end with an error, in any dialect.
+pub(crate) fn ends_with_error(body: &str) -> bool {
+    let events = events(body);
+    let Some((name, data)) = events.last() else {
+        return false;
+    };
+    let payload: Value = serde_json::from_str(data).unwrap_or_default();
+    name == "error" || name == "response.failed" || payload["error"].is_object()
+}
+
+/// Returns the body as far as it came, and whether it came whole.
+pub(crate) fn unchunk(bytes: &[u8]) -> (Vec<u8>, bool) {
+    let (mut body, mut rest) = (Vec::new(), bytes);
+    while let Some((data, after)) = first_chunk(rest) {
+        if data.is_empty() {
+            return (body, true);
         }
         body.extend_from_slice(data);
-        bytes = &bytes[line + 4 + length..];
+        rest = after;
     }
+    (body, false)
+}
+
+/// Returns the first chunk and what follows it, once it has come.
+fn first_chunk(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let line = find(bytes, b"\r\n")?;
+    let length = usize::from_str_radix(std::str::from_utf8(&bytes[..line]).ok()?, 16).ok()?;
+    let data = bytes.get(line + 2..line + 2 + length)?;
+    Some((data, bytes.get(line + 4 + length..)?))
 }
 
 pub(crate) fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {

@@ -111,7 +111,7 @@ fn handshakes_that_never_end_hold_nobody_up_and_are_closed() {
 
 #[test]
 fn a_refusal_reaches_a_client_that_sends_all_of_a_big_body_before_it_reads() {
-    let (server, cert) = tls_server("");
+    let (server, cert) = tls_server("max_body = \"4MiB\"\n");
     run(async {
         let mut stream = tls(server.address, &cert, &["http/1.1"]).await;
         stream

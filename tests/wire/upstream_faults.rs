@@ -128,6 +128,53 @@ fn an_event_over_the_cap_is_a_break() {
 }
 
 #[test]
+fn a_model_may_have_sizes_of_its_own() {
+    let long = says(&"x".repeat(300_000));
+    let stream = format!("{long}{STOP}{DONE}");
+    let whole = json!({ "choices": [{ "message": { "content": "x".repeat(300_000) }, "finish_reason": "stop" }] });
+    let (whole, streamed) = (whole.to_string(), stream.clone());
+    let upstream = Upstream::start(move |c| {
+        while let Some(request) = c.request() {
+            let (media_type, body) = match request.json()["stream"] == true {
+                true => ("text/event-stream", &streamed),
+                false => ("application/json", &whole),
+            };
+            let length = body.len();
+            c.send(format!("HTTP/1.1 200 OK\r\ncontent-type: {media_type}\r\ncontent-length: {length}\r\n\r\n{body}").as_bytes());
+        }
+    });
+    let sizes = "max_body = \"4KiB\"\nmax_event_bytes = \"64KiB\"\nmax_response_bytes = \"64KiB\"";
+    let server = Server::with(
+        &format!(
+            "workers = 1\n[providers.up]\ndialect = \"openai-chat\"\nbase_url = \"{}\"\n\
+             [[models]]\nname = \"m\"\ntargets = [{{ provider = \"up\" }}]\n{sizes}\n\
+             [[models]]\nname = \"large\"\ntargets = [{{ provider = \"up\" }}]\n",
+            upstream.base_url()
+        ),
+        &[],
+    );
+    let words = "y".repeat(5000);
+    for (asked, code) in [
+        (json!({}), "event_too_large"),
+        (json!({ "stream": false }), "response_too_large"),
+        (json!({ "user": words }), "body_too_large"),
+    ] {
+        let mut other = asked.clone();
+        other["model"] = "large".into();
+        assert!(server.chat(other).body().contains("xxx"), "{code}");
+        let got = server.chat(asked).body();
+        assert!(got.contains(code) && !got.contains("xxx"), "{got}");
+    }
+    assert_eq!(upstream.requests().len(), 5);
+    let mut passed_on = server.post(
+        "/v1/embeddings",
+        "",
+        &json!({ "model": "m", "input": "y".repeat(5000) }).to_string(),
+    );
+    assert_eq!((passed_on.status(), upstream.requests().len()), (413, 5));
+}
+
+#[test]
 fn a_reset_and_a_cut_connection_are_breaks() {
     for reset in [false, true] {
         let upstream = Upstream::start(move |c| {
@@ -154,7 +201,7 @@ fn no_stream_where_one_was_due() {
     for (head, body) in [
         (
             "200 OK\r\ncontent-type: text/html",
-            "<html>secret page</html>",
+            "<html><title>a sign-in</title>secret page</html>",
         ),
         ("200 OK\r\ncontent-type: application/json", "{}"),
         (
@@ -207,6 +254,22 @@ fn an_answer_that_is_half_a_json_object() {
     let mut client = server.chat(json!({ "stream": false }));
     assert_eq!(client.status(), 502);
     assert_eq!(client.json()["error"]["code"], "upstream_reset");
+}
+
+#[test]
+fn a_time_to_wait_that_only_the_body_tells_is_a_header() {
+    let body = r#"{"error":{"code":429,"message":"quota","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"38.2s"}]}}"#;
+    for (header, told) in [("", "39"), ("retry-after: 7\r\n", "7")] {
+        let length = body.len();
+        let upstream = Upstream::raw(format!(
+            "HTTP/1.1 429 X\r\ncontent-type: application/json\r\n{header}connection: close\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        ));
+        let server = Server::before(&upstream);
+        let mut client = server.chat(json!({}));
+        assert_eq!(client.status(), 429);
+        assert_eq!(client.header("retry-after").as_deref(), Some(told));
+    }
 }
 
 #[test]

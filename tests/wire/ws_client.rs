@@ -21,10 +21,14 @@ impl Ws {
     }
 
     pub(crate) fn open_with(server: &Server, headers: &[(&'static str, &str)]) -> Self {
+        Self::open_at(server, "/v1/ws", headers)
+    }
+
+    pub(crate) fn open_at(server: &Server, path: &str, headers: &[(&'static str, &str)]) -> Self {
         let stream = TcpStream::connect(server.address).expect("the server listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("nodelay");
-        let mut request = format!("ws://{}/v1/ws", server.address)
+        let mut request = format!("ws://{}{path}", server.address)
             .into_client_request()
             .expect("a request");
         for (name, value) in headers {

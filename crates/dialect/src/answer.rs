@@ -16,7 +16,7 @@ use crate::request::Part;
 /// ```
 #[derive(Debug, Default)]
 pub struct Answer {
-    /// Text, reasoning, refusals and tool calls, in the model's order.
+    /// Text, reasoning, refusals, images and tool calls, in the model's order.
     pub parts: Vec<Part>,
     /// Sources of the text.
     pub citations: Vec<Citation>,
@@ -78,7 +78,8 @@ impl Answer {
                     arguments.push_str(fragment);
                 }
             }
-            Event::ToolEnd { .. } => {}
+            Event::Image(image) => self.parts.push(Part::Image(image.clone(), None)),
+            Event::ToolEnd { .. } | Event::Unsupported(_) => {}
             Event::Usage(usage) => self.usage = Some(*usage),
             Event::Finish(reason) => self.finish = Some(*reason),
         }

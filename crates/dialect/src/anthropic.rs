@@ -14,20 +14,27 @@
 //! ```
 
 mod answer;
+mod fold;
 mod reader;
+mod replay;
 mod request;
 mod writer;
+
+pub(crate) use request::thinking_options;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, ClientSide, Dialect, EventSink, FinishRule, PayloadInfo, ResponseMeta, UpstreamPayload,
-    UpstreamSide,
+    Answer, AnswerFolder, ClientSide, Continuation, Dialect, EventSink, FinishRule, FrameSink,
+    JsonShape, PayloadInfo, ResponseMeta, UpstreamPayload, UpstreamSide, json,
 };
+use crate::counts::count;
 use crate::event::{Citation, FinishReason, ReasoningState, StateOrigin, Usage};
-use crate::failure::{Failure, FailureKind};
-use crate::request::{Operation, Request};
+use crate::failure::{Failure, FailureKind, classes};
+use crate::families::Family;
+use crate::request::{File, Operation, Request};
+use crate::tool_names::ToolNameRule;
 
 /// Anthropic Messages.
 pub static DIALECT: Dialect = Dialect {
@@ -38,6 +45,7 @@ pub static DIALECT: Dialect = Dialect {
     retrieves_by_id: false,
     names_events: true,
     ends_without_mark: false,
+    repeats_errors_bare: false,
     // Some agents take silence for a dead connection, whatever comments arrive.
     heartbeat: b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
 };
@@ -45,6 +53,17 @@ pub static DIALECT: Dialect = Dialect {
 /// Request path, the same on this server and on an upstream.
 const MESSAGES: &str = "/v1/messages";
 const COUNT_TOKENS: &str = "/v1/messages/count_tokens";
+
+/// The fields of a request that its tokens are counted of; any other is refused.
+const COUNTED_FIELDS: &[&str] = &[
+    "model",
+    "messages",
+    "system",
+    "tools",
+    "tool_choice",
+    "thinking",
+    "output_config",
+];
 
 #[derive(Debug)]
 struct Anthropic;
@@ -65,21 +84,19 @@ impl ClientSide for Anthropic {
     fn event_writer(&self, meta: ResponseMeta) -> Box<dyn super::EventWriter> {
         Box::new(writer::AnthropicEventWriter::new(
             answer_id(&meta),
+            only_stop(&meta.request),
             meta.model,
         ))
     }
 
     fn encode_answer(&self, answer: &Answer, meta: &ResponseMeta) -> Vec<u8> {
-        answer::encode_answer(answer, &answer_id(meta), &meta.model)
+        answer::encode_answer(answer, &answer_id(meta), meta)
             .to_string()
             .into_bytes()
     }
 
     fn error_body(&self, failure: &Failure, _status: u16, request_id: &str) -> Vec<u8> {
-        let error = json!({ "type": error_type(failure), "message": failure.to_string() });
-        json!({ "type": "error", "error": error, "request_id": request_id })
-            .to_string()
-            .into_bytes()
+        error_json(failure, request_id).to_string().into_bytes()
     }
 }
 
@@ -103,21 +120,85 @@ impl UpstreamSide for Anthropic {
         &[("anthropic-version", "2023-06-01")]
     }
 
-    fn encode_request(&self, request: &Request, model: &str) -> Result<UpstreamPayload, Failure> {
-        request::encode_request(request, model)
+    fn takes_file(&self, file: &File) -> bool {
+        file.is_pdf()
     }
 
-    fn event_reader(&self, _rule: FinishRule) -> Box<dyn super::EventReader> {
-        Box::new(reader::AnthropicEventReader::default())
+    fn tool_name_rule(&self) -> ToolNameRule {
+        ToolNameRule {
+            max_length: 128,
+            more_chars: "",
+            begins_with_letter: false,
+        }
     }
 
-    fn parse_answer(&self, body: &[u8], sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
-        answer::parse_answer(body, sink)
+    fn continued_body(&self, body: &Bytes, continuation: &Continuation) -> Result<Bytes, Failure> {
+        let message = |role: &str, text: &str| json!({ "role": role, "content": text });
+        let messages = continuation.messages("assistant", message);
+        continuation.append(body, "messages", &messages, &["max_tokens"])
+    }
+
+    fn takes_prefill(&self, model: &str, rules: &Family) -> bool {
+        rules
+            .prefill
+            .unwrap_or_else(|| request::takes_prefill(model))
+    }
+
+    fn encode_request(
+        &self,
+        request: &Request,
+        model: &str,
+        rules: &Family,
+    ) -> Result<UpstreamPayload, Failure> {
+        request::encode_request(request, model, rules)
+    }
+
+    fn count_body(&self, body: Bytes, _model: &str) -> Result<Bytes, Failure> {
+        json::with_only(&body, COUNTED_FIELDS)
+    }
+
+    fn event_reader(&self, rule: FinishRule) -> Box<dyn super::EventReader> {
+        Box::new(reader::AnthropicEventReader::new(rule))
+    }
+
+    fn parse_answer(
+        &self,
+        body: &[u8],
+        rule: FinishRule,
+        sink: EventSink<'_>,
+    ) -> Result<PayloadInfo, Failure> {
+        answer::parse_answer(body, rule, sink)
+    }
+
+    fn json_shape(&self, value: &Value) -> JsonShape {
+        replay::json_shape(value)
+    }
+
+    fn answer_folder(&self) -> Option<Box<dyn AnswerFolder>> {
+        Some(Box::new(fold::MessagesFolder::default()))
+    }
+
+    fn replay_answer(&self, answer: Value, out: FrameSink<'_>) {
+        replay::replay_answer(answer, out);
     }
 }
 
 fn answer_id(meta: &ResponseMeta) -> String {
     format!("msg_{}", meta.id)
+}
+
+/// Words of Anthropic's for a request with too many tokens, by which clients know it.
+const TOO_LONG_WORDS: &[&str] = &["prompt is too long", "exceed context limit"];
+
+/// Returns the error body: `{"type": "error", "error": {"type", "message"}, "request_id"}`.
+fn error_json(failure: &Failure, request_id: &str) -> Value {
+    let mut message = failure.to_string();
+    let has_words = TOO_LONG_WORDS.iter().any(|words| message.contains(words));
+    if failure.is(&classes::CONTEXT_LENGTH_EXCEEDED) && !has_words {
+        message = format!("{}: {message}", TOO_LONG_WORDS[0]);
+    }
+    let error = json!({ "type": error_type(failure), "message": message });
+    json!({ "type": "error", "error": error, "request_id": request_id })
 }
 
 /// Returns Anthropic's `type` of an error.
@@ -146,18 +227,6 @@ fn stop_reason(reason: FinishReason) -> &'static str {
     }
 }
 
-fn finish_reason(reason: &str, called: bool) -> FinishReason {
-    match reason {
-        "stop_sequence" => FinishReason::StopSequence,
-        // A paused turn is incomplete as well: only the same upstream could continue it.
-        "max_tokens" | "model_context_window_exceeded" | "pause_turn" => FinishReason::Length,
-        "tool_use" => FinishReason::ToolCalls,
-        "refusal" => FinishReason::ContentFilter,
-        _ if called => FinishReason::ToolCalls,
-        _ => FinishReason::Stop,
-    }
-}
-
 /// Token counts in disjoint parts; a later report replaces an earlier one.
 #[derive(Debug, Default, Clone, Copy)]
 struct UsageCounts {
@@ -169,17 +238,25 @@ struct UsageCounts {
 }
 
 impl UsageCounts {
+    /// Takes the counts of a report. Those that it lacks, or has as 0, stay; but a report that
+    /// counts the input counts its parts too, also as 0.
     fn update(&mut self, usage: &Value) {
-        let replace = |count: &mut u64, name: &str| *count = usage[name].as_u64().unwrap_or(*count);
+        let told = |value: &Value| count(value).filter(|count| *count > 0);
+        let replace =
+            |before: &mut u64, name: &str| *before = told(&usage[name]).unwrap_or(*before);
         replace(&mut self.input, "input_tokens");
         replace(&mut self.output, "output_tokens");
-        self.cached = usage["cache_read_input_tokens"].as_u64().or(self.cached);
-        self.cache_written = usage["cache_creation_input_tokens"]
-            .as_u64()
-            .or(self.cache_written);
-        self.reasoning = usage["output_tokens_details"]["thinking_tokens"]
-            .as_u64()
-            .or(self.reasoning);
+        let keep =
+            |before: Option<u64>, value: &Value| told(value).or(before).or_else(|| count(value));
+        let counts_input = told(&usage["input_tokens"]).is_some();
+        let part = |before: Option<u64>, value: &Value| match count(value) {
+            Some(count) if counts_input => Some(count),
+            _ => keep(before, value),
+        };
+        self.cached = part(self.cached, &usage["cache_read_input_tokens"]);
+        self.cache_written = part(self.cache_written, &usage["cache_creation_input_tokens"]);
+        let thinking = &usage["output_tokens_details"]["thinking_tokens"];
+        self.reasoning = keep(self.reasoning, thinking);
     }
 
     fn usage(self) -> Usage {
@@ -191,6 +268,15 @@ impl UsageCounts {
             cache_written: self.cache_written,
             reasoning: self.reasoning,
         }
+    }
+}
+
+/// Returns the stop sequence that was met if one was: other dialects don't say which, so that it is
+/// known where there is but one.
+fn only_stop(request: &Request) -> Option<String> {
+    match &request.stop[..] {
+        [stop] => Some(stop.clone()),
+        _ => None,
     }
 }
 

@@ -4,14 +4,18 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use base::id::random_hex;
 
 use crate::error_report::{self, ErrorReport};
 use crate::event::{Event, Usage};
 use crate::failure::Failure;
-use crate::request::{Operation, Request};
-use crate::{Answer, json};
+use crate::families::Family;
+use crate::replay::JsonShape;
+use crate::request::{File, Image, Operation, Request};
+use crate::tool_names::{ToolNameRule, ToolNames};
+use crate::{Answer, Continuation, json};
 
 /// The codec for clients of a dialect: parses their requests, encodes their responses.
 pub trait ClientSide: Debug + Sync {
@@ -27,6 +31,11 @@ pub trait ClientSide: Debug + Sync {
 
     /// Encodes a complete answer.
     fn encode_answer(&self, answer: &Answer, meta: &ResponseMeta) -> Vec<u8>;
+
+    /// Returns true if an answer has a place for that image.
+    fn has_place_for(&self, _image: &Image) -> bool {
+        false
+    }
 
     /// Encodes an answer that has not begun, for a client that will retrieve it later.
     fn encode_queued(&self, _answering: &ResponseMeta) -> Vec<u8> {
@@ -70,12 +79,59 @@ pub trait UpstreamSide: Debug + Sync {
         json::with_model(request, model)
     }
 
-    /// Encodes a request of another dialect.
+    /// Returns the client's own body, changed to ask to go on with an answer that has begun.
+    ///
+    /// # Errors
+    ///
+    /// When the body has no list of messages.
+    fn continued_body(
+        &self,
+        _body: &Bytes,
+        _continuation: &Continuation,
+    ) -> Result<Bytes, Failure> {
+        Err(Failure::internal("no client speaks this dialect".into()))
+    }
+
+    /// Returns whether a model goes on with an answer that its request begins; `rules` are those
+    /// of its family.
+    fn takes_prefill(&self, _model: &str, rules: &Family) -> bool {
+        rules.prefill == Some(true)
+    }
+
+    /// Returns true if these upstreams take that file.
+    fn takes_file(&self, _file: &File) -> bool {
+        false
+    }
+
+    /// Returns the names that tools may have.
+    fn tool_name_rule(&self) -> ToolNameRule {
+        ToolNameRule {
+            max_length: 64,
+            more_chars: "",
+            begins_with_letter: false,
+        }
+    }
+
+    /// Encodes a request of another dialect, by the rules for the model.
     ///
     /// # Errors
     ///
     /// A 400 for a feature that this dialect lacks.
-    fn encode_request(&self, request: &Request, model: &str) -> Result<UpstreamPayload, Failure>;
+    fn encode_request(
+        &self,
+        request: &Request,
+        model: &str,
+        rules: &Family,
+    ) -> Result<UpstreamPayload, Failure>;
+
+    /// Returns the body that asks for the tokens of a request, out of one that asks for an answer.
+    ///
+    /// # Errors
+    ///
+    /// Never for a body that was encoded here.
+    fn count_body(&self, body: Bytes, _model: &str) -> Result<Bytes, Failure> {
+        Ok(body)
+    }
 
     /// Returns a reader for a streamed answer.
     fn event_reader(&self, rule: FinishRule) -> Box<dyn EventReader>;
@@ -86,7 +142,23 @@ pub trait UpstreamSide: Debug + Sync {
     ///
     /// [`Failure::bad_payload`] for another shape, [`Failure::upstream_error`] for an error sent
     /// with status 200.
-    fn parse_answer(&self, body: &[u8], sink: EventSink<'_>) -> Result<PayloadInfo, Failure>;
+    fn parse_answer(
+        &self,
+        body: &[u8],
+        rule: FinishRule,
+        sink: EventSink<'_>,
+    ) -> Result<PayloadInfo, Failure>;
+
+    /// Returns the shape of an object that is no error.
+    fn json_shape(&self, value: &Value) -> JsonShape;
+
+    /// Writes an object of shape [`JsonShape::Answer`] as the stream that it would have been.
+    fn replay_answer(&self, answer: Value, out: FrameSink<'_>);
+
+    /// Returns a collector of what only this dialect has of a streamed answer.
+    fn answer_folder(&self) -> Option<Box<dyn AnswerFolder>> {
+        None
+    }
 
     /// Parses an error body, in any provider's spelling.
     fn error_report(&self, body: &[u8]) -> Option<ErrorReport> {
@@ -101,6 +173,8 @@ pub struct UpstreamPayload {
     pub body: Bytes,
     /// Parameters of the request that this dialect lacks and does without.
     pub dropped: Vec<String>,
+    /// The client's names of tools that were sent under fitted ones.
+    pub names: ToolNames,
 }
 
 /// Metadata of a response: all that it carries besides the model's output.
@@ -193,6 +267,19 @@ pub trait EventReader: Debug + Send {
     }
 }
 
+/// A collector of what the events of a stream don't have, for a client of the same dialect that
+/// gets the answer whole.
+pub trait AnswerFolder: Debug + Send {
+    /// Adds the next payload.
+    fn add_payload(&mut self, data: &[u8]);
+
+    /// Returns the approximate size of what is held, in bytes.
+    fn size(&self) -> usize;
+
+    /// Returns the whole answer; `encoded` is what the events make of it.
+    fn complete(self: Box<Self>, encoded: Vec<u8>) -> Bytes;
+}
+
 /// A position in a stream whose frames were passed through.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct PassThroughPosition<'a> {
@@ -200,6 +287,8 @@ pub struct PassThroughPosition<'a> {
     pub response_id: &'a str,
     /// Sequence number of the next frame.
     pub next_number: u64,
+    /// An error is in the frames, and the end of the broken answer is not.
+    pub has_error: bool,
 }
 
 /// A writer of one client stream.
@@ -216,6 +305,10 @@ pub trait EventWriter: Debug + Send {
 
     /// Writes the end of a broken answer.
     fn write_error(&mut self, failure: &Failure, request_id: &str, out: FrameSink<'_>);
+
+    /// Takes the id that the upstream gave the response, where clients ask by it. It must come
+    /// before the first event.
+    fn set_response_id(&mut self, _id: &str) {}
 
     /// Continues after frames that the upstream wrote itself, up to that position.
     fn resume_after_pass_through(&mut self, _position: PassThroughPosition<'_>) {}

@@ -15,6 +15,8 @@
 
 use std::borrow::Cow;
 
+use crate::request::Image;
+
 /// One piece of a model's output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event<'a> {
@@ -50,6 +52,10 @@ pub enum Event<'a> {
         /// Index of the call in this answer.
         index: u32,
     },
+    /// An image that the model made, whole.
+    Image(Image),
+    /// Content that no event carries, by the name of its kind: it is left out.
+    Unsupported(Cow<'a, str>),
     /// Tokens spent so far. Cumulative: a later event replaces an earlier one.
     Usage(Usage),
     /// The reason why the model stopped. A later event replaces an earlier one.
@@ -63,11 +69,12 @@ impl Event<'_> {
     pub fn has_content(&self) -> bool {
         match self {
             Event::Text(text) | Event::Reasoning(text) | Event::Refusal(text) => !text.is_empty(),
-            Event::ToolCall { .. } => true,
+            Event::ToolCall { .. } | Event::Image(_) => true,
             Event::ToolArguments { fragment, .. } => !fragment.is_empty(),
             Event::Citation(_)
             | Event::State(_)
             | Event::ToolEnd { .. }
+            | Event::Unsupported(_)
             | Event::Usage(_)
             | Event::Finish(_) => false,
         }
@@ -98,6 +105,8 @@ impl Event<'_> {
                 fragment: own(fragment),
             },
             Event::ToolEnd { index } => Event::ToolEnd { index },
+            Event::Image(image) => Event::Image(image),
+            Event::Unsupported(kind) => Event::Unsupported(own(kind)),
             Event::Usage(usage) => Event::Usage(usage),
             Event::Finish(reason) => Event::Finish(reason),
         }
@@ -132,6 +141,26 @@ pub struct Usage {
     pub cache_written: Option<u64>,
     /// Output tokens spent on reasoning.
     pub reasoning: Option<u64>,
+}
+
+impl Usage {
+    /// Returns the counts of a later report, and of this one those that the later one lacks: the
+    /// last report of some upstreams is empty, or has only a part.
+    #[must_use]
+    pub fn updated(self, later: Self) -> Self {
+        let known = |count: u64, before: u64| if count == 0 { before } else { count };
+        let told = |count: Option<u64>, before: Option<u64>| match count {
+            None | Some(0) => before.or(count),
+            count => count,
+        };
+        Self {
+            input: known(later.input, self.input),
+            output: known(later.output, self.output),
+            cached: told(later.cached, self.cached),
+            cache_written: told(later.cache_written, self.cache_written),
+            reasoning: told(later.reasoning, self.reasoning),
+        }
+    }
 }
 
 /// A source on the web.

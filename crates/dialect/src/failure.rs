@@ -18,6 +18,8 @@ pub mod classes;
 mod constructors;
 mod kind;
 mod log;
+mod meaning;
+mod template;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +34,7 @@ use crate::error_report::ErrorReport;
 
 pub use classes::{CLASSES, FailureClass};
 pub use kind::{Blame, FailureKind, Retry};
+pub use meaning::retry_info;
 
 /// An underlying error, for the log alone.
 pub type SourceError = Box<dyn StdError + Send + Sync>;
@@ -51,6 +54,8 @@ struct FailureData {
     /// The retry limit, where more is known than the class says.
     retry: Option<Retry>,
     retry_after: Option<Duration>,
+    /// Set if clients should not send the request again by themselves.
+    forbids_client_retry: bool,
     refusal: Option<Box<Refusal>>,
     /// The message for the log, where the client's repeats an upstream's words.
     log_text: Option<String>,
@@ -99,6 +104,7 @@ impl Failure {
     #[must_use]
     pub fn kind(&self) -> FailureKind {
         match (&self.0.refusal, self.0.kind) {
+            _ if self.is(&classes::CONTEXT_LENGTH_EXCEEDED) => self.0.class.kind,
             (Some(refusal), _) => FailureKind::from_status(refusal.status),
             (None, Some(kind)) => kind,
             (None, None) => self.0.class.kind,
@@ -108,9 +114,11 @@ impl Failure {
     /// Returns the HTTP status: the upstream's own where it refused the request.
     #[must_use]
     pub fn status(&self) -> u16 {
+        let is_too_long = self.is(&classes::CONTEXT_LENGTH_EXCEEDED);
         match &self.0.refusal {
-            Some(refusal) => refusal.status,
-            None => self.0.class.status,
+            // Some servers call it a fault of their own, after which clients would try again.
+            Some(refusal) if !is_too_long || refusal.status < 500 => refusal.status,
+            _ => self.0.class.status,
         }
     }
 
@@ -164,6 +172,13 @@ impl Failure {
         self.0.retry_after
     }
 
+    /// Returns true if clients should not send the request again by themselves: it was tried as
+    /// often as is good for the upstreams.
+    #[must_use]
+    pub fn forbids_client_retry(&self) -> bool {
+        self.0.forbids_client_retry
+    }
+
     /// Returns the upstream's own error response, if that is the failure.
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {
@@ -172,7 +187,15 @@ impl Failure {
 
     /// Returns whether the upstream itself reported the error, in its own words.
     fn is_upstream_report(&self) -> bool {
-        self.is(&classes::UPSTREAM_REFUSED) || self.is(&classes::UPSTREAM_ERROR)
+        let is_plain = self.is(&classes::UPSTREAM_REFUSED) || self.is(&classes::UPSTREAM_ERROR);
+        is_plain || self.has_known_cause()
+    }
+
+    /// Returns true if the upstream named a cause upon which clients act by themselves.
+    pub(crate) fn has_known_cause(&self) -> bool {
+        self.is(&classes::CONTEXT_LENGTH_EXCEEDED)
+            || self.is(&classes::INSUFFICIENT_QUOTA)
+            || self.is(&classes::CONTENT_FILTER)
     }
 }
 

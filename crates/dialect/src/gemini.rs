@@ -16,11 +16,14 @@
 //! ```
 
 mod arguments;
+mod calls;
 mod piece;
 mod reader;
 mod request;
 mod usage;
 mod writer;
+
+pub(crate) use request::PLACEHOLDER_SIGNATURE;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD as STANDARD, BASE64_URL_SAFE as URL_SAFE};
@@ -29,12 +32,14 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::{
-    Answer, ClientSide, Dialect, EventSink, FinishRule, PayloadInfo, ResponseMeta, UpstreamPayload,
-    UpstreamSide, json,
+    Answer, ClientSide, Continuation, Dialect, EventSink, FinishRule, FrameSink, JsonShape,
+    PayloadInfo, ResponseMeta, UpstreamPayload, UpstreamSide, json,
 };
 use crate::event::{FinishReason, ReasoningState, StateOrigin};
 use crate::failure::{Failure, FailureKind};
-use crate::request::{Operation, Request};
+use crate::families::Family;
+use crate::request::{File, Image, Operation, Request};
+use crate::tool_names::ToolNameRule;
 
 /// The Gemini dialect.
 pub static DIALECT: Dialect = Dialect {
@@ -47,6 +52,8 @@ pub static DIALECT: Dialect = Dialect {
     ends_without_mark: true,
     // Google's own client takes every line that does not begin with `data: ` for JSON, comments
     // included; it skips empty lines.
+    // Google's own JavaScript clients before 2.0 pass over one in an event.
+    repeats_errors_bare: true,
     heartbeat: b"\n",
 };
 
@@ -87,6 +94,10 @@ impl ClientSide for Gemini {
         writer::encode_answer(answer, meta).to_string().into_bytes()
     }
 
+    fn has_place_for(&self, _image: &Image) -> bool {
+        true
+    }
+
     fn error_body(&self, failure: &Failure, status: u16, _request_id: &str) -> Vec<u8> {
         error_json(failure, Some(status)).to_string().into_bytes()
     }
@@ -116,7 +127,7 @@ impl UpstreamSide for Gemini {
     fn pass_through_body(&self, request: &Request, model: &str) -> Result<Bytes, Failure> {
         check_model(model)?;
         // Base64 of the start of the mark.
-        let foreign = |signature: &str| decode_signature(signature).origin != StateOrigin::Gemini;
+        let foreign = |signature: &str| decode_signature(signature).0.origin != StateOrigin::Gemini;
         Ok(json::without_foreign_signatures(
             &request.body,
             "dG9rZW5yaWxs",
@@ -124,16 +135,64 @@ impl UpstreamSide for Gemini {
         ))
     }
 
-    fn encode_request(&self, request: &Request, model: &str) -> Result<UpstreamPayload, Failure> {
-        request::encode_request(request, model)
+    fn continued_body(&self, body: &Bytes, continuation: &Continuation) -> Result<Bytes, Failure> {
+        request::continued_body(body, continuation)
+    }
+
+    fn takes_file(&self, _file: &File) -> bool {
+        true
+    }
+
+    fn tool_name_rule(&self) -> ToolNameRule {
+        ToolNameRule {
+            max_length: 64,
+            more_chars: ".:",
+            begins_with_letter: true,
+        }
+    }
+
+    fn encode_request(
+        &self,
+        request: &Request,
+        model: &str,
+        rules: &Family,
+    ) -> Result<UpstreamPayload, Failure> {
+        request::encode_request(request, model, rules)
+    }
+
+    fn count_body(&self, body: Bytes, model: &str) -> Result<Bytes, Failure> {
+        // `contents` alone would leave out the instructions and the tools.
+        let model = Value::from(format!("models/{model}")).to_string();
+        let whole = json::with_fields(&body, &[("model", Some(&model))])?;
+        let whole = String::from_utf8_lossy(&whole);
+        Ok(json::object([("generateContentRequest", &*whole)]))
     }
 
     fn event_reader(&self, _rule: FinishRule) -> Box<dyn super::EventReader> {
         Box::new(reader::GeminiEventReader::default())
     }
 
-    fn parse_answer(&self, body: &[u8], sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
+    fn parse_answer(
+        &self,
+        body: &[u8],
+        _rule: FinishRule,
+        sink: EventSink<'_>,
+    ) -> Result<PayloadInfo, Failure> {
         reader::parse_answer(body, sink)
+    }
+
+    /// A whole answer is an event like those of a stream.
+    fn json_shape(&self, value: &Value) -> JsonShape {
+        let fields = ["candidates", "promptFeedback", "usageMetadata"];
+        if fields.iter().any(|field| !value[field].is_null()) {
+            JsonShape::Payload
+        } else {
+            JsonShape::Unknown
+        }
+    }
+
+    fn replay_answer(&self, answer: Value, out: FrameSink<'_>) {
+        out(None, answer.to_string().as_bytes());
     }
 }
 
@@ -152,16 +211,19 @@ fn check_model(model: &str) -> Result<(), Failure> {
 }
 
 /// Returns the signature in the form in which clients of this dialect see it: Google's SDK requires
-/// base64.
-fn encode_signature(state: &ReasoningState<'_>) -> String {
-    match state.origin {
-        StateOrigin::Gemini => state.value.to_string(),
-        _ => STANDARD.encode(state.encode()),
+/// base64. Other upstreams want the signed thought back, which these clients leave out, so it is in
+/// there too.
+fn encode_signature(state: &ReasoningState<'_>, thought: &str) -> String {
+    match (state.origin, thought) {
+        (StateOrigin::Gemini, _) => state.value.to_string(),
+        (_, "") => STANDARD.encode(state.encode()),
+        _ => STANDARD.encode(format!("{}\0{thought}", state.encode())),
     }
 }
 
-/// Decodes a signature. It may come back in either alphabet of base64.
-fn decode_signature(text: &str) -> ReasoningState<'static> {
+/// Decodes a signature, and the thought that is in it. It may come back in either alphabet of
+/// base64.
+fn decode_signature(text: &str) -> (ReasoningState<'static>, String) {
     let decoded = STANDARD
         .decode(text)
         .or_else(|_| URL_SAFE.decode(text))
@@ -169,16 +231,14 @@ fn decode_signature(text: &str) -> ReasoningState<'static> {
     let packed = decoded
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .unwrap_or_default();
-    let ReasoningState { origin, value } = ReasoningState::decode(&packed, StateOrigin::Gemini);
-    let value = if origin == StateOrigin::Gemini {
-        text.to_owned()
-    } else {
-        value.into_owned()
+    let (seal, thought) = packed.split_once('\0').unwrap_or((&packed, ""));
+    let ReasoningState { origin, value } = ReasoningState::decode(seal, StateOrigin::Gemini);
+    let (value, thought) = match origin {
+        StateOrigin::Gemini => (text.to_owned(), ""),
+        _ => (value.into_owned(), thought),
     };
-    ReasoningState {
-        origin,
-        value: value.into(),
-    }
+    let value = value.into();
+    (ReasoningState { origin, value }, thought.to_owned())
 }
 
 /// Returns the error body: `{"error": {"code", "message", "status"}}`.

@@ -23,7 +23,9 @@ use serde_json::value::RawValue;
 pub(super) use cursor::{
     BorrowedText, Cursor, CursorError, CursorResult, RawJson, optional_text, walk, walk_raw,
 };
-pub use rewrite::{OrderedFields, object, with_fields, with_model, without_foreign_signatures};
+pub use rewrite::{
+    OrderedFields, object, with_fields, with_model, with_only, without_foreign_signatures,
+};
 pub(super) use template::PayloadTemplate;
 pub(crate) use view::Json;
 pub(crate) use writer::{ListWriter, ObjectWriter, quote};
@@ -66,7 +68,7 @@ pub fn parse_body<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Fa
 }
 
 /// Returns a body, which must be an object, as it is.
-fn parse_object(body: &[u8]) -> Result<Json<'_>, Failure> {
+pub(crate) fn parse_object(body: &[u8]) -> Result<Json<'_>, Failure> {
     let raw: &RawValue = parse_body(body)?;
     let whole = Json::from(raw);
     if !whole.is_object() {
@@ -203,6 +205,12 @@ impl<'a> RequestFields<'a> {
         parse_field(name, self.raw(name), want)
     }
 
+    /// Returns one field without taking it; null if it is missing.
+    pub(crate) fn peek(&self, name: &str) -> Json<'a> {
+        let at = self.0.binary_search_by(|field| (*field.name).cmp(name));
+        at.ok().map(|at| self.0[at].value).into()
+    }
+
     /// Takes one field of any shape; null if it is missing.
     pub(crate) fn json(&mut self, name: &str) -> Json<'a> {
         self.raw(name).into()
@@ -223,20 +231,14 @@ impl<'a> RequestFields<'a> {
         Err(Failure::invalid(name, message))
     }
 
-    /// Takes the model's name, which every API requires.
+    /// Takes the model's name; none if it is missing, null or empty.
     ///
     /// # Errors
     ///
-    /// A 400 when it is missing.
+    /// A 400 when it is no string.
     pub fn model(&mut self) -> Result<Option<String>, Failure> {
         let model: Option<String> = self.take("model", "a string")?;
-        if model.as_ref().is_none_or(String::is_empty) {
-            return Err(Failure::invalid(
-                "model",
-                "`model` is missing: name one of GET /v1/models",
-            ));
-        }
-        Ok(model)
+        Ok(model.filter(|name| !name.is_empty()))
     }
 
     /// Records all remaining fields with a value as unsupported; those in `essential` can't be
@@ -295,23 +297,35 @@ fn invalid(message: String) -> Failure {
 }
 
 /// Largest accepted limit on tokens.
-const MAX_TOKEN_LIMIT: u64 = 10_000_000;
+const MAX_TOKEN_LIMIT: u32 = 10_000_000;
 
-/// Parses a limit on tokens.
+/// Parses a limit on tokens; -1, as local servers have it, is none.
 ///
 /// # Errors
 ///
 /// A 400 that names the field and its range.
 pub fn max_tokens(name: &str, raw: Option<&RawValue>) -> Result<Option<u32>, Failure> {
-    let want = format!("a whole number from 1 to {MAX_TOKEN_LIMIT}");
-    let value: Option<u64> = parse_field(name, raw, &want)?;
-    match value {
-        None => Ok(None),
-        Some(n) if (1..=MAX_TOKEN_LIMIT).contains(&n) => Ok(u32::try_from(n).ok()),
-        Some(n) => Err(Failure::invalid(
-            name,
-            format!("`{name}` should be {want}, not {n}"),
-        )),
+    parse_limit(name, raw.map_or("null", RawValue::get))
+}
+
+/// The same, of a field that was found already.
+pub(crate) fn max_tokens_of(name: &str, value: Json<'_>) -> Result<Option<u32>, Failure> {
+    parse_limit(name, value.raw())
+}
+
+fn parse_limit(name: &str, raw: &str) -> Result<Option<u32>, Failure> {
+    match serde_json::from_str::<Option<f64>>(raw) {
+        Ok(None | Some(-1.0)) => Ok(None),
+        Ok(Some(n)) if (1.0..=f64::from(MAX_TOKEN_LIMIT)).contains(&n) && n.fract() == 0.0 => {
+            Ok(Some(n as u32))
+        }
+        Ok(_) | Err(_) => {
+            let found = excerpt(raw);
+            let message = format!(
+                "`{name}` should be a whole number from 1 to {MAX_TOKEN_LIMIT}, not {found}"
+            );
+            Err(Failure::invalid(name, message))
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 //! | [`plain`], [`openai_chat`], [`openai_responses`], [`anthropic`], [`gemini`] | the dialects |
 //! | [`sse`] | Server-Sent Events: bytes to frames and back |
 //! | [`json`] | bounded JSON of requests; the cursor over payloads |
+//! | [`families`] | what models refuse and want, as data |
 //! | [`failure`] | errors as data: code, kind, status, blame, retry |
 //!
 //! A request from one dialect to another:
@@ -57,32 +58,59 @@
 
 pub mod event;
 pub mod failure;
+pub mod families;
 pub mod request;
 pub mod sse;
 
 mod answer;
 pub mod anthropic;
+mod block_calls;
+mod body_kind;
+mod call_arguments;
 mod codec;
+mod continuation;
+pub mod converse;
+mod counts;
 mod error_report;
+mod finish;
 pub mod gemini;
+mod history;
 pub mod json;
+mod json_values;
+pub mod ollama;
 mod openai;
 pub mod openai_chat;
 pub mod openai_responses;
+mod parameters;
 mod payload_builder;
 pub mod plain;
+mod replay;
+mod restoring_reader;
+mod text_digest;
+mod tool_names;
+mod tool_schema;
 mod tools;
+mod value_size;
 
+use crate::event::Event;
 use crate::failure::Failure;
-use crate::request::Request;
+use crate::families::{Families, Family};
+use crate::request::{Loss, Request, Unsupported};
 
 pub use answer::Answer;
+pub use body_kind::{BodyKind, skip_blanks};
 pub use codec::{
-    ClientSide, DONE, EventReader, EventSink, EventWriter, FinishRule, FrameSink, MAX_HELD_BYTES,
-    PassThroughPosition, PayloadInfo, ResponseMeta, UpstreamPayload, UpstreamSide,
+    AnswerFolder, ClientSide, DONE, EventReader, EventSink, EventWriter, FinishRule, FrameSink,
+    MAX_HELD_BYTES, PassThroughPosition, PayloadInfo, ResponseMeta, UpstreamPayload, UpstreamSide,
 };
 pub(crate) use codec::{MAX_CALLS, emit, too_many_error};
+pub use continuation::Continuation;
+pub use counts::token_count;
 pub use error_report::ErrorReport;
+pub use json_values::JsonValues;
+pub use parameters::Parameters;
+pub use replay::{JsonReply, JsonShape, read_json_payloads, read_json_reply, write_json_frame};
+pub use tool_names::{ToolNameRule, ToolNames};
 
 /// All dialects.
 ///
@@ -117,6 +145,8 @@ pub struct Dialect {
     pub names_events: bool,
     /// A complete stream simply ends, without an end mark.
     pub ends_without_mark: bool,
+    /// An error that ends a stream is repeated as bare JSON, for clients that know no other.
+    pub repeats_errors_bare: bool,
     /// Bytes that keep a silent connection open: a whole frame or a comment that clients skip. Sent
     /// only between events.
     pub heartbeat: &'static [u8],
@@ -134,11 +164,58 @@ impl PartialEq for Dialect {
 impl Eq for Dialect {}
 
 impl Dialect {
+    /// Returns a dialect that only upstreams speak: its client side is that of Chat Completions,
+    /// and has no endpoint.
+    const fn of_upstreams(name: &'static str, side: &'static dyn UpstreamSide) -> Self {
+        Self {
+            name,
+            client: openai_chat::DIALECT.client,
+            upstream: Some(side),
+            endpoints: &[],
+            retrieves_by_id: false,
+            names_events: false,
+            ends_without_mark: false,
+            repeats_errors_bare: false,
+            heartbeat: COMMENT_HEARTBEAT,
+        }
+    }
+
     /// Returns the dialect of that name and its codec for upstreams, if it has one.
     #[must_use]
     pub fn with_upstream(name: &str) -> Option<(&'static Dialect, &'static dyn UpstreamSide)> {
         let dialect = DIALECTS.iter().find(|dialect| dialect.name == name)?;
         Some((dialect, dialect.upstream?))
+    }
+
+    /// Returns the dialect of that name and its codec for the upstreams of a flavor: that of all,
+    /// where the flavor asks for nothing else.
+    #[must_use]
+    pub fn with_upstream_of(
+        name: &str,
+        flavor: &str,
+    ) -> Option<(&'static Dialect, &'static dyn UpstreamSide)> {
+        // Dialects of upstreams alone.
+        for own in [&ollama::DIALECT, &converse::DIALECT] {
+            if flavor == own.name && name == flavor {
+                return Some((own, own.upstream?));
+            }
+        }
+        let (dialect, side) = Self::with_upstream(name)?;
+        let hosted = openai_chat::hosted(flavor).filter(|_| *dialect == openai_chat::DIALECT);
+        Some((dialect, hosted.unwrap_or(side)))
+    }
+
+    /// Returns a count of tokens as its clients read it.
+    ///
+    /// # Errors
+    ///
+    /// When its clients ask for none.
+    pub fn encode_token_count(&self, tokens: u64) -> Result<bytes::Bytes, Failure> {
+        let count = self.client.encode_token_count(tokens);
+        let count = count.ok_or_else(|| {
+            Failure::internal(format!("{} has no counts of tokens", self.name).into())
+        })?;
+        Ok(count.into())
     }
 
     /// Returns the dialect of that name.
@@ -154,6 +231,26 @@ impl Dialect {
             .iter()
             .find(|dialect| dialect.name == name)
             .copied()
+    }
+
+    /// Returns the kind of content that clients of this dialect don't get of an event.
+    ///
+    /// ```
+    /// use dialect::event::Event;
+    /// use dialect::request::Image;
+    ///
+    /// let image = Event::Image(Image::from_url("data:image/png;base64,AA"));
+    /// let omitted = |name| dialect::Dialect::named(name).unwrap().omitted(&image);
+    /// assert_eq!(omitted("anthropic").as_deref(), Some("image"));
+    /// assert_eq!(omitted("gemini"), None);
+    /// ```
+    #[must_use]
+    pub fn omitted(&self, event: &Event<'_>) -> Option<String> {
+        match event {
+            Event::Unsupported(kind) => Some(kind.to_string()),
+            Event::Image(image) if !self.client.has_place_for(image) => Some("image".to_owned()),
+            _ => None,
+        }
     }
 
     /// Returns the names of all dialects that upstreams speak.
@@ -209,27 +306,54 @@ pub fn translate(
     request: &Request,
     model: &str,
 ) -> Result<UpstreamPayload, Failure> {
+    let rules = Families::built_in().rules(to.name, model);
+    translate_by(to, upstream, request, model, &rules)
+}
+
+/// Encodes a neutral request for an upstream of another dialect, by these rules for its model.
+///
+/// # Errors
+///
+/// A 400 that names the feature which the upstream's dialect lacks.
+pub fn translate_by(
+    to: &Dialect,
+    upstream: &dyn UpstreamSide,
+    request: &Request,
+    model: &str,
+    rules: &Family,
+) -> Result<UpstreamPayload, Failure> {
     let refuse = |param: &str, lacks: &str| {
         let message = format!("the provider of this model ({}) {lacks}", to.name);
         Err(Failure::invalid(param, message))
     };
-    if let Some(unsupported) = request
-        .unsupported
-        .iter()
-        .find(|unsupported| unsupported.essential)
-    {
-        let param = &unsupported.param;
-        return refuse(param, &format!("has no equivalent of `{param}`"));
+    let is_refused = |part: &&Unsupported| part.loss == Loss::Essential;
+    if let Some(part) = request.unsupported.iter().find(is_refused) {
+        let lacks = format!("has no equivalent of {}", part.described());
+        return refuse(&part.param, &lacks);
+    }
+    if let Some(file) = request.find_file(|file| !upstream.takes_file(file)) {
+        let lacks = format!(
+            "takes no file of type `{}`: `{}`",
+            file.media_type, file.param
+        );
+        return refuse(&file.param, &lacks);
     }
     if request.n > 1 {
         return refuse("n", &format!("gives one answer, not `n` = {}", request.n));
     }
-    let mut written = upstream.encode_request(request, model)?;
-    written.dropped.extend(
-        request
-            .unsupported
-            .iter()
-            .map(|unsupported| unsupported.param.clone()),
-    );
+    request.check()?;
+    let request = history::ordered(request);
+    let (request, names) = ToolNames::fit(&request, upstream.tool_name_rule());
+    let mut written = upstream.encode_request(&request, model, rules)?;
+    written.names = names;
+    let mut schemas = request.tools.iter().map(|tool| &tool.parameters);
+    if to != &gemini::DIALECT && schemas.any(tool_schema::has_alternatives) {
+        written
+            .dropped
+            .push("alternatives at the top of a tool's schema".to_owned());
+    }
+    written
+        .dropped
+        .extend(request.unsupported.iter().map(Unsupported::log_name));
     Ok(written)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, classes};
 
 /// Returns the error body: `{"error": {"message", "type", "param", "code"}}`.
 pub(crate) fn error_body(failure: &Failure) -> Vec<u8> {
@@ -18,6 +18,7 @@ pub(crate) fn error_body(failure: &Failure) -> Vec<u8> {
 /// Returns OpenAI's `type` of an error.
 pub(crate) fn error_type(failure: &Failure) -> &'static str {
     match failure.kind() {
+        _ if failure.is(&classes::INSUFFICIENT_QUOTA) => "insufficient_quota",
         FailureKind::InvalidRequest
         | FailureKind::NotFound
         | FailureKind::TooLarge

@@ -14,39 +14,49 @@
 //! ```
 
 mod answer;
+mod calls;
 mod chunk;
+mod fold;
+mod hosts;
 mod message;
+mod parts;
 mod reader;
+mod replay;
 mod request;
+mod sources;
+mod thoughts;
 mod usage;
 mod writer;
 
 pub use reader::ChatEventReader;
 pub use writer::ChatEventWriter;
 
+use hosts::ChatHost;
 use usage::usage_json;
 
 use bytes::Bytes;
 use serde_json::json;
 
 use super::{
-    Answer, COMMENT_HEARTBEAT, ClientSide, Dialect, EventSink, FinishRule, PayloadInfo,
-    ResponseMeta, UpstreamPayload, UpstreamSide,
+    Answer, AnswerFolder, COMMENT_HEARTBEAT, ClientSide, Continuation, Dialect, EventSink,
+    FinishRule, FrameSink, JsonShape, PayloadInfo, ResponseMeta, UpstreamPayload, UpstreamSide,
 };
 use crate::event::{Citation, FinishReason};
 use crate::failure::Failure;
+use crate::families::Family;
 use crate::openai;
-use crate::request::{Operation, Request};
+use crate::request::{File, Image, Operation, Request};
 
 /// The OpenAI Chat Completions dialect.
 pub static DIALECT: Dialect = Dialect {
     name: "openai-chat",
     client: &Chat,
-    upstream: Some(&Chat),
+    upstream: Some(&hosts::OPENAI),
     endpoints: &["/v1/chat/completions"],
     retrieves_by_id: false,
     names_events: false,
     ends_without_mark: false,
+    repeats_errors_bare: false,
     heartbeat: COMMENT_HEARTBEAT,
 };
 
@@ -59,19 +69,17 @@ impl ClientSide for Chat {
     }
 
     fn event_writer(&self, meta: ResponseMeta) -> Box<dyn super::EventWriter> {
-        let include_usage = meta.request.include_usage;
-        Box::new(ChatEventWriter::new(
-            &answer_id(&meta),
-            meta.created,
-            &meta.model,
-            include_usage,
-        ))
+        Box::new(ChatEventWriter::new(&answer_id(&meta), meta))
     }
 
     fn encode_answer(&self, answer: &Answer, meta: &ResponseMeta) -> Vec<u8> {
-        answer::encode_answer(answer, &answer_id(meta), meta.created, &meta.model)
+        answer::encode_answer(answer, &answer_id(meta), meta)
             .to_string()
             .into_bytes()
+    }
+
+    fn has_place_for(&self, _image: &Image) -> bool {
+        true
     }
 
     fn error_body(&self, failure: &Failure, _status: u16, _request_id: &str) -> Vec<u8> {
@@ -79,7 +87,13 @@ impl ClientSide for Chat {
     }
 }
 
-impl UpstreamSide for Chat {
+/// Returns the upstream side for a host that differs from OpenAI in its requests.
+pub(crate) fn hosted(flavor: &str) -> Option<&'static dyn UpstreamSide> {
+    let host = hosts::HOSTS.iter().find(|host| host.name == flavor)?;
+    Some(host)
+}
+
+impl UpstreamSide for ChatHost {
     fn request_path(&self, task: Operation, _model: &str, _stream: bool) -> Option<String> {
         (task == Operation::Generate).then(|| "/chat/completions".to_owned())
     }
@@ -92,16 +106,55 @@ impl UpstreamSide for Chat {
         openai::FORWARDED_HEADERS
     }
 
-    fn encode_request(&self, request: &Request, model: &str) -> Result<UpstreamPayload, Failure> {
-        request::encode_request(request, model)
+    fn takes_file(&self, file: &File) -> bool {
+        file.is_inline() && (file.is_pdf() || request::audio_format(file).is_some())
+    }
+
+    fn encode_request(
+        &self,
+        request: &Request,
+        model: &str,
+        rules: &Family,
+    ) -> Result<UpstreamPayload, Failure> {
+        let payload = request::encode_request(request, model, (self, rules))?;
+        self.fit_payload(request, rules, payload)
+    }
+
+    fn pass_through_body(&self, request: &Request, model: &str) -> Result<Bytes, Failure> {
+        self.fit_body(crate::json::with_model(request, model)?)
+    }
+
+    fn continued_body(&self, body: &Bytes, continuation: &Continuation) -> Result<Bytes, Failure> {
+        self.continue_body(body, continuation)
+    }
+
+    fn takes_prefill(&self, _model: &str, rules: &Family) -> bool {
+        rules.prefill.unwrap_or(self.takes_prefill_by_itself())
     }
 
     fn event_reader(&self, rule: FinishRule) -> Box<dyn super::EventReader> {
         Box::new(ChatEventReader::new(rule))
     }
 
-    fn parse_answer(&self, body: &[u8], sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
-        answer::parse_answer(body, sink)
+    fn parse_answer(
+        &self,
+        body: &[u8],
+        rule: FinishRule,
+        sink: EventSink<'_>,
+    ) -> Result<PayloadInfo, Failure> {
+        answer::parse_answer(body, rule, sink)
+    }
+
+    fn json_shape(&self, value: &serde_json::Value) -> JsonShape {
+        replay::json_shape(value)
+    }
+
+    fn answer_folder(&self) -> Option<Box<dyn AnswerFolder>> {
+        Some(Box::new(fold::ChatFolder::default()))
+    }
+
+    fn replay_answer(&self, answer: serde_json::Value, out: FrameSink<'_>) {
+        replay::replay_answer(answer, out);
     }
 }
 
@@ -109,13 +162,20 @@ fn answer_id(meta: &ResponseMeta) -> String {
     format!("chatcmpl-{}", meta.id)
 }
 
-fn finish_reason(reason: FinishReason) -> &'static str {
+/// Returns the word for a reason. `is_legacy` says that the call is one from before tools.
+fn finish_reason(reason: FinishReason, is_legacy: bool) -> &'static str {
     match reason {
+        FinishReason::ToolCalls if is_legacy => "function_call",
         FinishReason::Stop | FinishReason::StopSequence => "stop",
         FinishReason::Length => "length",
         FinishReason::ToolCalls => "tool_calls",
         FinishReason::ContentFilter => "content_filter",
     }
+}
+
+/// Encodes an image as OpenRouter does: this API has no place of its own.
+fn image_json(image: &Image) -> serde_json::Value {
+    json!({ "type": "image_url", "image_url": { "url": image.to_url() } })
 }
 
 /// Encodes a citation. OpenAI's SDK merges entries of the same index, and requires one.

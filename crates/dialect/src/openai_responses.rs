@@ -9,9 +9,14 @@
 //! ```
 
 mod answer;
+mod call_items;
+mod calls;
 mod payload;
 mod reader;
+mod replay;
 mod request;
+mod said;
+pub mod socket;
 mod stored;
 mod writer;
 
@@ -19,35 +24,64 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, COMMENT_HEARTBEAT, ClientSide, Dialect, EventSink, FinishRule, PayloadInfo,
-    ResponseMeta, UpstreamPayload, UpstreamSide, json, openai, tools,
+    Answer, AnswerFolder, COMMENT_HEARTBEAT, ClientSide, Continuation, Dialect, EventSink,
+    FinishRule, FrameSink, JsonShape, PayloadInfo, ResponseMeta, UpstreamPayload, UpstreamSide,
+    finish, json, openai, tool_schema,
 };
-pub use request::{previous_response_id, with_previous_response_id};
+pub use request::{previous_response_id, response_id_in, with_previous_response_id};
 pub use stored::{Interruption, StoredMeta, StoredResponse, sequence_number};
 
+use crate::counts;
+use crate::error_report::ErrorReport;
 use crate::event::{Citation, FinishReason, Usage};
 use crate::failure::Failure;
+use crate::families::Family;
 use crate::json::ObjectWriter;
-use crate::request::{Format, Operation, Request, Tool, ToolChoice};
+use crate::request::{Effort, File, Format, Image, Operation, Request, Tool, ToolChoice};
 
 /// The OpenAI Responses dialect.
 pub static DIALECT: Dialect = Dialect {
     name: "openai-responses",
     client: &Responses,
     upstream: Some(&Responses),
-    endpoints: &["/v1/responses"],
+    endpoints: &["/v1/responses", INPUT_TOKENS],
     retrieves_by_id: true,
     names_events: true,
     ends_without_mark: false,
+    repeats_errors_bare: false,
     heartbeat: COMMENT_HEARTBEAT,
 };
+
+/// Where clients ask for the tokens of a request.
+const INPUT_TOKENS: &str = "/v1/responses/input_tokens";
+/// The fields of a request that its tokens are counted of.
+const COUNTED_FIELDS: &[&str] = &[
+    "model",
+    "input",
+    "instructions",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "text",
+    "reasoning",
+];
 
 #[derive(Debug)]
 struct Responses;
 
 impl ClientSide for Responses {
-    fn parse_request(&self, body: Bytes, _path: &str) -> Result<Request, Failure> {
-        request::parse_request(body)
+    fn parse_request(&self, body: Bytes, path: &str) -> Result<Request, Failure> {
+        let mut request = request::parse_request(body)?;
+        if path == INPUT_TOKENS {
+            request.operation = Operation::CountTokens;
+            (request.stream, request.background) = (false, false);
+        }
+        Ok(request)
+    }
+
+    fn encode_token_count(&self, tokens: u64) -> Option<Vec<u8>> {
+        let count = json!({ "object": "response.input_tokens", "input_tokens": tokens });
+        Some(count.to_string().into_bytes())
     }
 
     fn event_writer(&self, meta: ResponseMeta) -> Box<dyn super::EventWriter> {
@@ -64,6 +98,10 @@ impl ClientSide for Responses {
             .into_bytes()
     }
 
+    fn has_place_for(&self, image: &Image) -> bool {
+        matches!(image, Image::Data { .. })
+    }
+
     fn error_body(&self, failure: &Failure, _status: u16, _request_id: &str) -> Vec<u8> {
         openai::error_body(failure)
     }
@@ -71,7 +109,10 @@ impl ClientSide for Responses {
 
 impl UpstreamSide for Responses {
     fn request_path(&self, task: Operation, _model: &str, _stream: bool) -> Option<String> {
-        (task == Operation::Generate).then(|| "/responses".to_owned())
+        Some(match task {
+            Operation::Generate => "/responses".to_owned(),
+            Operation::CountTokens => "/responses/input_tokens".to_owned(),
+        })
     }
 
     fn key_header(&self, key: &str) -> (&'static str, String) {
@@ -92,16 +133,54 @@ impl UpstreamSide for Responses {
         }
     }
 
-    fn encode_request(&self, request: &Request, model: &str) -> Result<UpstreamPayload, Failure> {
-        request::encode_request(request, model)
+    fn continued_body(&self, body: &Bytes, continuation: &Continuation) -> Result<Bytes, Failure> {
+        let message = |role: &str, text: &str| json!({ "role": role, "content": text });
+        let messages = continuation.messages("assistant", message);
+        continuation.append(body, "input", &messages, &["max_output_tokens"])
+    }
+
+    fn takes_file(&self, file: &File) -> bool {
+        ["application/", "text/"]
+            .iter()
+            .any(|start| file.media_type.starts_with(start))
+    }
+
+    fn encode_request(
+        &self,
+        request: &Request,
+        model: &str,
+        rules: &Family,
+    ) -> Result<UpstreamPayload, Failure> {
+        request::encode_request(request, model, rules)
+    }
+
+    fn count_body(&self, body: Bytes, _model: &str) -> Result<Bytes, Failure> {
+        json::with_only(&body, COUNTED_FIELDS)
     }
 
     fn event_reader(&self, _rule: FinishRule) -> Box<dyn super::EventReader> {
         Box::new(reader::ResponsesEventReader::default())
     }
 
-    fn parse_answer(&self, body: &[u8], sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
+    fn answer_folder(&self) -> Option<Box<dyn AnswerFolder>> {
+        Some(Box::new(reader::ResponsesFolder::default()))
+    }
+
+    fn parse_answer(
+        &self,
+        body: &[u8],
+        _rule: FinishRule,
+        sink: EventSink<'_>,
+    ) -> Result<PayloadInfo, Failure> {
         answer::parse_answer(body, sink)
+    }
+
+    fn json_shape(&self, value: &Value) -> JsonShape {
+        replay::json_shape(value)
+    }
+
+    fn replay_answer(&self, answer: Value, out: FrameSink<'_>) {
+        replay::replay_answer(answer, out);
     }
 }
 
@@ -116,23 +195,49 @@ fn status(reason: FinishReason) -> (&'static str, Value) {
     }
 }
 
-fn finish_reason(response: &Value, called: bool) -> FinishReason {
-    match response["incomplete_details"]["reason"].as_str() {
-        Some("content_filter") => FinishReason::ContentFilter,
-        Some(_) => FinishReason::Length,
-        None if response["status"] == "incomplete" => FinishReason::Length,
-        None if called => FinishReason::ToolCalls,
-        None => FinishReason::Stop,
+/// Returns the reason for which a response ended: that for which it is incomplete, or its status.
+/// Some upstreams leave the status out; what they end with is complete then.
+fn finish_reason(response: &Value, called: bool) -> Result<FinishReason, Failure> {
+    if let Some(report) = ErrorReport::of(&response["error"]) {
+        return Err(report.into());
     }
+    let reason = response["incomplete_details"]["reason"].as_str();
+    let reason = reason.filter(|reason| !reason.is_empty());
+    let reason = match (reason, response["status"].as_str()) {
+        (Some(reason), status) if status != Some("completed") => reason,
+        (_, status) => status.unwrap_or("completed"),
+    };
+    let ends = finish::RESPONSES.read(reason, called, "")?;
+    ends.ok_or_else(|| Failure::upstream_truncated("its status is no end"))
+}
+
+/// Returns true if an answer was cut off by a limit or a filter, and its last call perhaps with it.
+fn is_cut(response: &Value) -> bool {
+    matches!(
+        finish_reason(response, false),
+        Ok(FinishReason::Length | FinishReason::ContentFilter)
+    )
 }
 
 fn usage(value: &Value) -> Option<Usage> {
+    let count = |at: &Value, name: &str| counts::count(&at[name]);
+    let (input, output) = (count(value, "input_tokens"), count(value, "output_tokens"));
+    let total = count(value, "total_tokens");
+    let input = match (input, output.or(total)) {
+        (None, None) => return None,
+        (Some(input), _) => input,
+        (None, _) => total.unwrap_or(0).saturating_sub(output.unwrap_or(0)),
+    };
+    let (of_input, of_output) = (
+        &value["input_tokens_details"],
+        &value["output_tokens_details"],
+    );
     Some(Usage {
-        input: value["input_tokens"].as_u64()?,
-        output: value["output_tokens"].as_u64().unwrap_or(0),
-        cached: value["input_tokens_details"]["cached_tokens"].as_u64(),
-        cache_written: value["input_tokens_details"]["cache_write_tokens"].as_u64(),
-        reasoning: value["output_tokens_details"]["reasoning_tokens"].as_u64(),
+        input,
+        output: output.unwrap_or(0),
+        cached: count(of_input, "cached_tokens"),
+        cache_written: count(of_input, "cache_write_tokens"),
+        reasoning: count(of_output, "reasoning_tokens"),
     })
 }
 
@@ -200,6 +305,8 @@ fn object(
 ) -> Value {
     let request = &meta.request;
     let (format, tools) = repeated_options(request);
+    let effort = request.reasoning.and_then(|reasoning| reasoning.effort);
+    let effort = effort.map(Effort::word);
     json!({
         "id": id,
         "object": "response",
@@ -215,7 +322,7 @@ fn object(
         "output": output,
         "parallel_tool_calls": request.parallel_tool_calls.unwrap_or(true),
         "previous_response_id": null,
-        "reasoning": { "effort": request.reasoning.map(|reasoning| reasoning.effort.word()), "summary": null },
+        "reasoning": { "effort": effort, "summary": null },
         "store": request.background,
         "temperature": request.sampling.temperature,
         "text": { "format": format },
@@ -271,7 +378,7 @@ fn write_tool(tool: &Tool, object: &mut ObjectWriter) {
     object.field("type", "function");
     object.field("name", &tool.name);
     object.field("description", &tool.description);
-    object.raw("parameters", tools::schema(&tool.parameters).as_str());
+    object.raw("parameters", tool_schema::schema(&tool.parameters).as_str());
     object.field("strict", tool.strict.unwrap_or(false));
 }
 

@@ -39,6 +39,7 @@ pub static DIALECT: Dialect = Dialect {
     retrieves_by_id: false,
     names_events: false,
     ends_without_mark: false,
+    repeats_errors_bare: false,
     heartbeat: COMMENT_HEARTBEAT,
 };
 

@@ -14,10 +14,24 @@
 //! assert_eq!(request.system().0.as_deref(), Some("Be brief."));
 //! ```
 
+mod cache;
+mod estimate;
+mod file;
+mod forms;
+mod image;
+mod invalid;
 mod options;
 
-pub use options::{Effort, Format, JsonText, Reasoning, Sampling, Tool, ToolChoice};
+pub use cache::CacheTtl;
+pub(crate) use cache::with_marks;
+pub(crate) use file::with_title;
+pub use file::{File, FileSource};
+pub use forms::{ToolForm, ToolForms, ToolKind};
+pub use image::{Image, ImageDetail};
+pub use invalid::InvalidField;
+pub use options::{Effort, Format, JsonText, OpenAiOptions, Reasoning, Sampling, Tool, ToolChoice};
 
+use base::shorten::shorten;
 use bytes::Bytes;
 
 use crate::event::ReasoningState;
@@ -39,6 +53,8 @@ pub struct Request {
     pub messages: Vec<Message>,
     /// Tools that the model may call.
     pub tools: Vec<Tool>,
+    /// The tools that the client knows in another form.
+    pub tool_forms: ToolForms,
     /// Constraint on tool calls.
     pub tool_choice: Option<ToolChoice>,
     /// Permission to call several tools at once.
@@ -55,12 +71,20 @@ pub struct Request {
     pub stop: Vec<String>,
     /// The client's own user, as an opaque name.
     pub user: Option<String>,
+    /// Options that both of OpenAI's dialects have, and no other.
+    pub openai: OpenAiOptions,
     /// Number of answers; 0 and 1 both mean one.
     pub n: u32,
     /// Parts of the request that the neutral form can't express.
     pub unsupported: Vec<Unsupported>,
     /// The number of further such parts, which are dropped without a name.
     pub unnamed_unsupported: usize,
+    /// The field that can't be read, if there is one: upstreams of the client's dialect get the
+    /// body as it is, and say themselves what they make of it; for all others it is an error.
+    pub invalid: Option<InvalidField>,
+    /// The id of a response or of a conversation that the request goes on from, and that only the
+    /// provider has which stored it.
+    pub stored_context: Option<String>,
     /// The original body, if upstreams speak the client's dialect.
     pub body: Bytes,
 }
@@ -80,8 +104,21 @@ pub enum Operation {
 pub struct Unsupported {
     /// Path of the part, as in `messages[0].content[1]`.
     pub param: String,
-    /// Without it the answer would be to another question: other dialects refuse the request.
-    pub essential: bool,
+    /// Its type, if it has one that is unknown.
+    pub kind: Option<String>,
+    /// The consequence of leaving it out.
+    pub loss: Loss,
+}
+
+/// The consequence of leaving out a part of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// The answer stays one to the question: the part is dropped, with a line in the log.
+    Small,
+    /// The model has a tool less, one that the upstream would have run itself: a setting decides.
+    HostedTool,
+    /// The answer would be to another question: other dialects refuse the request.
+    Essential,
 }
 
 impl Request {
@@ -122,6 +159,7 @@ impl Request {
             background: self.background,
             include_usage: self.include_usage,
             tools: self.tools.iter().filter(|_| is_small).cloned().collect(),
+            tool_forms: self.tool_forms.clone(),
             tool_choice: self.tool_choice.clone(),
             parallel_tool_calls: self.parallel_tool_calls,
             format: match &self.format {
@@ -146,8 +184,9 @@ impl Request {
                 Part::Text(text) | Part::Refusal(text) | Part::Reasoning { text, .. } => text.len(),
                 Part::ToolCall { arguments, .. } => arguments.len(),
                 Part::ToolResult { content, .. } => content.iter().map(part_size).sum(),
-                Part::Image(Image::Url(url)) => url.len(),
-                Part::Image(Image::Data { base64, .. }) => base64.len(),
+                Part::Image(image, _) => image.size(),
+                Part::CacheBreakpoint(_) => 0,
+                Part::File(file) => file.size(),
             }
         }
         if !self.body.is_empty() {
@@ -194,25 +233,99 @@ impl Request {
         ((!texts.is_empty()).then(|| texts.join("\n\n")), alone)
     }
 
+    /// Returns whether any image has a detail that this API would have to be told.
+    pub(crate) fn has_image_detail(&self) -> bool {
+        let is_detailed = |part: &Part| matches!(part, Part::Image(_, Some(_)));
+        self.parts().any(is_detailed)
+    }
+
+    /// Returns the parts of all messages; for the result of a tool those that it holds.
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        let parts = self.messages.iter().flat_map(|message| &message.parts);
+        parts.flat_map(|part| match part {
+            Part::ToolResult { content, .. } => &content[..],
+            part => std::slice::from_ref(part),
+        })
+    }
+
+    /// Returns the first file for which that is true.
+    pub(crate) fn find_file(&self, is_it: impl Fn(&File) -> bool) -> Option<&File> {
+        let mut files = self.parts().filter_map(|part| match part {
+            Part::File(file) => Some(file),
+            _ => None,
+        });
+        files.find(|file| is_it(file))
+    }
+
     /// Records a part that can be dropped, with a line in the log.
     pub fn ignore(&mut self, param: impl Into<String>) {
-        if self.unsupported.len() >= MAX_UNSUPPORTED {
-            self.unnamed_unsupported += 1;
-            return;
+        self.record(param.into(), None, Loss::Small);
+    }
+
+    /// Records a part that can be dropped, under a name that stands for all of its kind.
+    pub(crate) fn ignore_kind(&mut self, param: &str) {
+        if !self.unsupported.iter().any(|known| known.param == param) {
+            self.ignore(param);
         }
-        self.unsupported.push(Unsupported {
-            param: param.into(),
-            essential: false,
-        });
+    }
+
+    /// Records a tool that its upstream would have run.
+    pub(crate) fn leave_out_tool(&mut self, param: impl Into<String>, kind: &str) {
+        let kind = shorten(kind, MAX_KIND).to_string();
+        self.record(param.into(), Some(kind), Loss::HostedTool);
     }
 
     /// Records a part that can't be dropped. The first is enough to refuse the request.
     pub fn require(&mut self, param: impl Into<String>) {
-        if !self.unsupported.iter().any(|known| known.essential) {
+        self.require_kind(param, None);
+    }
+
+    /// Records a part that can't be dropped, by its type.
+    pub(crate) fn require_kind(&mut self, param: impl Into<String>, kind: Option<&str>) {
+        let is_essential = |known: &Unsupported| known.loss == Loss::Essential;
+        if !self.unsupported.iter().any(is_essential) {
             self.unsupported.push(Unsupported {
                 param: param.into(),
-                essential: true,
+                kind: kind.map(|kind| shorten(kind, MAX_KIND).to_string()),
+                loss: Loss::Essential,
             });
+        }
+    }
+
+    /// Returns a tool that only the client's own API runs, if the request has one.
+    #[must_use]
+    pub fn hosted_tool(&self) -> Option<&Unsupported> {
+        let mut parts = self.unsupported.iter();
+        parts.find(|part| part.loss == Loss::HostedTool)
+    }
+
+    fn record(&mut self, param: String, kind: Option<String>, loss: Loss) {
+        // One hosted tool has to be known: a policy asks for it.
+        let is_policy = loss == Loss::HostedTool && self.hosted_tool().is_none();
+        if self.unsupported.len() >= MAX_UNSUPPORTED && !is_policy {
+            self.unnamed_unsupported += 1;
+            return;
+        }
+        self.unsupported.push(Unsupported { param, kind, loss });
+    }
+}
+
+impl Unsupported {
+    /// Returns the part's name for messages, with its type.
+    #[must_use]
+    pub fn described(&self) -> String {
+        match &self.kind {
+            Some(kind) => format!("`{}`, of type `{kind}`", self.param),
+            None => format!("`{}`", self.param),
+        }
+    }
+
+    /// Returns the part's name for the log: a tool is named by its type, which stays the same.
+    #[must_use]
+    pub fn log_name(&self) -> String {
+        match &self.kind {
+            Some(kind) if self.loss == Loss::HostedTool => format!("tool `{kind}`"),
+            _ => self.param.clone(),
         }
     }
 }
@@ -227,6 +340,9 @@ pub(crate) const MAX_STRINGS: usize = 1000;
 
 /// The most unsupported parts that are named: one body may have hundreds of thousands.
 const MAX_UNSUPPORTED: usize = 50;
+
+/// The longest part of an unknown type that is named, in bytes.
+const MAX_KIND: usize = 60;
 
 /// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -294,8 +410,10 @@ pub fn texts_of(parts: &[Part], between: &str) -> String {
 pub enum Part {
     /// Text.
     Text(String),
-    /// An image.
-    Image(Image),
+    /// An image, and the detail in which the model is to see it.
+    Image(Image, Option<ImageDetail>),
+    /// A document or a recording.
+    File(File),
     /// The model's reasoning as it was shown, and the state to send back for it.
     Reasoning {
         /// Visible text.
@@ -314,6 +432,8 @@ pub enum Part {
         /// Arguments, as JSON text.
         arguments: String,
     },
+    /// The end of a beginning that is to be cached: a hint of clients that know an upstream's API.
+    CacheBreakpoint(CacheTtl),
     /// The result of a tool call.
     ToolResult {
         /// Id of the call.
@@ -336,44 +456,4 @@ pub(crate) fn take_results(parts: &mut Vec<Part>) -> Vec<Part> {
     let mut results = Vec::with_capacity(count);
     results.extend(parts.extract_if(.., |part| is_result(part)));
     results
-}
-
-/// An image, by URL or inline.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Image {
-    /// URL of the image.
-    Url(String),
-    /// Inline image.
-    Data {
-        /// Media type, as in `image/png`.
-        media_type: String,
-        /// The bytes in base64.
-        base64: String,
-    },
-}
-
-impl Image {
-    /// Parses a URL; one of the `data:` scheme holds an inline image.
-    #[must_use]
-    pub fn from_url(url: &str) -> Self {
-        let data = url
-            .strip_prefix("data:")
-            .and_then(|rest| rest.split_once(";base64,"));
-        match data {
-            Some((media_type, base64)) => Image::Data {
-                media_type: media_type.to_owned(),
-                base64: base64.to_owned(),
-            },
-            None => Image::Url(url.to_owned()),
-        }
-    }
-
-    /// Returns the image's URL; an inline image gets one of the `data:` scheme.
-    #[must_use]
-    pub fn to_url(&self) -> String {
-        match self {
-            Image::Url(url) => url.clone(),
-            Image::Data { media_type, base64 } => format!("data:{media_type};base64,{base64}"),
-        }
-    }
 }

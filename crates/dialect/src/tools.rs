@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::json::{Json, ObjectWriter};
-use crate::request::JsonText;
+use crate::request::{JsonText, Tool, ToolKind};
 
 /// Tracks the nesting of JSON that arrives in pieces, outside of strings.
 #[derive(Debug, Default)]
@@ -73,25 +74,14 @@ pub(super) fn whole_object(arguments: &str) -> Option<JsonText> {
         .then(|| JsonText::of_valid(value.compact().into_bytes()))
 }
 
-/// Returns a tool's schema with the fields that some upstreams require even if they are empty.
-pub(super) fn schema(parameters: &JsonText) -> JsonText {
-    let fields = parameters.view();
-    let (mut is_typed, mut has_properties) = (false, false);
-    // Room for what is added.
-    let mut whole = ObjectWriter::with_capacity(fields.raw().len() + 64);
-    fields.each_field(|name, value| {
-        is_typed |= matches!(name, b"type" | b"$ref" | b"anyOf" | b"oneOf" | b"allOf");
-        has_properties |= name == b"properties";
-        whole.raw(&String::from_utf8_lossy(name), value.raw());
-    });
-    if !is_typed {
-        whole.field("type", "object");
+/// Returns the arguments of a call in a conversation as JSON text: the text of a string, and
+/// anything else as it is, since some clients keep the object.
+pub(super) fn given(arguments: Json<'_>) -> String {
+    match arguments.text() {
+        Some(text) => text.into_owned(),
+        None if arguments.is_null() => "{}".to_owned(),
+        None => arguments.compact(),
     }
-    let is_object = !is_typed || fields.get("type").is("object");
-    if is_object && !has_properties {
-        whole.raw("properties", "{}");
-    }
-    JsonText::of_valid(whole.finish())
 }
 
 /// Returns arguments as JSON text; `{}` for none.
@@ -114,15 +104,128 @@ pub(super) fn fit_id(id: &str, longest: usize) -> Cow<'_, str> {
     if fits {
         return id.into();
     }
-    let digest: [u8; 32] = Sha256::digest(id).into();
+    digest("call_", id).into()
+}
+
+/// Returns a name of 32 hexadecimal digits after a prefix, the same every time.
+pub(super) fn digest(prefix: &str, text: &str) -> String {
+    let digest: [u8; 32] = Sha256::digest(text).into();
     let (half, _) = digest.split_at(16);
-    half.iter()
-        .fold("call_".to_owned(), |mut id, byte| {
-            // Writing to a String can't fail.
-            let _ = write!(id, "{byte:02x}");
-            id
-        })
-        .into()
+    half.iter().fold(prefix.to_owned(), |mut id, byte| {
+        // Writing to a String can't fail.
+        let _ = write!(id, "{byte:02x}");
+        id
+    })
+}
+
+/// A tool that a client runs and that its API describes to the model by itself.
+#[derive(Debug)]
+pub(super) struct ClientTool {
+    /// The type of the tool, which is its name too.
+    pub(super) name: &'static str,
+    pub(super) kind: ToolKind,
+    description: &'static str,
+    /// The JSON schema of its arguments.
+    schema: &'static str,
+}
+
+impl ClientTool {
+    /// Returns the tool as a function.
+    pub(super) fn tool(&self, name: String) -> Tool {
+        Tool {
+            name,
+            description: Some(self.description.to_owned()),
+            parameters: JsonText::of_valid(self.schema.as_bytes().to_vec()),
+            ..Tool::default()
+        }
+    }
+}
+
+/// The tools that clients run and that have no schema in a request.
+pub(super) const CLIENT_TOOLS: &[ClientTool] = &[
+    ClientTool {
+        name: "local_shell",
+        kind: ToolKind::LocalShell,
+        description: "Runs a command on the user's machine, and returns its output.",
+        schema: r#"{"type":"object","properties":{"command":{"type":"array","items":{"type":"string"},"description":"The program and its arguments."},"working_directory":{"type":"string"},"timeout_ms":{"type":"integer"},"env":{"type":"object","additionalProperties":{"type":"string"}}},"required":["command"]}"#,
+    },
+    ClientTool {
+        name: "shell",
+        kind: ToolKind::Shell,
+        description: "Runs shell commands on the user's machine, and returns their outputs.",
+        schema: r#"{"type":"object","properties":{"commands":{"type":"array","items":{"type":"string"}},"timeout_ms":{"type":"integer"},"max_output_length":{"type":"integer"}},"required":["commands"]}"#,
+    },
+    ClientTool {
+        name: "apply_patch",
+        kind: ToolKind::ApplyPatch,
+        description: "Creates, updates or deletes a file. `diff` is a V4A diff: lines that begin with a blank, `-` or `+`, after `@@` lines that say where.",
+        schema: r#"{"type":"object","properties":{"type":{"type":"string","enum":["create_file","update_file","delete_file"]},"path":{"type":"string"},"diff":{"type":"string"}},"required":["type","path"]}"#,
+    },
+];
+
+/// Returns the schema of a custom tool, which takes one text.
+pub(super) fn custom_schema() -> JsonText {
+    const SCHEMA: &str = r#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}"#;
+    JsonText::of_valid(SCHEMA.as_bytes().to_vec())
+}
+
+/// Returns the description of a custom tool, with the grammar of its input if it has one.
+pub(super) fn custom_description(description: Json<'_>, format: Json<'_>) -> Option<String> {
+    let mut said = description.string();
+    let grammar = match format.get("grammar") {
+        // Chat Completions has it one level deeper.
+        inner if inner.is_object() => inner,
+        _ => format,
+    };
+    if let Some(definition) = grammar.get("definition").text() {
+        let syntax = grammar.get("syntax").text();
+        let syntax = syntax.as_deref().unwrap_or("lark");
+        // Writing to a String can't fail.
+        let _ = write!(
+            said,
+            "\n\n`input` must match this {syntax} grammar:\n{definition}"
+        );
+    }
+    let said = said.trim();
+    (!said.is_empty()).then(|| said.to_owned())
+}
+
+/// Returns the text that a custom tool is called with as a function's arguments.
+pub(super) fn custom_arguments(input: &str) -> String {
+    let mut arguments = CUSTOM_START.to_owned();
+    push_escaped(&mut arguments, input);
+    arguments + CUSTOM_END
+}
+
+/// The arguments of a custom tool before and behind its text, for one that comes in pieces.
+pub(super) const CUSTOM_START: &str = "{\"input\":\"";
+pub(super) const CUSTOM_END: &str = "\"}";
+
+/// Appends a text as it is within a JSON string.
+pub(super) fn push_escaped(out: &mut String, text: &str) {
+    let quoted = Value::from(text).to_string();
+    out.push_str(&quoted[1..quoted.len() - 1]);
+}
+
+/// Returns the text that a custom tool was called with: the one string of the arguments, or the
+/// arguments as they are.
+pub(super) fn custom_input(arguments: &str) -> Cow<'_, str> {
+    let Some(value) = Json::parse(arguments) else {
+        return arguments.into();
+    };
+    let only = match value.get("input").text() {
+        Some(input) => Some(input),
+        None if value.is_object() => {
+            let mut texts = Vec::new();
+            value.each_field(|_, value| texts.push(value.text()));
+            match texts.len() {
+                1 => texts.pop().flatten(),
+                _ => None,
+            }
+        }
+        None => value.text(),
+    };
+    only.unwrap_or_else(|| arguments.into())
 }
 
 #[cfg(test)]

@@ -243,10 +243,15 @@ where
         let keep_alive = request.keep_alive && skipped && !is_last;
         let mut writer = ResponseWriter::new(response, request.with_keep_alive(keep_alive));
         let written = self.unless_closed(poll_fn(|cx| writer.poll_write(&connection, cx)));
-        // Errors here are the client's way of leaving.
-        let Some(Ok(())) = written.await else {
-            return Some(ConnectionEnd::Closed);
-        };
+        match written.await {
+            Some(Ok(())) => {}
+            // The client is to see what came before the break, and that there is no end.
+            Some(Err(_)) if writer.is_broken() => {
+                return Some(shut_down(&connection, skipped).await);
+            }
+            // Errors here are the client's way of leaving.
+            Some(Err(_)) | None => return Some(ConnectionEnd::Closed),
+        }
         if !(writer.keeps_alive() && lock(&connection).framing().is_ended()) {
             return Some(shut_down(&connection, skipped).await);
         }

@@ -4,7 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
-use http::{HeaderValue, Method, Request, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use sha1::{Digest, Sha1};
 
 use crate::{OnUpgrade, list_contains};
@@ -22,10 +22,10 @@ pub enum HandshakeError {
     /// The request does not ask for a WebSocket, or its connection can't be upgraded.
     #[error("the request is no WebSocket handshake over HTTP/1.1")]
     NotWebSocket,
-    /// `sec-websocket-version` is missing or another one than 13.
+    /// `sec-websocket-version` is missing, there twice, or another one than 13.
     #[error("the version of the WebSocket is not 13")]
     Version,
-    /// `sec-websocket-key` is missing, no base64, or of the wrong length.
+    /// `sec-websocket-key` is missing, there twice, no base64, or of the wrong length.
     #[error("`sec-websocket-key` is not 16 bytes in base64")]
     Key,
 }
@@ -49,17 +49,20 @@ pub fn websocket_accept<B>(request: &Request<B>) -> Result<HeaderValue, Handshak
     {
         return Err(HandshakeError::NotWebSocket);
     }
-    if headers
-        .get(SEC_WEBSOCKET_VERSION)
-        .is_none_or(|version| version != VERSION)
-    {
+    if single(headers, &SEC_WEBSOCKET_VERSION).is_none_or(|version| version != VERSION) {
         return Err(HandshakeError::Version);
     }
-    headers
-        .get(SEC_WEBSOCKET_KEY)
+    single(headers, &SEC_WEBSOCKET_KEY)
         .filter(|key| STANDARD.decode(key).is_ok_and(|key| key.len() == KEY_BYTES))
         .and_then(|key| HeaderValue::try_from(derive_accept(key.as_bytes())).ok())
         .ok_or(HandshakeError::Key)
+}
+
+/// Returns a header's value, if there is exactly one: of two, an intermediary might have read the
+/// other.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// Derives `sec-websocket-accept` from `sec-websocket-key`.

@@ -105,6 +105,9 @@ pub struct Offset {
 impl Offset {
     /// Its length as text.
     pub const LENGTH: usize = 8 + 1 + 12;
+    /// The position of a reader that was told of the loss of a stream's writer, behind all that any
+    /// writer reaches: only by it can it be told apart from one that has every record and was not.
+    pub const AFTER_LOSS: u64 = (1 << 48) - 1;
 
     /// Writes the offset's text.
     #[inline]

@@ -130,7 +130,7 @@ impl Log {
     }
 
     /// Returns whether the id no longer leads here.
-    pub(super) fn is_gone(&self) -> bool {
+    pub fn is_gone(&self) -> bool {
         self.lock().is_gone()
     }
 

@@ -1,6 +1,6 @@
 //! The streams of this process, by id.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,8 @@ struct MemoryState {
     logs: BTreeMap<StreamId, Arc<Log>>,
     /// Ids of deleted streams, oldest first.
     tombstones: VecDeque<StreamId>,
-    gone: HashSet<StreamId>,
+    /// The same, with their owners: another caller is not told that they have been there.
+    gone: HashMap<StreamId, Option<Owner>>,
     /// The idempotency key that created each stream, with the digest of the request.
     once: HashMap<String, (StreamId, String)>,
     /// The other way round.
@@ -120,7 +121,7 @@ impl Memory {
         let removal = RemovalEntry::new(self.0.removal.clone(), id.clone());
         let budget = self.0.budget.clone();
         let log = Log::new(id.clone(), head, first, limits, budget, Some(removal))?;
-        if state.gone.remove(&id) {
+        if state.gone.remove(&id).is_some() {
             state.tombstones.retain(|grave| *grave != id);
         }
         state.logs.insert(id, log.clone());
@@ -188,10 +189,13 @@ impl Memory {
                 Some(owner) if Some(&owner) != caller => Err(StreamError::Unknown),
                 _ => Ok(log.clone()),
             },
-            None if state.gone.contains(id) => {
-                Err(StreamError::Gone("this stream is no longer here"))
-            }
-            None => Err(StreamError::Unknown),
+            None => match state.gone.get(id) {
+                Some(None) => Err(StreamError::Gone("this stream is no longer here")),
+                Some(Some(owner)) if Some(owner) == caller => {
+                    Err(StreamError::Gone("this stream is no longer here"))
+                }
+                _ => Err(StreamError::Unknown),
+            },
         }
     }
 
@@ -370,10 +374,11 @@ impl MemoryState {
         log.forget();
         // A generation's id never comes back. The name of any other stream is free again, as if it
         // had never been.
-        if log.head().dialect.is_none() {
+        let head = log.head();
+        if head.dialect.is_none() {
             return;
         }
-        if self.gone.insert(id.clone()) {
+        if self.gone.insert(id.clone(), head.owner).is_none() {
             self.tombstones.push_back(id.clone());
         }
         while self.tombstones.len() > GRAVES {

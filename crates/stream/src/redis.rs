@@ -48,12 +48,15 @@ const LAST: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_secs(1);
 /// The time that whoever has written a new stream's id somewhere waits for its first copy.
 const ANNOUNCE: Duration = Duration::from_millis(250);
-/// The time for which a generation's stream that isn't there is looked for: it may be on its way.
-const ARRIVAL: Duration = Duration::from_millis(200);
-/// The same after the connection was restored: writers put back what was lost, within that time.
+/// The time for which a generation's stream that isn't there is looked for: it may be on its way,
+/// or Redis was emptied, which its writer sees when it next keeps its lease.
+const ARRIVAL: Duration = Duration::from_millis(1500);
+/// The same after the connection was made: writers put back what was lost, and what they could not
+/// copy while Redis was away, within that time.
 const RESTORE: Duration = Duration::from_secs(3);
-/// The interval at which it is looked for.
-const ARRIVAL_INTERVAL: Duration = Duration::from_millis(50);
+/// The interval at which it is looked for: at first, and at most.
+const ARRIVAL_INTERVAL: (Duration, Duration) =
+    (Duration::from_millis(50), Duration::from_millis(400));
 /// The most attempts at a change that conflicts with others.
 const ATTEMPTS: usize = 64;
 /// Changes of one stream take turns here, so that those of one process don't get into each other's
@@ -351,12 +354,14 @@ impl Redis {
     ) -> Result<(StreamView, Head), StreamError> {
         let keys = self.keys(id);
         let began = Instant::now();
+        let mut pause = ARRIVAL_INTERVAL.0;
         let found = loop {
             let found = self.commands().look(&keys, looking, CALL).await;
             if !matches!(found, Err(StoreError::Missing)) || !self.may_arrive(id, began) {
                 break found;
             }
-            sleep(ARRIVAL_INTERVAL).await;
+            sleep(pause).await;
+            pause = (pause * 2).min(ARRIVAL_INTERVAL.1);
         };
         let mut look = found.map_err(stream_error)?;
         let mut head = look.head.take().ok_or(StreamError::Unavailable)?;
@@ -371,9 +376,9 @@ impl Redis {
 
     /// Returns whether a generation's stream that isn't there may be on its way.
     fn may_arrive(&self, id: &StreamId, asked: Instant) -> bool {
-        let restored = self.wakes().restored();
+        let connected = self.wakes().connected();
         id.is_ours()
-            && (asked.elapsed() < ARRIVAL || restored.is_some_and(|at| at.elapsed() < RESTORE))
+            && (asked.elapsed() < ARRIVAL || connected.is_some_and(|at| at.elapsed() < RESTORE))
     }
 
     /// Asks for a change, once more if the answer doesn't come: it is made once.

@@ -21,6 +21,7 @@ fn kind(key: &Key) -> String {
         }
         Kind::List => "list".to_owned(),
         Kind::Tables => "list of tables".to_owned(),
+        Kind::Table => "table".to_owned(),
         Kind::Texts => "table of texts".to_owned(),
     }
 }
@@ -51,7 +52,7 @@ fn table<'a>(keys: impl Iterator<Item = &'a Key>) -> String {
 }
 
 /// Returns the page with a table between the marks that bear its name.
-fn with_table(page: &str, name: &str, table: &str) -> String {
+pub(super) fn with_table(page: &str, name: &str, table: &str) -> String {
     let (begin, end) = (
         format!("<!-- {name} -->\n"),
         format!("<!-- end of {name} -->"),
@@ -71,6 +72,7 @@ fn the_page_has_every_key_with_its_type_and_default() {
         ("keys of a provider", table(KEYS.provider.iter())),
         ("keys of a model", table(KEYS.model.iter())),
         ("keys of a target", table(KEYS.target.iter())),
+        ("keys of a family", table(KEYS.family.iter())),
     ] {
         wanted = with_table(&wanted, name, &table);
     }

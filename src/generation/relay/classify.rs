@@ -29,15 +29,15 @@ pub(super) fn classify_frame<'a>(
     reader: &dyn EventReader,
 ) -> FrameKind<'a> {
     match (&frame.data, frame.error) {
-        (Some(data), _) if !data.is_empty() => return FrameKind::Payload(data),
+        (Some(data), _) if !is_nothing(data) => return FrameKind::Payload(data),
         (_, Some(error)) => {
             return FrameKind::Error(reader.read_error(error).unwrap_or_else(unnamed_error));
         }
         _ => {}
     }
     // Bare lines of JSON in the middle of a stream are an error that lost its frame.
-    let is_json = matches!(raw.first(), Some(b'{' | b'['));
-    if let Some(failure) = is_json.then(|| reader.read_error(raw)).flatten() {
+    let is_bare = matches!(raw.first(), Some(b'{' | b'['));
+    if let Some(failure) = is_bare.then(|| reader.read_error(raw)).flatten() {
         return FrameKind::Error(failure);
     }
     if frame.event == Some(b"error") {
@@ -50,6 +50,12 @@ pub(super) fn classify_frame<'a>(
     } else {
         FrameKind::NoData
     }
+}
+
+/// Returns true for data that say nothing: some servers keep a stream alive with `null`.
+#[inline]
+fn is_nothing(data: &[u8]) -> bool {
+    data.is_empty() || data.len() < 8 && data.trim_ascii() == b"null"
 }
 
 /// The meaning of a payload for the course of its stream.
@@ -80,6 +86,7 @@ pub(super) fn judge_payload(
         Err(failure) => {
             return PayloadVerdict::Broken(match named_error(frame, data, reader) {
                 Some(error) => error,
+                None if !is_json(data) => reader.read_error(data).unwrap_or(failure),
                 None if is_cut => Failure::upstream_truncated("it broke off within an event"),
                 None => failure,
             });
@@ -90,9 +97,11 @@ pub(super) fn judge_payload(
     }
     meter.on_usage(seen.usage);
     if let Some(failure) = seen.error {
-        return PayloadVerdict::Reported {
-            failure,
-            is_native: seen.error_is_native,
+        // An error in no shape that clients know is told in theirs alone, unless it comes with a
+        // part of the answer.
+        return match (seen.error_is_native, seen.has_content) {
+            (false, false) => PayloadVerdict::Broken(failure),
+            (is_native, _) => PayloadVerdict::Reported { failure, is_native },
         };
     }
     if !seen.is_typed
@@ -111,6 +120,12 @@ pub(super) fn judge_payload(
 #[inline]
 fn named_error(frame: &Frame<'_>, data: &[u8], reader: &dyn EventReader) -> Option<Failure> {
     (frame.event == Some(b"error")).then(|| reader.read_error(data).unwrap_or_else(unnamed_error))
+}
+
+/// Returns whether data begins as JSON does. Anything else in its place is an upstream's words.
+fn is_json(data: &[u8]) -> bool {
+    let first = data.trim_ascii_start().first();
+    first.is_some_and(|byte| matches!(byte, b'{' | b'['))
 }
 
 fn unnamed_error() -> Failure {

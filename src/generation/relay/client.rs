@@ -8,6 +8,8 @@ use dialect::sse;
 use dialect::{Dialect, EventReader, EventSink, EventWriter, PassThroughPosition, ResponseMeta};
 
 use super::step::StreamEnd;
+use crate::generation::omitted::log_omitted;
+use crate::generation::transcript::Transcript;
 
 /// The writer of a client's stream.
 #[derive(Debug)]
@@ -16,6 +18,8 @@ pub(in crate::generation) struct ClientWriter {
     /// Passes an upstream's comments on, if set.
     pub(super) keeps_comments: bool,
     writer: Box<dyn EventWriter>,
+    /// Kept of an answer that may be continued.
+    transcript: Option<Box<Transcript>>,
 }
 
 impl ClientWriter {
@@ -28,6 +32,48 @@ impl ClientWriter {
             dialect,
             keeps_comments,
             writer: dialect.client.event_writer(meta),
+            transcript: None,
+        }
+    }
+
+    /// Keeps a transcript from now on.
+    pub(in crate::generation) fn keep_transcript(&mut self, transcript: Transcript) {
+        self.transcript = Some(Box::new(transcript));
+    }
+
+    /// Returns the transcript, if one is kept.
+    pub(in crate::generation) fn transcript(&mut self) -> Option<&mut Transcript> {
+        self.transcript.as_deref_mut()
+    }
+
+    /// Returns whether the client takes comments of our own.
+    pub(in crate::generation) fn takes_comments(&self) -> bool {
+        // Google's own clients take one for an event, so theirs are kept open by blank lines.
+        self.keeps_comments && self.dialect.heartbeat != b"\n"
+    }
+
+    pub(super) fn keeps_transcript(&self) -> bool {
+        self.transcript.is_some()
+    }
+
+    /// Returns whether nothing of another attempt came before.
+    pub(super) fn is_first_attempt(&self) -> bool {
+        let transcript = self.transcript.as_ref();
+        transcript.is_none_or(|transcript| transcript.is_first_attempt())
+    }
+
+    /// Takes the id that the upstream gave the response.
+    pub(super) fn set_response_id(&mut self, id: &str) {
+        self.writer.set_response_id(id);
+    }
+
+    /// Returns the writer of another attempt to give the same answer, which has written nothing.
+    pub(in crate::generation) fn begin_anew(&self, meta: ResponseMeta) -> Self {
+        let transcript = self.transcript.as_ref();
+        Self {
+            writer: self.dialect.client.event_writer(meta),
+            transcript: transcript.map(|transcript| Box::new(transcript.begin_anew())),
+            ..*self
         }
     }
 
@@ -37,8 +83,33 @@ impl ClientWriter {
         event: &Event<'_>,
         out: &mut BytesMut,
     ) -> Result<(), Failure> {
-        self.writer
-            .write_event(event, &mut |name, data| sse::write_frame(out, name, data))
+        let (dialect, writer) = (self.dialect, &mut *self.writer);
+        let mut write = |event: &Event<'_>| {
+            log_omitted(dialect, event);
+            writer.write_event(event, &mut |name, data| sse::write_frame(out, name, data))
+        };
+        match &mut self.transcript {
+            None => write(event),
+            Some(transcript) => transcript.relay(event, &mut write),
+        }
+    }
+
+    /// Writes what the transcript holds of a stream that has ended.
+    fn write_held(&mut self, out: &mut BytesMut) -> Result<(), Failure> {
+        let Some(transcript) = &mut self.transcript else {
+            return Ok(());
+        };
+        let writer = &mut *self.writer;
+        transcript.settle(&mut |event| {
+            writer.write_event(event, &mut |name, data| sse::write_frame(out, name, data))
+        })
+    }
+
+    /// Writes an event that no upstream sent.
+    pub(in crate::generation) fn write_own(&mut self, event: &Event<'_>) -> Result<Bytes, Failure> {
+        let mut out = BytesMut::new();
+        self.write_event(event, &mut out)?;
+        Ok(out.freeze())
     }
 
     /// Writes the events that a reader held back until the end of its stream.
@@ -57,7 +128,7 @@ impl ClientWriter {
                 tap(event);
             }
         }));
-        written.and(ended)
+        written.and(ended).and_then(|()| self.write_held(out))
     }
 
     /// Continues after frames of the upstream's own.
@@ -97,6 +168,14 @@ impl ClientWriter {
     }
 
     fn write_error(&mut self, failure: &Failure, request_id: &str, out: &mut BytesMut) {
+        let writer = &mut *self.writer;
+        if let Some(transcript) = &mut self.transcript {
+            // A model said it, and nothing follows that could show it to be a repetition. If it
+            // can't be written, the error below is still told.
+            let _ = transcript.give_up(&mut |event| {
+                writer.write_event(event, &mut |name, data| sse::write_frame(out, name, data))
+            });
+        }
         self.writer
             .write_error(failure, request_id, &mut |event, data| {
                 sse::write_frame(out, event, data);

@@ -12,6 +12,7 @@ use super::classify::{FrameKind, PayloadVerdict, classify_frame, judge_payload};
 use super::client::ClientWriter;
 use super::splice::Splice;
 use super::step::{RelayStep, StreamEnd};
+use super::upstream_id::UpstreamId;
 use crate::generation::meter::Meter;
 
 /// The relay of a stream whose frames are passed through.
@@ -26,26 +27,12 @@ pub(in crate::generation) struct PassThrough {
     ends_without_mark: bool,
 }
 
-/// The response id chosen by the upstream, when its frames are passed through.
-#[derive(Debug)]
-enum UpstreamId {
-    /// Clients of this dialect don't ask by it.
-    Ignored,
-    Awaited,
-    Known(String),
-    Taken,
-}
-
 impl PassThrough {
     pub(super) fn new(reader: Box<dyn EventReader>, client: &ClientWriter) -> Self {
         let dialect = client.dialect;
         Self {
             reader,
-            upstream_id: if dialect.retrieves_by_id {
-                UpstreamId::Awaited
-            } else {
-                UpstreamId::Ignored
-            },
+            upstream_id: UpstreamId::new(dialect.retrieves_by_id),
             keeps_comments: client.keeps_comments,
             names_events: dialect.names_events,
             ends_without_mark: dialect.ends_without_mark,
@@ -102,7 +89,7 @@ impl PassThrough {
             splice.truncate(range.end);
             break;
         }
-        self.notice_upstream_id();
+        self.upstream_id.notice(&*self.reader);
         let edited = splice.finish();
         RelayStep {
             // Moved, not sliced: a second handle on the same bytes would cost an allocation.
@@ -151,22 +138,7 @@ impl PassThrough {
 
     /// Returns the response id chosen by the upstream, once.
     pub(super) fn take_upstream_id(&mut self) -> Option<String> {
-        if !matches!(self.upstream_id, UpstreamId::Known(_)) {
-            return None;
-        }
-        match std::mem::replace(&mut self.upstream_id, UpstreamId::Taken) {
-            UpstreamId::Known(id) => Some(id),
-            _ => None,
-        }
-    }
-
-    fn notice_upstream_id(&mut self) {
-        if let UpstreamId::Awaited = self.upstream_id {
-            let id = self.reader.position().response_id;
-            if !id.is_empty() {
-                self.upstream_id = UpstreamId::Known(id.to_owned());
-            }
-        }
+        self.upstream_id.take()
     }
 }
 

@@ -74,7 +74,7 @@ fn a_run_of_the_same_dialect_is_passed_through_as_it_is_beside_a_tap() {
 #[test]
 fn a_run_of_another_dialect_is_written_anew() {
     let reader = openai_chat::DIALECT.upstream.unwrap();
-    let mut relay = Translate::new(reader.event_reader(FinishRule::Required));
+    let mut relay = Translate::new(reader.event_reader(FinishRule::Required), false);
     let (mut client, mut meter) = (client(&plain::DIALECT), meter());
     let run = Bytes::from_static(RUN.as_bytes());
     let mut tapped = Vec::new();

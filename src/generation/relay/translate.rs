@@ -11,17 +11,29 @@ use dialect::{EventReader, EventSink, PayloadInfo};
 use super::classify::{FrameKind, PayloadVerdict, classify_frame, judge_payload};
 use super::client::ClientWriter;
 use super::step::{RelayStep, StreamEnd};
+use super::upstream_id::UpstreamId;
 use crate::generation::meter::Meter;
 
 /// The relay of a stream that is translated.
 #[derive(Debug)]
 pub(in crate::generation) struct Translate {
     reader: Box<dyn EventReader>,
+    upstream_id: UpstreamId,
 }
 
 impl Translate {
-    pub(super) fn new(reader: Box<dyn EventReader>) -> Self {
-        Self { reader }
+    /// Returns a relay of what `reader` reads. `takes_id` says that the client's response gets the
+    /// upstream's id.
+    pub(super) fn new(reader: Box<dyn EventReader>, takes_id: bool) -> Self {
+        Self {
+            reader,
+            upstream_id: UpstreamId::new(takes_id),
+        }
+    }
+
+    /// Returns the response id chosen by the upstream, once, where the client's response got it.
+    pub(super) fn take_upstream_id(&mut self) -> Option<String> {
+        self.upstream_id.take()
     }
 
     /// Relays one run. `is_cut` says that the upstream's body ended with it, perhaps within an
@@ -56,6 +68,12 @@ impl Translate {
                     break;
                 }
             };
+            if let (Some(transcript), Ok(seen)) = (client.transcript(), &read) {
+                transcript.note_payload(seen.has_content);
+            }
+            if let Some(id) = self.upstream_id.notice(&*self.reader) {
+                client.set_response_id(id);
+            }
             end = match judge_payload(read, &frame, data, &*self.reader, is_cut, meter) {
                 PayloadVerdict::Continue => continue,
                 PayloadVerdict::Reported { failure, .. } | PayloadVerdict::Broken(failure) => {

@@ -11,6 +11,7 @@ use axum::response::Response;
 use bytes::Bytes;
 
 use super::responses;
+use crate::http::azure::Deployment;
 use crate::http::body::{self, BodyFormat, ReceivedBody};
 use crate::http::context::RequestHead;
 use crate::http::error::Rejection;
@@ -19,6 +20,7 @@ use crate::http::respond::respond;
 use crate::service::{GenerationRequest, RequestContext, Service};
 use dialect::Dialect;
 use dialect::failure::Failure;
+use dialect::json;
 
 type HandlerFuture = Pin<Box<dyn Future<Output = Result<Response, Rejection>> + Send>>;
 
@@ -31,9 +33,14 @@ pub(super) fn handler(
 {
     move |State(service), uri, mut head, body| {
         Box::pin(async move {
+            let deployment = head.deployment.take();
             let context = &mut head.context;
             body::format(&context.headers, &[BodyFormat::Json])?;
             let ReceivedBody { bytes, permit } = body::read_body(body, &service).await?;
+            let bytes = match deployment {
+                Some(deployment) => with_model(&service, bytes, deployment).await?,
+                None => bytes,
+            };
             let endpoint = (dialect, route);
             let mut request = parse_body(&service, endpoint, uri.path(), bytes, context).await?;
             request.permit = Some(permit);
@@ -43,6 +50,21 @@ pub(super) fn handler(
             respond(&service, request, context).await
         })
     }
+}
+
+/// Returns a body with the model that the path names. What is no object is refused later.
+async fn with_model(
+    service: &Service,
+    body: Bytes,
+    Deployment(model): Deployment,
+) -> Result<Bytes, Failure> {
+    let name = serde_json::Value::from(model).to_string();
+    let size = body.len();
+    let replace = move || {
+        let changed = json::with_fields(&body, &[("model", Some(&name))]);
+        changed.unwrap_or(body)
+    };
+    service.compute.run(size, replace).await
 }
 
 /// Parses a request's body.

@@ -1,4 +1,4 @@
-//! `/healthz` and `/readyz`.
+//! `/healthz`, `/readyz`, and `/`, which some clients ask whether there is a server.
 
 use std::sync::Arc;
 
@@ -11,6 +11,11 @@ use dialect::failure::Failure;
 /// Answers that the process runs.
 pub(super) async fn healthz() -> &'static str {
     "ok"
+}
+
+/// Answers that this is the server. Agents send `HEAD /` before their first request.
+pub(super) async fn root() -> &'static str {
+    "tokenrill is running\n"
 }
 
 /// Answers whether new requests are accepted.

@@ -1,15 +1,17 @@
-//! `GET /v1/ws`: many generations over one WebSocket. Here is the handshake; what is said is in
-//! `message`, who runs in `running`, and the one task that all of a socket is driven by in
-//! `session`.
+//! WebSockets: `GET /v1/ws`, many generations over one socket, and `GET /v1/responses`, OpenAI's
+//! responses over one. Here is the handshake; what is said is in `multiplexed` and `responses`, and
+//! the one task that all of a socket is driven by in `session`.
 //!
 //! Browsers let web pages of any origin open a socket: which may is seen to before all routes, in
 //! `http::pages`.
 
 mod fragments;
 mod message;
-mod running;
+mod multiplexed;
+mod responses;
 mod session;
 mod socket;
+mod subscription;
 
 use std::sync::Arc;
 
@@ -26,7 +28,9 @@ use crate::http::error::Rejection;
 use crate::service::Service;
 use dialect::failure::Failure;
 use http1::{HandshakeError, OnUpgrade};
-use session::Session;
+use multiplexed::Multiplexed;
+use responses::Responses;
+use session::{Protocol, Session};
 use socket::Socket;
 
 const ROUTE: &str = "/v1/ws";
@@ -34,10 +38,40 @@ const ROUTE: &str = "/v1/ws";
 /// absence.
 const PROTOCOL: &str = "tokenrill.v1";
 
-/// Opens a socket.
+/// Headers that concern the handshake alone, and no request on the socket.
+const HANDSHAKE_HEADERS: &[&str] = &[
+    "idempotency-key",
+    "last-event-id",
+    "content-type",
+    "content-encoding",
+    "x-heartbeat",
+];
+
+/// `GET /v1/ws`: opens a socket for many generations.
 pub(super) async fn open(
     State(service): State<Arc<Service>>,
+    request: Request,
+) -> Result<Response, Rejection> {
+    open_socket(service, request, |service, head| {
+        Multiplexed::new(service, head.context)
+    })
+}
+
+/// `GET /v1/responses`: opens a socket for responses.
+pub(super) async fn open_responses(
+    State(service): State<Arc<Service>>,
+    request: Request,
+) -> Result<Response, Rejection> {
+    if !http1::list_contains(request.headers(), &UPGRADE, b"websocket") {
+        return Err(Rejection::method_not_allowed(request.method(), "POST"));
+    }
+    open_socket(service, request, Responses::new)
+}
+
+fn open_socket<P: Protocol + Send + 'static>(
+    service: Arc<Service>,
     mut request: Request,
+    protocol: impl FnOnce(Arc<Service>, RequestHead) -> P,
 ) -> Result<Response, Rejection> {
     let accept = handshake(&request)?;
     if service.draining.is_begun() {
@@ -45,20 +79,19 @@ pub(super) async fn open(
     }
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let (mut parts, _body) = request.into_parts();
-    let RequestHead { context, .. } = RequestHead::take_from(&mut parts)?;
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    if http1::list_contains(
-        &context.headers,
-        &SEC_WEBSOCKET_PROTOCOL,
-        PROTOCOL.as_bytes(),
-    ) {
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
+    let mut head = RequestHead::take_from(&mut parts)?;
+    let headers = &mut head.context.headers;
+    let mut response = switching_protocols(accept);
+    if http1::list_contains(headers, &SEC_WEBSOCKET_PROTOCOL, PROTOCOL.as_bytes()) {
+        let protocol = HeaderValue::from_static(PROTOCOL);
+        response
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_PROTOCOL, protocol);
     }
+    for name in HANDSHAKE_HEADERS {
+        headers.remove(*name);
+    }
+    let protocol = protocol(service.clone(), head);
     let tasks = service.tasks.clone();
     #[expect(
         clippy::disallowed_methods,
@@ -71,9 +104,19 @@ pub(super) async fn open(
         };
         let kept = service.websocket;
         let socket = Socket::new(upgraded, kept.max_message, kept.ping).await;
-        Session::new(service, socket, context).run().await;
+        Session::new(&service, socket, protocol).run().await;
     });
     Ok(response)
+}
+
+fn switching_protocols(accept: HeaderValue) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    response
 }
 
 /// Checks the handshake and returns the `sec-websocket-accept` of its answer.

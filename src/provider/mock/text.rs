@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-use dialect::request::{Format, Request, Tool};
+use dialect::request::{Format, Request, Tool, ToolChoice};
 
 const ANSWER: &str = "A rill is a small stream. This one carries words: each token leaves the model, crosses the wire \
 and reaches you before the next one is born. Nothing is kept back, nothing is made up.\nPünktlich, naïve, 你好, こんにちは \
 and a 🌊 pass through unharmed. Close the connection and the spring runs dry at once; read slowly and it waits for you.";
 
-/// The readable answer: the same words for every prompt, and the prompt's first words to tell
+/// The readable answer to a question: the same words for every one, and its first words to tell
 /// answers apart.
-pub(super) fn answer(request: &Request) -> String {
+pub(super) fn answer(request: &Request, question: &str) -> String {
     match &request.format {
         None => {}
         Some(Format::Json) => return json!({ "answer": ANSWER }).to_string(),
@@ -19,8 +19,7 @@ pub(super) fn answer(request: &Request) -> String {
             return example(&schema, &schema, 0).to_string();
         }
     }
-    let prompt: String = request
-        .last_user_text()
+    let prompt: String = question
         .split_whitespace()
         .take(6)
         .collect::<Vec<_>>()
@@ -49,7 +48,7 @@ pub(super) const REFUSAL: &str = "I’m sorry, but I can’t help with that.";
 
 /// The first half of the answer, cut between words.
 pub(super) fn half(request: &Request) -> String {
-    let answer = answer(request);
+    let answer = answer(request, &request.last_user_text());
     let half = tokens(&answer).count() / 2;
     tokens(&answer).take(half).collect()
 }
@@ -67,8 +66,16 @@ pub(super) fn until<'a>(text: &'a str, stop: &[String]) -> (&'a str, bool) {
     }
 }
 
-/// Calls of the first tools offered, with arguments that fit their schemas. None without tools, or
-/// once results came.
+/// The call that the request demands, if it demands one.
+pub(super) fn demanded_calls(request: &Request) -> Vec<ToolCall> {
+    match &request.tool_choice {
+        Some(ToolChoice::Required | ToolChoice::Named(_)) => offered_calls(request, 1),
+        _ => Vec::new(),
+    }
+}
+
+/// Calls of the first tools that may be called, with arguments that fit their schemas. None
+/// without tools, or once results came.
 pub(super) fn tool_calls(request: &Request, most: usize) -> Vec<ToolCall> {
     if request
         .messages
@@ -77,6 +84,15 @@ pub(super) fn tool_calls(request: &Request, most: usize) -> Vec<ToolCall> {
     {
         return Vec::new();
     }
+    offered_calls(request, most)
+}
+
+fn offered_calls(request: &Request, most: usize) -> Vec<ToolCall> {
+    let named = match &request.tool_choice {
+        Some(ToolChoice::None) => return Vec::new(),
+        Some(ToolChoice::Named(name)) => Some(name),
+        _ => None,
+    };
     let call = |tool: &Tool| {
         let schema = tool.parameters.to_tree(MAX_SCHEMA_BYTES);
         ToolCall {
@@ -85,7 +101,9 @@ pub(super) fn tool_calls(request: &Request, most: usize) -> Vec<ToolCall> {
             arguments: object(&schema, &schema, 0).to_string(),
         }
     };
-    request.tools.iter().take(most).map(call).collect()
+    let is_allowed = |tool: &&Tool| named.is_none_or(|name| *name == tool.name);
+    let allowed = request.tools.iter().filter(is_allowed);
+    allowed.take(most).map(call).collect()
 }
 
 /// The largest schema that arguments are made for, in bytes; for a larger one they are empty.

@@ -156,6 +156,11 @@ impl Client {
         }
     }
 
+    /// Prepares a body to be streamed at a client's pace.
+    pub(super) fn streamed(&self, body: UpstreamBody) -> UpstreamBody {
+        body.streamed(&self.tasks)
+    }
+
     /// Reads the response as runs of whole events.
     pub(super) fn frames(
         &self,

@@ -1,7 +1,7 @@
 //! The headers that cross between clients and upstreams, in either direction.
 
 use http::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
 };
 
 use crate::provider::credentials::Credentials;
@@ -85,25 +85,34 @@ pub(super) fn header_text(
         .map(str::to_owned)
 }
 
-/// Returns the encodings of a response's body but `identity`, of all its headers that name any.
-pub(super) fn encodings(headers: &HeaderMap) -> String {
-    let named = http1::list_items(headers, &CONTENT_ENCODING)
-        .filter(|coding| !coding.is_empty() && !http1::eq_token(coding, b"identity"))
-        .map(String::from_utf8_lossy);
-    named.collect::<Vec<_>>().join(", ")
+/// Names that stand in `content-encoding` for no coding at all, some of them by mistake.
+const NO_CODINGS: &[&str] = &["", "identity", "none", "utf-8", "utf8", "binary", "8bit"];
+
+/// Returns the codings of a response's body, in the order in which they were applied.
+pub(super) fn codings(headers: &HeaderMap) -> Vec<String> {
+    http1::list_items(headers, &CONTENT_ENCODING)
+        .map(|coding| String::from_utf8_lossy(coding).to_ascii_lowercase())
+        .filter(|coding| !NO_CODINGS.contains(&coding.as_str()))
+        .collect()
 }
 
-/// Returns the media type of a response, without its parameters, in lower case.
-pub(super) fn media_type(headers: &HeaderMap) -> String {
-    let value = headers
-        .get(CONTENT_TYPE)
-        .map(HeaderValue::as_bytes)
-        .unwrap_or_default();
-    let value = String::from_utf8_lossy(value).to_ascii_lowercase();
-    value
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
+/// Returns whether a response is labelled as a stream of events.
+pub(super) fn is_labelled_events(headers: &HeaderMap) -> bool {
+    has_media_type(headers, b"text/event-stream")
+}
+
+/// Returns whether a response is labelled as frames of AWS.
+pub(super) fn is_labelled_aws_events(headers: &HeaderMap) -> bool {
+    has_media_type(headers, b"application/vnd.amazon.eventstream")
+}
+
+fn has_media_type(headers: &HeaderMap, wanted: &[u8]) -> bool {
+    let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let media_type = value.unwrap_or_default().split(|&byte| byte == b';').next();
+    media_type.is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(wanted))
+}
+
+/// Returns the length of a response's body, where it is known before.
+pub(super) fn content_length(headers: &HeaderMap) -> Option<usize> {
+    header_text(headers, CONTENT_LENGTH)?.parse().ok()
 }

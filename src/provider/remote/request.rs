@@ -1,35 +1,60 @@
 //! Builds the HTTP request to an upstream: address, body and headers.
 
-use base::shorten::shorten_list;
+use std::time::SystemTime;
+
+use base::shorten::{shorten, shorten_list};
 use bytes::Bytes;
+use dialect::ToolNames;
 use dialect::failure::Failure;
 use dialect::request::Operation;
 use http::{HeaderValue, Request, header};
 
+use super::authorize::Authorization;
 use super::headers;
 use super::options::RemoteOptions;
 use crate::provider::UpstreamRequest;
+use crate::telemetry::repeats::is_warning_due;
 
 /// Names of parameters that one line of the log has: they are the client's.
 const MAX_LOGGED_NAMES: usize = 32;
 /// Longest such name in the log, in bytes.
 const MAX_LOGGED_NAME: usize = 64;
-const USER_AGENT: &str = concat!("tokenrill/", env!("CARGO_PKG_VERSION"));
+pub(super) const USER_AGENT: &str = concat!("tokenrill/", env!("CARGO_PKG_VERSION"));
 
 /// Builds the HTTP request: the client's own body if the dialects are the same, else a translation.
+/// Returns with it the client's names of tools that it has under others.
 pub(super) fn build_request(
     options: &RemoteOptions,
     call: &UpstreamRequest,
-) -> Result<Request<Bytes>, Failure> {
+) -> Result<(Request<Bytes>, ToolNames), Failure> {
     let same_dialect = call.dialect == options.dialect;
-    let body = if same_dialect {
-        options.side.pass_through_body(&call.request, &call.model)?
+    let (body, names) = if same_dialect {
+        let body = options.side.pass_through_body(&call.request, &call.model)?;
+        let body = match &call.continuation {
+            Some(continuation) => options.side.continued_body(&body, continuation)?,
+            None => body,
+        };
+        (body, ToolNames::default())
     } else {
         translated_body(options, call)?
     };
-    let path = request_path(options, call, same_dialect)?;
+    let operation = call.request.operation;
+    let body = match operation {
+        Operation::CountTokens if !same_dialect => {
+            options
+                .addressing
+                .count_body(options.side, body, &call.model)?
+        }
+        Operation::Generate | Operation::CountTokens => body,
+    };
+    options.addressing.check_model(&call.model)?;
+    let body = match operation {
+        Operation::Generate => call.parameters.apply(&body)?,
+        Operation::CountTokens => body,
+    };
+    let path = request_path(options, call)?;
     let mut request = Request::post(format!("{}{path}", options.base_url))
-        .body(body)
+        .body(Bytes::new())
         .map_err(|error| Failure::internal(error.into()))?;
     let headers = request.headers_mut();
     for (name, value) in options.side.default_headers() {
@@ -57,33 +82,100 @@ pub(super) fn build_request(
     for (name, value) in &options.headers {
         headers.insert(name.clone(), value.clone());
     }
+    let body = options.addressing.body(body, operation, headers)?;
+    *request.body_mut() = body;
+    sign(options, &mut request)?;
+    Ok((request, names))
+}
+
+/// Builds a request for what is at a path after the base address.
+pub(super) fn build_get(options: &RemoteOptions, path: &str) -> Result<Request<Bytes>, Failure> {
+    let mut request = Request::get(format!("{}{path}", options.base_url))
+        .header(header::ACCEPT, "application/json")
+        .header(header::USER_AGENT, USER_AGENT)
+        .body(Bytes::new())
+        .map_err(|error| Failure::internal(error.into()))?;
+    let headers = request.headers_mut();
+    for (name, value) in options.side.default_headers() {
+        headers.insert(*name, HeaderValue::from_static(value));
+    }
+    headers.extend(options.headers.clone());
+    sign(options, &mut request)?;
     Ok(request)
 }
 
-/// Translates the client's request, and logs the parameters that the upstream's dialect lacks.
-fn translated_body(options: &RemoteOptions, call: &UpstreamRequest) -> Result<Bytes, Failure> {
-    let (from, to) = (call.dialect.name, options.dialect.name);
-    let written = dialect::translate(options.dialect, options.side, &call.request, &call.model)?;
-    if !written.dropped.is_empty() {
-        let unnamed = call.request.unnamed_unsupported;
-        let dropped = shorten_list(&written.dropped, MAX_LOGGED_NAMES, MAX_LOGGED_NAME, unnamed);
-        tracing::warn!(request_id = %call.id, from, to, dropped, "not sent upstream");
+/// Signs a request, if this provider's are signed.
+pub(super) fn sign(options: &RemoteOptions, request: &mut Request<Bytes>) -> Result<(), Failure> {
+    match &options.authorization {
+        Authorization::Signature(signer) => signer.sign(request, SystemTime::now()),
+        Authorization::Headers | Authorization::Token(_) => Ok(()),
     }
-    Ok(written.body)
 }
 
-/// Returns the path for the request's task. Token counts depend on the dialect, and are not
-/// translated.
-fn request_path(
+/// Translates the client's request, and logs the parameters that the upstream's dialect lacks: as a
+/// warning if one of them is new or was not warned of for a while.
+fn translated_body(
     options: &RemoteOptions,
     call: &UpstreamRequest,
-    same_dialect: bool,
-) -> Result<String, Failure> {
+) -> Result<(Bytes, ToolNames), Failure> {
+    let (from, to) = (call.dialect.name, options.dialect.name);
+    if options.refuses_tools
+        && let Some(tool) = call.request.hosted_tool()
+    {
+        let message = format!(
+            "provider `{}` has no equivalent of {}",
+            options.name,
+            tool.described()
+        );
+        return Err(Failure::invalid(&tool.param, message));
+    }
+    let rules = options.families.rules(to, &call.model);
+    let (side, request) = (options.side, &call.request);
+    let written = dialect::translate_by(options.dialect, side, request, &call.model, &rules)?;
+    if !written.dropped.is_empty() {
+        let mut is_due = false;
+        let that_matter = written.dropped.iter().filter(|name| !is_inert(name));
+        for name in that_matter.take(MAX_LOGGED_NAMES) {
+            let name = shorten(name, MAX_LOGGED_NAME);
+            is_due |= is_warning_due(&format!("{from} {to} {} {name}", call.model));
+        }
+        let unnamed = call.request.unnamed_unsupported;
+        let dropped = shorten_list(&written.dropped, MAX_LOGGED_NAMES, MAX_LOGGED_NAME, unnamed);
+        if is_due {
+            tracing::warn!(request_id = %call.id, from, to, dropped, "not sent upstream");
+        } else {
+            tracing::debug!(request_id = %call.id, from, to, dropped, "not sent upstream");
+        }
+    }
+    Ok((written.body, written.names))
+}
+
+/// Parameters that change nothing of what a model says: hints to caches, labels and prices.
+const INERT_PARAMS: &[&str] = &[
+    "cache_control",
+    "context_management",
+    "client_metadata",
+    "metadata",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "service_tier",
+    "speed",
+    "user",
+    "labels",
+    "x-anthropic-billing-header",
+];
+
+fn is_inert(name: &str) -> bool {
+    INERT_PARAMS.contains(&name)
+}
+
+/// Returns the path for the request's task.
+fn request_path(options: &RemoteOptions, call: &UpstreamRequest) -> Result<String, Failure> {
     let task = call.request.operation;
     options
-        .side
-        .request_path(task, &call.model, call.request.stream)
-        .filter(|_| same_dialect || task == Operation::Generate)
+        .addressing
+        .path(options.side, task, &call.model, call.request.stream)
         .ok_or_else(|| {
             Failure::not_found(format!(
                 "provider `{}` speaks {}, which does not count tokens",

@@ -10,7 +10,7 @@ use dialect::failure::Failure;
 use dialect::sse;
 use tokio_util::task::TaskTracker;
 
-use super::body::UpstreamBody;
+use super::body::{UpstreamBody, read_failure};
 use crate::provider::credentials::Credentials;
 
 /// Time that an upstream has to end its body after the end mark, before its connection is closed
@@ -25,6 +25,8 @@ pub struct UpstreamFrames {
     /// Cut out of each run: no client sees them.
     credentials: Arc<Credentials>,
     ended: bool,
+    /// Set if the next event is over the cap.
+    is_too_large: bool,
     tasks: TaskTracker,
 }
 
@@ -45,11 +47,12 @@ impl UpstreamFrames {
         tasks: &TaskTracker,
     ) -> Self {
         Self {
-            body: body.streamed(tasks),
+            body,
             reader: sse::FrameSplitter::new(max_event),
             max_event,
             credentials,
             ended: false,
+            is_too_large: false,
             tasks: tasks.clone(),
         }
     }
@@ -57,6 +60,9 @@ impl UpstreamFrames {
     /// Polls for the next run of whole events; `None` once the body has ended cleanly.
     #[inline]
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
+        if self.is_too_large {
+            return Poll::Ready(Some(Err(Failure::event_too_large(self.max_event))));
+        }
         while !self.ended {
             let run = match ready!(self.body.poll_bytes(cx)) {
                 Some(Ok(chunk)) => match self.reader.push(chunk) {
@@ -66,23 +72,40 @@ impl UpstreamFrames {
                     }
                 },
                 Some(Err(error)) => {
-                    return Poll::Ready(Some(Err(Failure::upstream_reset(error))));
+                    return Poll::Ready(Some(Err(read_failure(error))));
                 }
                 None => {
                     self.ended = true;
                     self.reader.finish()
                 }
             };
-            if run.len() > self.max_event
-                && sse::frames(&run).any(|frame| frame.range.len() > self.max_event)
-            {
-                return Poll::Ready(Some(Err(Failure::event_too_large(self.max_event))));
-            }
+            let run = match self.first_too_large(&run) {
+                None => run,
+                Some(0) => {
+                    return Poll::Ready(Some(Err(Failure::event_too_large(self.max_event))));
+                }
+                // The events before it are given out first.
+                Some(start) => {
+                    self.is_too_large = true;
+                    run.slice(..start)
+                }
+            };
             if !run.is_empty() {
                 return Poll::Ready(Some(Ok(self.credentials.redact(run))));
             }
         }
         Poll::Ready(None)
+    }
+
+    /// Returns the place of the first event that is over the cap.
+    #[inline]
+    fn first_too_large(&self, run: &Bytes) -> Option<usize> {
+        if run.len() <= self.max_event {
+            return None;
+        }
+        let mut frames = sse::frames(run).map(|frame| frame.range);
+        let large = frames.find(|range| range.len() > self.max_event);
+        large.map(|range| range.start)
     }
 
     /// Tells if the body has ended: the last run may then hold an event without its end.

@@ -2,84 +2,71 @@
 
 use serde_json::{Value, json};
 
+use super::reader::AnthropicEventReader;
 use super::{
-    UsageCounts, citation, citation_json, finish_reason, signature, stop_reason,
-    unsigned_signature, usage_json,
+    UsageCounts, citation_json, only_stop, signature, stop_reason, unsigned_signature, usage_json,
 };
 use crate::event::{Event, FinishReason, ReasoningState, StateOrigin};
 use crate::failure::Failure;
+use crate::finish;
 use crate::request::Part;
-use crate::{Answer, EventSink, PayloadInfo, emit, error_report, tools};
+use crate::{Answer, EventSink, FinishRule, PayloadInfo, ResponseMeta, emit, error_report, tools};
 
 /// Parses an upstream's answer: its usage, an error in it, and, with a sink, its content as events.
-pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
+pub(super) fn parse_answer(
+    body: &[u8],
+    rule: FinishRule,
+    mut sink: EventSink<'_>,
+) -> Result<PayloadInfo, Failure> {
     let body: Value = serde_json::from_slice(body)
         .map_err(|e| Failure::bad_payload("a Messages answer", e.into()))?;
-    if let Some(failure) = error_report::parse_error_value(&body["error"].to_string()) {
-        return Err(failure);
+    let has_content = body["content"].is_array() || body["content"].is_string();
+    let error = match has_content {
+        true => error_report::ErrorReport::in_field(&body),
+        false => error_report::ErrorReport::in_payload(&body),
+    };
+    if let Some(error) = error {
+        return Err(error.into());
     }
-    if body["usage"].is_null() {
+    let usage = Some(&body["usage"]).filter(|usage| usage.is_object());
+    if usage.is_none() && !body["stop_reason"].is_string() {
         let source = "it has no `usage`".into();
         return Err(Failure::bad_payload("a Messages answer", source));
     }
-    let mut counts = UsageCounts::default();
-    counts.update(&body["usage"]);
-    let usage = counts.usage();
-    let mut calls = 0;
-    for block in body["content"].as_array().into_iter().flatten() {
-        emit_block(block, &mut calls, &mut sink);
+    let usage = usage.map(|usage| {
+        let mut counts = UsageCounts::default();
+        counts.update(usage);
+        counts.usage()
+    });
+    let mut reader = AnthropicEventReader::default();
+    let mut seen = PayloadInfo::default();
+    match &body["content"] {
+        Value::Array(blocks) if sink.is_some() => blocks
+            .iter()
+            .for_each(|block| reader.read_block(block, &mut seen, &mut sink)),
+        Value::String(text) => emit(&mut sink, Event::Text(text.into())),
+        _ => {}
     }
-    emit(&mut sink, Event::Usage(usage));
-    let reason = body["stop_reason"].as_str().unwrap_or("end_turn");
-    emit(&mut sink, Event::Finish(finish_reason(reason, calls > 0)));
+    if let Some(usage) = usage {
+        emit(&mut sink, Event::Usage(usage));
+    }
+    let reason = body["stop_reason"].as_str().unwrap_or_default();
+    let reason = match finish::ANTHROPIC.read(reason, reader.has_calls(), "")? {
+        Some(reason) => reason,
+        None if rule == FinishRule::Optional => FinishReason::Stop,
+        None => return Err(Failure::upstream_truncated("it has no stop_reason")),
+    };
+    reader.finish(reason, &mut sink);
+    reader.close(seen, &mut sink)?;
     Ok(PayloadInfo {
         is_end: true,
-        usage: Some(usage),
+        usage,
         ..PayloadInfo::default()
     })
 }
 
-/// Emits the events of a complete block.
-fn emit_block(block: &Value, calls: &mut u32, sink: &mut EventSink<'_>) {
-    let text = |name: &str| block[name].as_str().unwrap_or_default();
-    match block["type"].as_str() {
-        Some("text") => {
-            emit(sink, Event::Text(text("text").into()));
-            let citations = block["citations"].as_array().into_iter().flatten();
-            for cited in citations.filter_map(citation) {
-                emit(sink, Event::Citation(cited));
-            }
-        }
-        Some("thinking") => {
-            emit(sink, Event::Reasoning(text("thinking").into()));
-            let signature = text("signature");
-            if !signature.is_empty() {
-                let state = ReasoningState::decode(signature, StateOrigin::Anthropic);
-                emit(sink, Event::State(state));
-            }
-        }
-        Some("redacted_thinking") => {
-            let state = ReasoningState {
-                origin: StateOrigin::AnthropicRedacted,
-                value: text("data").into(),
-            };
-            emit(sink, Event::State(state));
-        }
-        Some("tool_use") => {
-            let index = *calls;
-            *calls += 1;
-            let (id, name) = (text("id").into(), text("name").into());
-            emit(sink, Event::ToolCall { index, id, name });
-            let fragment = block["input"].to_string().into();
-            emit(sink, Event::ToolArguments { index, fragment });
-            emit(sink, Event::ToolEnd { index });
-        }
-        _ => {}
-    }
-}
-
 /// Encodes an answer for a client.
-pub(super) fn encode_answer(answer: &Answer, id: &str, model: &str) -> Value {
+pub(super) fn encode_answer(answer: &Answer, id: &str, meta: &ResponseMeta) -> Value {
     let mut refused = false;
     let mut content: Vec<Value> = Vec::new();
     for part in &answer.parts {
@@ -107,7 +94,10 @@ pub(super) fn encode_answer(answer: &Answer, id: &str, model: &str) -> Value {
             Part::ToolCall { id, name, arguments } => json!({
                 "type": "tool_use", "id": tools::fit_id(id, 64), "name": name, "input": tools::object(arguments),
             }),
-            Part::Image(_) | Part::ToolResult { .. } => continue,
+            Part::Image(..)
+            | Part::ToolResult { .. }
+            | Part::File(_)
+            | Part::CacheBreakpoint(_) => continue,
         });
     }
     if !answer.citations.is_empty()
@@ -122,8 +112,9 @@ pub(super) fn encode_answer(answer: &Answer, id: &str, model: &str) -> Value {
         FinishReason::Stop if refused => FinishReason::ContentFilter,
         reason => reason,
     };
+    let stop = only_stop(&meta.request).filter(|_| reason == FinishReason::StopSequence);
     json!({
-        "id": id, "type": "message", "role": "assistant", "model": model, "content": content,
-        "stop_reason": stop_reason(reason), "stop_sequence": null, "usage": usage_json(answer.usage),
+        "id": id, "type": "message", "role": "assistant", "model": meta.model, "content": content,
+        "stop_reason": stop_reason(reason), "stop_sequence": stop, "usage": usage_json(answer.usage),
     })
 }

@@ -6,12 +6,15 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{UsageCounts, citation, finish_reason};
-use crate::event::{Event, ReasoningState, StateOrigin};
+use super::{UsageCounts, citation};
+use crate::block_calls::BlockCalls;
+use crate::event::{Event, FinishReason, ReasoningState, StateOrigin};
 use crate::failure::Failure;
-use crate::json::{Cursor, CursorResult, RawJson, optional_text, value, walk, walk_raw};
+use crate::finish;
+use crate::json::{Cursor, CursorResult, RawJson, excerpt, optional_text, value, walk, walk_raw};
 use crate::{
-    DONE, EventSink, MAX_CALLS, MAX_HELD_BYTES, PayloadInfo, emit, error_report, too_many_error,
+    DONE, EventSink, FinishRule, MAX_CALLS, MAX_HELD_BYTES, PayloadInfo, emit, error_report,
+    too_many_error,
 };
 
 /// Reader of one upstream stream.
@@ -20,8 +23,16 @@ pub(super) struct AnthropicEventReader {
     counts: UsageCounts,
     /// Blocks that have started and not stopped.
     blocks: Vec<OpenBlock>,
-    calls: u32,
+    calls: BlockCalls,
+    /// A piece of input came for a call that never started.
+    has_orphans: bool,
+    has_text: bool,
+    /// Content that came with the start of the message: it counts where no block follows.
+    told: Vec<Value>,
+    /// The reason why the model stopped.
+    finish: Option<FinishReason>,
     done: bool,
+    rule: FinishRule,
 }
 
 #[derive(Debug)]
@@ -81,23 +92,20 @@ struct BlockDelta<'a> {
 
 impl<'a> BlockDelta<'a> {
     fn parse(cursor: &mut Cursor<'a>) -> CursorResult<Self> {
-        let (mut text, mut thinking, mut signature, mut partial_json, mut citation) =
-            Default::default();
+        let mut delta = Self::default();
         cursor.object(|name, cursor| match name {
-            b"text" => cursor.field_once(&mut text),
-            b"thinking" => cursor.field_once(&mut thinking),
-            b"signature" => cursor.field_once(&mut signature),
-            b"partial_json" => cursor.field_once(&mut partial_json),
-            b"citation" => cursor.field_once(&mut citation),
+            b"text" => cursor.raw().map(|raw| delta.text = raw.text()),
+            b"thinking" => cursor.raw().map(|raw| delta.thinking = raw.text()),
+            b"signature" => cursor.raw().map(|raw| delta.signature = raw.text()),
+            // Some send the object itself instead of its text.
+            b"partial_json" => cursor.raw().map(|raw| {
+                let json = Some(raw.get()).filter(|json| *json != "null");
+                delta.partial_json = raw.text().or(json.map(Cow::Borrowed));
+            }),
+            b"citation" => cursor.field_once(&mut delta.citation),
             _ => cursor.skip(),
         })?;
-        Ok(Self {
-            text: optional_text(text)?,
-            thinking: optional_text(thinking)?,
-            signature: optional_text(signature)?,
-            partial_json: optional_text(partial_json)?,
-            citation,
-        })
+        Ok(delta)
     }
 }
 
@@ -124,12 +132,12 @@ impl crate::EventReader for AnthropicEventReader {
             Some("message_start") => {
                 let message = value(payload.message.map(RawJson::get));
                 self.count(&message["usage"], &mut seen, &mut sink);
+                if let (true, Value::Array(content)) = (sink.is_some(), &message["content"]) {
+                    self.told.clone_from(content);
+                }
             }
             Some("content_block_start") if sink.is_some() => {
-                if self.blocks.len() == MAX_CALLS || self.calls as usize == MAX_CALLS {
-                    seen.error = Some(too_many_error("blocks"));
-                    return Ok(seen);
-                }
+                self.told.clear();
                 let block = value(payload.content_block.map(RawJson::get));
                 self.start(number, &block, &mut seen, &mut sink);
             }
@@ -137,6 +145,7 @@ impl crate::EventReader for AnthropicEventReader {
             Some("content_block_delta") => {
                 seen.has_content = true;
                 if let (true, Some(delta)) = (sink.is_some(), payload.delta) {
+                    self.told.clear();
                     self.delta(number, delta, &mut seen, &mut sink);
                 }
             }
@@ -149,32 +158,115 @@ impl crate::EventReader for AnthropicEventReader {
             Some("error") => {
                 let error = payload
                     .error
-                    .and_then(|raw| error_report::parse_error_value(raw.get()));
+                    .and_then(|raw| error_report::read_error_field(data, raw.get()));
+                // Only an object under `error` is one to the SDKs.
+                seen.error_is_native =
+                    error.is_some() && payload.error.is_some_and(|raw| raw.get().starts_with('{'));
+                let error = error.or_else(|| error_report::read_payload_error(data));
                 seen.error = Some(error.unwrap_or_else(|| {
                     Failure::upstream_error("the upstream reported an error".to_owned())
                 }));
-                seen.error_is_native = true;
             }
-            // A ping, or an unknown type.
-            _ => {
-                seen.error = payload
-                    .error
-                    .and_then(|raw| error_report::parse_error_value(raw.get()))
+            Some("ping") => {}
+            Some(_) => {
+                seen.is_typed = false;
+                seen.error = error_report::read_typed_error(data);
             }
+            None => seen.error = error_report::read_payload_error(data),
         }
         Ok(seen)
     }
 
-    fn finish_stream(&mut self, _sink: EventSink<'_>) -> Result<(), Failure> {
-        if self.done {
-            Ok(())
-        } else {
-            Err(Failure::upstream_truncated("it has no message_stop"))
+    fn finish_stream(&mut self, mut sink: EventSink<'_>) -> Result<(), Failure> {
+        if !self.done {
+            return Err(Failure::upstream_truncated("it has no message_stop"));
         }
+        let mut seen = PayloadInfo::default();
+        for block in std::mem::take(&mut self.told) {
+            self.read_block(&block, &mut seen, &mut sink);
+        }
+        match (self.finish, self.rule) {
+            (Some(_), _) => {}
+            (None, FinishRule::Optional) => self.finish(FinishReason::Stop, &mut sink),
+            (None, FinishRule::Required) => {
+                return Err(Failure::upstream_truncated("it has no stop_reason"));
+            }
+        }
+        self.close(seen, &mut sink)
     }
 }
 
 impl AnthropicEventReader {
+    /// Returns a reader for an upstream that follows that rule.
+    pub(super) fn new(rule: FinishRule) -> Self {
+        Self {
+            rule,
+            ..Self::default()
+        }
+    }
+
+    /// Reads the block of a complete answer.
+    pub(super) fn read_block(
+        &mut self,
+        block: &Value,
+        seen: &mut PayloadInfo,
+        sink: &mut EventSink<'_>,
+    ) {
+        self.start(0, block, seen, sink);
+        self.stop(0, sink);
+    }
+
+    /// Ends the calls, and checks that all of them came whole.
+    pub(super) fn close(
+        &mut self,
+        seen: PayloadInfo,
+        sink: &mut EventSink<'_>,
+    ) -> Result<(), Failure> {
+        // Blocks are read only for a sink.
+        if sink.is_none() {
+            return Ok(());
+        }
+        if let Some(failure) = seen.error {
+            return Err(failure);
+        }
+        let cut = matches!(
+            self.finish,
+            Some(FinishReason::Length | FinishReason::ContentFilter)
+        );
+        self.calls.close(cut, sink)?;
+        match self.finish {
+            Some(FinishReason::Stop) if self.calls.len() > 0 => {
+                emit(sink, Event::Finish(FinishReason::ToolCalls));
+            }
+            // There is nothing that a client could run.
+            Some(FinishReason::ToolCalls) if !self.has_calls() && !self.has_orphans => {
+                if !self.has_text {
+                    let message =
+                        "the upstream's stop_reason promises tool calls, but it sent none";
+                    return Err(Failure::upstream_error(message));
+                }
+                emit(sink, Event::Finish(FinishReason::Stop));
+            }
+            _ => {}
+        }
+        if self.has_orphans && !cut {
+            let message = "the upstream sent input for a tool call that never started";
+            return Err(Failure::upstream_error(message));
+        }
+        Ok(())
+    }
+
+    /// Takes the reason why the model stopped.
+    pub(super) fn finish(&mut self, reason: FinishReason, sink: &mut EventSink<'_>) {
+        self.finish = Some(reason);
+        emit(sink, Event::Finish(reason));
+    }
+
+    /// Returns true if the answer calls tools.
+    pub(super) fn has_calls(&self) -> bool {
+        self.calls.len() > 0
+    }
+
     fn count(&mut self, usage: &Value, seen: &mut PayloadInfo, sink: &mut EventSink<'_>) {
         if usage.is_object() {
             self.counts.update(usage);
@@ -191,9 +283,13 @@ impl AnthropicEventReader {
     ) {
         self.count(&value(payload.usage.map(RawJson::get)), seen, sink);
         let delta = value(payload.delta.map(RawJson::get));
-        if let Some(reason) = delta["stop_reason"].as_str() {
-            let reason = finish_reason(reason, self.calls > 0);
-            emit(sink, Event::Finish(reason));
+        let Some(reason) = delta["stop_reason"].as_str() else {
+            return;
+        };
+        match finish::ANTHROPIC.read(reason, self.has_calls(), "") {
+            Ok(None) => {}
+            Ok(Some(reason)) => self.finish(reason, sink),
+            Err(failure) => seen.error = Some(failure),
         }
     }
 
@@ -205,12 +301,20 @@ impl AnthropicEventReader {
         sink: &mut EventSink<'_>,
     ) {
         self.stop(number, sink);
+        if self.blocks.len() == MAX_CALLS {
+            seen.error = Some(too_many_error("blocks"));
+            return;
+        }
         let text = |name: &str| block[name].as_str().unwrap_or_default();
         let kind = match block["type"].as_str() {
             Some("text") => {
                 if !text("text").is_empty() {
-                    seen.has_content = true;
+                    (seen.has_content, self.has_text) = (true, true);
                     emit(sink, Event::Text(text("text").into()));
+                }
+                let citations = block["citations"].as_array().into_iter().flatten();
+                for cited in citations.filter_map(citation) {
+                    emit(sink, Event::Citation(cited));
                 }
                 BlockKind::Text
             }
@@ -231,27 +335,24 @@ impl AnthropicEventReader {
             }
             Some("tool_use") => {
                 seen.has_content = true;
-                BlockKind::Tool(self.start_call(block, sink))
+                match self
+                    .calls
+                    .start((text("id"), text("name")), &block["input"], sink)
+                {
+                    Ok(index) => BlockKind::Tool(index),
+                    Err(full) => {
+                        seen.error.get_or_insert(full);
+                        BlockKind::Other
+                    }
+                }
             }
-            _ => BlockKind::Other,
+            kind => {
+                let kind = excerpt(kind.unwrap_or_default());
+                emit(sink, Event::Unsupported(format!("block `{kind}`").into()));
+                BlockKind::Other
+            }
         };
         self.blocks.push(OpenBlock { number, kind });
-    }
-
-    /// Starts a call; returns its index.
-    fn start_call(&mut self, block: &Value, sink: &mut EventSink<'_>) -> u32 {
-        let text = |name: &str| block[name].as_str().unwrap_or_default();
-        let index = self.calls;
-        self.calls += 1;
-        let (id, name) = (text("id").into(), text("name").into());
-        emit(sink, Event::ToolCall { index, id, name });
-        let input = &block["input"];
-        // Usually empty at first; a gateway may send the whole input at once.
-        if input.as_object().is_some_and(|input| !input.is_empty()) {
-            let fragment = input.to_string().into();
-            emit(sink, Event::ToolArguments { index, fragment });
-        }
-        index
     }
 
     fn delta(
@@ -265,43 +366,37 @@ impl AnthropicEventReader {
             return;
         };
         let block = self.blocks.iter_mut().find(|block| block.number == number);
-        match block.map(|block| &mut block.kind) {
-            Some(BlockKind::Tool(index)) => {
-                if let Some(fragment) = delta.partial_json.filter(|json| !json.is_empty()) {
-                    emit(
-                        sink,
-                        Event::ToolArguments {
-                            index: *index,
-                            fragment,
-                        },
-                    );
+        let mut kind = block.map(|block| &mut block.kind);
+        if let Some(BlockKind::Other) = kind {
+            return;
+        }
+        if let Some(fragment) = delta.partial_json.filter(|json| !json.is_empty()) {
+            match kind {
+                Some(BlockKind::Tool(index)) => {
+                    let read = self.calls.read_fragment(*index, fragment, sink);
+                    seen.error = read.err().or(seen.error.take());
                 }
+                _ => self.has_orphans = true,
             }
-            Some(BlockKind::Thinking(so_far)) => {
-                if let Some(thought) = delta.thinking {
-                    emit(sink, Event::Reasoning(thought));
-                }
-                if let Some(signature) = delta.signature {
-                    so_far.push_str(&signature);
-                    if so_far.len() > MAX_HELD_BYTES {
-                        seen.error = Some(Failure::response_too_large(MAX_HELD_BYTES));
-                    }
-                }
+            return;
+        }
+        // The delta decides and not its block: some gateways never start one.
+        if let Some(thought) = delta.thinking {
+            emit(sink, Event::Reasoning(thought));
+        }
+        if let (Some(BlockKind::Thinking(so_far)), Some(signature)) = (&mut kind, delta.signature) {
+            so_far.push_str(&signature);
+            if so_far.len() > MAX_HELD_BYTES {
+                seen.error = Some(Failure::response_too_large(MAX_HELD_BYTES));
             }
-            Some(BlockKind::Other) => {}
-            // A delta without a started block can only be text: nothing else is recognizable
-            // without it.
-            Some(BlockKind::Text) | None => {
-                if let Some(text) = delta.text {
-                    emit(sink, Event::Text(text));
-                }
-                if let Some(cited) = delta
-                    .citation
-                    .and_then(|raw| citation(&value(Some(raw.get()))))
-                {
-                    emit(sink, Event::Citation(cited));
-                }
-            }
+        }
+        if let Some(text) = delta.text {
+            self.has_text = true;
+            emit(sink, Event::Text(text));
+        }
+        let cited = delta.citation.map(|raw| value(Some(raw.get())));
+        if let Some(cited) = cited.as_ref().and_then(citation) {
+            emit(sink, Event::Citation(cited));
         }
     }
 
@@ -316,7 +411,7 @@ impl AnthropicEventReader {
                     Event::State(ReasoningState::decode(&signature, StateOrigin::Anthropic)),
                 );
             }
-            BlockKind::Tool(index) => emit(sink, Event::ToolEnd { index }),
+            BlockKind::Tool(index) => self.calls.end(index, sink),
             _ => {}
         }
     }

@@ -1,8 +1,12 @@
 //! A Messages request: parsed from a client, encoded for an upstream ([`encode_request`]).
 
+mod blocks;
+mod server_tools;
 mod thinking;
 mod write;
 
+pub(super) use thinking::takes_prefill;
+pub(crate) use thinking::thinking_options;
 pub(super) use write::encode_request;
 
 use std::borrow::Cow;
@@ -14,9 +18,10 @@ use crate::event::{ReasoningState, StateOrigin};
 use crate::failure::Failure;
 use crate::json::{self, Json};
 use crate::request::{
-    Effort, Format, Image, MAX_STRINGS, Message, Part, Reasoning, Request, Role, Sampling, Tool,
-    ToolChoice, take_results,
+    CacheTtl, Effort, Format, Image, MAX_STRINGS, Message, Part, Reasoning, Request, Role,
+    Sampling, Tool, ToolChoice, take_results,
 };
+use crate::tools;
 
 /// Fields whose loss would change the answer: refused when the target dialect lacks them.
 const ESSENTIAL_FIELDS: &[&str] = &["container", "mcp_servers"];
@@ -28,31 +33,41 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
         model: body.model()?,
         stream: body.take("stream", "true or false")?.unwrap_or(false),
         include_usage: true,
-        max_tokens: json::max_tokens("max_tokens", body.raw("max_tokens"))?,
-        sampling: Sampling {
-            temperature: json::temperature(body.raw("temperature"))?,
-            top_p: body.json("top_p").number(),
-            top_k: body.json("top_k").number(),
-            ..Sampling::default()
-        },
-        stop: body.json("stop_sequences").strings(MAX_STRINGS),
-        user: body.json("metadata").get("user_id").text().map(Into::into),
         n: 1,
         ..Request::default()
     };
+    let read = parse_fields(&mut request, body);
+    request.keep_invalid(read);
+    request.body = bytes;
+    Ok(request)
+}
+
+/// Parses the fields that other dialects need.
+fn parse_fields(request: &mut Request, mut body: json::RequestFields<'_>) -> Result<(), Failure> {
+    request.max_tokens = json::max_tokens("max_tokens", body.raw("max_tokens"))?;
+    request.sampling = Sampling {
+        temperature: json::temperature(body.raw("temperature"))?,
+        top_p: body.json("top_p").number(),
+        top_k: body.json("top_k").number(),
+        ..Sampling::default()
+    };
+    request.stop = body.json("stop_sequences").strings(MAX_STRINGS);
+    request.user = body.json("metadata").get("user_id").text().map(Into::into);
     let system = body.json("system");
     if !system.is_null() {
-        let parts = parse_blocks(&mut request, &|| "system".to_owned(), system, 0)?;
+        let mut parts = parse_blocks(request, &|| "system".to_owned(), system, 0)?;
+        leave_out_billing(request, &mut parts);
         request.messages.push(Message {
             role: Role::System,
             parts,
         });
     }
-    parse_messages(&mut request, body.list("messages", WANT)?)?;
+    parse_messages(request, body.list("messages", WANT)?)?;
+    request.mark_end(body.json("cache_control"));
     let tools = body.list("tools", "a list of tools")?;
     request.tools.reserve_exact(tools.len());
     for (at, tool) in tools.items().enumerate() {
-        parse_tool(&mut request, at, tool);
+        parse_tool(request, at, tool);
     }
     let choice = body.json("tool_choice");
     request.tool_choice = parse_tool_choice(choice);
@@ -74,16 +89,31 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
             });
         }
     }
-    if memchr::memmem::find(&bytes, b"\"cache_control\":").is_some() {
-        request.ignore("cache_control");
+    body.record_rest(request, &[], ESSENTIAL_FIELDS);
+    Ok(())
+}
+
+/// The beginning of the line that Claude Code's system prompt begins with, for its own upstream.
+const BILLING: &str = "x-anthropic-billing-header:";
+
+/// Leaves out the line that is for Anthropic's billing: it is another one in each request, so that
+/// no other upstream would find the rest in its cache.
+fn leave_out_billing(request: &mut Request, parts: &mut Vec<Part>) {
+    for part in &mut *parts {
+        if let Part::Text(text) = part
+            && text.starts_with(BILLING)
+        {
+            let end = text.find('\n').map_or(text.len(), |end| end + 1);
+            text.drain(..end);
+            request.ignore_kind("x-anthropic-billing-header");
+        }
     }
-    body.record_rest(&mut request, &["cache_control"], ESSENTIAL_FIELDS);
-    request.body = bytes;
-    Ok(request)
+    parts.retain(|part| !matches!(part, Part::Text(text) if text.is_empty()));
 }
 
 fn parse_tool(request: &mut Request, at: usize, tool: Json<'_>) {
     let kind = tool.get("type").text();
+    let cache = CacheTtl::parse(tool.get("cache_control"));
     match (tool.get("name").text(), kind.as_deref()) {
         (Some(name), None | Some("custom")) => {
             let schema = tool.get("input_schema");
@@ -96,10 +126,16 @@ fn parse_tool(request: &mut Request, at: usize, tool: Json<'_>) {
                     .get("strict")
                     .as_bool()
                     .filter(|_| all_required(schema)),
+                cache,
             });
         }
-        // A tool that Anthropic runs itself.
-        _ => request.require(format!("tools[{at}]")),
+        (Some(name), Some(kind)) if let Some(tool) = server_tools::client_tool(kind, &name) => {
+            request.tools.push(Tool { cache, ..tool });
+        }
+        (_, Some(kind)) if server_tools::is_hosted_tool(kind) => {
+            request.leave_out_tool(format!("tools[{at}]"), kind);
+        }
+        (_, kind) => request.require_kind(format!("tools[{at}]"), kind),
     }
 }
 
@@ -160,22 +196,24 @@ fn parse_reasoning(value: Json<'_>, effort: Option<Effort>) -> Option<Reasoning>
         Some("enabled") => {
             let budget = value.get("budget_tokens").number::<u64>();
             let budget = budget.and_then(|tokens| u32::try_from(tokens).ok());
-            let effort = effort
-                .or(budget.map(Effort::from_budget))
-                .unwrap_or(Effort::Medium);
             Some(Reasoning {
-                effort,
+                effort: effort.or(budget.map(Effort::from_budget)),
                 budget,
                 shown: Some(true),
             })
         }
         Some("adaptive") => Some(Reasoning {
-            effort: effort.unwrap_or(Effort::High),
+            effort,
             budget: None,
             shown: Some(!value.get("display").is("omitted")),
         }),
+        Some("disabled") => Some(Reasoning {
+            effort: Some(Effort::None),
+            budget: Some(0),
+            shown: Some(false),
+        }),
         _ => effort.map(|effort| Reasoning {
-            effort,
+            effort: Some(effort),
             budget: None,
             shown: None,
         }),
@@ -197,6 +235,15 @@ fn parse_messages(request: &mut Request, list: Json<'_>) -> Result<(), Failure> 
         };
         let name = || format!("messages[{at}].content");
         let mut parts = parse_blocks(request, &name, message.get("content"), 0)?;
+        let has_results = || {
+            parts
+                .iter()
+                .any(|part| matches!(part, Part::ToolResult { .. }))
+        };
+        if role == Role::Assistant && has_results() {
+            server_tools::push_assistant(request, parts);
+            continue;
+        }
         // Tool results come first in their message; the neutral form keeps them in a message of
         // their own.
         let results = take_results(&mut parts);
@@ -239,7 +286,20 @@ fn parse_blocks(
     let mut parts = Vec::with_capacity(content.len());
     for (at, block) in content.items().enumerate() {
         let name = || format!("{}[{at}]", name());
-        parts.extend(parse_block(request, &name, block, depth)?);
+        let mark = CacheTtl::parse(block.get("cache_control")).map(Part::CacheBreakpoint);
+        match parse_block(request, &name, block, depth)? {
+            // Results are moved to a message of their own, and their marks with them.
+            Some(Part::ToolResult {
+                id,
+                mut content,
+                error,
+            }) => {
+                content.extend(mark);
+                parts.push(Part::ToolResult { id, content, error });
+            }
+            Some(part) => parts.extend([part].into_iter().chain(mark)),
+            None => {}
+        }
     }
     Ok(parts)
 }
@@ -262,7 +322,7 @@ fn parse_block(
             }
         },
         Some("image") => match image(block.get("source")) {
-            Some(image) => Part::Image(image),
+            Some(image) => Part::Image(image, None),
             None => {
                 request.require(format!("{}.source", name()));
                 return Ok(None);
@@ -282,10 +342,7 @@ fn parse_block(
         Some("tool_use") => Part::ToolCall {
             id: text("id"),
             name: text("name"),
-            arguments: match block.get("input") {
-                input if input.is_null() => "{}".to_owned(),
-                input => input.compact(),
-            },
+            arguments: tools::given(block.get("input")),
         },
         Some("tool_result") if depth < MAX_RESULT_NESTING => Part::ToolResult {
             id: text("tool_use_id"),
@@ -295,9 +352,12 @@ fn parse_block(
             },
             error: block.get("is_error").as_bool() == Some(true),
         },
-        _ => {
-            request.require(name());
-            return Ok(None);
+        kind => {
+            let part = kind.and_then(|kind| server_tools::parse_block(name, kind, block));
+            if part.is_none() {
+                request.require_kind(name(), kind);
+            }
+            return Ok(part);
         }
     }))
 }

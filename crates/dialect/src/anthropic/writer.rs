@@ -7,7 +7,7 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{citation_json, error_type, signature, stop_reason, unsigned_signature, usage_json};
+use super::{citation_json, error_json, signature, stop_reason, unsigned_signature, usage_json};
 use crate::event::{Event, FinishReason, StateOrigin, Usage};
 use crate::failure::Failure;
 use crate::json::quote;
@@ -18,6 +18,8 @@ use crate::{FrameSink, MAX_HELD_BYTES, tools};
 pub(super) struct AnthropicEventWriter {
     id: String,
     model: String,
+    /// The stop sequence that is known to have been met if one was.
+    stop: Option<String>,
     begun: bool,
     open: Option<CurrentBlock>,
     /// Index of the next block.
@@ -43,10 +45,11 @@ enum CurrentBlock {
 const MAX_WAITING_EVENTS: usize = 20_000;
 
 impl AnthropicEventWriter {
-    pub(super) fn new(id: String, model: String) -> Self {
+    pub(super) fn new(id: String, stop: Option<String>, model: String) -> Self {
         Self {
             id,
             model,
+            stop,
             begun: false,
             open: None,
             next: 0,
@@ -140,7 +143,7 @@ impl AnthropicEventWriter {
     fn must_wait(&self, event: &Event<'_>) -> bool {
         match event {
             Event::ToolArguments { index, .. } | Event::ToolEnd { index } => self.waits(*index),
-            Event::Usage(_) | Event::Finish(_) => false,
+            Event::Usage(_) | Event::Finish(_) | Event::Image(_) | Event::Unsupported(_) => false,
             _ => matches!(self.open, Some(CurrentBlock::Tool(_))) || !self.waiting.is_empty(),
         }
     }
@@ -234,7 +237,8 @@ impl crate::EventWriter for AnthropicEventWriter {
                     self.resume(out)?;
                 }
             }
-            Event::Usage(_) => {}
+            // This dialect has no place for images.
+            Event::Usage(_) | Event::Image(_) | Event::Unsupported(_) => {}
             Event::Finish(reason) => self.finish = Some(*reason),
         }
         Ok(())
@@ -252,7 +256,11 @@ impl crate::EventWriter for AnthropicEventWriter {
             FinishReason::Stop if self.refused => FinishReason::ContentFilter,
             reason => reason,
         };
-        let delta = json!({ "stop_reason": stop_reason(reason), "stop_sequence": null });
+        let stop = self
+            .stop
+            .take()
+            .filter(|_| reason == FinishReason::StopSequence);
+        let delta = json!({ "stop_reason": stop_reason(reason), "stop_sequence": stop });
         let delta =
             json!({ "type": "message_delta", "delta": delta, "usage": usage_json(self.usage) });
         frame("message_delta", &delta, out);
@@ -260,12 +268,7 @@ impl crate::EventWriter for AnthropicEventWriter {
     }
 
     fn write_error(&mut self, failure: &Failure, request_id: &str, out: FrameSink<'_>) {
-        let error = json!({ "type": error_type(failure), "message": failure.to_string() });
-        frame(
-            "error",
-            &json!({ "type": "error", "error": error, "request_id": request_id }),
-            out,
-        );
+        frame("error", &error_json(failure, request_id), out);
     }
 }
 

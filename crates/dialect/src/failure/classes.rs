@@ -60,6 +60,16 @@ classes! {
         "there is no response `{id}` here: it never existed, is no longer kept, or belongs to \
          another caller. Only a response requested with `background`, or as a stream with `linger`, \
          can be retrieved";
+    /// A response that this request goes on from is not known: its client sends all of it again.
+    PREVIOUS_RESPONSE_NOT_FOUND: "previous_response_not_found" InvalidRequest 400 Client Never
+        "Previous response with id '{id}' not found.";
+    /// The `stream_id` of a message on a socket is none.
+    INVALID_STREAM_ID: "invalid_stream_id" InvalidRequest 400 Client Never
+        "`stream_id` should be 1 to 256 letters, digits, underscores, hyphens and periods";
+    /// More different `stream_id`s on one socket than are kept apart.
+    TOO_MANY_STREAM_IDS: "websocket_stream_limit_reached" InvalidRequest 400 Client Never
+        "this socket has had {limit} different values of `stream_id`, which is the limit; use one \
+         of them again, or open another socket";
     /// The address is right and the method is not.
     METHOD_NOT_ALLOWED: "method_not_allowed" InvalidRequest 405 Client Never
         "{method} is not allowed here; allowed: {allowed}";
@@ -121,7 +131,7 @@ classes! {
     /// follow from the upstream's status.
     UPSTREAM_REFUSED: "upstream_refused" Server 502 Upstream BeforeFirstToken
         "provider `{provider}` answered {status}: {message}";
-    /// The upstream's answer has another media type than was requested.
+    /// The upstream's answer is neither a stream nor JSON, or JSON of another kind.
     UPSTREAM_NOT_A_STREAM: "upstream_not_a_stream" Server 502 Upstream BeforeFirstToken
         "provider `{provider}` answered with {found} instead of {expected}";
     /// A payload of the upstream can't be parsed.
@@ -142,6 +152,18 @@ classes! {
     /// The upstream reported an error within its stream. Its kind follows from the upstream's
     /// words.
     UPSTREAM_ERROR: "upstream_error" Server 502 Upstream BeforeFirstToken
+        "{message}";
+    /// The upstream says that the request has more tokens than the model can take, in a refusal or
+    /// within its stream. A refusal keeps its status, if that is the client's fault.
+    CONTEXT_LENGTH_EXCEEDED: "context_length_exceeded" InvalidRequest 400 Client Never
+        "{message}";
+    /// The upstream says that the account has no quota left, in a refusal or within its stream. A
+    /// refusal keeps its status.
+    INSUFFICIENT_QUOTA: "insufficient_quota" RateLimit 429 Upstream BeforeFirstToken
+        "{message}";
+    /// The upstream's filter rejects the request, in a refusal or within its stream. A refusal
+    /// keeps its status.
+    CONTENT_FILTER: "content_filter" InvalidRequest 400 Client Never
         "{message}";
 
     // --- Streams and readers ---
@@ -183,7 +205,27 @@ classes! {
     WRITER_LOST: "writer_lost" Server 502 Us Never
         "the writer of this stream is gone: the stream ends here, incomplete";
 
+    // --- Routing ---
+
+    /// Every target of a model has too much to do, or no quota.
+    TARGETS_BUSY: "targets_busy" RateLimit 429 Upstream Never
+        "every target of this model is busy; try again";
+    /// Every target of a model is out of order.
+    TARGETS_DOWN: "targets_down" Overloaded 503 Upstream Never
+        "no target of this model is in order; try again";
+
+    /// As many requests for a model wait as may.
+    QUEUE_FULL: "queue_full" Overloaded 503 Us Never
+        "the queue of this model is full (queue.most); try again";
+    /// No target of a model had a place for a request while it waited.
+    QUEUE_TIMEOUT: "queue_timeout" Overloaded 503 Us Never
+        "no target of this model became free within queue.wait (max_in_flight); try again";
+
     // --- This server ---
+
+    /// The provider's requests need an access token, and there is none.
+    NO_ACCESS_TOKEN: "no_access_token" Server 502 Upstream BeforeSend
+        "provider `{provider}` has no access token: {reason}";
 
     /// Large bodies hold all the memory that they may hold together.
     MEMORY_CAPACITY: "memory_capacity" Overloaded 503 Us BeforeSend

@@ -1,10 +1,13 @@
 //! The constructors of [`Failure`]: one for each class, with the values that its message needs.
 
+mod socket;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
 use super::classes::{self, FailureClass};
-use super::{Failure, FailureData, FailureKind, Refusal, Retry, SourceError, log};
+use super::template::fill;
+use super::{Failure, FailureData, FailureKind, Refusal, Retry, SourceError, log, meaning};
 use crate::error_report::ErrorReport;
 
 /// The delay after which a client may repeat a request that we could not take.
@@ -23,6 +26,7 @@ impl Failure {
             kind: None,
             retry: None,
             retry_after: None,
+            forbids_client_retry: false,
             refusal: None,
             log_text: None,
             source: None,
@@ -40,6 +44,13 @@ impl Failure {
     #[must_use]
     pub fn with_kind(mut self, kind: impl Into<Option<FailureKind>>) -> Self {
         self.0.kind = kind.into();
+        self
+    }
+
+    /// Asks clients not to send the request again by themselves.
+    #[must_use]
+    pub fn without_client_retry(mut self) -> Self {
+        self.0.forbids_client_retry = true;
         self
     }
 
@@ -158,6 +169,13 @@ impl Failure {
         Self::new(&classes::CONNECT_FAILED, &[("provider", provider)]).with_source(source)
     }
 
+    /// Returns a failure of class [`NO_ACCESS_TOKEN`](classes::NO_ACCESS_TOKEN).
+    #[must_use]
+    pub fn no_access_token(provider: &str, reason: &str) -> Self {
+        let values = [("provider", provider), ("reason", reason)];
+        Self::new(&classes::NO_ACCESS_TOKEN, &values)
+    }
+
     /// Returns a failure of class [`DNS_FAILED`](classes::DNS_FAILED).
     #[must_use]
     pub fn dns_failed(provider: &str, source: SourceError) -> Self {
@@ -202,7 +220,8 @@ impl Failure {
         Self::new(&classes::TOTAL_TIMEOUT, &[("after", &duration(after))])
     }
 
-    /// Returns a failure of class [`UPSTREAM_REFUSED`](classes::UPSTREAM_REFUSED).
+    /// Returns a failure of class [`UPSTREAM_REFUSED`](classes::UPSTREAM_REFUSED), or of that of
+    /// its cause.
     #[must_use]
     pub fn upstream_refused(refusal: Refusal) -> Self {
         let report = refusal.report.as_ref();
@@ -215,6 +234,8 @@ impl Failure {
             ),
         ];
         let mut failure = Self::new(&classes::UPSTREAM_REFUSED, &values);
+        let cause = report.and_then(|report| meaning::class_of(report, Some(refusal.status)));
+        failure.0.class = cause.unwrap_or(failure.0.class);
         let mut log_text = format!(
             "provider `{}` answered {}",
             refusal.provider, refusal.status
@@ -238,6 +259,23 @@ impl Failure {
         ];
         let mut failure = Self::new(&classes::UPSTREAM_NOT_A_STREAM, &values);
         failure.0.log_text = Some(format!("{failure}; {length} bytes were read of it"));
+        failure
+    }
+
+    /// Returns the same for an answer that is neither a stream nor JSON: `report` has its first
+    /// words, for the client and not for the log.
+    #[must_use]
+    pub fn not_an_answer(
+        provider: &str,
+        found: &str,
+        expected: &str,
+        report: Option<&ErrorReport>,
+        length: usize,
+    ) -> Self {
+        let mut failure = Self::not_a_stream(provider, found, expected, length);
+        if let Some(report) = report {
+            failure.0.message = format!("{}: {}", failure.0.message, report.message).into();
+        }
         failure
     }
 
@@ -301,21 +339,16 @@ impl Failure {
         Self::with_message(&classes::UPSTREAM_ERROR, message)
     }
 
-    /// Returns a failure of class [`UPSTREAM_ERROR`](classes::UPSTREAM_ERROR) in the upstream's
-    /// words, which the log doesn't have.
+    /// Returns a failure of class [`UPSTREAM_ERROR`](classes::UPSTREAM_ERROR), or of that of its
+    /// cause, in the upstream's words, which the log doesn't have.
     #[must_use]
     pub fn upstream_report(report: ErrorReport) -> Self {
         let mut log_text = "the upstream reported an error".to_owned();
         log::append_report(&mut log_text, &report);
-        let mut failure = Self::with_message(&classes::UPSTREAM_ERROR, report.message);
+        let class = meaning::class_of(&report, None).unwrap_or(&classes::UPSTREAM_ERROR);
+        let mut failure = Self::with_message(class, report.message);
         failure.0.log_text = Some(log_text);
         failure
-    }
-
-    /// Returns a failure of class [`TOO_MANY_RUNNING`](classes::TOO_MANY_RUNNING).
-    #[must_use]
-    pub fn too_many_running(limit: usize) -> Self {
-        Self::new(&classes::TOO_MANY_RUNNING, &[("limit", &limit.to_string())])
     }
 
     /// Returns a failure of class [`TOO_MANY_LINGERING`](classes::TOO_MANY_LINGERING).
@@ -389,6 +422,34 @@ impl Failure {
         Self::with_message(&classes::WRITER_LOST, classes::WRITER_LOST.message)
     }
 
+    /// Returns a failure of class [`TARGETS_BUSY`](classes::TARGETS_BUSY).
+    #[must_use]
+    pub fn targets_busy(retry_after: Duration) -> Self {
+        Self::with_message(&classes::TARGETS_BUSY, classes::TARGETS_BUSY.message)
+            .with_retry_after(whole_seconds(retry_after))
+    }
+
+    /// Returns a failure of class [`TARGETS_DOWN`](classes::TARGETS_DOWN).
+    #[must_use]
+    pub fn targets_down(retry_after: Duration) -> Self {
+        Self::with_message(&classes::TARGETS_DOWN, classes::TARGETS_DOWN.message)
+            .with_retry_after(whole_seconds(retry_after))
+    }
+
+    /// Returns a failure of class [`QUEUE_FULL`](classes::QUEUE_FULL).
+    #[must_use]
+    pub fn queue_full(retry_after: Duration) -> Self {
+        Self::with_message(&classes::QUEUE_FULL, classes::QUEUE_FULL.message)
+            .with_retry_after(whole_seconds(retry_after))
+    }
+
+    /// Returns a failure of class [`QUEUE_TIMEOUT`](classes::QUEUE_TIMEOUT).
+    #[must_use]
+    pub fn queue_timeout(retry_after: Duration) -> Self {
+        Self::with_message(&classes::QUEUE_TIMEOUT, classes::QUEUE_TIMEOUT.message)
+            .with_retry_after(whole_seconds(retry_after))
+    }
+
     /// Returns a failure of class [`MEMORY_CAPACITY`](classes::MEMORY_CAPACITY).
     #[must_use]
     pub fn memory_capacity() -> Self {
@@ -410,24 +471,11 @@ impl Failure {
     }
 }
 
-fn duration(of: Duration) -> String {
-    humantime::format_duration(of).to_string()
+/// Returns a time in the next whole seconds: a header says no others, and 0 would be at once.
+fn whole_seconds(time: Duration) -> Duration {
+    Duration::from_millis(time.as_secs() * 1000 + 1000)
 }
 
-/// Replaces each `{name}` in `template` by its value.
-fn fill(template: &'static str, values: &[(&str, &str)]) -> String {
-    let mut message = String::new();
-    let mut rest = template;
-    while let Some((before, (name, after))) = rest
-        .split_once('{')
-        .and_then(|(before, after)| Some((before, after.split_once('}')?)))
-    {
-        message.push_str(before);
-        let value = values.iter().find(|(known, _)| *known == name);
-        debug_assert!(value.is_some(), "no value for {name}");
-        message.push_str(value.map_or("", |(_, value)| value));
-        rest = after;
-    }
-    message.push_str(rest);
-    message
+fn duration(of: Duration) -> String {
+    humantime::format_duration(of).to_string()
 }

@@ -8,16 +8,21 @@ use serde_json::{Map, Value};
 /// Maximum depth of a path.
 const MAX_NESTING: usize = 64;
 
-/// Stores one leaf at its path; a string that is there already is extended.
-pub(super) fn put(arguments: &mut Value, leaf: &Value) {
+/// Approximate size of an object or a list that has one value, in bytes.
+const CONTAINER_SIZE: usize = 640;
+
+/// Stores one leaf at its path; a string that is there already is extended. Returns the size of
+/// the objects and lists that it took, in bytes.
+pub(super) fn put(arguments: &mut Value, leaf: &Value) -> usize {
     let Some(steps) = leaf["jsonPath"].as_str().and_then(steps) else {
-        return;
+        return 0;
     };
+    let mut size = 0;
     let Some(place) = steps
         .iter()
-        .try_fold(arguments, |place, step| reach(place, step))
+        .try_fold(arguments, |place, step| reach(place, step, &mut size))
     else {
-        return;
+        return size;
     };
     if let Some(text) = leaf["stringValue"].as_str() {
         match place {
@@ -31,6 +36,7 @@ pub(super) fn put(arguments: &mut Value, leaf: &Value) {
     } else {
         *place = Value::Null;
     }
+    size
 }
 
 enum PathStep {
@@ -61,10 +67,11 @@ fn steps(path: &str) -> Option<Vec<PathStep>> {
     Some(steps)
 }
 
-fn reach<'v>(place: &'v mut Value, step: &PathStep) -> Option<&'v mut Value> {
+fn reach<'v>(place: &'v mut Value, step: &PathStep, size: &mut usize) -> Option<&'v mut Value> {
     match step {
         PathStep::Name(name) => {
             if !place.is_object() {
+                *size += CONTAINER_SIZE;
                 *place = Value::Object(Map::new());
             }
             Some(
@@ -76,6 +83,7 @@ fn reach<'v>(place: &'v mut Value, step: &PathStep) -> Option<&'v mut Value> {
         }
         PathStep::At(at) => {
             if !place.is_array() {
+                *size += CONTAINER_SIZE;
                 *place = Value::Array(Vec::new());
             }
             let list = place.as_array_mut()?;

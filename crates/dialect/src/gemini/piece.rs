@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use super::usage::usage_of;
+use crate::counts::count;
 use crate::event::Usage;
-use crate::json::{Cursor, CursorError, CursorResult, RawJson, walk, walk_raw};
+use crate::json::{Cursor, CursorError, CursorResult, RawJson, value, walk, walk_raw};
 
 /// The content of such a payload.
 #[derive(Debug)]
@@ -61,7 +62,7 @@ impl<'a> PieceFields<'a> {
                 })
             }
             b"usageMetadata" => cursor.field_once(&mut self.usage),
-            b"error" | b"promptFeedback" => Err(CursorError::Mismatch),
+            b"usage_metadata" | b"error" | b"promptFeedback" => Err(CursorError::Mismatch),
             _ => cursor.skip(),
         })
     }
@@ -75,6 +76,8 @@ impl<'a> PieceFields<'a> {
             b"finishReason" | b"groundingMetadata" | b"citationMetadata" => {
                 Err(CursorError::Mismatch)
             }
+            // The other spelling of one of these.
+            name if name.contains(&b'_') => Err(CursorError::Mismatch),
             _ => cursor.skip(),
         })
     }
@@ -97,8 +100,9 @@ impl<'a> PieceFields<'a> {
         cursor.object(|name, cursor| match name {
             b"text" => cursor.field_once(&mut self.text),
             b"thought" => cursor.field_once(&mut self.thought),
-            b"functionCall" | b"thoughtSignature" => Err(CursorError::Mismatch),
-            _ => cursor.skip(),
+            b"partMetadata" => cursor.skip(),
+            // A signature, or content of another kind.
+            _ => Err(CursorError::Mismatch),
         })
     }
 }
@@ -113,21 +117,27 @@ fn first(seen: &mut bool) -> CursorResult<()> {
 }
 
 fn parse_usage(cursor: &mut Cursor<'_>) -> CursorResult<Option<Usage>> {
-    let (mut prompt, mut tools, mut answer, mut thoughts, mut cached) = Default::default();
+    let (mut prompt, mut tools, mut answer, mut thoughts, mut cached, mut total) =
+        Default::default();
     cursor.object(|name, cursor| match name {
         b"promptTokenCount" => cursor.field_once(&mut prompt),
         b"toolUsePromptTokenCount" => cursor.field_once(&mut tools),
         b"candidatesTokenCount" => cursor.field_once(&mut answer),
         b"thoughtsTokenCount" => cursor.field_once(&mut thoughts),
         b"cachedContentTokenCount" => cursor.field_once(&mut cached),
+        b"totalTokenCount" => cursor.field_once(&mut total),
         _ => cursor.skip(),
     })?;
-    let count = |raw: Option<RawJson<'_>>| raw?.get().parse().ok();
+    let count = |raw: Option<RawJson<'_>>| {
+        let json = raw?.get();
+        json.parse().ok().or_else(|| count(&value(Some(json))))
+    };
     Ok(usage_of(
         count(prompt),
         count(tools),
         count(answer),
         count(thoughts),
         count(cached),
+        count(total),
     ))
 }

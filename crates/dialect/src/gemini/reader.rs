@@ -1,13 +1,19 @@
 //! Reads an upstream's stream and its complete answers, which have the same shape.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::calls::PartialCalls;
+use super::decode_signature;
 use super::piece::piece;
+use super::request::camel_case;
 use super::usage::parse_usage;
-use super::{arguments, decode_signature};
-use crate::event::{Citation, Event, FinishReason};
+use crate::error_report::ErrorReport;
+use crate::event::{Citation, Event, FinishReason, Usage};
 use crate::failure::Failure;
-use crate::{EventSink, MAX_HELD_BYTES, PayloadInfo, emit, error_report};
+use crate::finish;
+use crate::json::excerpt;
+use crate::request::Image;
+use crate::{EventSink, PayloadInfo, emit};
 
 /// Maximum number of remembered sources; further ones may be emitted twice.
 const MAX_CITATIONS: usize = 1000;
@@ -15,14 +21,11 @@ const MAX_CITATIONS: usize = 1000;
 /// Reader of one upstream stream.
 #[derive(Debug, Default)]
 pub(super) struct GeminiEventReader {
-    calls: u32,
-    /// A call whose arguments arrive leaf by leaf.
-    partial: Option<Value>,
-    /// Approximate size of those arguments, in bytes.
-    held: usize,
+    calls: PartialCalls,
+    usage: Usage,
     /// Sources emitted already: each payload repeats all so far.
     cited: Vec<Citation>,
-    finished: bool,
+    finish: Option<FinishReason>,
 }
 
 /// Parses a complete answer.
@@ -30,19 +33,6 @@ pub(super) fn parse_answer(body: &[u8], sink: EventSink<'_>) -> Result<PayloadIn
     use crate::EventReader as _;
     let mut reader = GeminiEventReader::default();
     let mut sink = sink;
-    if sink.is_none() {
-        // Clients of the same dialect read the finish reason themselves; only errors matter here.
-        let payload: Value = serde_json::from_slice(body)
-            .map_err(|e| Failure::bad_payload("a Gemini response", e.into()))?;
-        return match error(&payload["error"]) {
-            Some(failure) => Err(failure),
-            None => Ok(PayloadInfo {
-                is_end: true,
-                usage: parse_usage(&payload["usageMetadata"]),
-                ..PayloadInfo::default()
-            }),
-        };
-    }
     let seen = match &mut sink {
         Some(sink) => reader.read_payload(body, Some(&mut **sink))?,
         None => reader.read_payload(body, None)?,
@@ -50,9 +40,7 @@ pub(super) fn parse_answer(body: &[u8], sink: EventSink<'_>) -> Result<PayloadIn
     if let Some(failure) = seen.error {
         return Err(failure);
     }
-    if sink.is_some() {
-        reader.finish_stream(sink)?;
-    }
+    reader.finish_stream(sink)?;
     Ok(PayloadInfo {
         is_end: true,
         ..seen
@@ -67,6 +55,8 @@ impl crate::EventReader for GeminiEventReader {
     ) -> Result<PayloadInfo, Failure> {
         let mut seen = PayloadInfo::default();
         if let Some(piece) = piece(data) {
+            // First, so that who begins a response with it knows it.
+            self.count(piece.usage, &mut seen, &mut sink);
             if !piece.text.is_empty() {
                 seen.has_content = true;
                 emit(
@@ -78,69 +68,95 @@ impl crate::EventReader for GeminiEventReader {
                     },
                 );
             }
-            if let Some(usage) = piece.usage {
-                seen.usage = Some(usage);
-                emit(&mut sink, Event::Usage(usage));
-            }
             return Ok(seen);
         }
-        let payload: Value = serde_json::from_slice(data)
+        let mut payload: Value = serde_json::from_slice(data)
             .map_err(|e| Failure::bad_payload("a Gemini response", e.into()))?;
+        // As it came: the fields of errors are those of any host.
+        if !payload["candidates"].is_array()
+            && let Some(failure) = payload_error(&payload)
+        {
+            // The SDKs know an object under `error`.
+            seen.error_is_native = payload["error"]["message"].is_string();
+            seen.error = Some(failure);
+            return Ok(seen);
+        }
         if !payload.is_object() {
             let source = "it is not a JSON object".into();
             return Err(Failure::bad_payload("a Gemini response", source));
         }
-        if !payload["error"].is_null() {
-            seen.error = error(&payload["error"]);
-            seen.error_is_native = true;
-            return Ok(seen);
-        }
+        respell(&mut payload, 0);
+        let usage = parse_usage(&payload["usageMetadata"]);
+        self.count(usage, &mut seen, &mut sink);
         let candidate = &payload["candidates"][0];
-        for part in candidate["content"]["parts"]
-            .as_array()
-            .into_iter()
-            .flatten()
-        {
-            self.part(part, &mut seen, &mut sink);
+        let parts = match &candidate["content"]["parts"] {
+            Value::Array(parts) => parts.as_slice(),
+            Value::Null => &[],
+            part => std::slice::from_ref(part),
+        };
+        for part in parts {
+            // What is only passed on is not judged.
+            if let (Err(failure), true) = (self.part(part, &mut seen, &mut sink), sink.is_some()) {
+                seen.error.get_or_insert(failure);
+            }
         }
         self.cite(candidate, &mut sink);
-        if let Some(usage) = parse_usage(&payload["usageMetadata"]) {
-            seen.usage = Some(usage);
-            emit(&mut sink, Event::Usage(usage));
-        }
-        if payload["promptFeedback"]["blockReason"].is_string() {
-            self.finished = true;
+        let blocked = payload["promptFeedback"]["blockReason"].as_str();
+        if blocked.is_some_and(|reason| !reason.is_empty() && !reason.ends_with("UNSPECIFIED")) {
+            self.finish = Some(FinishReason::ContentFilter);
             emit(&mut sink, Event::Finish(FinishReason::ContentFilter));
         }
         if let Some(reason) = candidate["finishReason"].as_str() {
-            self.finish(reason, &candidate["finishMessage"], &mut seen, &mut sink);
+            let why = candidate["finishMessage"].as_str().unwrap_or_default();
+            match finish::GEMINI.read(reason, !self.calls.is_empty(), why) {
+                Ok(None) => {}
+                Ok(Some(reason)) => {
+                    self.finish = Some(reason);
+                    emit(&mut sink, Event::Finish(reason));
+                }
+                Err(failure) => seen.error = Some(failure),
+            }
+        }
+        if !payload["error"].is_null() {
+            seen.error = payload_error(&payload).or(seen.error);
         }
         Ok(seen)
     }
 
-    fn read_error(&self, data: &[u8]) -> Option<Failure> {
-        // An error in the middle of a stream may be bare JSON, or a list of one.
-        let value: Value = serde_json::from_slice(data).ok()?;
-        let value = if value.is_array() { &value[0] } else { &value };
-        error(&value["error"])
-    }
-
     fn finish_stream(&mut self, mut sink: EventSink<'_>) -> Result<(), Failure> {
-        if !self.finished {
+        let Some(finish) = self.finish else {
             return Err(Failure::upstream_truncated("it has no finishReason"));
+        };
+        // A call may follow the finish reason.
+        let cut = matches!(finish, FinishReason::Length | FinishReason::ContentFilter);
+        self.calls.close(cut, &mut sink);
+        if finish == FinishReason::Stop && !self.calls.is_empty() {
+            emit(&mut sink, Event::Finish(FinishReason::ToolCalls));
         }
-        self.flush(&mut sink);
         Ok(())
     }
 }
 
 impl GeminiEventReader {
-    fn part(&mut self, part: &Value, seen: &mut PayloadInfo, sink: &mut EventSink<'_>) {
+    fn count(&mut self, usage: Option<Usage>, seen: &mut PayloadInfo, sink: &mut EventSink<'_>) {
+        if let Some(usage) = usage {
+            self.usage = self.usage.updated(usage);
+            seen.usage = Some(self.usage);
+            emit(sink, Event::Usage(self.usage));
+        }
+    }
+
+    fn part(
+        &mut self,
+        part: &Value,
+        seen: &mut PayloadInfo,
+        sink: &mut EventSink<'_>,
+    ) -> Result<(), Failure> {
         let text = part["text"].as_str().filter(|text| !text.is_empty());
         let state = part["thoughtSignature"]
             .as_str()
             .filter(|signature| !signature.is_empty());
-        let state = state.map(|signature| Event::State(decode_signature(signature)));
+        let state = state.map(|signature| Event::State(decode_signature(signature).0));
         if part["thought"] == true {
             if let Some(text) = text {
                 seen.has_content = true;
@@ -149,7 +165,9 @@ impl GeminiEventReader {
             if let Some(state) = state {
                 emit(sink, state);
             }
-            return;
+            // An image among the thoughts is a draft.
+            omit_other(part, sink);
+            return Ok(());
         }
         // The signature belongs to the part that carries it.
         if let Some(state) = state {
@@ -159,74 +177,18 @@ impl GeminiEventReader {
             seen.has_content = true;
             emit(sink, Event::Text(text.into()));
         }
+        if let Some(image) = image(part) {
+            seen.has_content = true;
+            emit(sink, Event::Image(image));
+        } else {
+            omit_other(part, sink);
+        }
         let call = &part["functionCall"];
         if call.is_object() {
             seen.has_content = true;
-            self.call(call, seen, sink);
+            self.calls.read_call(call, sink)?;
         }
-    }
-
-    fn call(&mut self, call: &Value, seen: &mut PayloadInfo, sink: &mut EventSink<'_>) {
-        if let Some(name) = call["name"].as_str() {
-            self.flush(sink);
-            let id = call["id"]
-                .as_str()
-                .filter(|id| !id.is_empty())
-                .map(str::to_owned);
-            let id = id.unwrap_or_else(|| format!("call_{}", base::id::random_hex()));
-            let index = self.calls;
-            self.calls += 1;
-            emit(
-                sink,
-                Event::ToolCall {
-                    index,
-                    id: id.into(),
-                    name: name.into(),
-                },
-            );
-            let arguments = if call["args"].is_object() {
-                call["args"].clone()
-            } else {
-                json!({})
-            };
-            self.partial = Some(arguments);
-        }
-        let Some(arguments) = &mut self.partial else {
-            return;
-        };
-        for leaf in call["partialArgs"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter(|_| sink.is_some())
-        {
-            self.held += leaf["stringValue"].as_str().map_or(0, str::len)
-                + leaf["jsonPath"].as_str().map_or(0, str::len);
-            self.held += size_of::<Value>();
-            if self.held > MAX_HELD_BYTES {
-                seen.error = Some(Failure::response_too_large(MAX_HELD_BYTES));
-                return;
-            }
-            arguments::put(arguments, leaf);
-        }
-        if call["willContinue"] != true {
-            self.flush(sink);
-        }
-    }
-
-    /// Emits the arguments of the call that is being assembled, if there is one.
-    fn flush(&mut self, sink: &mut EventSink<'_>) {
-        if let Some(arguments) = self.partial.take() {
-            let index = self.calls.saturating_sub(1);
-            emit(
-                sink,
-                Event::ToolArguments {
-                    index,
-                    fragment: arguments.to_string().into(),
-                },
-            );
-            emit(sink, Event::ToolEnd { index });
-        }
+        Ok(())
     }
 
     fn cite(&mut self, candidate: &Value, sink: &mut EventSink<'_>) {
@@ -263,49 +225,93 @@ impl GeminiEventReader {
             }
         }
     }
+}
 
-    fn finish(
-        &mut self,
-        reason: &str,
-        message: &Value,
-        seen: &mut PayloadInfo,
-        sink: &mut EventSink<'_>,
-    ) {
-        let reason = match reason {
-            "FINISH_REASON_UNSPECIFIED" | "" => return,
-            "STOP" if self.calls > 0 => FinishReason::ToolCalls,
-            "STOP" => FinishReason::Stop,
-            "MAX_TOKENS" => FinishReason::Length,
-            "SAFETY" | "RECITATION" | "LANGUAGE" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII"
-            | "MODEL_ARMOR" => FinishReason::ContentFilter,
-            image if image.starts_with("IMAGE_") => FinishReason::ContentFilter,
-            // An error of the model, or an unknown reason: not a regular end.
-            other => {
-                let why = message
-                    .as_str()
-                    .map_or(String::new(), |why| format!(": {why}"));
-                seen.error = Some(Failure::upstream_report(error_report::ErrorReport {
-                    message: format!("the upstream gave up (finishReason `{other}`){why}"),
-                    kind: None,
-                    code: Some(other.to_owned()),
-                }));
-                seen.error_is_native = true;
-                return;
+/// Fields whose values are a model's or a client's own, not Google's.
+const FOREIGN: [&str; 4] = ["args", "response", "partialArgs", "error"];
+/// The deepest object whose fields are Google's.
+const MAX_RESPELLED: usize = 8;
+
+/// Respells field names in camel case, as this API has them: gateways and Google's own libraries
+/// write them with underscores, too.
+fn respell(value: &mut Value, depth: usize) {
+    match value {
+        Value::Array(items) if depth < MAX_RESPELLED => {
+            items.iter_mut().for_each(|item| respell(item, depth + 1));
+        }
+        Value::Object(fields) if depth < MAX_RESPELLED => {
+            let names = fields.keys().filter(|name| name.contains('_')).cloned();
+            for name in names.collect::<Vec<_>>() {
+                let camel = camel_case(name.as_bytes()).into_owned();
+                if !fields.contains_key(&camel)
+                    && let Some(value) = fields.remove(&name)
+                {
+                    fields.insert(camel, value);
+                }
             }
-        };
-        self.flush(sink);
-        self.finished = true;
-        emit(sink, Event::Finish(reason));
+            for (name, value) in fields.iter_mut() {
+                if !FOREIGN.contains(&name.as_str()) {
+                    respell(value, depth + 1);
+                }
+            }
+        }
+        _ => {}
     }
 }
 
-fn error(value: &Value) -> Option<Failure> {
-    let report = error_report::ErrorReport::parse(&value.to_string())?;
-    Some(
-        error_report::ErrorReport {
-            kind: value["status"].as_str().map(str::to_owned),
+/// Returns the image of a part.
+fn image(part: &Value) -> Option<Image> {
+    let media_type = |media: &Value| {
+        let media_type = media["mimeType"].as_str()?;
+        media_type
+            .starts_with("image/")
+            .then(|| media_type.to_owned())
+    };
+    let (data, file) = (&part["inlineData"], &part["fileData"]);
+    if let Some(media_type) = media_type(data) {
+        return Some(Image::Data {
+            media_type,
+            base64: data["data"].as_str()?.to_owned(),
+        });
+    }
+    media_type(file)?;
+    file["fileUri"]
+        .as_str()
+        .map(|uri| Image::Url(uri.to_owned()))
+}
+
+/// Emits the kind of content that has no event: sound, video, code that ran.
+fn omit_other(part: &Value, sink: &mut EventSink<'_>) {
+    const KNOWN: [&str; 5] = [
+        "text",
+        "thought",
+        "thoughtSignature",
+        "functionCall",
+        "partMetadata",
+    ];
+    let fields = part.as_object().into_iter().flatten();
+    for (name, value) in fields.filter(|(name, _)| !KNOWN.contains(&name.as_str())) {
+        let kind = match value["mimeType"].as_str() {
+            Some(media_type) => format!("part `{}` ({})", excerpt(name), excerpt(media_type)),
+            None => format!("part `{}`", excerpt(name)),
+        };
+        emit(sink, Event::Unsupported(kind.into()));
+    }
+}
+
+/// Returns the error of a payload. A list of one is how Google sends it outside of a stream.
+fn payload_error(payload: &Value) -> Option<Failure> {
+    ErrorReport::in_payload(payload).map(|report| {
+        let payload = if payload.is_array() {
+            &payload[0]
+        } else {
+            payload
+        };
+        let status = payload["error"]["status"].as_str().map(str::to_owned);
+        ErrorReport {
+            kind: status.or(report.kind),
             ..report
         }
-        .into(),
-    )
+        .into()
+    })
 }

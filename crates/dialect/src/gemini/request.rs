@@ -3,6 +3,7 @@
 
 mod write;
 
+pub(crate) use write::PLACEHOLDER_SIGNATURE;
 pub(super) use write::encode_request;
 
 mod camel_case;
@@ -10,11 +11,14 @@ mod config;
 mod contents;
 
 use bytes::Bytes;
+use serde_json::json;
 use serde_json::value::RawValue;
 
-use self::camel_case::{camel_case, field};
+pub(super) use self::camel_case::camel_case;
+use self::camel_case::field;
 use self::config::{json_schema, parse_generation_config};
 use self::contents::{UnansweredCalls, parse_contents, parse_parts};
+use crate::Continuation;
 use crate::failure::Failure;
 use crate::json::{self, Json};
 use crate::request::{JsonText, MAX_STRINGS, Message, Operation, Request, Role, Tool, ToolChoice};
@@ -49,10 +53,51 @@ pub(super) fn parse_request(bytes: Bytes, call: &str) -> Result<Request, Failure
         n: 1,
         ..Request::default()
     };
+    // `countTokens` may carry a whole request inside the request.
+    let whole = field(body, "generateContentRequest");
+    let is_inside = operation == Operation::CountTokens && whole.is_object();
+    let read = parse_fields(&mut request, if is_inside { whole } else { body });
+    request.keep_invalid(read);
+    request.body = bytes;
+    Ok(request)
+}
+
+/// Returns the client's own body, asking to go on with an answer that has begun.
+pub(super) fn continued_body(body: &Bytes, continuation: &Continuation) -> Result<Bytes, Failure> {
+    let content = |role: &str, text: &str| json!({ "role": role, "parts": [{ "text": text }] });
+    let contents = continuation.messages("model", content);
+    let body = continuation.append(body, "contents", &contents, &[])?;
+    let Some(limit) = continuation.max_tokens.map(|limit| limit.to_string()) else {
+        return Ok(body);
+    };
+    let whole = Json::parse(std::str::from_utf8(&body).unwrap_or_default()).unwrap_or(Json::NULL);
+    let (mut own_name, mut config) = (String::new(), Json::NULL);
+    whole.each_field(|name, value| {
+        if camel_case(name) == "generationConfig" {
+            (own_name, config) = (String::from_utf8_lossy(name).into_owned(), value);
+        }
+    });
+    let mut limited = None;
+    config.each_field(|name, _| {
+        if camel_case(name) == "maxOutputTokens" {
+            limited = Some(String::from_utf8_lossy(name).into_owned());
+        }
+    });
+    let Some(name) = limited else {
+        return Ok(body);
+    };
+    let config = Bytes::copy_from_slice(config.raw().as_bytes());
+    let config = json::with_fields(&config, &[(&name, Some(&limit))])?;
+    let config = std::str::from_utf8(&config).map_err(|error| Failure::internal(error.into()))?;
+    json::with_fields(&body, &[(&own_name, Some(config))])
+}
+
+/// Parses the fields that other dialects need.
+fn parse_fields(request: &mut Request, body: Json<'_>) -> Result<(), Failure> {
     let system = field(body, "systemInstruction");
     if !system.is_null() {
         let parts = parse_parts(
-            &mut request,
+            request,
             &|| "systemInstruction".to_owned(),
             field(system, "parts"),
             &mut UnansweredCalls::new(),
@@ -63,13 +108,12 @@ pub(super) fn parse_request(bytes: Bytes, call: &str) -> Result<Request, Failure
         });
     }
     let contents = field(body, "contents");
-    // `countTokens` may carry a whole request inside the request instead.
-    if operation == Operation::Generate || !contents.is_null() {
-        parse_contents(&mut request, contents)?;
+    if request.operation == Operation::Generate || !contents.is_null() {
+        parse_contents(request, contents)?;
     }
-    parse_tools(&mut request, field(body, "tools"))?;
-    parse_tool_choice(&mut request, field(body, "toolConfig"));
-    parse_generation_config(&mut request, field(body, "generationConfig"))?;
+    parse_tools(request, field(body, "tools"))?;
+    parse_tool_choice(request, field(body, "toolConfig"));
+    parse_generation_config(request, field(body, "generationConfig"))?;
     body.each_field(|name, value| {
         let name = camel_case(name);
         match &*name {
@@ -79,8 +123,7 @@ pub(super) fn parse_request(bytes: Bytes, call: &str) -> Result<Request, Failure
             unknown => request.ignore(json::excerpt(unknown)),
         }
     });
-    request.body = bytes;
-    Ok(request)
+    Ok(())
 }
 
 /// Splits `model:method` into the model, the operation, and true for a streamed answer.
@@ -136,9 +179,24 @@ fn parse_tools(request: &mut Request, tools: Json<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Tools that Google runs itself.
+const HOSTED_TOOLS: &[&str] = &[
+    "googleSearch",
+    "googleSearchRetrieval",
+    "googleMaps",
+    "urlContext",
+    "codeExecution",
+    "fileSearch",
+    "enterpriseWebSearch",
+    "retrieval",
+];
+
 fn parse_tool(request: &mut Request, at: usize, tool: Json<'_>) {
     tool.each_field(|kind, value| {
         let kind = camel_case(kind);
+        if HOSTED_TOOLS.contains(&&*kind) {
+            return request.leave_out_tool(format!("tools[{at}]"), &kind);
+        }
         if kind != "functionDeclarations" {
             return request.require(format!("tools[{at}].{}", json::excerpt(&kind)));
         }
@@ -153,7 +211,7 @@ fn parse_tool(request: &mut Request, at: usize, tool: Json<'_>) {
                 name: field(function, "name").string(),
                 description: field(function, "description").text().map(Into::into),
                 parameters: schema.map_or_else(JsonText::default, json_schema),
-                strict: None,
+                ..Tool::default()
             });
         }
     });

@@ -2,17 +2,19 @@
 
 use serde_json::{Value, json};
 
+use crate::counts;
 use crate::event::Usage;
 
 /// Parses `usageMetadata`.
 pub(super) fn parse_usage(value: &Value) -> Option<Usage> {
-    let count = |name: &str| value[name].as_u64();
+    let count = |name: &str| counts::count(&value[name]);
     usage_of(
         count("promptTokenCount"),
         count("toolUsePromptTokenCount"),
         count("candidatesTokenCount"),
         count("thoughtsTokenCount"),
         count("cachedContentTokenCount"),
+        count("totalTokenCount"),
     )
 }
 
@@ -24,10 +26,18 @@ pub(super) fn usage_of(
     answer: Option<u64>,
     thoughts: Option<u64>,
     cached: Option<u64>,
+    total: Option<u64>,
 ) -> Option<Usage> {
+    let output = answer.unwrap_or(0).saturating_add(thoughts.unwrap_or(0));
+    let input = match (prompt, answer.or(thoughts), total) {
+        (None, None, None) => return None,
+        (Some(prompt), ..) => prompt.saturating_add(tools.unwrap_or(0)),
+        // The first report of some answers has no prompt.
+        (None, _, total) => total.unwrap_or(0).saturating_sub(output),
+    };
     Some(Usage {
-        input: prompt?.saturating_add(tools.unwrap_or(0)),
-        output: answer.unwrap_or(0).saturating_add(thoughts.unwrap_or(0)),
+        input,
+        output,
         cached,
         cache_written: None,
         reasoning: thoughts,

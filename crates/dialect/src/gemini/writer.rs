@@ -8,7 +8,7 @@ use super::usage::usage_json;
 use super::{encode_signature, error_json, finish_reason};
 use crate::event::{Citation, Event, FinishReason, Usage};
 use crate::failure::Failure;
-use crate::request::Part;
+use crate::request::{Image, Part};
 use crate::{Answer, FrameSink, MAX_HELD_BYTES, ResponseMeta, tools};
 
 /// Writer of one client stream.
@@ -18,6 +18,8 @@ pub(super) struct GeminiEventWriter {
     model: String,
     /// Signature for the next part.
     state: Option<String>,
+    /// The thought that a signature may come for, if it can be held.
+    thought: Option<String>,
     /// Calls that are not written yet, in order.
     calls: Vec<PendingCall>,
     /// Size of those calls, in bytes.
@@ -45,6 +47,7 @@ impl GeminiEventWriter {
             id: id.to_owned(),
             model: model.to_owned(),
             state: None,
+            thought: Some(String::new()),
             calls: Vec::new(),
             held: 0,
             refused: false,
@@ -67,6 +70,14 @@ impl GeminiEventWriter {
         let payload =
             self.payload(json!({ "content": { "parts": [part], "role": "model" }, "index": 0 }));
         out(None, payload.to_string().as_bytes());
+    }
+
+    /// Of a thought that is too long nothing is held, and its signature is left out.
+    fn hold_thought(&mut self, text: &str) {
+        let held = self
+            .thought
+            .take_if(|held| held.len() + text.len() <= MAX_HELD_BYTES);
+        self.thought = held.map(|held| held + text);
     }
 
     /// Writes complete calls in order: an incomplete one holds back those after it.
@@ -98,7 +109,10 @@ impl crate::EventWriter for GeminiEventWriter {
             Event::Text(text) | Event::Reasoning(text) | Event::Refusal(text)
                 if text.is_empty() => {}
             Event::Text(text) => self.part(json!({ "text": text }), out),
-            Event::Reasoning(text) => self.part(json!({ "text": text, "thought": true }), out),
+            Event::Reasoning(text) => {
+                self.hold_thought(text);
+                self.part(json!({ "text": text, "thought": true }), out);
+            }
             Event::Refusal(text) => {
                 self.refused = true;
                 self.part(json!({ "text": text }), out);
@@ -107,7 +121,8 @@ impl crate::EventWriter for GeminiEventWriter {
                 if self.state.is_some() {
                     self.part(json!({ "text": "" }), out);
                 }
-                self.state = Some(encode_signature(state));
+                let thought = self.thought.replace(String::new());
+                self.state = thought.map(|thought| encode_signature(state, &thought));
             }
             Event::Citation(citation) => {
                 let payload =
@@ -137,6 +152,8 @@ impl crate::EventWriter for GeminiEventWriter {
                 }
                 self.say_calls(out);
             }
+            Event::Image(image) => self.part(image_part(image), out),
+            Event::Unsupported(_) => {}
             Event::Usage(usage) => self.usage = Some(*usage),
             Event::Finish(reason) => self.finish = Some(*reason),
         }
@@ -180,6 +197,15 @@ fn reason(finish: Option<FinishReason>, refused: bool, malformed: bool) -> &'sta
     }
 }
 
+fn image_part(image: &Image) -> Value {
+    match image {
+        Image::Data { media_type, base64 } => {
+            json!({ "inlineData": { "mimeType": media_type, "data": base64 } })
+        }
+        Image::Url(url) => json!({ "fileData": { "fileUri": url } }),
+    }
+}
+
 fn grounding<'a>(citations: impl IntoIterator<Item = &'a Citation>) -> Value {
     let chunk =
         |citation: &Citation| json!({ "web": { "uri": citation.url, "title": citation.title } });
@@ -220,13 +246,14 @@ pub(super) fn encode_answer(answer: &Answer, meta: &ResponseMeta) -> Value {
                 }
                 if let Some(unclaimed) = sealed
                     .as_ref()
-                    .and_then(|sealed| state.replace(encode_signature(sealed)))
+                    .and_then(|sealed| state.replace(encode_signature(sealed, text)))
                 {
                     parts.push(json!({ "text": "", "thoughtSignature": unclaimed }));
                 }
                 continue;
             }
-            Part::Image(_) | Part::ToolResult { .. } => continue,
+            Part::Image(image, _) => image_part(image),
+            Part::ToolResult { .. } | Part::File(_) | Part::CacheBreakpoint(_) => continue,
         };
         if let Some(state) = state.take() {
             value["thoughtSignature"] = state.into();

@@ -80,34 +80,42 @@ fn write_without_foreign(
     }
 }
 
-/// Returns the client's body with another model name.
+/// Returns the client's body with another model name, or with one if it has none.
 ///
 /// # Errors
 ///
-/// Never for a body that has one.
+/// Never for a body that is an object.
 pub fn with_model(request: &Request, model: &str) -> Result<Bytes, Failure> {
-    #[derive(Deserialize)]
-    struct Model<'a> {
-        #[serde(borrow)]
-        model: &'a RawValue,
-    }
     let body = &without_foreign_signatures(&request.body, SIGNATURE_MARK, |value| {
         value.starts_with(SIGNATURE_MARK)
     });
     if request.model.as_deref() == Some(model) {
         return Ok(body.clone());
     }
-    let raw = serde_json::from_slice::<Model<'_>>(body)
-        .map_err(|e| Failure::internal(e.into()))?
-        .model
-        .get();
-    // The raw value is a slice of the body, so its place is that of the name.
-    let start = (raw.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
-    let name = Value::from(model).to_string();
+    let whole: &RawValue = serde_json::from_slice(body).map_err(|e| Failure::internal(e.into()))?;
+    let (mut own, mut is_empty) = (None, true);
+    Json::from(whole).each_field(|field, value| {
+        is_empty = false;
+        if field == b"model" {
+            own = Some(value.raw());
+        }
+    });
+    // A raw value is a slice of the body, so its place is that of the name.
+    let place = |raw: &str| (raw.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
+    let mut name = Value::from(model).to_string();
+    let replaced = match own {
+        Some(own) => place(own)..place(own) + own.len(),
+        None => {
+            let comma = if is_empty { "" } else { "," };
+            name = format!("\"model\":{name}{comma}");
+            let start = place(whole.get()) + 1;
+            start..start
+        }
+    };
     let mut out = BytesMut::with_capacity(body.len() + name.len());
-    out.put_slice(&body[..start]);
+    out.put_slice(&body[..replaced.start]);
     out.put_slice(name.as_bytes());
-    out.put_slice(&body[start + raw.len()..]);
+    out.put_slice(&body[replaced.end..]);
     Ok(out.freeze())
 }
 
@@ -151,6 +159,20 @@ pub fn object<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Bytes
     }
     out.extend_from_slice(if out.is_empty() { b"{}" } else { b"}" });
     out.into()
+}
+
+/// Returns the body with these fields alone.
+///
+/// # Errors
+///
+/// Never for a body that is an object.
+pub fn with_only(body: &Bytes, names: &[&str]) -> Result<Bytes, Failure> {
+    let OrderedFields(fields) =
+        serde_json::from_slice(body).map_err(|e| Failure::internal(e.into()))?;
+    let kept = fields.iter().filter(|(name, _)| names.contains(&&**name));
+    Ok(object(
+        kept.map(|(name, value)| (name.as_str(), value.get())),
+    ))
 }
 
 /// Returns the body with other values for these fields, or without them; all else stays byte for

@@ -1,15 +1,24 @@
 //! The relevant fields of a chunk, as slices of the payload.
 
+use serde_json::Value;
+
 use super::usage::usage;
+use crate::error_report::{self, ErrorReport};
 use crate::event::Usage;
-use crate::json::{Cursor, CursorError, CursorResult, RawJson, walk_raw};
+use crate::failure::Failure;
+use crate::json::{Cursor, CursorError, CursorResult, RawJson, value, walk_raw};
 
 #[derive(Default)]
 pub(super) struct ChatChunk<'a> {
     pub(super) choices: ChunkChoices<'a>,
     pub(super) usage: Option<RawJson<'a>>,
+    /// URLs of Perplexity's sources.
+    pub(super) citations: Option<RawJson<'a>>,
+    pub(super) search_results: Option<RawJson<'a>>,
     pub(super) x_groq: Option<RawJson<'a>>,
     pub(super) error: Option<RawJson<'a>>,
+    /// MiniMax's status, which may be an error beside content.
+    pub(super) base_resp: Option<RawJson<'a>>,
     /// Random padding that OpenAI adds.
     pub(super) obfuscation: Option<RawJson<'a>>,
 }
@@ -25,7 +34,21 @@ pub(super) struct ChunkChoices<'a> {
 pub(super) struct ChunkChoice<'a> {
     pub(super) index: Option<RawJson<'a>>,
     pub(super) delta: Option<MessageFields<'a>>,
+    /// The whole message, in place of deltas or in addition to them.
+    pub(super) message: Option<RawJson<'a>>,
+    /// A piece of text, as legacy completions have it.
+    pub(super) text: Option<RawJson<'a>>,
+    /// Moonshot's place for the usage.
+    pub(super) usage: Option<RawJson<'a>>,
     pub(super) finish_reason: Option<RawJson<'a>>,
+    /// The stop sequence that was met, as vLLM has it; a number is a token's.
+    pub(super) stop_reason: Option<RawJson<'a>>,
+    /// The same, as SGLang has it.
+    pub(super) matched_stop: Option<RawJson<'a>>,
+    /// The reason of the provider behind OpenRouter.
+    pub(super) native_finish_reason: Option<RawJson<'a>>,
+    /// OpenRouter's error of the provider behind it.
+    pub(super) error: Option<RawJson<'a>>,
 }
 
 /// The fields of a delta or of a complete message.
@@ -34,11 +57,19 @@ pub(super) struct MessageFields<'a> {
     pub(super) content: Option<RawJson<'a>>,
     pub(super) reasoning_content: Option<RawJson<'a>>,
     pub(super) reasoning: Option<RawJson<'a>>,
+    /// GitHub Copilot's reasoning, and its seal.
+    pub(super) reasoning_text: Option<RawJson<'a>>,
+    pub(super) reasoning_opaque: Option<RawJson<'a>>,
     pub(super) reasoning_details: Option<RawJson<'a>>,
+    /// LiteLLM's form of Anthropic's blocks.
+    pub(super) thinking_blocks: Option<RawJson<'a>>,
     pub(super) refusal: Option<RawJson<'a>>,
     pub(super) tool_calls: Option<RawJson<'a>>,
     pub(super) function_call: Option<RawJson<'a>>,
     pub(super) annotations: Option<RawJson<'a>>,
+    /// Images that the model made, as OpenRouter has them.
+    pub(super) images: Option<RawJson<'a>>,
+    pub(super) audio: Option<RawJson<'a>>,
 }
 
 #[derive(Default)]
@@ -46,12 +77,18 @@ pub(super) struct ToolCallFields<'a> {
     pub(super) index: Option<RawJson<'a>>,
     pub(super) id: Option<RawJson<'a>>,
     pub(super) function: Option<RawJson<'a>>,
+    /// The call of a custom tool, in place of a function.
+    pub(super) custom: Option<RawJson<'a>>,
+    /// Google's addition: a signature that must come back with the call.
+    pub(super) extra_content: Option<RawJson<'a>>,
 }
 
 #[derive(Default)]
 pub(super) struct FunctionFields<'a> {
     pub(super) name: Option<RawJson<'a>>,
     pub(super) arguments: Option<RawJson<'a>>,
+    /// The text of a custom tool.
+    pub(super) input: Option<RawJson<'a>>,
 }
 
 impl<'a> ChatChunk<'a> {
@@ -63,8 +100,11 @@ impl<'a> ChatChunk<'a> {
             b"choices" if cursor.null()? => Ok(()),
             b"choices" => cursor.list(|cursor| self.choices.parse(cursor)),
             b"usage" => cursor.field_once(&mut self.usage),
+            b"citations" => cursor.field_once(&mut self.citations),
+            b"search_results" => cursor.field_once(&mut self.search_results),
             b"x_groq" => cursor.field_once(&mut self.x_groq),
             b"error" => cursor.field_once(&mut self.error),
+            b"base_resp" => cursor.field_once(&mut self.base_resp),
             b"obfuscation" => {
                 self.obfuscation = cursor.raw_lossy()?;
                 Ok(())
@@ -80,7 +120,8 @@ impl<'a> ChatChunk<'a> {
             .choices
             .first
             .as_ref()
-            .filter(|choice| self.choices.others.is_empty() && choice.number() == 0)?;
+            .filter(|choice| self.choices.others.is_empty() && choice.number() == 0)
+            .filter(|choice| choice.message.is_none() && choice.text.is_none())?;
         let message = choice.delta.as_ref()?;
         let (raw, field) = match message {
             MessageFields {
@@ -97,10 +138,16 @@ impl<'a> ChatChunk<'a> {
             _ => return None,
         };
         let ends = choice.finish_reason.is_some_and(says);
-        let tells = [self.usage, self.x_groq, self.error]
-            .into_iter()
-            .flatten()
-            .any(|raw| raw.get() != "null");
+        let tells = [
+            self.usage,
+            choice.usage,
+            self.x_groq,
+            self.error,
+            choice.error,
+        ]
+        .into_iter()
+        .flatten()
+        .any(|raw| raw.get() != "null");
         let alone = message
             .fields()
             .into_iter()
@@ -111,7 +158,25 @@ impl<'a> ChatChunk<'a> {
         (alone && !ends && !tells).then_some((raw, field))
     }
 
-    /// Returns the usage, from its own field or from Groq's, which is sometimes the only one.
+    /// Returns the error that its own fields report; `data` is the whole payload.
+    pub(super) fn own_error(&self, data: &[u8]) -> Option<Failure> {
+        let read = |raw: RawJson<'_>| error_report::read_error_field(data, raw.get());
+        let error = self.error.and_then(read);
+        let status = || ErrorReport::in_base_resp(&value(self.base_resp.map(RawJson::get)));
+        error.or_else(|| status().map(Failure::from))
+    }
+
+    /// Returns whether the chunk may report an error.
+    pub(super) fn may_report(&self) -> bool {
+        let mut choices = self.choices.first.iter().chain(&self.choices.others);
+        self.choices.first.is_none()
+            || self.error.is_some()
+            || self.base_resp.is_some()
+            || choices.any(|choice| choice.error.is_some())
+    }
+
+    /// Returns the usage, from its own field, from the choice or from Groq's, which is sometimes
+    /// the only one.
     pub(super) fn usage(&self) -> Option<Usage> {
         let groq = || {
             let mut inner = None;
@@ -124,7 +189,9 @@ impl<'a> ChatChunk<'a> {
             .ok()?;
             usage(inner?.get())
         };
-        self.usage.and_then(|raw| usage(raw.get())).or_else(groq)
+        let choices = self.choices.first.iter().chain(&self.choices.others);
+        let mut places = std::iter::once(self.usage).chain(choices.map(|choice| choice.usage));
+        places.find_map(|raw| usage(raw?.get())).or_else(groq)
     }
 }
 
@@ -148,6 +215,14 @@ impl<'a> ChunkChoice<'a> {
             .unwrap_or(0)
     }
 
+    /// Returns true if the answer ended at one of the client's stop sequences.
+    pub(super) fn met_stop(&self) -> bool {
+        let met = [self.stop_reason, self.matched_stop];
+        met.into_iter()
+            .flatten()
+            .any(|raw| raw.is_text() && says(raw))
+    }
+
     fn parse(&mut self, cursor: &mut Cursor<'a>) -> CursorResult<()> {
         let mut moved = false;
         cursor.object(|name, cursor| match name {
@@ -155,7 +230,14 @@ impl<'a> ChunkChoice<'a> {
             b"delta" if std::mem::replace(&mut moved, true) => Err(CursorError::DuplicateField),
             b"delta" if cursor.null()? => Ok(()),
             b"delta" => self.delta.insert(MessageFields::default()).parse(cursor),
+            b"message" => cursor.field_once(&mut self.message),
+            b"text" => cursor.field_once(&mut self.text),
+            b"usage" => cursor.field_once(&mut self.usage),
             b"finish_reason" => cursor.field_once(&mut self.finish_reason),
+            b"stop_reason" => cursor.field_once(&mut self.stop_reason),
+            b"matched_stop" => cursor.field_once(&mut self.matched_stop),
+            b"native_finish_reason" => cursor.field_once(&mut self.native_finish_reason),
+            b"error" => cursor.field_once(&mut self.error),
             _ => cursor.skip(),
         })
     }
@@ -181,16 +263,28 @@ impl<'a> MessageFields<'a> {
         message
     }
 
-    fn fields(&self) -> [Option<RawJson<'a>>; 8] {
+    /// Takes all reasoning out.
+    pub(super) fn forget_reasoning(&mut self) {
+        (self.reasoning, self.reasoning_content) = (None, None);
+        (self.reasoning_text, self.reasoning_opaque) = (None, None);
+        (self.reasoning_details, self.thinking_blocks) = (None, None);
+    }
+
+    pub(super) fn fields(&self) -> [Option<RawJson<'a>>; 13] {
         [
             self.content,
             self.reasoning_content,
             self.reasoning,
+            self.reasoning_text,
+            self.reasoning_opaque,
             self.reasoning_details,
+            self.thinking_blocks,
             self.refusal,
             self.tool_calls,
             self.function_call,
             self.annotations,
+            self.images,
+            self.audio,
         ]
     }
 
@@ -199,11 +293,16 @@ impl<'a> MessageFields<'a> {
             b"content" => cursor.field_once(&mut self.content),
             b"reasoning_content" => cursor.field_once(&mut self.reasoning_content),
             b"reasoning" => cursor.field_once(&mut self.reasoning),
+            b"reasoning_text" => cursor.field_once(&mut self.reasoning_text),
+            b"reasoning_opaque" => cursor.field_once(&mut self.reasoning_opaque),
+            b"thinking_blocks" => cursor.field_once(&mut self.thinking_blocks),
             b"reasoning_details" => cursor.field_once(&mut self.reasoning_details),
             b"refusal" => cursor.field_once(&mut self.refusal),
             b"tool_calls" => cursor.field_once(&mut self.tool_calls),
             b"function_call" => cursor.field_once(&mut self.function_call),
             b"annotations" => cursor.field_once(&mut self.annotations),
+            b"images" => cursor.field_once(&mut self.images),
+            b"audio" => cursor.field_once(&mut self.audio),
             _ => cursor.skip(),
         })
     }
@@ -216,9 +315,18 @@ impl<'a> ToolCallFields<'a> {
             b"index" => cursor.field_once(&mut call.index),
             b"id" => cursor.field_once(&mut call.id),
             b"function" => cursor.field_once(&mut call.function),
+            b"custom" => cursor.field_once(&mut call.custom),
+            b"extra_content" => cursor.field_once(&mut call.extra_content),
             _ => cursor.skip(),
         })?;
         Ok(call)
+    }
+
+    /// Returns the signature of the thoughts that led to the call.
+    pub(super) fn thought_signature(&self) -> Option<String> {
+        let extra: Value = serde_json::from_str(self.extra_content?.get()).ok()?;
+        let signature = extra["google"]["thought_signature"].as_str()?;
+        (!signature.is_empty()).then(|| signature.to_owned())
     }
 }
 
@@ -228,6 +336,7 @@ impl<'a> FunctionFields<'a> {
         cursor.object(|name, cursor| match name {
             b"name" => cursor.field_once(&mut function.name),
             b"arguments" => cursor.field_once(&mut function.arguments),
+            b"input" => cursor.field_once(&mut function.input),
             _ => cursor.skip(),
         })?;
         Ok(function)

@@ -5,12 +5,14 @@
 //! of an unexpected type is ignored rather than breaking the stream. Only a payload that is not a
 //! JSON object is an error.
 
-use super::chunk::{ChatChunk, ChunkChoice, MessageFields, TextField};
+use super::chunk::{ChatChunk, ChunkChoice, TextField};
 use super::message::MessageReader;
-use crate::error_report::parse_error_value;
-use crate::event::Event;
+use super::sources::Sources;
+use crate::error_report::{parse_error_value, read_payload_error};
+use crate::event::{Event, FinishReason, Usage};
 use crate::failure::Failure;
-use crate::json::{self, PayloadTemplate, RawJson, walk};
+use crate::finish;
+use crate::json::{self, PayloadTemplate, RawJson, walk, walk_raw};
 use crate::{DONE, EventSink, FinishRule, PayloadInfo, emit};
 
 /// Reader of one upstream stream; keeps which choices (up to `n`) have begun and which have ended.
@@ -22,6 +24,8 @@ pub struct ChatEventReader {
     done: bool,
     /// Usage arrived on its own, as it does only at the end; some upstreams add it to every token.
     counted: bool,
+    usage: Usage,
+    sources: Sources,
     reading: MessageReader,
     /// The last payload with nothing but a piece of the first choice, and the field of that piece.
     last: PayloadTemplate,
@@ -70,17 +74,70 @@ impl ChatEventReader {
         // Only the first choice can be expressed as events.
         let mut nowhere = None;
         let sink = if index == 0 { sink } else { &mut nowhere };
-        if let Some(delta) = &choice.delta {
+        if self.reading.read_choice(choice, seen, sink) {
             self.begun |= bit;
-            self.reading.read_message(delta, seen, sink);
         }
-        let reason = choice.finish_reason.and_then(RawJson::text);
-        if let Some(reason) = reason.filter(|r| !r.is_empty()) {
-            self.begun |= bit;
-            self.finished |= bit;
-            self.reading.finish(&reason, seen, sink);
+        let Some(reason) = choice.finish_reason.and_then(RawJson::text) else {
+            return;
+        };
+        match finish::CHAT.read(&reason, self.reading.has_calls(), "") {
+            Ok(None) => {}
+            Ok(Some(reason)) => {
+                let reason = match native_reason(choice).unwrap_or(reason) {
+                    FinishReason::Stop if choice.met_stop() => FinishReason::StopSequence,
+                    reason => reason,
+                };
+                self.begun |= bit;
+                self.finished |= bit;
+                if index == 0 {
+                    self.reading.finish(reason, sink);
+                }
+            }
+            Err(failure) => seen.error = Some(failure),
         }
     }
+
+    /// Reads the error of a chunk, if it reports one: in its own fields, in that of a choice,
+    /// or, where it has no choice, as a whole.
+    fn error(chunk: &ChatChunk<'_>, data: &[u8], seen: &mut PayloadInfo) {
+        let choices = chunk.choices.first.iter().chain(&chunk.choices.others);
+        let in_choice = choices
+            .filter_map(|choice| choice.error)
+            .find_map(|raw| parse_error_value(raw.get()));
+        let failure = match chunk.own_error(data) {
+            Some(failure) => {
+                // The SDKs show no other words than these.
+                seen.error_is_native = chunk.error.is_some_and(has_message);
+                Some(failure)
+            }
+            None if chunk.choices.first.is_none() => read_payload_error(data),
+            None => in_choice,
+        };
+        seen.error = failure.or(seen.error.take());
+    }
+}
+
+/// Returns the reason of the provider behind OpenRouter if that is a limit: calls that were cut by
+/// it are not all there.
+pub(super) fn native_reason(choice: &ChunkChoice<'_>) -> Option<FinishReason> {
+    let native = choice.native_finish_reason.and_then(RawJson::text)?;
+    let reason = finish::CHAT.read(&native, false, "").ok().flatten();
+    reason.filter(|reason| *reason == FinishReason::Length)
+}
+
+/// Returns whether an error is an object with a message.
+fn has_message(error: RawJson<'_>) -> bool {
+    let mut message = None;
+    let read = walk_raw(error, |cursor| {
+        cursor.object(|name, cursor| match name {
+            b"message" => cursor.field_once(&mut message),
+            _ => cursor.skip(),
+        })
+    });
+    read.is_ok()
+        && message
+            .and_then(RawJson::text)
+            .is_some_and(|text| !text.is_empty())
 }
 
 impl crate::EventReader for ChatEventReader {
@@ -100,8 +157,7 @@ impl crate::EventReader for ChatEventReader {
             .and_then(|field| Some((field, self.last.match_payload(data)?)))
         {
             // The choice has begun with the last payload.
-            self.reading
-                .read_message(&MessageFields::of(raw, field), &mut seen, &mut sink);
+            self.reading.read_piece(raw, field, &mut seen, &mut sink);
             return Ok(seen);
         }
         let mut chunk = ChatChunk::default();
@@ -121,30 +177,39 @@ impl crate::EventReader for ChatEventReader {
             self.piece = Some(field);
             self.last.learn(data, raw, chunk.obfuscation);
         }
+        // First, so that who begins a response with it knows it.
+        let usage = chunk.usage().map(|usage| self.usage.updated(usage));
+        if let Some(usage) = usage {
+            self.usage = usage;
+            emit(&mut sink, Event::Usage(usage));
+        }
         for choice in chunk.choices.first.iter().chain(&chunk.choices.others) {
             self.choice(choice, &mut seen, &mut sink);
         }
-        if let Some(usage) = chunk.usage() {
-            seen.usage = Some(usage);
-            self.counted |= !seen.has_content;
-            emit(&mut sink, Event::Usage(usage));
+        if sink.is_some() {
+            self.sources.remember(&chunk);
         }
-        if let Some(failure) = chunk.error.and_then(|raw| parse_error_value(raw.get())) {
-            seen.error = Some(failure);
-            seen.error_is_native = true;
+        seen.usage = usage;
+        self.counted |= usage.is_some() && !seen.has_content;
+        if chunk.may_report() {
+            Self::error(&chunk, data, &mut seen);
         }
         Ok(seen)
     }
 
     fn finish_stream(&mut self, mut sink: EventSink<'_>) -> Result<(), Failure> {
         let finished = self.begun != 0 && self.begun == self.finished;
-        if !finished && self.done && self.begun != 0 {
+        if !finished && self.done && self.begun != 0 && !self.reading.has_finished() {
             // This upstream gives no reason; only its tool calls tell.
-            self.reading
-                .finish("stop", &mut PayloadInfo::default(), &mut sink);
+            let reason = match self.reading.has_calls() {
+                true => FinishReason::ToolCalls,
+                false => FinishReason::Stop,
+            };
+            self.reading.finish(reason, &mut sink);
         }
         if finished || (self.done && (self.counted || self.rule == FinishRule::Optional)) {
-            return Ok(());
+            self.sources.emit(&mut sink);
+            return self.reading.close(&mut sink);
         }
         let missing = if self.done {
             "it says [DONE] but has no finish_reason (if this provider never sends one, set its \

@@ -3,31 +3,29 @@
 //! An upstream of the same dialect gets the client's own bytes with another model name. Parsed here
 //! are the fields that routing, the mock and other dialects need; all others are recorded.
 
+mod options;
+mod reasoning;
+mod tools;
 mod write;
 
-pub(super) use write::encode_request;
+use options::{parse_openai_options, parse_reasoning_options};
+pub(super) use reasoning::opaque_state;
+use reasoning::{ReasoningPlaces, parse_reasoning, thinking_part};
+use tools::{parse_legacy_call, parse_tool_calls, parse_tools};
+pub(super) use write::{audio_format, encode_request};
 
 use bytes::Bytes;
 
-use crate::event::{ReasoningState, StateOrigin};
 use crate::failure::Failure;
-use crate::json::{self, Json, ObjectWriter};
+use crate::json::{self, Json};
 use crate::request::{
-    Effort, Format, Image, MAX_STRINGS, Message, Part, Reasoning, Request, Role, Sampling, Tool,
-    ToolChoice,
+    CacheTtl, File, Format, Image, ImageDetail, MAX_STRINGS, Message, Part, Request, Role, Sampling,
 };
 
 /// Maximum `n`, as OpenAI has it.
 const MAX_ANSWERS: u32 = 128;
 /// Fields whose loss would change the answer: refused when the target dialect lacks them.
-const ESSENTIAL_FIELDS: &[&str] = &[
-    "functions",
-    "function_call",
-    "audio",
-    "web_search_options",
-    "logprobs",
-    "top_logprobs",
-];
+const ESSENTIAL_FIELDS: &[&str] = &["audio", "web_search_options", "logprobs", "top_logprobs"];
 /// Fields without meaning for another dialect.
 const INERT_FIELDS: &[&str] = &["stream_options", "store"];
 
@@ -38,79 +36,74 @@ const INERT_FIELDS: &[&str] = &["stream_options", "store"];
 /// A 400 that names the field.
 pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
     let mut body = json::RequestFields::parse(&bytes)?;
-    let n = parse_n(&mut body)?;
-    let limit = json::max_tokens("max_completion_tokens", body.raw("max_completion_tokens"))?;
-    let older_limit = json::max_tokens("max_tokens", body.raw("max_tokens"))?;
     let options = body.json("stream_options");
-    if !options.is_object() && !options.is_null() {
+    let mut request = Request {
+        model: body.model()?,
+        stream: body.take("stream", "true or false")?.unwrap_or(false),
+        include_usage: options.get("include_usage").as_bool() == Some(true),
+        n: 1,
+        ..Request::default()
+    };
+    let read = parse_fields(&mut request, body, options);
+    request.keep_invalid(read);
+    request.body = bytes;
+    Ok(request)
+}
+
+/// Parses the fields that other dialects need.
+fn parse_fields(
+    request: &mut Request,
+    mut body: json::RequestFields<'_>,
+    stream_options: Json<'_>,
+) -> Result<(), Failure> {
+    request.n = parse_n(&mut body)?;
+    if !stream_options.is_object() && !stream_options.is_null() {
         return Err(Failure::invalid(
             "stream_options",
             "`stream_options` should be an object",
         ));
     }
-    let mut request = Request {
-        model: body.model()?,
-        stream: body.take("stream", "true or false")?.unwrap_or(false),
-        include_usage: options.get("include_usage").as_bool() == Some(true),
-        parallel_tool_calls: body.json("parallel_tool_calls").as_bool(),
-        max_tokens: limit.or(older_limit),
-        sampling: Sampling {
-            temperature: json::temperature(body.raw("temperature"))?,
-            top_p: body.json("top_p").number(),
-            top_k: body.json("top_k").number(),
-            seed: body.json("seed").number(),
-            presence_penalty: body.json("presence_penalty").number(),
-            frequency_penalty: body.json("frequency_penalty").number(),
-        },
-        stop: body.json("stop").strings(MAX_STRINGS),
-        n,
-        ..Request::default()
+    let limit = json::max_tokens("max_completion_tokens", body.raw("max_completion_tokens"))?;
+    let older_limit = json::max_tokens("max_tokens", body.raw("max_tokens"))?;
+    request.max_tokens = limit.or(older_limit);
+    request.parallel_tool_calls = body.json("parallel_tool_calls").as_bool();
+    request.sampling = Sampling {
+        temperature: json::temperature(body.raw("temperature"))?,
+        top_p: body.json("top_p").number(),
+        top_k: body.json("top_k").number(),
+        seed: body.json("seed").number(),
+        presence_penalty: body.json("presence_penalty").number(),
+        frequency_penalty: body.json("frequency_penalty").number(),
     };
-    parse_messages(&mut request, body.list("messages", WANTED_MESSAGES)?)?;
-    parse_tools(&mut request, body.list("tools", "a list of tools")?);
+    request.stop = body.json("stop").strings(MAX_STRINGS);
+    // The names of calls in messages depend on the tools.
+    parse_tools(request, &mut body)?;
+    parse_messages(request, body.list("messages", WANTED_MESSAGES)?)?;
+    request.tool_forms.finish();
     let user = [body.json("user"), body.json("safety_identifier")];
     request.user = user.into_iter().find_map(Json::text).map(Into::into);
-    let choice = body.json("tool_choice");
-    request.tool_choice = parse_tool_choice(choice);
-    if request.tool_choice.is_none() && !choice.is_null() {
-        request.require("tool_choice");
-    }
-    parse_format(&mut request, body.json("response_format"));
-    let efforts = [
-        body.json("reasoning_effort"),
-        body.json("reasoning").get("effort"),
-    ];
-    request.reasoning = parse_effort(efforts);
+    parse_format(request, body.json("response_format"));
+    request.reasoning = parse_reasoning_options(request, &mut body);
+    request.openai = parse_openai_options(&mut body);
+    // Anthropic's own name for the last part of a request.
+    request.mark_end(body.json("cache_control"));
     if body.json("modalities").items().any(|mode| !mode.is("text")) {
         request.require("modalities");
     }
-    body.record_rest(&mut request, INERT_FIELDS, ESSENTIAL_FIELDS);
-    request.body = bytes;
-    Ok(request)
+    body.record_rest(request, INERT_FIELDS, ESSENTIAL_FIELDS);
+    Ok(())
 }
 
 /// Takes the number of answers.
 fn parse_n(body: &mut json::RequestFields<'_>) -> Result<u32, Failure> {
     let n = body
-        .take::<u32>("n", "a whole number from 1 to 128")?
-        .unwrap_or(1);
-    if (1..=MAX_ANSWERS).contains(&n) {
-        return Ok(n);
+        .take::<f64>("n", "a whole number from 1 to 128")?
+        .unwrap_or(1.0);
+    if (0.0..=f64::from(MAX_ANSWERS)).contains(&n) && n.fract() == 0.0 {
+        return Ok(n as u32);
     }
     let message = format!("`n` should be a whole number from 1 to 128, not {n}");
     Err(Failure::invalid("n", message))
-}
-
-/// Parses the first known effort.
-fn parse_effort(efforts: [Json<'_>; 2]) -> Option<Reasoning> {
-    let effort = efforts
-        .into_iter()
-        .find_map(|value| Effort::from_word(&value.text()?))?;
-    Some(Reasoning {
-        effort,
-        budget: None,
-        shown: None,
-    })
 }
 
 const WANTED_MESSAGES: &str =
@@ -118,8 +111,9 @@ const WANTED_MESSAGES: &str =
 
 fn parse_messages(request: &mut Request, list: Json<'_>) -> Result<(), Failure> {
     request.messages.reserve_exact(list.len());
+    let mut legacy = None;
     for (at, message) in list.items().enumerate() {
-        let message = parse_message(request, at, message)?;
+        let message = parse_message(request, at, message, &mut legacy)?;
         request.messages.push(message);
     }
     if request.messages.is_empty() {
@@ -131,7 +125,14 @@ fn parse_messages(request: &mut Request, list: Json<'_>) -> Result<(), Failure> 
     Ok(())
 }
 
-fn parse_message(request: &mut Request, at: usize, message: Json<'_>) -> Result<Message, Failure> {
+/// Parses a message. `legacy` is the id of the last call in the form that Chat had before there
+/// were tools, until its result comes.
+fn parse_message(
+    request: &mut Request,
+    at: usize,
+    message: Json<'_>,
+    legacy: &mut Option<String>,
+) -> Result<Message, Failure> {
     let name = || format!("messages[{at}]");
     let Some(role) = message.get("role").text() else {
         let name = format!("{}.role", name());
@@ -139,17 +140,14 @@ fn parse_message(request: &mut Request, at: usize, message: Json<'_>) -> Result<
         return Err(Failure::invalid(&name, message));
     };
     let mut parts = Vec::new();
+    let mut places = ReasoningPlaces::default();
     let role = match &*role {
         "system" | "developer" => Role::System,
         "assistant" => {
-            parse_reasoning(message, &mut parts);
+            places = parse_reasoning(message, &mut parts);
             Role::Assistant
         }
-        "tool" => Role::Tool,
-        "function" => {
-            request.require(format!("{}.role", name()));
-            Role::Tool
-        }
+        "tool" | "function" => Role::Tool,
         _ => Role::User,
     };
     parse_content(request, &name, message.get("content"), &mut parts);
@@ -157,40 +155,37 @@ fn parse_message(request: &mut Request, at: usize, message: Json<'_>) -> Result<
         parts.push(Part::Refusal(text.into()));
     }
     parse_tool_calls(request, &name, message.get("tool_calls"), &mut parts);
-    if ["function_call", "audio"]
-        .iter()
-        .any(|field| !message.get(field).is_null())
-    {
+    if let Some((id, call)) = parse_legacy_call(request, at, message.get("function_call")) {
+        parts.push(call);
+        *legacy = Some(id);
+    }
+    places.restore(&mut parts);
+    if !message.get("audio").is_null() {
         request.require(name());
+    }
+    let images = "messages[].images";
+    let is_known = |request: &Request| request.unsupported.iter().any(|it| it.param == images);
+    if !message.get("images").is_empty() && !is_known(request) {
+        request.ignore(images);
+    }
+    if let Some(ttl) = CacheTtl::parse(message.get("cache_control")) {
+        parts.push(Part::CacheBreakpoint(ttl));
+    }
+    if matches!(role, Role::System | Role::User | Role::Assistant) && !message.get("name").is_null()
+    {
+        request.ignore_kind("messages[].name");
     }
     if role == Role::Tool {
         parts = vec![Part::ToolResult {
-            id: message.get("tool_call_id").string(),
+            id: match message.get("tool_call_id").text() {
+                Some(id) => id.into(),
+                None => legacy.take().unwrap_or_default(),
+            },
             content: parts,
             error: false,
         }];
     }
     Ok(Message { role, parts })
-}
-
-fn parse_tool_calls(
-    request: &mut Request,
-    name: &impl Fn() -> String,
-    calls: Json<'_>,
-    parts: &mut Vec<Part>,
-) {
-    parts.reserve_exact(calls.len());
-    for (at, call) in calls.items().enumerate() {
-        let function = call.get("function");
-        match (call.get("id").text(), function.get("name").text()) {
-            (Some(id), Some(name)) => parts.push(Part::ToolCall {
-                id: id.into(),
-                name: name.into(),
-                arguments: function.get("arguments").string(),
-            }),
-            _ => request.require(format!("{}.tool_calls[{at}]", name())),
-        }
-    }
 }
 
 fn parse_content(
@@ -205,22 +200,57 @@ fn parse_content(
     } else if content.is_list() {
         parts.reserve_exact(content.len());
         for (at, part) in content.items().enumerate() {
-            match parse_content_part(part) {
+            let name = || format!("{}.content[{at}]", name());
+            match parse_content_part(&name, part) {
                 Some(part) => parts.push(part),
-                None => request.require(format!("{}.content[{at}]", name())),
+                None => request.require_kind(name(), part.get("type").text().as_deref()),
             }
+            let mark = CacheTtl::parse(part.get("cache_control"));
+            parts.extend(mark.map(Part::CacheBreakpoint));
         }
     } else if !content.is_null() {
         request.require(format!("{}.content", name()));
     }
 }
 
-fn parse_content_part(part: Json<'_>) -> Option<Part> {
+fn parse_content_part(name: &dyn Fn() -> String, part: Json<'_>) -> Option<Part> {
     let kind = part.get("type").text();
+    if kind.as_deref() == Some("file") {
+        let file = part.get("file");
+        let title = file.get("filename").text().map(String::from);
+        let data = file.get("file_data").text()?;
+        // As OpenRouter takes it.
+        let is_linked = ["https://", "http://"]
+            .iter()
+            .any(|scheme| data.starts_with(scheme));
+        return Some(match is_linked {
+            true => File::linked(name(), title, None, &data),
+            false => File::inline(name(), title, None, &data),
+        });
+    }
+    if kind.as_deref() == Some("input_audio") {
+        let audio = part.get("input_audio");
+        let format = audio.get("format").text()?;
+        let media_type = match &*format {
+            "mp3" => "audio/mpeg".to_owned(),
+            format => format!("audio/{format}"),
+        };
+        let data = audio.get("data").text()?;
+        return Some(File::inline(name(), None, Some(media_type), &data));
+    }
+    let image = part.get("image_url");
     if kind.as_deref() == Some("image_url")
-        && let Some(url) = part.get("image_url").get("url").text()
+        && let Some(url) = image.get("url").text().or_else(|| image.text())
     {
-        return Some(Part::Image(Image::from_url(&url)));
+        if url.starts_with("data:") && !url.starts_with("data:image/") {
+            return Some(File::inline(name(), None, None, &url));
+        }
+        let detail = image.get("detail").text();
+        let detail = detail.and_then(|word| ImageDetail::from_word(&word));
+        return Some(Part::Image(Image::from_url(&url), detail));
+    }
+    if matches!(kind.as_deref(), Some("thinking" | "reasoning")) {
+        return Some(thinking_part(part));
     }
     if kind.as_deref() == Some("refusal") {
         return Some(Part::Refusal(part.get("refusal").string()));
@@ -228,93 +258,14 @@ fn parse_content_part(part: Json<'_>) -> Option<Part> {
     part.get("text").text().map(|text| Part::Text(text.into()))
 }
 
-/// Parses an assistant message's reasoning: detail by detail, or as one text.
-fn parse_reasoning(message: Json<'_>, parts: &mut Vec<Part>) {
-    let details = message.get("reasoning_details");
-    parts.reserve_exact(details.len());
-    for detail in details.items() {
-        let signature = [detail.get("signature"), detail.get("data")]
-            .into_iter()
-            .find_map(Json::text);
-        let state = signature
-            .filter(|signature| !signature.is_empty())
-            .map(|signature| {
-                let state = ReasoningState::decode(&signature, StateOrigin::OpenAiChat);
-                let value = if state.origin == StateOrigin::OpenAiChat
-                    && !state.value.starts_with('{')
-                    && !state.value.is_empty()
-                {
-                    without_text(detail)
-                } else {
-                    state.value.into_owned()
-                };
-                ReasoningState {
-                    origin: state.origin,
-                    value: value.into(),
-                }
-            });
-        parts.push(Part::Reasoning {
-            text: detail.get("text").string(),
-            state,
-        });
-    }
-    if parts.is_empty() {
-        let shown = [message.get("reasoning_content"), message.get("reasoning")]
-            .into_iter()
-            .find_map(Json::text);
-        if let Some(shown) = shown.filter(|text| !text.is_empty()) {
-            parts.push(Part::Reasoning {
-                text: shown.into(),
-                state: None,
-            });
-        }
-    }
-}
-
-/// Returns a reasoning detail without its text, which is kept apart.
-fn without_text(detail: Json<'_>) -> String {
-    let mut rest = ObjectWriter::new();
-    detail.each_field(|name, value| {
-        if name != b"text" {
-            rest.raw(&String::from_utf8_lossy(name), &value.compact());
-        }
-    });
-    String::from_utf8(rest.finish()).unwrap_or_default()
-}
-
-fn parse_tools(request: &mut Request, list: Json<'_>) {
-    request.tools.reserve_exact(list.len());
-    for (at, tool) in list.items().enumerate() {
-        let function = tool.get("function");
-        match function.get("name").text() {
-            Some(name) => request.tools.push(Tool {
-                name: name.into(),
-                description: function.get("description").text().map(Into::into),
-                parameters: function.get("parameters").into(),
-                strict: function.get("strict").as_bool(),
-            }),
-            None => request.require(format!("tools[{at}]")),
-        }
-    }
-}
-
-fn parse_tool_choice(value: Json<'_>) -> Option<ToolChoice> {
-    match value.text().as_deref() {
-        Some("auto") => Some(ToolChoice::Auto),
-        Some("none") => Some(ToolChoice::None),
-        Some("required" | "any") => Some(ToolChoice::Required),
-        _ => value
-            .get("function")
-            .get("name")
-            .text()
-            .map(|name| ToolChoice::Named(name.into())),
-    }
-}
-
 fn parse_format(request: &mut Request, value: Json<'_>) {
     match value.get("type").text().as_deref() {
         None | Some("text") => {}
         Some("json_object") => request.format = Some(Format::Json),
+        // A schema is optional there.
+        Some("json_schema") if value.get("json_schema").get("schema").is_null() => {
+            request.format = Some(Format::Json);
+        }
         Some("json_schema") => {
             let inner = value.get("json_schema");
             request.format = Some(Format::Schema {

@@ -5,14 +5,16 @@
 //! upstream wants returned.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{citation_json, finish_reason, usage_json};
+use super::{citation_json, finish_reason, image_json, usage_json};
 use crate::event::{Event, FinishReason, Usage};
 use crate::failure::Failure;
 use crate::json::quote;
-use crate::{DONE, FrameSink, PassThroughPosition};
+use crate::request::{Request, ToolKind};
+use crate::{DONE, FrameSink, MAX_HELD_BYTES, PassThroughPosition, ResponseMeta, tools};
 
 /// Writer of one client stream.
 #[derive(Debug)]
@@ -29,29 +31,40 @@ pub struct ChatEventWriter {
     passed: bool,
     /// Number of citations written.
     cited: usize,
-    /// Index of the current reasoning block, and whether it has text.
+    /// Index of the current reasoning block among all and the calls, and whether it has text.
     thought: (u32, bool),
+    /// The request, for the forms of its tools.
+    request: Arc<Request>,
+    /// The calls of custom tools that have not ended: index and arguments, which are only known
+    /// whole.
+    custom: Vec<(u32, String)>,
+    /// Index of the call in the form that there was before tools, which has a place for one.
+    legacy: Option<u32>,
 }
 
 impl ChatEventWriter {
-    /// Returns a writer of chunks with this id, time (Unix seconds) and model.
+    /// Returns a writer of chunks with this id.
     #[must_use]
-    pub fn new(id: &str, created: u64, model: &str, include_usage: bool) -> Self {
+    pub fn new(id: &str, meta: ResponseMeta) -> Self {
         let head = format!(
-            r#"{{"id":{},"object":"chat.completion.chunk","created":{created},"model":{},"choices":"#,
+            r#"{{"id":{},"object":"chat.completion.chunk","created":{},"model":{},"choices":"#,
             json!(id),
-            json!(model)
+            meta.created,
+            json!(meta.model)
         );
         Self {
             head: head.into_bytes(),
             line: Vec::new(),
-            include_usage,
+            include_usage: meta.request.include_usage,
             usage: None,
             finish: None,
             begun: false,
             passed: false,
             cited: 0,
             thought: (0, false),
+            request: meta.request,
+            custom: Vec::new(),
+            legacy: None,
         }
     }
 
@@ -84,6 +97,77 @@ impl ChatEventWriter {
             quote(line, text);
             line.extend_from_slice(b"}]}");
         });
+    }
+
+    /// Writes a delta that is a small tree.
+    fn tree(&mut self, delta: &Value, out: FrameSink<'_>) {
+        self.delta("null", out, |line| {
+            line.extend_from_slice(delta.to_string().as_bytes())
+        });
+    }
+
+    fn begin_call(&mut self, index: u32, id: &str, name: &str, out: FrameSink<'_>) {
+        // Calls are counted, too: the place of reasoning among them must come back.
+        self.thought = (self.thought.0 + 1 + u32::from(self.thought.1), false);
+        let request = Arc::clone(&self.request);
+        let form = request.tool_forms.get(name);
+        let own = form.map_or(name, |form| &form.name);
+        let delta = match form.map(|form| form.kind) {
+            Some(ToolKind::Custom) => {
+                self.custom.push((index, String::new()));
+                json!({ "tool_calls": [{
+                    "index": index, "id": id, "type": "custom", "custom": { "name": own, "input": "" },
+                }]})
+            }
+            Some(ToolKind::LegacyFunction) if self.legacy.is_none() => {
+                self.legacy = Some(index);
+                json!({ "function_call": { "name": own, "arguments": "" } })
+            }
+            _ => json!({ "tool_calls": [{
+                "index": index, "id": id, "type": "function", "function": { "name": own, "arguments": "" },
+            }]}),
+        };
+        self.tree(&delta, out);
+    }
+
+    fn continue_call(
+        &mut self,
+        index: u32,
+        fragment: &str,
+        out: FrameSink<'_>,
+    ) -> Result<(), Failure> {
+        if let Some((_, text)) = self.custom.iter_mut().find(|(known, _)| *known == index) {
+            text.push_str(fragment);
+            let held: usize = self.custom.iter().map(|(_, text)| text.len()).sum();
+            return match held > MAX_HELD_BYTES {
+                true => Err(Failure::response_too_large(MAX_HELD_BYTES)),
+                false => Ok(()),
+            };
+        }
+        let is_legacy = self.legacy == Some(index);
+        self.delta("null", out, |line| {
+            // Writing to a Vec can't fail.
+            let _ = match is_legacy {
+                true => write!(line, r#"{{"function_call":{{"arguments":"#),
+                false => write!(
+                    line,
+                    r#"{{"tool_calls":[{{"index":{index},"function":{{"arguments":"#
+                ),
+            };
+            quote(line, fragment);
+            line.extend_from_slice(if is_legacy { b"}}" } else { b"}}]}" });
+        });
+        Ok(())
+    }
+
+    /// Ends a call: the text of a custom tool is written at once.
+    fn end_call(&mut self, index: u32, out: FrameSink<'_>) {
+        if let Some(at) = self.custom.iter().position(|(known, _)| *known == index) {
+            let (_, arguments) = self.custom.swap_remove(at);
+            let input = tools::custom_input(&arguments);
+            let call = json!({ "index": index, "custom": { "input": input } });
+            self.tree(&json!({ "tool_calls": [call] }), out);
+        }
     }
 
     fn delta(&mut self, finish: &str, out: FrameSink<'_>, delta: impl FnOnce(&mut Vec<u8>)) {
@@ -127,35 +211,23 @@ impl crate::EventWriter for ChatEventWriter {
                     "type": kind, "index": self.thought.0, name: state.encode(),
                 }]});
                 self.thought = (self.thought.0 + 1, false);
-                self.delta("null", out, |line| {
-                    line.extend_from_slice(detail.to_string().as_bytes())
-                });
+                self.tree(&detail, out);
             }
             Event::Refusal(text) => self.field("refusal", text, out),
             Event::Citation(citation) => {
                 let delta = json!({ "annotations": [citation_json(self.cited, citation)] });
                 self.cited += 1;
-                self.delta("null", out, |line| {
-                    line.extend_from_slice(delta.to_string().as_bytes())
-                });
+                self.tree(&delta, out);
             }
-            Event::ToolCall { index, id, name } => {
-                let call = json!({ "tool_calls": [{
-                    "index": index, "id": id, "type": "function", "function": { "name": name, "arguments": "" },
-                }]});
-                self.delta("null", out, |line| {
-                    line.extend_from_slice(call.to_string().as_bytes())
-                });
+            Event::ToolCall { index, id, name } => self.begin_call(*index, id, name, out),
+            Event::ToolArguments { index, fragment } => {
+                return self.continue_call(*index, fragment, out);
             }
-            Event::ToolArguments { index, fragment } => self.delta("null", out, |line| {
-                let _ = write!(
-                    line,
-                    r#"{{"tool_calls":[{{"index":{index},"function":{{"arguments":"#
-                );
-                quote(line, fragment);
-                line.extend_from_slice(b"}}]}");
-            }),
-            Event::ToolEnd { .. } => {}
+            Event::ToolEnd { index } => self.end_call(*index, out),
+            Event::Image(image) => {
+                self.tree(&json!({ "images": [image_json(image)] }), out);
+            }
+            Event::Unsupported(_) => {}
             Event::Usage(usage) => self.usage = Some(*usage),
             // Kept until the end: some upstreams repeat it, and then break.
             Event::Finish(reason) => self.finish = Some(*reason),
@@ -170,7 +242,11 @@ impl crate::EventWriter for ChatEventWriter {
             return out(None, DONE);
         }
         self.begin(out);
-        let reason = finish_reason(self.finish.unwrap_or(FinishReason::Stop));
+        while let Some((index, _)) = self.custom.first() {
+            self.end_call(*index, out);
+        }
+        let reason = self.finish.unwrap_or(FinishReason::Stop);
+        let reason = finish_reason(reason, self.legacy.is_some());
         self.delta(&format!("\"{reason}\""), out, |line| {
             line.extend_from_slice(b"{}")
         });

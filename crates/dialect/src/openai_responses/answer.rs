@@ -1,50 +1,44 @@
 //! Complete answers: read from an upstream, written for a client.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
-use super::{citation, citation_json, finish_reason, object, response_id, status, usage};
+use super::call_items::call_json;
+use super::calls::{ItemCalls, is_call};
+use super::{citation, citation_json, finish_reason, is_cut, object, response_id, status, usage};
 use crate::event::{Event, FinishReason, ReasoningState, StateOrigin};
 use crate::failure::Failure;
-use crate::request::Part;
+use crate::json::excerpt;
+use crate::request::{Image, Part};
 use crate::{Answer, EventSink, PayloadInfo, ResponseMeta, emit, error_report, tools};
 
 /// Parses an upstream's answer: its usage, an error in it, and, with a sink, its content as events.
 pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
     let body: Value = serde_json::from_slice(body)
         .map_err(|e| Failure::bad_payload("a Responses answer", e.into()))?;
-    if sink.is_none() && body["status"].is_string() {
-        // Clients of the same dialect read the status themselves.
-        return Ok(PayloadInfo {
-            is_end: true,
-            usage: usage(&body["usage"]),
-            ..PayloadInfo::default()
-        });
+    let error = match body["output"].is_array() {
+        true => error_report::ErrorReport::in_field(&body),
+        false => error_report::ErrorReport::in_payload(&body),
+    };
+    if let Some(error) = error {
+        return Err(error.into());
     }
-    if let Some(failure) = error_report::parse_error_value(&body["error"].to_string()) {
-        return Err(failure);
+    if !body["output"].is_array() && body["status"] != "incomplete" {
+        return Err(Failure::upstream_truncated("it has no output"));
     }
-    match body["status"].as_str() {
-        // Some upstreams omit it.
-        Some("completed" | "incomplete") | None if body["output"].is_array() => {}
-        _ if sink.is_none() => {}
-        status => {
-            let status = status.unwrap_or("nothing").to_owned();
-            return Err(Failure::upstream_report(error_report::ErrorReport {
-                message: format!("the upstream's answer is incomplete: its status is {status}"),
-                kind: None,
-                code: Some(status),
-            }));
-        }
-    }
-    let mut calls = 0;
-    for item in body["output"].as_array().into_iter().flatten() {
-        item_events(item, &mut calls, &mut sink);
+    if sink.is_some() {
+        output_events(&body, &mut sink)?;
     }
     let usage = usage(&body["usage"]);
     if let Some(usage) = usage {
         emit(&mut sink, Event::Usage(usage));
     }
-    emit(&mut sink, Event::Finish(finish_reason(&body, calls > 0)));
+    let has_calls = body["output"]
+        .as_array()
+        .is_some_and(|output| output.iter().any(is_call));
+    let reason = finish_reason(&body, has_calls)?;
+    emit(&mut sink, Event::Finish(reason));
     Ok(PayloadInfo {
         is_end: true,
         usage,
@@ -52,64 +46,115 @@ pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<Paylo
     })
 }
 
-/// Emits the events of a complete item.
-pub(super) fn item_events(item: &Value, calls: &mut u32, sink: &mut EventSink<'_>) {
-    match item["type"].as_str() {
-        Some("message") => {
-            for part in item["content"].as_array().into_iter().flatten() {
-                if let Some(text) = part["text"].as_str() {
-                    emit(sink, Event::Text(text.into()));
-                }
-                if let Some(text) = part["refusal"].as_str() {
-                    emit(sink, Event::Refusal(text.into()));
-                }
-                for cited in part["annotations"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .filter_map(citation)
-                {
-                    emit(sink, Event::Citation(cited));
-                }
-            }
+/// Emits the events of a complete answer's output.
+fn output_events(body: &Value, sink: &mut EventSink<'_>) -> Result<(), Failure> {
+    let mut calls = ItemCalls::default();
+    let output = body["output"].as_array().into_iter().flatten();
+    for (place, item) in (0..).zip(output) {
+        if is_call(item) {
+            calls.complete_last(place, item, sink)?;
+        } else {
+            item_events(item, SaidBefore::default(), sink);
         }
-        Some("reasoning") => {
-            emit(sink, Event::Reasoning(reasoning_text(item).into()));
-            if let Some(state) = state(item) {
-                emit(sink, Event::State(state));
-            }
-        }
-        Some("function_call" | "custom_tool_call") => {
-            let index = *calls;
-            *calls += 1;
-            let text = |name: &str| item[name].as_str().unwrap_or_default();
-            emit(
-                sink,
-                Event::ToolCall {
-                    index,
-                    id: text("call_id").into(),
-                    name: text("name").into(),
-                },
-            );
-            emit(
-                sink,
-                Event::ToolArguments {
-                    index,
-                    fragment: arguments(item).into(),
-                },
-            );
-            emit(sink, Event::ToolEnd { index });
-        }
-        // Output of the upstream's own tools, which is not part of the answer.
-        _ => {}
+    }
+    calls.close(is_cut(body), sink)
+}
+
+/// The part of an item that was said before.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SaidBefore {
+    /// Number of bytes of its texts.
+    pub(super) bytes: usize,
+    /// Number of its citations.
+    pub(super) citations: usize,
+    /// Its state was told.
+    pub(super) has_state: bool,
+}
+
+impl SaidBefore {
+    /// Returns of the next text what was not said.
+    fn rest<'a>(&mut self, text: &'a str) -> &'a str {
+        let said = self.bytes.min(text.len());
+        self.bytes -= said;
+        text.get(said..).unwrap_or_default()
     }
 }
 
-/// Returns a call's arguments; the free text of a custom tool becomes an object.
-pub(super) fn arguments(item: &Value) -> String {
-    match item["input"].as_str() {
-        Some(input) => json!({ "input": input }).to_string(),
-        None => item["arguments"].as_str().unwrap_or_default().to_owned(),
+/// Returns the texts of a message or a reasoning item.
+pub(super) fn item_texts(item: &Value) -> Vec<Cow<'_, str>> {
+    match item["type"].as_str() {
+        Some("message") => {
+            let parts = item["content"].as_array().into_iter().flatten();
+            let of_parts = parts.flat_map(|part| [part["text"].as_str(), part["refusal"].as_str()]);
+            let texts = [item["content"].as_str()].into_iter().chain(of_parts);
+            texts.flatten().map(Cow::from).collect()
+        }
+        Some("reasoning") => vec![reasoning_text(item).into()],
+        _ => Vec::new(),
+    }
+}
+
+/// Emits the events of a complete item that is no call, but for what was said before. Returns the
+/// number of citations that are still to be left out.
+pub(super) fn item_events(item: &Value, mut before: SaidBefore, sink: &mut EventSink<'_>) -> usize {
+    match item["type"].as_str() {
+        Some("message") => message_events(item, &mut before, sink),
+        Some("reasoning") => {
+            let text = reasoning_text(item);
+            match before.rest(&text) {
+                "" => {}
+                rest => emit(sink, Event::Reasoning(rest.into())),
+            }
+            if let Some(state) = state(item).filter(|_| !before.has_state) {
+                emit(sink, Event::State(state));
+            }
+        }
+        Some("image_generation_call") if item["result"].is_string() => {
+            emit(sink, Event::Image(image(item)));
+        }
+        // Output of the upstream's own tools.
+        Some(kind) => emit(
+            sink,
+            Event::Unsupported(format!("item `{}`", excerpt(kind)).into()),
+        ),
+        None => {}
+    }
+    before.citations
+}
+
+fn message_events(item: &Value, before: &mut SaidBefore, sink: &mut EventSink<'_>) {
+    if let Some(text) = item["content"].as_str() {
+        emit(sink, Event::Text(before.rest(text).into()));
+    }
+    for part in item["content"].as_array().into_iter().flatten() {
+        let text = part["text"].as_str().map(|text| before.rest(text));
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
+            emit(sink, Event::Text(text.into()));
+        }
+        let refusal = part["refusal"].as_str().map(|text| before.rest(text));
+        if let Some(text) = refusal.filter(|text| !text.is_empty()) {
+            emit(sink, Event::Refusal(text.into()));
+        }
+        let cited = part["annotations"].as_array().into_iter().flatten();
+        for cited in cited.filter_map(citation) {
+            match before.citations {
+                0 => emit(sink, Event::Citation(cited)),
+                _ => before.citations -= 1,
+            }
+        }
+    }
+}
+
+/// Returns the image of an item.
+fn image(item: &Value) -> Image {
+    let result = item["result"].as_str().unwrap_or_default();
+    if result.starts_with("data:") || result.starts_with("http") {
+        return Image::from_url(result);
+    }
+    let format = item["output_format"].as_str().unwrap_or("png");
+    Image::Data {
+        media_type: format!("image/{format}"),
+        base64: result.to_owned(),
     }
 }
 
@@ -184,15 +229,15 @@ pub(super) fn encode_answer(answer: &Answer, meta: &ResponseMeta) -> Value {
             } => {
                 let cut = answer.finish() == FinishReason::Length
                     && tools::whole_object(arguments).is_none();
-                call_json(
-                    &id("fc"),
-                    call,
-                    name,
-                    arguments,
-                    if cut { "incomplete" } else { "completed" },
-                )
+                let form = meta.request.tool_forms.get(name);
+                let status = if cut { "incomplete" } else { "completed" };
+                call_json(&id("fc"), (call, name, form), arguments, status)
             }
-            Part::Image(_) | Part::ToolResult { .. } => continue,
+            Part::Image(image, _) => match image_json(&id("ig"), image) {
+                Some(item) => item,
+                None => continue,
+            },
+            Part::ToolResult { .. } | Part::File(_) | Part::CacheBreakpoint(_) => continue,
         });
     }
     let (status, details) = status(answer.finish());
@@ -227,14 +272,15 @@ pub(super) fn reasoning_json(id: &str, text: &str, encrypted: String) -> Value {
     json!({ "id": id, "type": "reasoning", "summary": summary, "encrypted_content": encrypted })
 }
 
-pub(super) fn call_json(id: &str, call: &str, name: &str, arguments: &str, status: &str) -> Value {
-    let call = tools::fit_id(call, 64);
-    let arguments = if status == "completed" {
-        tools::text(arguments)
-    } else {
-        arguments
+/// Encodes an image as a call of the tool that makes images; `None` for one that is only named by
+/// its URL.
+pub(super) fn image_json(id: &str, image: &Image) -> Option<Value> {
+    let Image::Data { media_type, base64 } = image else {
+        return None;
     };
-    json!({
-        "id": id, "type": "function_call", "status": status, "call_id": call, "name": name, "arguments": arguments,
-    })
+    let format = media_type.rsplit('/').next().unwrap_or("png");
+    Some(json!({
+        "id": id, "type": "image_generation_call", "status": "completed", "output_format": format,
+        "result": base64,
+    }))
 }

@@ -3,17 +3,21 @@
 //! Items are identified by their output index: one gateway gives every event of an item another id.
 //! Content that an upstream did not stream is emitted when the item, or the answer, is complete.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use serde_json::Value;
 
-use super::answer::{arguments, item_events, state};
-use super::payload::ResponsesPayload;
-use super::{citation, finish_reason, usage};
+use super::calls::{ItemCalls, is_call};
+use super::payload::{ItemAliases, ItemKey, ResponsesPayload};
+use super::said::{Channel, SaidItems, TextKind};
+use super::{citation, finish_reason, is_cut, usage};
+use crate::error_report::ErrorReport;
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::json::{RawJson, value, walk};
 use crate::{
-    DONE, EventSink, MAX_CALLS, PassThroughPosition, PayloadInfo, emit, error_report,
-    too_many_error,
+    AnswerFolder, DONE, EventSink, PassThroughPosition, PayloadInfo, emit, error_report, tools,
 };
 
 /// Reader of one upstream stream.
@@ -23,108 +27,29 @@ pub(super) struct ResponsesEventReader {
     id: String,
     /// Sequence number of the next event.
     next: u64,
-    items: Vec<OutputItem>,
-    calls: u32,
-    /// Ids of the calls.
-    call_ids: Vec<String>,
-    /// Text or a refusal was emitted.
-    texted: bool,
+    said: SaidItems,
+    aliases: ItemAliases,
+    calls: ItemCalls,
     done: bool,
     /// An error to be reported at the end of the stream, or with `response.failed`.
     failing: Option<Failure>,
-}
-
-#[derive(Debug)]
-struct OutputItem {
-    /// Output index, or the id if the index is missing.
-    key: ItemKey,
-    /// Index of the call among the answer's calls, if it is one.
-    call: Option<u32>,
-    /// A piece of it was emitted.
-    said: bool,
-    ended: bool,
-    /// Kind of event that carries its reasoning: some upstreams send it in two.
-    thought: Option<&'static str>,
-}
-
-#[derive(Debug, PartialEq, Eq, Clone)]
-enum ItemKey {
-    Place(u64),
-    Id(String),
-}
-
-impl ItemKey {
-    fn of(payload: &ResponsesPayload<'_>) -> Self {
-        match payload.output_index.and_then(|raw| raw.get().parse().ok()) {
-            Some(place) => ItemKey::Place(place),
-            None => {
-                let id = payload.item_id.and_then(RawJson::text);
-                ItemKey::Id(id.unwrap_or_default().into_owned())
-            }
-        }
-    }
+    /// Such an error was in the payloads.
+    has_error: bool,
 }
 
 impl crate::EventReader for ResponsesEventReader {
-    fn read_payload(
-        &mut self,
-        data: &[u8],
-        mut sink: EventSink<'_>,
-    ) -> Result<PayloadInfo, Failure> {
-        let mut seen = PayloadInfo::default();
-        if data.trim_ascii() == DONE {
-            // Not part of this API, but some servers send it.
-            return Ok(seen);
-        }
-        let mut payload = ResponsesPayload::default();
-        walk(data, |cursor| payload.parse(cursor))
-            .map_err(|e| Failure::bad_payload("a Responses event", e.into()))?;
-        let number = payload
-            .sequence_number
-            .and_then(|raw| raw.get().parse::<u64>().ok());
-        self.next = number.map_or(self.next, |number| number.saturating_add(1));
-        let kind = payload.kind.as_deref().unwrap_or_default();
-        seen.is_typed = !kind.is_empty();
-        seen.has_content = kind.ends_with(".delta");
-        match kind {
-            "response.created" => {
-                value(payload.response.map(RawJson::get))["id"]
-                    .as_str()
-                    .unwrap_or_default()
-                    .clone_into(&mut self.id);
-            }
-            "response.completed" | "response.incomplete" => {
-                self.completed(&payload, &mut seen, &mut sink)
-            }
-            "response.failed" | "response.cancelled" => {
-                let error = self.failing.take();
-                let own = || {
-                    error_report::parse_error_value(
-                        &value(payload.response.map(RawJson::get))["error"].to_string(),
-                    )
-                };
-                seen.error = error.or_else(own).or_else(|| Some(unnamed(kind)));
-                seen.error_is_native = true;
-            }
-            "error" => {
-                // Nested, as servers send it, or flat, as the API reference has it.
-                let raw = payload.error.filter(|raw| raw.get() != "null");
-                let json = raw.map_or_else(
-                    || String::from_utf8_lossy(data).into_owned(),
-                    |raw| raw.get().to_owned(),
-                );
-                let failure =
-                    error_report::parse_error_value(&json).unwrap_or_else(|| unnamed(kind));
-                self.failing = Some(failure);
-            }
-            _ if sink.is_some() => {
-                self.read_piece(kind, &payload, &mut sink);
-                if self.items.len() > MAX_CALLS {
-                    seen.error = Some(too_many_error("items"));
-                }
-            }
-            _ => {}
-        }
+    fn read_payload(&mut self, data: &[u8], sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
+        let Some(sink) = sink else {
+            return self.read_event(data, None);
+        };
+        // Any event may have content, not only deltas.
+        let mut has_content = false;
+        let mut noting = |event: Event<'_>| {
+            has_content |= event.has_content();
+            sink(event);
+        };
+        let mut seen = self.read_event(data, Some(&mut noting))?;
+        seen.has_content |= has_content;
         Ok(seen)
     }
 
@@ -132,9 +57,9 @@ impl crate::EventReader for ResponsesEventReader {
         // A payload under `event: error` is read like any other; only unreadable ones are errors by
         // name.
         match serde_json::from_slice::<Value>(data) {
-            Ok(value) if value["type"].is_string() => None,
+            Ok(value) if value["type"].as_str().is_some_and(is_known_kind) => None,
             Ok(value) if !value["error"].is_null() => {
-                error_report::parse_error_value(&value["error"].to_string())
+                ErrorReport::in_field(&value).map(Failure::from)
             }
             _ => error_report::read_error(data),
         }
@@ -152,8 +77,46 @@ impl crate::EventReader for ResponsesEventReader {
         PassThroughPosition {
             response_id: &self.id,
             next_number: self.next,
+            has_error: self.has_error,
         }
     }
+}
+
+/// Returns true for the type of an event of this API.
+fn is_known_kind(kind: &str) -> bool {
+    kind == "error" || kind.starts_with("response.")
+}
+
+/// The response that the last event of a stream has, whole.
+#[derive(Debug, Default)]
+pub(super) struct ResponsesFolder(Option<Bytes>);
+
+impl AnswerFolder for ResponsesFolder {
+    fn add_payload(&mut self, data: &[u8]) {
+        self.0 = whole_answer(data);
+    }
+
+    fn size(&self) -> usize {
+        self.0.as_ref().map_or(0, Bytes::len)
+    }
+
+    fn complete(self: Box<Self>, encoded: Vec<u8>) -> Bytes {
+        self.0.unwrap_or_else(|| encoded.into())
+    }
+}
+
+/// Returns the response of an event, if its output is there.
+fn whole_answer(data: &[u8]) -> Option<Bytes> {
+    let mut payload = ResponsesPayload::default();
+    walk(data, |cursor| payload.parse(cursor)).ok()?;
+    let response = payload.response?.get();
+    let output = &value(Some(response))["output"];
+    let has_output = output.as_array().is_some_and(|output| !output.is_empty());
+    has_output.then(|| Bytes::copy_from_slice(response.as_bytes()))
+}
+
+fn number_of(payload: &ResponsesPayload<'_>) -> Option<u64> {
+    payload.sequence_number?.get().parse().ok()
 }
 
 fn unnamed(kind: &str) -> Failure {
@@ -161,210 +124,276 @@ fn unnamed(kind: &str) -> Failure {
 }
 
 impl ResponsesEventReader {
-    fn completed(
+    fn read_event(&mut self, data: &[u8], mut sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
+        let mut seen = PayloadInfo::default();
+        if data.trim_ascii() == DONE {
+            // Not part of this API, but some servers send it.
+            return Ok(seen);
+        }
+        let mut payload = ResponsesPayload::default();
+        walk(data, |cursor| payload.parse(cursor))
+            .map_err(|e| Failure::bad_payload("a Responses event", e.into()))?;
+        let number = number_of(&payload);
+        self.next = number.map_or(self.next, |number| number.saturating_add(1));
+        let kind = payload.kind.as_deref().unwrap_or_default();
+        seen.is_typed = is_known_kind(kind);
+        seen.has_content = kind.ends_with(".delta");
+        match kind {
+            "response.done" => self.ended(&payload, &mut seen, &mut sink),
+            "response.created" => {
+                value(payload.response.map(RawJson::get))["id"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .clone_into(&mut self.id);
+            }
+            "response.completed" | "response.incomplete" => {
+                let response = value(payload.response.map(RawJson::get));
+                self.completed(&payload, response, &mut seen, &mut sink);
+            }
+            "response.failed" | "response.cancelled" => {
+                let response = value(payload.response.map(RawJson::get));
+                seen.error = Some(self.failed(kind, &response));
+                // The only one of these ends that clients know.
+                seen.error_is_native = kind == "response.failed";
+                if !seen.error_is_native {
+                    self.next = number.unwrap_or(self.next);
+                }
+            }
+            "error" => {
+                // Nested, as servers send it, or flat, as the API reference has it. Clients know
+                // only the nested one, after which `response.failed` follows.
+                let nested = payload.error.filter(|raw| raw.get().starts_with('{'));
+                let nested = nested.and_then(|raw| error_report::read_error_field(data, raw.get()));
+                match nested {
+                    Some(failure) => {
+                        self.failing = Some(failure);
+                        self.has_error = true;
+                    }
+                    None => {
+                        let flat = error_report::read_payload_error(data);
+                        seen.error = Some(flat.unwrap_or_else(|| unnamed(kind)));
+                        self.next = number.unwrap_or(self.next);
+                    }
+                }
+            }
+            "" => seen.error = error_report::read_payload_error(data),
+            kind if !kind.starts_with("response.") => {
+                seen.error = error_report::read_typed_error(data);
+            }
+            _ if sink.is_some() => {
+                let read = self.read_piece(kind, &payload, &mut sink);
+                seen.error = read.and_then(|()| self.said.check_size()).err();
+            }
+            _ => {}
+        }
+        Ok(seen)
+    }
+
+    /// Reads `response.done`, the end of some servers' streams, by the response's status.
+    fn ended(
         &mut self,
         payload: &ResponsesPayload<'_>,
         seen: &mut PayloadInfo,
         sink: &mut EventSink<'_>,
     ) {
+        let mut response = value(payload.response.map(RawJson::get));
+        match response["status"].as_str() {
+            Some("failed" | "cancelled" | "canceled") => {
+                seen.error = Some(self.failed("response.done", &response));
+                self.next = number_of(payload).unwrap_or(self.next);
+            }
+            status => {
+                if status.is_none() && response.is_object() {
+                    response["status"] = "completed".into();
+                }
+                self.completed(payload, response, seen, sink);
+            }
+        }
+    }
+
+    /// Returns the error with which a response ended.
+    fn failed(&mut self, kind: &str, response: &Value) -> Failure {
+        let own = || ErrorReport::in_field(response).map(Failure::from);
+        let failure = self.failing.take().or_else(own);
+        failure.unwrap_or_else(|| unnamed(kind))
+    }
+
+    fn completed(
+        &mut self,
+        payload: &ResponsesPayload<'_>,
+        mut response: Value,
+        seen: &mut PayloadInfo,
+        sink: &mut EventSink<'_>,
+    ) {
         self.done = true;
         seen.is_end = true;
-        let response = value(payload.response.map(RawJson::get));
-        if sink.is_some() {
-            // Content that was not streamed is emitted now.
-            for item in response["output"].as_array().into_iter().flatten() {
-                let call = item["call_id"].as_str().unwrap_or_default();
-                let said = match item["type"].as_str() {
-                    Some("message") => self.texted,
-                    Some("reasoning") => self.items.iter().any(|item| item.thought.is_some()),
-                    _ => self.call_ids.iter().any(|known| known == call),
-                };
-                if !said {
-                    item_events(item, &mut self.calls, sink);
-                }
-            }
+        if response["status"].is_null() && response.is_object() {
+            let kind = payload.kind.as_deref().unwrap_or_default();
+            response["status"] = kind.trim_start_matches("response.").into();
         }
-        for item in &mut self.items {
-            if let (Some(index), false) = (item.call, std::mem::replace(&mut item.ended, true)) {
-                emit(sink, Event::ToolEnd { index });
-            }
-        }
+        // It is spent, whatever is wrong with the rest.
         seen.usage = usage(&response["usage"]);
+        if sink.is_some()
+            && let Err(failure) = self.read_output(&response, sink)
+        {
+            seen.error = Some(failure);
+            return;
+        }
         if let Some(usage) = seen.usage {
             emit(sink, Event::Usage(usage));
         }
-        emit(
-            sink,
-            Event::Finish(finish_reason(&response, self.calls > 0)),
-        );
+        match finish_reason(&response, !self.calls.is_empty()) {
+            Ok(reason) => emit(sink, Event::Finish(reason)),
+            // Ours will be told in its place, and with its number.
+            Err(failure) => {
+                seen.error = Some(failure);
+                self.next = number_of(payload).unwrap_or(self.next);
+            }
+        }
     }
 
-    fn read_piece(&mut self, kind: &str, payload: &ResponsesPayload<'_>, sink: &mut EventSink<'_>) {
-        let key = ItemKey::of(payload);
-        let delta = || {
-            payload
-                .delta
-                .and_then(RawJson::text)
-                .filter(|delta| !delta.is_empty())
-        };
+    /// Emits the content of the whole response that was not streamed.
+    fn read_output(&mut self, response: &Value, sink: &mut EventSink<'_>) -> Result<(), Failure> {
+        let output = response["output"].as_array().map_or(&[][..], Vec::as_slice);
+        let mut rest = self.said.compare(output);
+        for (place, item) in (0..).zip(output) {
+            if is_call(item) {
+                self.calls.complete_last(place, item, sink)?;
+            } else {
+                self.said.complete_last(place, item, &mut rest, sink);
+            }
+        }
+        self.calls.close(is_cut(response), sink)
+    }
+
+    fn read_piece(
+        &mut self,
+        kind: &str,
+        payload: &ResponsesPayload<'_>,
+        sink: &mut EventSink<'_>,
+    ) -> Result<(), Failure> {
+        let id = payload.item_id.and_then(RawJson::text).unwrap_or_default();
+        let shared = |key, id: &str| self.said.shared_key(key, id, &self.aliases);
+        let key = shared(ItemKey::of(payload), &id);
         match kind {
             "response.output_item.added" => {
                 let item = value(payload.item.map(RawJson::get));
-                self.add(key, &item, sink);
+                let key = self.aliases.begin(key.or_id_of(&item), &item);
+                if is_call(&item) {
+                    return self.calls.begin(key, &item, sink);
+                }
+                self.said.begin(key, &item);
             }
             "response.output_item.done" => {
-                self.item_done(key, &value(payload.item.map(RawJson::get)), sink)
-            }
-            "response.output_text.delta" | "response.refusal.delta" => {
-                if let Some(text) = delta() {
-                    self.texted = true;
-                    self.item(key).said = true;
-                    let is_refusal = kind == "response.refusal.delta";
-                    emit(
-                        sink,
-                        if is_refusal {
-                            Event::Refusal(text)
-                        } else {
-                            Event::Text(text)
-                        },
-                    );
+                let item = value(payload.item.map(RawJson::get));
+                let id = item["id"].as_str().unwrap_or_default();
+                let key = shared(key.or_id_of(&item), id);
+                if is_call(&item) {
+                    return self.calls.complete(key, &item, sink);
                 }
+                self.said.complete(key, &item, sink);
             }
-            "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
-                let kind = if kind.contains("summary") {
-                    "summary"
-                } else {
-                    "text"
+            "response.content_part.added" | "response.reasoning_summary_part.added" => {
+                let channel = match kind.contains("summary") {
+                    true => Channel::Thought,
+                    false => Channel::Text,
                 };
-                let item = self.item(key);
-                if *item.thought.get_or_insert(kind) == kind
-                    && let Some(text) = delta()
-                {
-                    item.said = true;
-                    emit(sink, Event::Reasoning(text));
-                }
+                self.said.begin_part(&key, channel, place_of(payload));
             }
-            "response.reasoning_summary_part.added" => {
-                let first = payload.summary_index.is_none_or(|raw| raw.get() == "0");
-                if !first && self.item(key).said {
-                    emit(sink, Event::Reasoning("\n\n".into()));
+            "response.content_part.done" | "response.reasoning_summary_part.done" => {
+                let part = value(payload.part.map(RawJson::get));
+                if let Some((kind, text)) = part_text(&part) {
+                    let place = place_of(payload);
+                    self.said.complete_part(key, kind, place, text, sink);
                 }
             }
             "response.function_call_arguments.delta" => {
-                let item = self.item(key);
-                if let (Some(index), Some(fragment), false) = (item.call, delta(), item.ended) {
-                    item.said = true;
-                    emit(sink, Event::ToolArguments { index, fragment });
+                if let Some(fragment) = delta_of(payload) {
+                    return self.calls.read_fragment(key, fragment, sink);
                 }
             }
             "response.function_call_arguments.done" => {
-                let whole = payload
-                    .arguments
-                    .and_then(RawJson::text)
-                    .unwrap_or_default();
-                self.call_done(key, &whole, sink);
+                if let Some(whole) = payload.arguments {
+                    let whole = whole.text().unwrap_or(whole.get().into());
+                    return self.calls.read_whole(key, &whole, sink);
+                }
+            }
+            "response.custom_tool_call_input.done" => {
+                if let Some(input) = payload.input.and_then(RawJson::text) {
+                    let whole = tools::custom_arguments(&input);
+                    return self.calls.read_whole(key, &whole, sink);
+                }
             }
             "response.output_text.annotation.added" => {
                 if let Some(cited) = citation(&value(payload.annotation.map(RawJson::get))) {
-                    emit(sink, Event::Citation(cited));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn item(&mut self, key: ItemKey) -> &mut OutputItem {
-        let at = self
-            .items
-            .iter()
-            .position(|item| item.key == key)
-            .unwrap_or_else(|| {
-                self.items.push(OutputItem {
-                    key,
-                    call: None,
-                    said: false,
-                    ended: false,
-                    thought: None,
-                });
-                self.items.len() - 1
-            });
-        &mut self.items[at]
-    }
-
-    fn add(&mut self, key: ItemKey, item: &Value, sink: &mut EventSink<'_>) {
-        // Without an index, its events name the item's own id.
-        let key = match key {
-            ItemKey::Id(_) => ItemKey::Id(item["id"].as_str().unwrap_or_default().to_owned()),
-            place => place,
-        };
-        let is_call = matches!(
-            item["type"].as_str(),
-            Some("function_call" | "custom_tool_call")
-        );
-        let index = self.calls;
-        let known = self.item(key);
-        if !is_call || known.call.is_some() {
-            return;
-        }
-        known.call = Some(index);
-        self.calls += 1;
-        let text = |name: &str| item[name].as_str().unwrap_or_default();
-        self.call_ids.push(text("call_id").to_owned());
-        emit(
-            sink,
-            Event::ToolCall {
-                index,
-                id: text("call_id").into(),
-                name: text("name").into(),
-            },
-        );
-    }
-
-    fn call_done(&mut self, key: ItemKey, whole: &str, sink: &mut EventSink<'_>) {
-        let item = self.item(key);
-        let Some(index) = item.call.filter(|_| !item.ended) else {
-            return;
-        };
-        item.ended = true;
-        if !item.said && !whole.is_empty() {
-            emit(
-                sink,
-                Event::ToolArguments {
-                    index,
-                    fragment: whole.into(),
-                },
-            );
-        }
-        emit(sink, Event::ToolEnd { index });
-    }
-
-    fn item_done(&mut self, key: ItemKey, item: &Value, sink: &mut EventSink<'_>) {
-        let key = match key {
-            ItemKey::Id(_) => ItemKey::Id(item["id"].as_str().unwrap_or_default().to_owned()),
-            place => place,
-        };
-        match item["type"].as_str() {
-            Some("function_call" | "custom_tool_call") => {
-                self.add(key.clone(), item, sink);
-                self.call_done(key, &arguments(item), sink);
-            }
-            Some("message") if !self.item(key.clone()).said => {
-                self.item(key).said = true;
-                self.texted = true;
-                item_events(item, &mut self.calls, sink);
-            }
-            Some("reasoning") => {
-                let known = self.item(key);
-                known.thought.get_or_insert("whole");
-                if !std::mem::replace(&mut known.said, true) {
-                    item_events(item, &mut self.calls, sink);
-                } else if let Some(state) = state(item) {
-                    emit(sink, Event::State(state));
+                    self.said.cite(key, Event::Citation(cited), sink);
                 }
             }
             _ => {
-                self.item(key);
+                if let Some((kind, is_whole)) = text_kind(kind) {
+                    self.read_text((key, &id), kind, is_whole, payload, sink);
+                }
             }
         }
+        Ok(())
     }
+
+    /// Reads a piece of a text, or the whole of it.
+    fn read_text(
+        &mut self,
+        item: (ItemKey, &str),
+        kind: TextKind,
+        is_whole: bool,
+        payload: &ResponsesPayload<'_>,
+        sink: &mut EventSink<'_>,
+    ) {
+        let place = place_of(payload);
+        if is_whole {
+            let whole = payload.text.or(payload.refusal).and_then(RawJson::text);
+            let whole = whole.unwrap_or_default();
+            self.said.complete_part(item.0, kind, place, &whole, sink);
+        } else if let Some(delta) = delta_of(payload) {
+            self.said.say(item, kind, place, delta, sink);
+        }
+    }
+}
+
+/// Returns the piece of an event, if there is one.
+fn delta_of<'a>(payload: &ResponsesPayload<'a>) -> Option<Cow<'a, str>> {
+    let delta = payload.delta.and_then(RawJson::text);
+    delta.filter(|delta| !delta.is_empty())
+}
+
+/// Returns the text of which an event has a piece, and whether it has all of it.
+fn text_kind(event: &str) -> Option<(TextKind, bool)> {
+    let (text, end) = event.strip_prefix("response.")?.rsplit_once('.')?;
+    let kind = match text {
+        "output_text" => TextKind::Text,
+        "refusal" => TextKind::Refusal,
+        "reasoning_summary_text" => TextKind::Summary,
+        "reasoning_text" => TextKind::Reasoning,
+        _ => return None,
+    };
+    match end {
+        "delta" => Some((kind, false)),
+        "done" => Some((kind, true)),
+        _ => None,
+    }
+}
+
+/// Returns the text of a whole part.
+fn part_text(part: &Value) -> Option<(TextKind, &str)> {
+    let (kind, field) = match part["type"].as_str() {
+        Some("refusal") => (TextKind::Refusal, "refusal"),
+        Some("summary_text") => (TextKind::Summary, "text"),
+        Some("reasoning_text") => (TextKind::Reasoning, "text"),
+        _ => (TextKind::Text, "text"),
+    };
+    Some((kind, part[field].as_str()?))
+}
+
+/// Returns the index of an event's part within its item.
+fn place_of(payload: &ResponsesPayload<'_>) -> Option<u64> {
+    let index = payload.summary_index.or(payload.content_index)?;
+    index.get().parse().ok()
 }

@@ -1,5 +1,7 @@
 //! A Responses request: parsed from a client, encoded for an upstream.
 
+mod items;
+mod tools;
 mod write;
 
 pub(super) use write::encode_request;
@@ -11,12 +13,12 @@ use memchr::memmem;
 use serde::Deserialize;
 use serde_json::Value;
 
+use self::items::parse_item;
+use self::tools::{check_tool_choice, parse_tool_choice, parse_tools};
 use super::answer;
 use crate::failure::Failure;
 use crate::json::{self, Json};
-use crate::request::{
-    Effort, Format, Image, Message, Part, Reasoning, Request, Role, Sampling, Tool, ToolChoice,
-};
+use crate::request::{Effort, Format, Message, Reasoning, Request, Role, Sampling};
 
 /// Fields whose loss would change the answer: refused when the target dialect lacks them.
 const ESSENTIAL_FIELDS: &[&str] = &[
@@ -31,8 +33,8 @@ const INERT_FIELDS: &[&str] = &[
     "include",
     "store",
     "stream_options",
-    "prompt_cache_key",
     "truncation",
+    "client_metadata",
 ];
 
 /// Parses a client's request.
@@ -42,13 +44,6 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
         model: body.model()?,
         stream: body.take("stream", "true or false")?.unwrap_or(false),
         include_usage: true,
-        parallel_tool_calls: body.json("parallel_tool_calls").as_bool(),
-        max_tokens: json::max_tokens("max_output_tokens", body.raw("max_output_tokens"))?,
-        sampling: Sampling {
-            temperature: json::temperature(body.raw("temperature"))?,
-            top_p: body.json("top_p").number(),
-            ..Sampling::default()
-        },
         n: 1,
         ..Request::default()
     };
@@ -59,63 +54,61 @@ pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
             "`background` requires `store`: the response is kept until it is retrieved",
         ));
     }
-    if let Some(text) = body.take::<String>("instructions", "a string")? {
-        request.messages.push(Message::text(Role::System, text));
-    }
-    parse_input(&mut request, body.json("input"))?;
-    let user = [body.json("user"), body.json("safety_identifier")];
-    request.user = user.into_iter().find_map(Json::text).map(Into::into);
-    let tools = body.list("tools", "a list of tools")?;
-    request.tools.reserve_exact(tools.len());
-    for (at, tool) in tools.items().enumerate() {
-        parse_tool(&mut request, at, tool);
-    }
-    let choice = body.json("tool_choice");
-    request.tool_choice = parse_tool_choice(choice);
-    if request.tool_choice.is_none() && !choice.is_null() {
-        request.require("tool_choice");
-    }
-    parse_text_options(&mut request, body.json("text"));
-    request.reasoning = parse_reasoning(body.json("reasoning"));
-    body.record_rest(&mut request, INERT_FIELDS, ESSENTIAL_FIELDS);
+    let read = parse_fields(&mut request, body);
+    request.keep_invalid(read);
     request.body = bytes;
     Ok(request)
 }
 
-fn parse_tool(request: &mut Request, at: usize, tool: Json<'_>) {
-    let name = tool.get("name").text();
-    match name.filter(|_| tool.get("type").is("function")) {
-        Some(name) => request.tools.push(Tool {
-            name: name.into(),
-            description: tool.get("description").text().map(Into::into),
-            parameters: tool.get("parameters").into(),
-            strict: tool.get("strict").as_bool(),
-        }),
-        // A tool that OpenAI runs itself, or a custom tool whose arguments are not JSON.
-        None => request.require(format!("tools[{at}]")),
+/// Parses the fields that other dialects need.
+fn parse_fields(request: &mut Request, mut body: json::RequestFields<'_>) -> Result<(), Failure> {
+    request.max_tokens = json::max_tokens("max_output_tokens", body.raw("max_output_tokens"))?;
+    request.parallel_tool_calls = body.json("parallel_tool_calls").as_bool();
+    request.sampling = Sampling {
+        temperature: json::temperature(body.raw("temperature"))?,
+        top_p: body.json("top_p").number(),
+        ..Sampling::default()
+    };
+    let instructions = body.json("instructions");
+    match instructions.text() {
+        Some(text) => request.messages.push(Message::text(Role::System, text)),
+        None if instructions.is_null() => {}
+        None => {
+            let found = json::excerpt(instructions.raw());
+            let message = format!("`instructions` should be a string, not {found}");
+            return Err(Failure::invalid("instructions", message));
+        }
     }
+    let user = [body.json("user"), body.json("safety_identifier")];
+    request.user = user.into_iter().find_map(Json::text).map(Into::into);
+    // The names of calls in the input depend on the tools.
+    parse_tools(request, "tools", body.list("tools", "a list of tools")?);
+    parse_input(request, body.json("input"))?;
+    parse_tool_choice(request, body.json("tool_choice"));
+    check_tool_choice(request);
+    request.tool_forms.finish();
+    parse_text_options(request, body.json("text"));
+    request.reasoning = parse_reasoning(body.json("reasoning"));
+    let stored = ["previous_response_id", "conversation"].map(|name| body.peek(name));
+    request.stored_context = stored.into_iter().find_map(|context| {
+        let id = context.text().or_else(|| context.get("id").text())?;
+        Some(id.into_owned())
+    });
+    let text = |json: Json<'_>| json.text().map(Into::into);
+    request.openai.metadata = body.json("metadata").into();
+    request.openai.service_tier = text(body.json("service_tier"));
+    request.openai.prompt_cache_key = text(body.json("prompt_cache_key"));
+    request.openai.prompt_cache_retention = text(body.json("prompt_cache_retention"));
+    body.record_rest(request, INERT_FIELDS, ESSENTIAL_FIELDS);
+    Ok(())
 }
 
-fn parse_tool_choice(choice: Json<'_>) -> Option<ToolChoice> {
-    match choice.text().as_deref() {
-        Some("auto") => Some(ToolChoice::Auto),
-        Some("none") => Some(ToolChoice::None),
-        Some("required") => Some(ToolChoice::Required),
-        _ if choice.get("type").is("function") => choice
-            .get("name")
-            .text()
-            .map(|name| ToolChoice::Named(name.into())),
-        _ => None,
-    }
-}
-
-/// Parses the reasoning options; a summary alone asks for medium effort.
+/// Parses the reasoning options; a summary alone leaves the effort to the model.
 fn parse_reasoning(reasoning: Json<'_>) -> Option<Reasoning> {
     let shown = (!reasoning.get("summary").is_null()).then_some(true);
     let effort = reasoning.get("effort").text();
     let effort = effort.and_then(|word| Effort::from_word(&word));
-    let effort = effort.or(shown.map(|_| Effort::Medium))?;
-    Some(Reasoning {
+    (effort.is_some() || shown.is_some()).then_some(Reasoning {
         effort,
         budget: None,
         shown,
@@ -136,6 +129,18 @@ pub fn previous_response_id(body: &[u8]) -> Option<String> {
         .map(|asked| asked.previous_response_id)
 }
 
+/// Returns the id of a response object.
+#[must_use]
+pub fn response_id_in(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Made {
+        id: String,
+    }
+    serde_json::from_slice::<Made>(body)
+        .ok()
+        .map(|made| made.id)
+}
+
 /// Returns the body with another `previous_response_id`.
 ///
 /// # Errors
@@ -153,6 +158,10 @@ fn parse_text_options(request: &mut Request, text: Json<'_>) {
     match format.get("type").text().as_deref() {
         None | Some("text") => {}
         Some("json_object") => request.format = Some(Format::Json),
+        // A schema is optional in the other of OpenAI's dialects.
+        Some("json_schema") if format.get("schema").is_null() => {
+            request.format = Some(Format::Json);
+        }
         Some("json_schema") => {
             request.format = Some(Format::Schema {
                 name: format
@@ -165,12 +174,7 @@ fn parse_text_options(request: &mut Request, text: Json<'_>) {
         }
         Some(_) => request.require("text.format"),
     }
-    if !matches!(
-        text.get("verbosity").text().as_deref(),
-        None | Some("medium")
-    ) {
-        request.ignore("text.verbosity");
-    }
+    request.openai.verbosity = text.get("verbosity").text().map(Into::into);
 }
 
 fn parse_input(request: &mut Request, input: Json<'_>) -> Result<(), Failure> {
@@ -187,125 +191,10 @@ fn parse_input(request: &mut Request, input: Json<'_>) -> Result<(), Failure> {
         return Err(Failure::invalid("input", WANTED_INPUT));
     }
     for (at, item) in input.items().enumerate() {
-        let Some((role, parts)) = parse_item(request, at, item)? else {
-            continue;
-        };
-        // Items of the assistant, or of tools, form one message elsewhere; a user's stay separate.
-        match request.messages.last_mut() {
-            Some(last) if last.role == role && matches!(role, Role::Assistant | Role::Tool) => {
-                last.parts.extend(parts)
-            }
-            _ => request.messages.push(Message { role, parts }),
-        }
+        parse_item(request, at, item)?;
     }
     Ok(())
 }
 
 const WANTED_INPUT: &str = "`input` should be a string, or a list of items, as in \
                             [{\"role\": \"user\", \"content\": \"Hello\"}]";
-
-/// Parses one input item; an unknown one is recorded as unsupported.
-fn parse_item(
-    request: &mut Request,
-    at: usize,
-    item: Json<'_>,
-) -> Result<Option<(Role, Vec<Part>)>, Failure> {
-    let text = |field: &str| item.get(field).string();
-    Ok(Some(match item.get("type").text().as_deref() {
-        None | Some("message") => {
-            let role = parse_role(at, item.get("role"))?;
-            let name = || format!("input[{at}].content");
-            (role, parse_content(request, &name, item.get("content")))
-        }
-        Some("reasoning") => (Role::Assistant, vec![parse_reasoning_item(item)]),
-        Some("function_call") => {
-            let call = Part::ToolCall {
-                id: text("call_id"),
-                name: text("name"),
-                arguments: text("arguments"),
-            };
-            (Role::Assistant, vec![call])
-        }
-        Some("function_call_output") => {
-            let name = || format!("input[{at}].output");
-            let result = Part::ToolResult {
-                id: text("call_id"),
-                content: parse_content(request, &name, item.get("output")),
-                error: item.get("status").is("incomplete"),
-            };
-            (Role::Tool, vec![result])
-        }
-        Some(_) => {
-            request.require(format!("input[{at}]"));
-            return Ok(None);
-        }
-    }))
-}
-
-/// Parses a reasoning item that a client sends back.
-fn parse_reasoning_item(item: Json<'_>) -> Part {
-    let texts = |list: Json<'_>| {
-        let texts = list.items().filter_map(|part| part.get("text").text());
-        texts.collect::<Vec<_>>().join("\n\n")
-    };
-    let summary = texts(item.get("summary"));
-    let encrypted = item.get("encrypted_content").text();
-    Part::Reasoning {
-        text: match summary.is_empty() {
-            true => texts(item.get("content")),
-            false => summary,
-        },
-        state: encrypted
-            .filter(|encrypted| !encrypted.is_empty())
-            .map(|encrypted| answer::decode_state(&encrypted, &item.get("id").string())),
-    }
-}
-
-fn parse_role(at: usize, role: Json<'_>) -> Result<Role, Failure> {
-    match role.text().as_deref() {
-        Some("system" | "developer") => Ok(Role::System),
-        Some("assistant") => Ok(Role::Assistant),
-        Some("user") => Ok(Role::User),
-        Some(_) => {
-            let name = format!("input[{at}].role");
-            let message = format!("`{name}` should be user, assistant, system or developer");
-            Err(Failure::invalid(&name, message))
-        }
-        None => {
-            let name = format!("input[{at}]");
-            let message = format!("`{name}` has no role and no type. {WANTED_INPUT}");
-            Err(Failure::invalid(&name, message))
-        }
-    }
-}
-
-/// Parses a text, or a list of content parts; `name` makes the name of the list for errors.
-fn parse_content(request: &mut Request, name: &dyn Fn() -> String, content: Json<'_>) -> Vec<Part> {
-    if let Some(text) = content.text() {
-        return vec![Part::Text(text.into())];
-    }
-    if !content.is_list() && !content.is_null() {
-        request.require(name());
-    }
-    let mut parts = Vec::with_capacity(content.len());
-    for (at, part) in content.items().enumerate() {
-        match parse_content_part(part) {
-            Some(part) => parts.push(part),
-            None => request.require(format!("{}[{at}]", name())),
-        }
-    }
-    parts
-}
-
-fn parse_content_part(part: Json<'_>) -> Option<Part> {
-    let kind = part.get("type").text();
-    if kind.as_deref() == Some("input_image")
-        && let Some(url) = part.get("image_url").text()
-    {
-        return Some(Part::Image(Image::from_url(&url)));
-    }
-    if kind.as_deref() == Some("refusal") {
-        return Some(Part::Refusal(part.get("refusal").string()));
-    }
-    part.get("text").text().map(|text| Part::Text(text.into()))
-}

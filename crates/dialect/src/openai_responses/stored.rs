@@ -9,9 +9,10 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::object;
+use super::payload::OutputPayload;
 use crate::ResponseMeta;
 use crate::failure::Failure;
-use crate::json::{BorrowedText, value};
+use crate::json::value;
 use crate::plain::TextEncoding;
 use crate::request::Request;
 
@@ -51,23 +52,13 @@ pub enum Interruption {
 impl StoredResponse {
     /// Reads the next event.
     pub fn read_event(&mut self, payload: &[u8]) {
-        #[derive(Deserialize)]
-        struct Payload<'a> {
-            #[serde(borrow, rename = "type")]
-            kind: Option<BorrowedText<'a>>,
-            #[serde(borrow)]
-            response: Option<&'a RawValue>,
-            #[serde(borrow)]
-            item: Option<&'a RawValue>,
-            output_index: Option<u64>,
-        }
         // Nearly every event is a delta, which adds nothing here.
         if memmem::find(payload, b"\"response\"").is_none()
             && memmem::find(payload, b"output_item.done").is_none()
         {
             return;
         }
-        let Ok(Payload {
+        let Ok(OutputPayload {
             kind,
             response,
             item,

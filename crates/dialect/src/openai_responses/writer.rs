@@ -8,11 +8,12 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
-use super::answer::call_json;
+use super::answer::image_json;
 use super::{citation_json, object, response_id, status};
 use crate::event::{Event, FinishReason, Usage};
 use crate::failure::{Failure, FailureKind};
 use crate::json::quote;
+use crate::request::ToolKind;
 use crate::{FrameSink, MAX_HELD_BYTES, PassThroughPosition, ResponseMeta};
 
 /// Writer of one client stream.
@@ -22,6 +23,8 @@ pub(super) struct ResponsesEventWriter {
     /// Id of the response: ours, or the upstream's where frames were passed through.
     id: String,
     begun: bool,
+    /// The frames that were passed through have an error.
+    has_error: bool,
     /// Sequence number of the next event.
     next: u64,
     /// Items by output index; null while incomplete.
@@ -71,6 +74,7 @@ struct OpenCall {
     id: String,
     name: String,
     arguments: String,
+    kind: ToolKind,
 }
 
 impl ResponsesEventWriter {
@@ -79,6 +83,7 @@ impl ResponsesEventWriter {
             id: response_id(&meta),
             meta,
             begun: false,
+            has_error: false,
             next: 0,
             output: Vec::new(),
             open: None,
@@ -157,39 +162,23 @@ impl crate::EventWriter for ResponsesEventWriter {
             Event::Citation(citation) => self.cite(citation_json(citation), out),
             Event::ToolCall { index, id, name } => {
                 self.close("completed", out);
-                let item = |writer: &Self, place| {
-                    call_json(&writer.item_id("fc", place), id, name, "", "in_progress")
-                };
-                let place = self.announce_item(item, out);
-                let (id, name) = (id.to_string(), name.to_string());
-                self.calls.push(OpenCall {
-                    index: *index,
-                    place,
-                    id,
-                    name,
-                    arguments: String::new(),
-                });
+                self.begin_call(*index, id, name, out);
             }
             Event::ToolArguments { index, fragment } => {
-                if let Some(call) = self.calls.iter_mut().find(|call| call.index == *index) {
-                    call.arguments.push_str(fragment);
-                    let place = call.place;
-                    let id = self.item_id("fc", place);
-                    self.delta(
-                        "response.function_call_arguments.delta",
-                        &id,
-                        place,
-                        "",
-                        fragment,
-                        out,
-                    );
-                }
+                self.continue_call(*index, fragment, out);
             }
             Event::ToolEnd { index } => {
                 if let Some(at) = self.calls.iter().position(|call| call.index == *index) {
                     self.end_call(at, "completed", out);
                 }
             }
+            Event::Image(image) => {
+                if let Some(item) = image_json("", image) {
+                    self.close("completed", out);
+                    self.say_image(item, out);
+                }
+            }
+            Event::Unsupported(_) => {}
             Event::Usage(usage) => self.usage = Some(*usage),
             Event::Finish(reason) => self.finish = Some(*reason),
         }
@@ -222,12 +211,21 @@ impl crate::EventWriter for ResponsesEventWriter {
     fn write_error(&mut self, failure: &Failure, _request_id: &str, out: FrameSink<'_>) {
         self.begin(out);
         let code = match failure.kind() {
+            // Clients act upon these.
+            _ if failure.has_known_cause() => failure.code(),
             FailureKind::RateLimit => "rate_limit_exceeded",
             FailureKind::InvalidRequest => "invalid_prompt",
             _ => "server_error",
         };
-        let fields = json!({ "code": failure.code(), "message": failure.to_string(), "param": failure.param() });
-        self.event("error", fields, out);
+        // Flat, as the API reference has it, and nested, as OpenAI sends it: its SDKs raise only
+        // on the latter.
+        let (message, param) = (failure.to_string(), failure.param());
+        let fields = json!({ "code": failure.code(), "message": message, "param": param,
+            "error": { "type": crate::openai::error_type(failure), "code": failure.code(),
+                "message": message, "param": param } });
+        if !self.has_error {
+            self.event("error", fields, out);
+        }
         // The frames that were passed through hold the answer so far.
         let output = std::mem::take(&mut self.output)
             .into_iter()
@@ -238,7 +236,14 @@ impl crate::EventWriter for ResponsesEventWriter {
         self.event("response.failed", json!({ "response": response }), out);
     }
 
+    fn set_response_id(&mut self, id: &str) {
+        if !self.begun {
+            id.clone_into(&mut self.id);
+        }
+    }
+
     fn resume_after_pass_through(&mut self, position: PassThroughPosition<'_>) {
+        self.has_error = position.has_error;
         if !position.response_id.is_empty() {
             self.begun = true;
             self.next = position.next_number;
@@ -255,6 +260,7 @@ fn held_size(event: &Event<'_>) -> usize {
         Event::State(state) => state.value.len(),
         Event::ToolCall { id, name, .. } => id.len() + name.len() + size_of::<OpenCall>(),
         Event::Citation(cited) => cited.url.len() + cited.title.len() + size_of::<Value>(),
-        Event::ToolEnd { .. } | Event::Usage(_) | Event::Finish(_) => 0,
+        Event::Image(image) => image.size(),
+        Event::ToolEnd { .. } | Event::Unsupported(_) | Event::Usage(_) | Event::Finish(_) => 0,
     }
 }

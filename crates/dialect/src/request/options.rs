@@ -1,9 +1,12 @@
 //! Options of a request: tools, format, reasoning and sampling.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::CacheTtl;
 use crate::json::Json;
 
 /// A JSON value, kept as text: as a tree it might take fifty times as much memory. Null by default,
@@ -50,7 +53,7 @@ impl JsonText {
 
 impl From<Json<'_>> for JsonText {
     fn from(json: Json<'_>) -> Self {
-        Self((!json.is_null()).then(|| json.raw().into()))
+        Self((!json.is_null()).then(|| without_lone_surrogates(json.raw()).into()))
     }
 }
 
@@ -58,6 +61,37 @@ impl From<Value> for JsonText {
     fn from(value: Value) -> Self {
         Self(Some(value.to_string().into()))
     }
+}
+
+/// Returns JSON with U+FFFD for every half of a surrogate pair without the other half: strict
+/// parsers refuse those, and with them the whole request.
+fn without_lone_surrogates(raw: &str) -> Cow<'_, str> {
+    if !raw.contains("\\ud") && !raw.contains("\\uD") {
+        return raw.into();
+    }
+    let unit = |at: usize| {
+        let digits = raw.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut out = String::with_capacity(raw.len());
+    let (mut copied, mut at) = (0, 0);
+    while let Some(next) = memchr::memchr(b'\\', &raw.as_bytes()[at..]) {
+        at += next;
+        match unit(at) {
+            Some(0xD800..=0xDBFF) if matches!(unit(at + 6), Some(0xDC00..=0xDFFF)) => at += 12,
+            Some(0xD800..=0xDFFF) => {
+                out.push_str(&raw[copied..at]);
+                out.push_str("\\ufffd");
+                at += 6;
+                copied = at;
+            }
+            Some(_) => at += 6,
+            // Some other escape, of two characters.
+            None => at = raw.len().min(at + 2),
+        }
+    }
+    out.push_str(&raw[copied..]);
+    out.into()
 }
 
 impl Serialize for JsonText {
@@ -79,6 +113,39 @@ pub struct Tool {
     pub parameters: JsonText,
     /// Enforce the schema on arguments.
     pub strict: Option<bool>,
+    /// The tools up to this one are to be cached.
+    pub cache: Option<CacheTtl>,
+}
+
+/// Options that both of OpenAI's dialects have, and no other.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OpenAiOptions {
+    /// Labels of the request.
+    pub metadata: JsonText,
+    /// The way to process the request, which has its price.
+    pub service_tier: Option<String>,
+    /// A key of requests that begin alike.
+    pub prompt_cache_key: Option<String>,
+    /// The time for which the beginning is cached.
+    pub prompt_cache_retention: Option<String>,
+    /// The length of the answer, as a word.
+    pub verbosity: Option<String>,
+}
+
+impl OpenAiOptions {
+    /// Returns the options' names, each with whether it is there.
+    pub(crate) fn present(&self) -> [(&'static str, bool); 5] {
+        [
+            ("metadata", !self.metadata.is_null()),
+            ("service_tier", self.service_tier.is_some()),
+            ("prompt_cache_key", self.prompt_cache_key.is_some()),
+            (
+                "prompt_cache_retention",
+                self.prompt_cache_retention.is_some(),
+            ),
+            ("verbosity", self.verbosity.is_some()),
+        ]
+    }
 }
 
 /// A constraint on tool calls.
@@ -113,13 +180,27 @@ pub enum Format {
 /// Options of the reasoning before an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reasoning {
-    /// Amount of reasoning.
-    pub effort: Effort,
+    /// Amount of reasoning; `None` if the client leaves it to the model.
+    pub effort: Option<Effort>,
     /// Maximum reasoning tokens, if the client gave a number.
     pub budget: Option<u32>,
     /// The client wants to see the reasoning; `None` if it did not say, and takes it if it is
     /// there.
     pub shown: Option<bool>,
+}
+
+impl Reasoning {
+    /// Returns true if the client wants none.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.effort == Some(Effort::None) || self.budget == Some(0)
+    }
+
+    /// Returns the effort; a medium one if it is left to the model.
+    #[must_use]
+    pub fn effort_or_medium(&self) -> Effort {
+        self.effort.unwrap_or(Effort::Medium)
+    }
 }
 
 /// An amount of reasoning.

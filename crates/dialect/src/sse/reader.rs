@@ -76,9 +76,8 @@ impl FrameSplitter {
             self.tail.extend_from_slice(&chunk);
             whole
         } else {
-            // Old bytes hold no boundary; but a boundary may begin with up to three of them
-            // ("\r\n\r" + "\n").
-            let from = self.tail.len().saturating_sub(3);
+            // Old bytes hold no boundary, unless the last of them was taken for half of a CRLF.
+            let from = self.tail.len().saturating_sub(1);
             self.tail.extend_from_slice(&chunk);
             let end = last_boundary(&self.tail, from);
             let whole = self.tail.split_to(end).freeze();
@@ -88,7 +87,8 @@ impl FrameSplitter {
             }
             whole
         };
-        if self.tail.len() > self.limit {
+        // The events before it are given out first.
+        if self.tail.len() > self.limit && whole.is_empty() {
             Err(EventTooLarge { limit: self.limit })
         } else {
             Ok(whole)

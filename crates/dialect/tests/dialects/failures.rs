@@ -103,3 +103,53 @@ fn the_tables_of_errors_in_the_docs_are_what_the_code_does() {
     check_table("errors.md", "codes", &class_table());
     check_table("errors.md", "kinds", &kind_table());
 }
+
+#[test]
+fn a_request_that_is_too_long_is_told_in_the_words_that_clients_know() {
+    let told = |message: &str| {
+        let report = dialect::ErrorReport {
+            message: message.to_owned(),
+            kind: None,
+            code: Some("context_length_exceeded".to_owned()),
+        };
+        Failure::upstream_report(report)
+    };
+    let failure = told("too much");
+    let error = |name: &str| {
+        let client = Dialect::named(name).unwrap().client;
+        let body = client.error_body(&failure, 400, "req_1");
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        let mut frames = Vec::new();
+        let mut writer = client.event_writer(dialect::ResponseMeta::for_error());
+        writer.write_error(&failure, "req_1", &mut |_, data| {
+            let frame: Value = serde_json::from_slice(data).unwrap();
+            frames.extend(Some(frame).filter(|frame| {
+                !frame["error"].is_null() || !frame["response"]["error"].is_null()
+            }));
+        });
+        assert_eq!(frames[0]["error"], body["error"], "{name}");
+        (body["error"].clone(), frames)
+    };
+    let (chat, _) = error("openai-chat");
+    assert_eq!(chat["code"], "context_length_exceeded");
+    assert_eq!(chat["type"], "invalid_request_error");
+    let (responses, frames) = error("openai-responses");
+    assert_eq!(responses, chat);
+    let failed = &frames.last().unwrap()["response"]["error"];
+    assert_eq!(failed["code"], "context_length_exceeded");
+    let (anthropic, _) = error("anthropic");
+    assert_eq!(anthropic["type"], "invalid_request_error");
+    assert_eq!(anthropic["message"], "prompt is too long: too much");
+    let (gemini, _) = error("gemini");
+    assert_eq!(gemini["status"], "INVALID_ARGUMENT");
+    for message in [
+        "prompt is too long: 208310 tokens > 200000 maximum",
+        "input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000",
+    ] {
+        let body = anthropic::DIALECT
+            .client
+            .error_body(&told(message), 400, "req_1");
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["error"]["message"], message);
+    }
+}

@@ -8,13 +8,27 @@
     reason = "tests"
 )]
 
+mod agents;
+mod carried;
+mod chat_tools;
+mod converse;
+mod ends;
 mod failures;
+mod families;
+mod files;
+mod folded;
 mod golden;
+mod held;
 mod hostile;
+mod lenient;
+mod names;
+mod ollama;
 mod probes;
 mod properties;
 mod recordings;
+mod replayed;
 mod said;
 mod seals;
+mod shapes;
 mod table;
 mod translations;

@@ -39,6 +39,7 @@ pub(super) fn requests() -> Vec<(&'static str, Request, Request)> {
         description: description.map(str::to_owned),
         parameters: json!({ "type": "object" }).into(),
         strict: None,
+        cache: None,
     };
     let offered = Request {
         tools: vec![tool(None)],
@@ -64,11 +65,15 @@ pub(super) fn requests() -> Vec<(&'static str, Request, Request)> {
             Role::Assistant,
             Part::Text(MARK.to_owned()),
         ),
-        ("image, base64", Role::User, Part::Image(image.clone())),
+        (
+            "image, base64",
+            Role::User,
+            Part::Image(image.clone(), None),
+        ),
         (
             "image, address",
             Role::User,
-            Part::Image(Image::Url(format!("https://example.org/{MARK}.png"))),
+            Part::Image(Image::Url(format!("https://example.org/{MARK}.png")), None),
         ),
         (
             "refusal said before",
@@ -101,7 +106,7 @@ pub(super) fn requests() -> Vec<(&'static str, Request, Request)> {
     for (name, content, error) in [
         ("tool result", Part::Text(MARK.to_owned()), false),
         ("tool result, failed", Part::Text(MARK.to_owned()), true),
-        ("tool result, image", Part::Image(image), false),
+        ("tool result, image", Part::Image(image, None), false),
     ] {
         let part = Part::ToolResult {
             id: "call_1".to_owned(),
@@ -167,7 +172,7 @@ pub(super) fn requests() -> Vec<(&'static str, Request, Request)> {
         ("thinking budget", Some(NUMBER)),
     ] {
         let reasoning = Some(Reasoning {
-            effort: Effort::High,
+            effort: Some(Effort::High),
             budget,
             shown: Some(true),
         });
@@ -313,6 +318,13 @@ pub(super) fn events() -> Vec<(&'static str, Vec<Event<'static>>)> {
             vec![state(StateOrigin::AnthropicRedacted)],
         ),
         ("refusal", vec![Event::Refusal(MARK.into())]),
+        (
+            "image",
+            vec![Event::Image(Image::Data {
+                media_type: "image/png".to_owned(),
+                base64: MARK.to_owned(),
+            })],
+        ),
         ("tool call", vec![call(), Event::ToolEnd { index: 0 }]),
         (
             "its arguments",

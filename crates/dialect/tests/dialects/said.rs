@@ -21,6 +21,9 @@ pub(crate) struct Said {
     pub(crate) citations: Vec<Citation>,
     /// Id, name, arguments, and whether they were said to be whole.
     pub(crate) tools: Vec<(String, String, String, bool)>,
+    pub(crate) images: Vec<String>,
+    /// Kinds of what no event carries.
+    pub(crate) unsupported: Vec<String>,
     pub(crate) finish: Option<FinishReason>,
     pub(crate) usage: Option<Usage>,
     pub(crate) error: Option<String>,
@@ -58,6 +61,8 @@ impl Said {
                     .expect("a call that was announced");
                 assert!(!std::mem::replace(&mut call.3, true), "a call ends once");
             }
+            Event::Image(image) => self.images.push(image.to_url()),
+            Event::Unsupported(kind) => self.unsupported.push(kind.to_string()),
             Event::Finish(reason) => self.finish = Some(*reason),
             Event::Usage(usage) => self.usage = Some(*usage),
         }
@@ -89,6 +94,7 @@ pub(crate) fn read<'a>(
         .upstream
         .expect("a dialect of upstreams")
         .event_reader(FinishRule::Required);
+    let mut is_ended = false;
     let mut take = |run: &[u8], said: &mut Said| {
         for frame in sse::frames(run) {
             if let Some(error) = frame.error {
@@ -104,6 +110,10 @@ pub(crate) fn read<'a>(
                 }
                 continue;
             };
+            // What follows the end mark is nobody's.
+            if is_ended {
+                continue;
+            }
             said.payloads
                 .push(String::from_utf8_lossy(&data).into_owned());
             let mut sink = |event: Event<'_>| {
@@ -115,6 +125,7 @@ pub(crate) fn read<'a>(
             let seen = reader
                 .read_payload(&data, Some(&mut sink))
                 .expect("every payload can be read");
+            is_ended = seen.is_end;
             said.error = seen
                 .error
                 .map(|failure| failure.to_string())

@@ -1,8 +1,13 @@
-//! Thoughts that were sealed by one kind of upstream, and come back when the model is another's.
+//! Sealed thoughts that come back: to another kind of upstream, or not as they were told.
 
 use bytes::Bytes;
-use dialect::Dialect;
+use dialect::event::{Event, FinishReason, ReasoningState, StateOrigin};
+use dialect::request::Request;
+use dialect::{Answer, Dialect};
 use serde_json::{Value, json};
+
+use crate::families::sent as translated;
+use crate::said::meta;
 
 /// The body that an upstream of the client's own dialect gets.
 fn sent(name: &str, body: &Value) -> String {
@@ -66,4 +71,82 @@ fn a_text_that_only_speaks_of_seals_stays() {
         serde_json::from_str::<Value>(&sent("anthropic", &body)).unwrap(),
         body
     );
+}
+
+#[test]
+fn a_thought_that_lost_its_text_beside_its_seal_gets_it_back() {
+    let seal = |index: u64, value: &str| json!({ "type": "reasoning.text", "index": index, "signature": format!("tokenrill.{value}") });
+    let whole = |text: &str| json!({ "type": "thinking", "thinking": text, "signature": "c2ln" });
+    let replayed = |shown: &str, details: Value, to: &str| {
+        let call = json!({ "id": "a", "type": "function", "function": { "name": "f", "arguments": "{}" } });
+        let body = json!({ "model": "m", "reasoning_effort": "low", "messages": [{ "role": "user", "content": "hi" },
+            { "role": "assistant", "tool_calls": [call], "reasoning_content": shown, "reasoning_details": details },
+            { "role": "tool", "tool_call_id": "a", "content": "1" }] });
+        translated("openai-chat", to, "m", &body).0
+    };
+    let signed = json!([seal(0, "anthropic:c2ln")]);
+    let got = replayed("one, two", signed, "anthropic");
+    assert_eq!(got["messages"][1]["content"][0], whole("one, two"));
+    assert!(got["thinking"].is_object());
+
+    let sealed = json!([seal(0, "responses:rs_1 c2ln")]);
+    let got = replayed("one, two", sealed, "openai-responses");
+    let summary = json!([{ "type": "summary_text", "text": "one, two" }]);
+    assert_eq!(got["input"][1]["summary"], summary);
+
+    // Which part of the text was signed by which is not told: none can be sent with its own.
+    let two = json!([seal(0, "anthropic:c2ln"), seal(1, "anthropic:c2ln")]);
+    let got = replayed("one, two", two, "anthropic");
+    assert_eq!(got["messages"][1]["content"][0]["type"], "tool_use");
+    assert!(got["thinking"].is_null());
+
+    let mut kept = [seal(0, "anthropic:c2ln"), seal(1, "anthropic:c2ln")];
+    for (detail, text) in kept.iter_mut().zip(["one", "two"]) {
+        detail["text"] = text.into();
+    }
+    let got = replayed("one and two", json!(kept), "anthropic");
+    let thoughts = &got["messages"][1]["content"].as_array().unwrap()[..2];
+    assert_eq!(thoughts, [whole("one"), whole("two")]);
+}
+
+#[test]
+fn a_gemini_client_that_leaves_out_its_thoughts_has_them_in_their_seals() {
+    let gemini = Dialect::named("gemini").unwrap();
+    let parts_of = |data: &str| {
+        let wire: Value = serde_json::from_str(data).unwrap();
+        let parts = wire["candidates"][0]["content"]["parts"].as_array();
+        parts.cloned().unwrap()
+    };
+    for thought in ["one\ntwo é", ""] {
+        let seal = ReasoningState {
+            origin: StateOrigin::Anthropic,
+            value: "c2ln".into(),
+        };
+        let said = [
+            Event::Reasoning(thought.into()),
+            Event::State(seal),
+            Event::Text("So.".into()),
+            Event::Finish(FinishReason::Stop),
+        ];
+        let streamed = String::from_utf8(crate::said::write(gemini, &said)).unwrap();
+        let streamed = streamed
+            .lines()
+            .filter_map(|line| line.strip_prefix("data: "));
+        let mut answer = Answer::default();
+        said.iter().for_each(|event| answer.add(event));
+        let whole = gemini
+            .client
+            .encode_answer(&answer, &meta(Request::default()));
+        let whole = parts_of(std::str::from_utf8(&whole).unwrap());
+        for mut parts in [streamed.flat_map(parts_of).collect(), whole] {
+            parts.retain(|part| part["thought"] != true);
+            let body = json!({ "contents": [
+                { "role": "user", "parts": [{ "text": "hi" }] },
+                { "role": "model", "parts": parts },
+                { "role": "user", "parts": [{ "text": "go on" }] } ] });
+            let (got, _) = translated("gemini", "anthropic", "claude-sonnet-4-5", &body);
+            let block = json!({ "type": "thinking", "thinking": thought, "signature": "c2ln" });
+            assert_eq!(got["messages"][1]["content"][0], block, "{body}");
+        }
+    }
 }

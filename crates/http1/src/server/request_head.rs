@@ -126,10 +126,8 @@ fn check_head(parsed: &httparse::Request<'_, '_>) -> Result<RequestHead, Malform
     }
     check_host(headers, is_http11)?;
     let framing = body_framing(headers, is_http11)?.unwrap_or(Framing::Length(0));
-    let keep_alive = match is_http11 {
-        true => !list_contains(headers, &CONNECTION, b"close"),
-        false => list_contains(headers, &CONNECTION, b"keep-alive"),
-    };
+    let keep_alive = !list_contains(headers, &CONNECTION, b"close")
+        && (is_http11 || list_contains(headers, &CONNECTION, b"keep-alive"));
     let expects_continue = is_http11
         && headers
             .get(EXPECT)
@@ -150,12 +148,15 @@ fn check_head(parsed: &httparse::Request<'_, '_>) -> Result<RequestHead, Malform
 
 /// Checks that the target has a form that the method may have (RFC 9112 §3.2).
 fn check_target(target: &str, uri: &Uri, method: &Method) -> Result<(), MalformedMessage> {
-    let is_allowed = match (uri.scheme(), uri.authority()) {
-        _ if *method == Method::CONNECT => uri.scheme().is_none() && uri.authority().is_some(),
+    // What follows may be the tunnel's bytes already. They are no request.
+    if *method == Method::CONNECT {
+        return Err(MalformedMessage("CONNECT is not supported"));
+    }
+    let is_allowed = match (uri.scheme_str(), uri.authority()) {
         (None, None) if target == "*" => *method == Method::OPTIONS,
         (None, None) => target.starts_with('/'),
         // A user or password has no place in a request.
-        (Some(_), Some(authority)) => !authority.as_str().contains('@'),
+        (Some("http" | "https"), Some(host)) => is_valid_host(host.as_str().as_bytes()),
         _ => false,
     };
     // A fragment is never sent, and `Uri` would drop it.

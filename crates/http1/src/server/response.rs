@@ -71,6 +71,8 @@ pub(super) struct ResponseWriter<B> {
     body: Option<B>,
     /// The error that broke the body off, returned once the client has taken all before it.
     error: Option<io::Error>,
+    /// The client has got all before that error.
+    broken: bool,
     /// Bytes of the body's last frame that have not been gathered yet.
     rest: Bytes,
     end: BodyEnd,
@@ -103,10 +105,16 @@ where
             head,
             body: sends_body.then_some(body),
             error: None,
+            broken: false,
             rest: Bytes::new(),
             end,
             keep_alive,
         }
+    }
+
+    /// Returns true if the body broke off: all before that has been written, and no end of it.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Returns true if another request may follow.
@@ -123,6 +131,7 @@ where
         loop {
             ready!(lock(connection).poll_flushed(cx))?;
             if self.body.is_none() && self.head.is_empty() {
+                self.broken |= self.error.is_some();
                 return Poll::Ready(self.error.take().map_or(Ok(()), Err));
             }
             let gathered = BUFFER.with(|buffer| {

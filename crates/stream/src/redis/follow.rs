@@ -220,14 +220,14 @@ impl Follower {
                     }
                 }
                 Err(StoreError::Unavailable | StoreError::Full) => {
+                    // Meanwhile its writer can't bring it back.
+                    missing = None;
                     self.redis.pause().await;
                     continue;
                 }
-                Err(StoreError::Missing | StoreError::Expired) if self.head.dialect.is_some() => {
-                    if missing.get_or_insert_with(Instant::now).elapsed() >= MISSING {
-                        self.copied.log.receive(Vec::new(), Some(End::Lost), WINDOW);
-                    }
-                }
+                Err(StoreError::Missing | StoreError::Expired)
+                    if self.head.dialect.is_some()
+                        && missing.get_or_insert_with(Instant::now).elapsed() < MISSING => {}
                 Err(_) => self.copied.log.forget(),
             }
             let _ = timeout(pause, subscription.changed()).await;

@@ -25,9 +25,8 @@ struct WakeRegistry {
     followers: HashMap<String, watch::Sender<()>>,
     /// Those who write one.
     mirrors: HashMap<StreamId, Arc<MirrorSignals>>,
-    is_connected: bool,
-    /// The time at which a broken connection was last restored.
-    restored: Option<Instant>,
+    /// The time at which the connection was last made.
+    connected: Option<Instant>,
 }
 
 /// The signals to and from the mirror of one stream.
@@ -97,9 +96,9 @@ impl Wakes {
         self.lock().mirrors.get(id).cloned()
     }
 
-    /// Returns the time at which a broken connection was last restored.
-    pub(super) fn restored(&self) -> Option<Instant> {
-        self.lock().restored
+    /// Returns the time at which the connection was last made.
+    pub(super) fn connected(&self) -> Option<Instant> {
+        self.lock().connected
     }
 
     pub(super) fn forget_mirror(&self, id: &StreamId) {
@@ -140,9 +139,7 @@ impl PushListener for Wakes {
 
     fn on_reconnect(&self) {
         let mut waiting = self.lock();
-        if std::mem::replace(&mut waiting.is_connected, true) {
-            waiting.restored = Some(Instant::now());
-        }
+        waiting.connected = Some(Instant::now());
         for followers in waiting.followers.values() {
             followers.send_replace(());
         }

@@ -39,7 +39,7 @@ pub enum CertificatesError {
 ///
 /// When the certificates can't be read, or there are none.
 pub fn tls_config(required: bool) -> Result<ClientConfig, CertificatesError> {
-    let crypto = rustls::crypto::aws_lc_rs::default_provider();
+    let crypto = rustls::crypto::ring::default_provider();
     let config = ClientConfig::builder_with_provider(crypto.into())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(root_certificates(required)?)

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::event::StateOrigin;
+use crate::event::{ReasoningState, StateOrigin};
+use crate::json::ObjectWriter;
 use crate::request::{Effort, Message, Part, Request, Role, ToolChoice};
 
 /// Tokens reserved for the answer when the client sets no limit.
@@ -31,11 +32,20 @@ const ADAPTIVE: (u32, u32) = (4, 6);
 /// First version that rejects sampling parameters and hides its thinking unless asked to show it.
 pub(super) const NO_SAMPLING: (u32, u32) = (4, 7);
 
+/// Last version that goes on with an answer that its request begins.
+const LAST_WITH_PREFILL: (u32, u32) = (4, 5);
+
+/// Returns whether a model goes on with an answer that its request begins, as far as its name
+/// tells.
+pub(in crate::anthropic) fn takes_prefill(model: &str) -> bool {
+    ((1, 0)..=LAST_WITH_PREFILL).contains(&version(model))
+}
+
 /// The thinking setting of a request.
 pub(super) enum ThinkingMode {
     Budget(u32),
     Adaptive {
-        effort: &'static str,
+        effort: Option<&'static str>,
         display: Option<&'static str>,
     },
 }
@@ -56,11 +66,10 @@ impl ThinkingMode {
 pub(super) fn thinking(
     request: &Request,
     version: (u32, u32),
+    goes_on: bool,
     dropped: &mut Vec<String>,
 ) -> Option<ThinkingMode> {
-    let reasoning = request
-        .reasoning
-        .filter(|reasoning| reasoning.effort != Effort::None)?;
+    let reasoning = request.reasoning.filter(|reasoning| !reasoning.is_off())?;
     let mut refuse = |why: &str| {
         dropped.push(format!("reasoning ({why})"));
         None
@@ -70,6 +79,9 @@ pub(super) fn thinking(
         Some(ToolChoice::Required | ToolChoice::Named(_))
     ) {
         return refuse("a tool call is required, and these models don't think then");
+    }
+    if goes_on {
+        return refuse("the answer has begun without it");
     }
     // A turn that began without thinking can't start to think in the middle.
     let turn = request.current_turn();
@@ -85,19 +97,19 @@ pub(super) fn thinking(
         return refuse("this turn's tool calls came back without their thinking");
     }
     if version >= ADAPTIVE {
-        let effort = match reasoning.effort {
+        let effort = reasoning.effort.map(|effort| match effort {
             Effort::None | Effort::Minimal | Effort::Low => "low",
             Effort::Medium => "medium",
             Effort::High => "high",
             Effort::Highest => "max",
-        };
+        });
         let display =
             (version >= NO_SAMPLING && reasoning.shown != Some(false)).then_some("summarized");
         return Some(ThinkingMode::Adaptive { effort, display });
     }
     let budget = reasoning
         .budget
-        .unwrap_or_else(|| reasoning.effort.budget())
+        .unwrap_or_else(|| reasoning.effort_or_medium().budget())
         .max(MIN_THINKING_TOKENS);
     let budget = match request.max_tokens {
         Some(limit) if limit <= MIN_THINKING_TOKENS => {
@@ -107,6 +119,27 @@ pub(super) fn thinking(
         None => budget.min(DEFAULT_MAX_TOKENS - ANSWER_TOKENS),
     };
     Some(ThinkingMode::Budget(budget))
+}
+
+/// Returns the options about thinking, for the same models behind another API: by name, with its
+/// value.
+pub(crate) fn thinking_options(
+    request: &Request,
+    model: &str,
+    dropped: &mut Vec<String>,
+) -> Vec<(&'static str, Value)> {
+    let Some(mode) = thinking(request, version(model), false, dropped) else {
+        return Vec::new();
+    };
+    let mut options = vec![("thinking", mode.json())];
+    if let ThinkingMode::Adaptive {
+        effort: Some(effort),
+        ..
+    } = mode
+    {
+        options.push(("output_config", json!({ "effort": effort })));
+    }
+    options
 }
 
 /// Token limit when the client sets none: this API requires one.
@@ -126,22 +159,17 @@ pub(super) fn can_send_thought(part: &Part) -> bool {
     )
 }
 
-/// Encodes reasoning that [can be sent back](can_send_thought); null for any other.
-pub(super) fn thought_json(part: &Part) -> Value {
-    let Part::Reasoning {
-        text,
-        state: Some(state),
-    } = part
-    else {
-        return Value::Null;
+/// Writes the block of reasoning that [can be sent back](can_send_thought).
+pub(super) fn write_thought(text: &str, state: Option<&ReasoningState>, block: &mut ObjectWriter) {
+    let Some(state) = state else {
+        return;
     };
-    match state.origin {
-        StateOrigin::Anthropic => {
-            json!({ "type": "thinking", "thinking": text, "signature": state.value })
-        }
-        StateOrigin::AnthropicRedacted => {
-            json!({ "type": "redacted_thinking", "data": state.value })
-        }
-        _ => Value::Null,
+    if state.origin == StateOrigin::AnthropicRedacted {
+        block.field("type", "redacted_thinking");
+        block.field("data", &state.value);
+    } else {
+        block.field("type", "thinking");
+        block.field("thinking", text);
+        block.field("signature", &state.value);
     }
 }

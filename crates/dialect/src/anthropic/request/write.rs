@@ -2,26 +2,30 @@
 
 use serde_json::{Value, json};
 
-use super::thinking::{
-    DEFAULT_MAX_TOKENS, NO_SAMPLING, ThinkingMode, can_send_thought, thinking, thought_json,
-    version,
-};
+use super::blocks::{cache_control, says, write_messages};
+use super::thinking::{DEFAULT_MAX_TOKENS, NO_SAMPLING, ThinkingMode, thinking, version};
 use crate::failure::Failure;
-use crate::json::{Json, ListWriter, MAX_SCHEMA_NESTING, ObjectWriter};
+use crate::families::{Family, ReasoningOff};
+use crate::json::{Json, MAX_SCHEMA_NESTING, ObjectWriter};
 use crate::payload_builder::{PayloadBuilder, has_effect};
-use crate::request::{
-    Format, Image, JsonText, Message, Part, Request, Role, Sampling, Tool, ToolChoice, texts_of,
-};
-use crate::{UpstreamPayload, tools};
+use crate::request::{Format, JsonText, Message, Part, Request, Role, Sampling, Tool, ToolChoice};
+use crate::{UpstreamPayload, tool_schema};
 
 /// Encodes a request for an upstream.
 pub(in crate::anthropic) fn encode_request(
     request: &Request,
     model: &str,
+    rules: &Family,
 ) -> Result<UpstreamPayload, Failure> {
-    let (system, alone) = request.system();
+    let (mut system, alone) = request.system();
+    if request.format == Some(Format::Json) {
+        let said = system.unwrap_or_default();
+        let said = format!("{said}\n\n{JSON_INSTRUCTION}");
+        system = Some(said.trim_start().to_owned());
+    }
     let version = version(model);
-    let mut payload = PayloadBuilder::new(request);
+    let begins_answer = begins_answer(request);
+    let mut payload = PayloadBuilder::new(request, rules);
     payload.set("model", Some(model));
     payload.set(
         "max_tokens",
@@ -29,18 +33,37 @@ pub(in crate::anthropic) fn encode_request(
     );
     payload.list("messages", |messages, _| {
         write_messages(request, messages);
+        if begins_answer && rules.prefill == Some(false) {
+            messages.value(json!({ "role": "user", "content": CONTINUE }));
+        }
         if alone {
             // The API requires a message, so a request of system messages alone sends them as one.
             messages.value(json!({ "role": "user", "content": system }));
         }
     });
     payload.set("stream", Some(request.stream));
-    let thinking = thinking(request, version, payload.dropped());
-    payload.set("system", system.filter(|_| !alone));
-    payload.set("thinking", thinking.as_ref().map(ThinkingMode::json));
+    if begins_answer && rules.prefill == Some(false) {
+        payload.drop_param("the beginning of the answer (asked to go on instead)");
+    }
+    let goes_on = begins_answer && rules.prefill != Some(false);
+    let thinking = thinking(request, version, goes_on, payload.dropped());
+    let system = system.filter(|_| !alone);
+    match system_blocks(request, system.as_deref()) {
+        Some(blocks) => payload.set("system", Some(blocks)),
+        None => payload.set("system", system),
+    }
+    let is_off = request
+        .reasoning
+        .is_some_and(|reasoning| reasoning.is_off());
+    let off = is_off && rules.off == Some(ReasoningOff::Thinking);
+    let disabled = off.then(|| json!({ "type": "disabled" }));
+    payload.set(
+        "thinking",
+        thinking.as_ref().map(ThinkingMode::json).or(disabled),
+    );
     set_sampling(&mut payload, &request.sampling, version, thinking.is_some());
     set_stop_sequences(&mut payload, &request.stop);
-    set_user(&mut payload, request.user.as_deref());
+    set_user(&mut payload, request.user.as_deref(), rules);
     if !request.tools.is_empty() {
         payload.list("tools", |list, _| {
             for tool in &request.tools {
@@ -50,10 +73,10 @@ pub(in crate::anthropic) fn encode_request(
         payload.set("tool_choice", tool_choice(request));
     }
     let effort = match thinking {
-        Some(ThinkingMode::Adaptive { effort, .. }) => Some(effort),
+        Some(ThinkingMode::Adaptive { effort, .. }) => effort,
         _ => None,
     };
-    let schema = answer_schema(&mut payload, request.format.as_ref())?;
+    let schema = answer_schema(&mut payload, request.format.as_ref());
     if effort.is_some() || schema.is_some() {
         payload.object("output_config", |output| {
             if let Some(effort) = effort {
@@ -67,12 +90,58 @@ pub(in crate::anthropic) fn encode_request(
             }
         });
     }
+    payload.drop_present(&request.openai.present());
+    payload.drop_present(&[("detail of an image", request.has_image_detail())]);
     Ok(payload.finish())
+}
+
+/// Returns the system prompt as blocks if a part of it is to be cached. What belongs to no part of
+/// it, such as an instruction that was added, is the last one.
+fn system_blocks(request: &Request, system: Option<&str>) -> Option<Vec<Value>> {
+    let messages = request.messages.iter();
+    let parts = messages
+        .filter(|message| message.role == Role::System)
+        .flat_map(|message| &message.parts);
+    let mut blocks: Vec<Value> = Vec::new();
+    let (mut said, mut has_mark) = (0, false);
+    for part in parts {
+        match part {
+            Part::Text(text) if !text.trim().is_empty() => {
+                said += usize::from(said > 0) * "\n\n".len() + text.len();
+                blocks.push(json!({ "type": "text", "text": text }));
+            }
+            Part::CacheBreakpoint(ttl) => {
+                if let Some(block) = blocks.last_mut() {
+                    block["cache_control"] = cache_control(*ttl);
+                    has_mark = true;
+                }
+            }
+            _ => {}
+        }
+    }
+    let added = system.and_then(|system| system.get(said..)).map(str::trim);
+    if let Some(added) = added.filter(|text| !text.is_empty()) {
+        blocks.push(json!({ "type": "text", "text": added }));
+    }
+    has_mark.then_some(blocks)
+}
+
+/// The user's word after the beginning of an answer, for models that can't go on by themselves.
+const CONTINUE: &str = "Continue exactly where you left off.";
+
+/// Returns whether the conversation ends with the beginning of the answer.
+fn begins_answer(request: &Request) -> bool {
+    let said = |message: &&Message| message.role != Role::System && message.parts.iter().any(says);
+    let last = request.messages.iter().rev().find(said);
+    last.is_some_and(|message| {
+        let calls = |part: &Part| matches!(part, Part::ToolCall { .. });
+        message.role == Role::Assistant && !message.parts.iter().any(calls)
+    })
 }
 
 /// Sets the sampling parameters that this version accepts, in the ranges that it accepts.
 fn set_sampling(
-    payload: &mut PayloadBuilder,
+    payload: &mut PayloadBuilder<'_>,
     sampling: &Sampling,
     version: (u32, u32),
     thinks: bool,
@@ -114,7 +183,7 @@ fn set_sampling(
     ]);
 }
 
-fn set_stop_sequences(payload: &mut PayloadBuilder, stop: &[String]) {
+fn set_stop_sequences(payload: &mut PayloadBuilder<'_>, stop: &[String]) {
     let (stop, blank): (Vec<&String>, Vec<&String>) =
         stop.iter().partition(|stop| !stop.trim().is_empty());
     payload.set("stop_sequences", (!stop.is_empty()).then(|| json!(stop)));
@@ -123,27 +192,30 @@ fn set_stop_sequences(payload: &mut PayloadBuilder, stop: &[String]) {
     }
 }
 
-fn set_user(payload: &mut PayloadBuilder, user: Option<&str>) {
+fn set_user(payload: &mut PayloadBuilder<'_>, user: Option<&str>, rules: &Family) {
     match user {
         // The API forbids personal data such as e-mail addresses and phone numbers here.
         Some(user) if user.contains('@') || user.starts_with('+') => {
             payload.drop_param("user (an address)");
         }
-        user => payload.set("metadata", user.map(|user| json!({ "user_id": user }))),
+        user => payload.set(
+            "metadata",
+            user.map(|user| json!({ "user_id": rules.user(user) })),
+        ),
     }
 }
 
+/// The request for a JSON object, in words: this API has only schemas.
+const JSON_INSTRUCTION: &str = "Answer with one JSON object and nothing else.";
+
 /// Returns the schema of the answer as this API has it, if there is one.
-fn answer_schema(
-    payload: &mut PayloadBuilder,
-    format: Option<&Format>,
-) -> Result<Option<JsonText>, Failure> {
+fn answer_schema(payload: &mut PayloadBuilder<'_>, format: Option<&Format>) -> Option<JsonText> {
     match format {
-        None => Ok(None),
-        Some(Format::Json) => Err(Failure::invalid(
-            "response_format",
-            "a `json_object` answer is not available from an Anthropic model; use a `json_schema`",
-        )),
+        None => None,
+        Some(Format::Json) => {
+            payload.drop_param("response_format (json_object, sent as an instruction)");
+            None
+        }
         Some(Format::Schema { schema, .. }) => {
             let mut left_out = Vec::new();
             let mut strict = Vec::with_capacity(schema.as_str().len());
@@ -152,7 +224,7 @@ fn answer_schema(
                 left_out.sort_unstable();
                 payload.drop_param(format!("of the schema: {}", left_out.join(", ")));
             }
-            Ok(Some(JsonText::of_valid(strict)))
+            Some(JsonText::of_valid(strict))
         }
     }
 }
@@ -244,109 +316,20 @@ fn write_items<'a>(
     out.push(b']');
 }
 
-/// Writes the messages as alternating turns: adjacent messages of one side are merged.
-fn write_messages(request: &Request, messages: &mut ListWriter) {
-    let said: Vec<&Message> = request
-        .messages
-        .iter()
-        .filter(|message| message.role != Role::System)
-        .collect();
-    for turn in said.chunk_by(|a, b| side(a) == side(b)) {
-        let Some(role) = turn.first().map(|message| side(message)) else {
-            continue;
-        };
-        // The results of tools must come first.
-        let (results, others): (Vec<&Message>, Vec<&Message>) =
-            turn.iter().partition(|message| message.role == Role::Tool);
-        let parts = results
-            .iter()
-            .chain(&others)
-            .flat_map(|message| &message.parts);
-        let mut said = parts.filter(|part| says(part));
-        let (first, second) = (said.next(), said.next());
-        match (first, second) {
-            (None, _) => {}
-            (Some(Part::Text(text) | Part::Refusal(text)), None) => {
-                messages.value(json!({ "role": role, "content": text }));
-            }
-            (Some(first), second) => messages.object(|message| {
-                message.field("role", role);
-                message.list("content", |content| {
-                    for part in [first].into_iter().chain(second).chain(said) {
-                        write_block(part, content);
-                    }
-                });
-            }),
-        }
-    }
-}
-
-fn side(message: &Message) -> &'static str {
-    match message.role {
-        Role::Assistant => "assistant",
-        Role::System | Role::User | Role::Tool => "user",
-    }
-}
-
-/// Returns true if this API has a block for the part.
-fn says(part: &Part) -> bool {
-    match part {
-        Part::Text(text) | Part::Refusal(text) => !text.trim().is_empty(),
-        Part::Reasoning { .. } => can_send_thought(part),
-        Part::Image(_) | Part::ToolCall { .. } | Part::ToolResult { .. } => true,
-    }
-}
-
-/// Writes the block of a part that [`says`] something.
-fn write_block(part: &Part, blocks: &mut ListWriter) {
-    match part {
-        Part::Text(text) | Part::Refusal(text) => {
-            blocks.value(json!({ "type": "text", "text": text }));
-        }
-        Part::Image(Image::Url(url)) => {
-            blocks.value(json!({ "type": "image", "source": { "type": "url", "url": url } }));
-        }
-        Part::Image(Image::Data { media_type, base64 }) => blocks.value(json!({
-            "type": "image", "source": { "type": "base64", "media_type": media_type, "data": base64 },
-        })),
-        Part::Reasoning { .. } => blocks.value(thought_json(part)),
-        Part::ToolCall {
-            id,
-            name,
-            arguments,
-        } => blocks.object(|block| {
-            block.field("type", "tool_use");
-            block.field("id", tools::fit_id(id, 64));
-            block.field("name", name);
-            block.raw("input", tools::object(arguments).as_str());
-        }),
-        Part::ToolResult { id, content, error } => blocks.object(|block| {
-            block.field("type", "tool_result");
-            block.field("tool_use_id", tools::fit_id(id, 64));
-            if content.iter().all(|part| matches!(part, Part::Text(_))) {
-                block.field("content", texts_of(content, "\n"));
-            } else {
-                block.list("content", |blocks| {
-                    for part in content.iter().filter(|part| says(part)) {
-                        write_block(part, blocks);
-                    }
-                });
-            }
-            if *error {
-                block.field("is_error", true);
-            }
-        }),
-    }
-}
-
 fn write_tool(tool: &Tool, object: &mut ObjectWriter) {
     object.field("name", &tool.name);
-    object.raw("input_schema", tools::schema(&tool.parameters).as_str());
+    object.raw(
+        "input_schema",
+        tool_schema::schema(&tool.parameters).as_str(),
+    );
     if let Some(description) = &tool.description {
         object.field("description", description);
     }
     if tool.strict == Some(true) {
         object.field("strict", true);
+    }
+    if let Some(ttl) = tool.cache {
+        object.field("cache_control", cache_control(ttl));
     }
 }
 

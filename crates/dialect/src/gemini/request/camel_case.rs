@@ -17,7 +17,7 @@ pub(super) fn field<'a>(object: Json<'a>, name: &str) -> Json<'a> {
 }
 
 /// Returns a name in camel case.
-pub(super) fn camel_case(name: &[u8]) -> Cow<'_, str> {
+pub(in crate::gemini) fn camel_case(name: &[u8]) -> Cow<'_, str> {
     let name = String::from_utf8_lossy(name);
     if !name.contains('_') {
         return name;

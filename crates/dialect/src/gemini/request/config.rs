@@ -2,7 +2,7 @@
 
 use super::camel_case::{camel_case, field};
 use crate::failure::Failure;
-use crate::json::{Json, MAX_SCHEMA_NESTING, ObjectWriter, excerpt};
+use crate::json::{Json, MAX_SCHEMA_NESTING, ObjectWriter, excerpt, max_tokens_of};
 use crate::request::{Effort, Format, JsonText, MAX_STRINGS, Reasoning, Request};
 
 pub(super) fn parse_generation_config(
@@ -17,15 +17,10 @@ pub(super) fn parse_generation_config(
     }
     let mut wrong = None;
     config.each_field(|name, value| match &*camel_case(name) {
-        "maxOutputTokens" => {
-            let limit = value.number::<u32>().filter(|limit| *limit > 0);
-            if limit.is_none() && !value.is_null() {
-                let name = "generationConfig.maxOutputTokens";
-                let message = format!("`{name}` should be a whole number of at least 1");
-                wrong = Some(Failure::invalid(name, message));
-            }
-            request.max_tokens = limit;
-        }
+        "maxOutputTokens" => match max_tokens_of("generationConfig.maxOutputTokens", value) {
+            Ok(limit) => request.max_tokens = limit,
+            Err(failure) => wrong = Some(failure),
+        },
         "stopSequences" => request.stop = value.strings(MAX_STRINGS),
         "candidateCount" => request.n = value.number().unwrap_or(1),
         "temperature" => request.sampling.temperature = value.number(),
@@ -76,11 +71,8 @@ fn parse_thinking(value: Json<'_>) -> Reasoning {
     let level = field(value, "thinkingLevel")
         .text()
         .and_then(|level| Effort::from_word(&level.to_ascii_lowercase()));
-    let effort = level
-        .or(budget.map(Effort::from_budget))
-        .unwrap_or(Effort::Medium);
     Reasoning {
-        effort,
+        effort: level.or(budget.map(Effort::from_budget)),
         budget,
         shown: Some(field(value, "includeThoughts").as_bool() == Some(true)),
     }

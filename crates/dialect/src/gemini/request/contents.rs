@@ -8,7 +8,7 @@ use super::one_or_more;
 use crate::event::ReasoningState;
 use crate::failure::Failure;
 use crate::json::Json;
-use crate::request::{Image, Message, Part, Request, Role, take_results};
+use crate::request::{File, Message, Part, Request, Role, take_results};
 use crate::tools;
 
 /// Ids of the calls that have no result yet, by function name.
@@ -73,12 +73,12 @@ pub(super) fn parse_parts(
         if field(part, "thought").as_bool() == Some(true) {
             parts.push(Part::Reasoning {
                 text: text.unwrap_or_default().into(),
-                state,
+                state: state.map(|(state, _)| state),
             });
             continue;
         }
-        if let Some(state) = state {
-            sign_thoughts(&mut parts, state);
+        if let Some((state, thought)) = state {
+            sign_thoughts(&mut parts, state, thought);
         }
         // Google's own client sends back the last part, which is empty.
         if text.as_deref() != Some("") {
@@ -89,8 +89,8 @@ pub(super) fn parse_parts(
     parts
 }
 
-/// Joins the preceding thoughts, which come back in pieces, under their state.
-fn sign_thoughts(parts: &mut Vec<Part>, state: ReasoningState<'static>) {
+/// Joins the preceding thoughts, which come back in pieces or not at all, under their state.
+fn sign_thoughts(parts: &mut Vec<Part>, state: ReasoningState<'static>, thought: String) {
     let thoughts = parts
         .iter()
         .rev()
@@ -101,9 +101,9 @@ fn sign_thoughts(parts: &mut Vec<Part>, state: ReasoningState<'static>) {
         Part::Reasoning { text, .. } => Some(text),
         _ => None,
     });
-    let text = text.collect();
+    let shown: String = text.collect();
     parts.push(Part::Reasoning {
-        text,
+        text: if thought.is_empty() { shown } else { thought },
         state: Some(state),
     });
 }
@@ -118,15 +118,8 @@ fn content_part(
     if let Some(text) = field(part, "text").text() {
         return Some(Part::Text(text.into()));
     }
-    if let Some(image) = image(field(part, "inlineData")) {
-        return Some(Part::Image(image));
-    }
-    let file = field(part, "fileData");
-    let is_image = field(file, "mimeType")
-        .text()
-        .is_some_and(|mime| mime.starts_with("image/"));
-    if let (true, Some(uri)) = (is_image, field(file, "fileUri").text()) {
-        return Some(Part::Image(Image::Url(uri.into())));
+    if let Some(part) = file(name, part) {
+        return Some(part);
     }
     let call = field(part, "functionCall");
     if let Some(function) = call.get("name").text() {
@@ -158,10 +151,7 @@ fn tool_call(
         .entry(function.to_owned())
         .or_default()
         .push_back(id.clone());
-    let arguments = match call.get("args") {
-        args if args.is_null() => "{}".to_owned(),
-        args => args.compact(),
-    };
+    let arguments = tools::given(call.get("args"));
     Part::ToolCall {
         id,
         name: function.to_owned(),
@@ -169,15 +159,27 @@ fn tool_call(
     }
 }
 
-/// Parses an inline image.
-fn image(inline: Json<'_>) -> Option<Image> {
-    let media_type = field(inline, "mimeType")
-        .text()
-        .filter(|mime| mime.starts_with("image/"))?;
-    Some(Image::Data {
-        media_type: media_type.into(),
-        base64: field(inline, "data").text()?.into(),
-    })
+/// Parses a file, inline or by its address.
+fn file(name: &dyn Fn() -> String, part: Json<'_>) -> Option<Part> {
+    let title = |file| field(file, "displayName").text().map(String::from);
+    let media_type = |file| field(file, "mimeType").text().map(String::from);
+    let inline = field(part, "inlineData");
+    if let Some(data) = field(inline, "data").text() {
+        return Some(File::inline(
+            name(),
+            title(inline),
+            media_type(inline),
+            &data,
+        ));
+    }
+    let linked = field(part, "fileData");
+    let uri = field(linked, "fileUri").text()?;
+    Some(File::linked(
+        name(),
+        title(linked),
+        media_type(linked),
+        &uri,
+    ))
 }
 
 fn tool_result(
@@ -209,9 +211,10 @@ fn tool_result(
         .map_or_else(|| said.compact(), std::borrow::Cow::into_owned);
     let mut content = vec![Part::Text(text)];
     for (at, part) in one_or_more(field(result, "parts")).enumerate() {
-        match image(field(part, "inlineData")) {
-            Some(image) => content.push(Part::Image(image)),
-            None => request.require(format!("{}.functionResponse.parts[{at}]", name())),
+        let name = || format!("{}.functionResponse.parts[{at}]", name());
+        match file(&name, part) {
+            Some(part) => content.push(part),
+            None => request.require(name()),
         }
     }
     Part::ToolResult {

@@ -6,25 +6,29 @@ use serde_json::{Value, json};
 
 use crate::event::{ReasoningState, StateOrigin};
 use crate::failure::Failure;
+use crate::families::Family;
 use crate::json::{ListWriter, ObjectWriter};
 use crate::payload_builder::PayloadBuilder;
-use crate::request::{Format, Image, Message, Part, Request, Role, Tool, ToolChoice, texts_of};
-use crate::{UpstreamPayload, tools};
+use crate::request::{
+    Effort, FileSource, Format, Image, Message, Part, Request, Role, Tool, ToolChoice, texts_of,
+};
+use crate::{UpstreamPayload, tool_schema, tools};
 
 /// Encodes a request for an upstream.
 pub(in crate::gemini) fn encode_request(
     request: &Request,
     model: &str,
+    rules: &Family,
 ) -> Result<UpstreamPayload, Failure> {
     super::super::check_model(model)?;
     let (system, alone) = request.system();
-    let mut payload = PayloadBuilder::new(request);
+    let mut payload = PayloadBuilder::new(request, rules);
     payload.list("contents", |contents, _| match &system {
         // The API requires contents, so a request of system messages alone sends them as one.
         Some(system) if alone => {
             contents.value(json!({ "role": "user", "parts": [{ "text": system }] }));
         }
-        _ => write_contents(request, model, contents),
+        _ => write_contents(request, rules, contents),
     });
     if let Some(system) = system.filter(|_| !alone) {
         payload.set(
@@ -47,8 +51,13 @@ pub(in crate::gemini) fn encode_request(
             payload.drop_param("parallel_tool_calls");
         }
     }
-    payload.drop_present(&[("user", request.user.is_some())]);
-    let config = config_fields(request, payload.dropped());
+    payload.drop_present(&[
+        ("user", request.user.is_some()),
+        ("cache_control", request.has_cache_breakpoint()),
+        ("detail of an image", request.has_image_detail()),
+    ]);
+    payload.drop_present(&request.openai.present());
+    let config = config_fields(request, rules, payload.dropped());
     if !config.is_empty() || request.format.is_some() {
         payload.object("generationConfig", |object| {
             for (name, value) in config {
@@ -79,7 +88,11 @@ fn tool_config(choice: &ToolChoice) -> Value {
 const MAX_THINKING_TOKENS: u32 = 24_576;
 
 /// Returns the fields of the generation's configuration, all but its format.
-fn config_fields(request: &Request, dropped: &mut Vec<String>) -> Vec<(&'static str, Value)> {
+fn config_fields(
+    request: &Request,
+    rules: &Family,
+    dropped: &mut Vec<String>,
+) -> Vec<(&'static str, Value)> {
     let sampling = &request.sampling;
     let seed = sampling.seed.filter(|seed| i32::try_from(*seed).is_ok());
     if seed != sampling.seed {
@@ -95,14 +108,22 @@ fn config_fields(request: &Request, dropped: &mut Vec<String>) -> Vec<(&'static 
         ));
     }
     let thinking = request.reasoning.map(|reasoning| {
-        let budget = reasoning
-            .budget
-            .unwrap_or_else(|| reasoning.effort.budget());
-        let budget = budget.min(MAX_THINKING_TOKENS);
-        let is_shown = reasoning.shown != Some(false) && budget > 0;
-        json!({ "thinkingBudget": budget, "includeThoughts": is_shown })
+        let budget = reasoning.budget.or(reasoning.effort.map(Effort::budget));
+        let budget = budget.map(|tokens| {
+            let least = rules.min_thinking.unwrap_or(0);
+            tokens.max(least).min(MAX_THINKING_TOKENS)
+        });
+        let is_shown = reasoning.shown != Some(false) && !reasoning.is_off();
+        match budget {
+            Some(budget) => json!({ "thinkingBudget": budget, "includeThoughts": is_shown }),
+            None => json!({ "includeThoughts": is_shown }),
+        }
     });
-    let stop = (!request.stop.is_empty()).then(|| json!(request.stop));
+    let most = rules.max_stop.unwrap_or(usize::MAX).min(request.stop.len());
+    if most < request.stop.len() {
+        dropped.push(format!("stop (more than {most})"));
+    }
+    let stop = (most > 0).then(|| json!(request.stop[..most]));
     let fields = [
         ("maxOutputTokens", request.max_tokens.map(Value::from)),
         ("temperature", sampling.temperature.map(Value::from)),
@@ -121,16 +142,24 @@ fn config_fields(request: &Request, dropped: &mut Vec<String>) -> Vec<(&'static 
         ("thinkingConfig", thinking),
     ];
     let given = fields.into_iter();
-    given
+    let mut given: Vec<(&str, Value)> = given
         .filter_map(|(name, value)| Some((name, value?)))
-        .collect()
+        .collect();
+    given.retain(|(name, _)| {
+        let is_dropped = rules.drops(name);
+        if is_dropped {
+            dropped.push((*name).to_owned());
+        }
+        !is_dropped
+    });
+    given
 }
 
 /// Signature that Gemini accepts for tool calls of other models; without one it rejects them.
-const PLACEHOLDER_SIGNATURE: &str = "skip_thought_signature_validator";
+pub(crate) const PLACEHOLDER_SIGNATURE: &str = "skip_thought_signature_validator";
 
 /// Writes the messages as alternating turns: adjacent messages of one side are merged.
-fn write_contents(request: &Request, model: &str, contents: &mut ListWriter) {
+fn write_contents(request: &Request, rules: &Family, contents: &mut ListWriter) {
     let turn = request.current_turn();
     // Results name the function, not the call.
     let calls = request.messages.iter().flat_map(|message| &message.parts);
@@ -155,7 +184,7 @@ fn write_contents(request: &Request, model: &str, contents: &mut ListWriter) {
             content.field("role", side(first));
             content.list("parts", |parts| {
                 for (at, message) in messages {
-                    let needs_signature = *at > turn && model.contains("gemini-3");
+                    let needs_signature = *at > turn && rules.thought_signatures != Some(false);
                     write_parts(&message.parts, &names, needs_signature, parts);
                 }
             });
@@ -177,7 +206,8 @@ fn says(part: &Part) -> bool {
         Part::Reasoning { state, .. } => state
             .as_ref()
             .is_some_and(|state| state.origin == StateOrigin::Gemini),
-        Part::Image(_) | Part::ToolCall { .. } | Part::ToolResult { .. } => true,
+        Part::Image(..) | Part::File(_) | Part::ToolCall { .. } | Part::ToolResult { .. } => true,
+        Part::CacheBreakpoint(_) => false,
     }
 }
 
@@ -192,7 +222,7 @@ fn write_parts(
     let mut is_signed = !needs_signature;
     for part in parts.iter().filter(|part| says(part)) {
         match part {
-            Part::Text(_) | Part::Refusal(_) | Part::Image(_) => {
+            Part::Text(_) | Part::Refusal(_) | Part::Image(..) | Part::File(_) => {
                 out.object(|object| {
                     write_content(part, object);
                     write_signature(signature.take(), object);
@@ -212,13 +242,15 @@ fn write_parts(
                     (!std::mem::replace(&mut is_signed, true)).then_some(PLACEHOLDER_SIGNATURE);
                 write_signature(signature.take().or(placeholder), object);
             }),
+            Part::CacheBreakpoint(_) => {}
             Part::ToolResult { id, content, error } => {
                 let key = if *error { "error" } else { "output" };
                 let name = names.get(id.as_str()).copied().unwrap_or(id);
                 let response = json!({ key: texts_of(content, "\n") });
                 out.value(json!({ "functionResponse": { "name": name, "response": response } }));
-                for image in content.iter().filter(|part| matches!(part, Part::Image(_))) {
-                    out.object(|object| write_content(image, object));
+                let is_file = |part: &&Part| matches!(part, Part::Image(..) | Part::File(_));
+                for file in content.iter().filter(is_file) {
+                    out.object(|object| write_content(file, object));
                 }
             }
         }
@@ -234,18 +266,28 @@ fn write_signature(signature: Option<&str>, object: &mut ObjectWriter) {
     }
 }
 
-/// Writes the field of a text or an image.
+/// Writes the field of a text, an image or a file.
 fn write_content(part: &Part, object: &mut ObjectWriter) {
     match part {
         Part::Text(text) | Part::Refusal(text) => object.field("text", text),
-        Part::Image(Image::Data { media_type, base64 }) => object.field(
+        Part::Image(Image::Data { media_type, base64 }, _) => object.field(
             "inlineData",
             json!({ "mimeType": media_type, "data": base64 }),
         ),
-        Part::Image(Image::Url(url)) => object.field(
+        Part::Image(Image::Url(url), _) => object.field(
             "fileData",
             json!({ "fileUri": url, "mimeType": media_type(url) }),
         ),
+        Part::File(file) => match &file.source {
+            FileSource::Url(url) => object.field(
+                "fileData",
+                json!({ "fileUri": url, "mimeType": file.media_type }),
+            ),
+            FileSource::Base64(data) => object.field(
+                "inlineData",
+                json!({ "mimeType": file.media_type, "data": data }),
+            ),
+        },
         _ => {}
     }
 }
@@ -271,6 +313,7 @@ fn write_tool(tool: &Tool, object: &mut ObjectWriter) {
         object.field("description", description);
     }
     if !tool.parameters.is_null() {
-        object.raw("parametersJsonSchema", tool.parameters.as_str());
+        let schema = tool_schema::repaired(&tool.parameters);
+        object.raw("parametersJsonSchema", schema.as_str());
     }
 }

@@ -2,31 +2,42 @@
 
 use serde_json::{Value, json};
 
+use super::reasoning::AssistantReasoning;
 use crate::event::StateOrigin;
 use crate::failure::Failure;
-use crate::json::{Json, ListWriter, ObjectWriter};
+use crate::families::{Family, ReasoningHistory, ReasoningOff, SystemPlace};
+use crate::gemini::PLACEHOLDER_SIGNATURE;
+use crate::json::{ListWriter, ObjectWriter};
+use crate::openai_chat::hosts::ChatHost;
 use crate::payload_builder::PayloadBuilder;
-use crate::request::{Format, Part, Reasoning, Request, Role, Tool, ToolChoice, text_of, texts_of};
-use crate::{UpstreamPayload, tools};
+use crate::request::{
+    Effort, File, FileSource, Format, Image, ImageDetail, Part, Reasoning, Request, Role, Tool,
+    ToolChoice, text_of, texts_of,
+};
+use crate::{UpstreamPayload, tool_schema, tools};
 
 /// Encodes a request of another dialect, and asks for the usage.
 pub(in crate::openai_chat) fn encode_request(
     request: &Request,
     model: &str,
+    (host, rules): (&ChatHost, &Family),
 ) -> Result<UpstreamPayload, Failure> {
-    let mut payload = PayloadBuilder::new(request);
+    let mut payload = PayloadBuilder::new(request, rules);
     payload.set("model", Some(model));
     payload.list("messages", |list, dropped| {
-        write_messages(request, list, dropped);
+        write_messages(request, (host, rules), list, dropped);
     });
     payload.set("stream", Some(request.stream));
     let options = request.stream.then(|| json!({ "include_usage": true }));
     payload.set("stream_options", options);
-    set_sampling(&mut payload, request, is_newer(model));
-    payload.set("user", request.user.as_deref());
+    set_sampling(&mut payload, request, rules);
+    payload.set("user", request.user.as_deref().map(|user| rules.user(user)));
     payload.set("n", (request.n > 1).then_some(request.n));
-    payload.drop_present(&[("top_k", request.sampling.top_k.is_some())]);
-    set_reasoning(&mut payload, request.reasoning);
+    payload.drop_present(&[
+        ("top_k", request.sampling.top_k.is_some()),
+        ("cache_control", request.has_cache_breakpoint()),
+    ]);
+    set_reasoning(&mut payload, request.reasoning, rules.off);
     if !request.tools.is_empty() {
         payload.list("tools", |list, _| {
             for tool in &request.tools {
@@ -37,77 +48,109 @@ pub(in crate::openai_chat) fn encode_request(
         payload.set("tool_choice", request.tool_choice.as_ref().map(choice_json));
     }
     set_format(&mut payload, request.format.as_ref());
+    payload.set_openai_options(&request.openai);
+    payload.set("verbosity", request.openai.verbosity.as_deref());
     Ok(payload.finish())
 }
 
-fn write_messages(request: &Request, messages: &mut ListWriter, dropped: &mut Vec<String>) {
-    // Upstreams want their reasoning back only within the current turn.
+/// Writes the messages. The templates of most open models take a system message at the beginning
+/// only: all of them are that one.
+fn write_messages(
+    request: &Request,
+    (host, rules): (&ChatHost, &Family),
+    messages: &mut ListWriter,
+    dropped: &mut Vec<String>,
+) {
     let turn = request.current_turn();
-    let mut images = Vec::new();
+    let history = rules.reasoning_history.unwrap_or(ReasoningHistory::All);
+    let mut files = Vec::new();
+    let system = rules.joined_system(request);
+    if let Some(system) = &system {
+        messages.value(json!({ "role": "system", "content": system }));
+    }
     for (at, message) in request.messages.iter().enumerate() {
         let parts = &message.parts;
         if message.role != Role::Tool {
-            write_result_images(&mut images, messages);
+            write_result_files(&mut files, messages);
         }
         match message.role {
+            Role::System if system.is_some() => {}
             Role::System => {
-                messages.value(json!({ "role": "system", "content": texts_of(parts, "\n\n") }));
+                let is_user = at > 0 && rules.system == Some(SystemPlace::User);
+                let role = if is_user { "user" } else { "system" };
+                messages.value(json!({ "role": role, "content": texts_of(parts, "\n\n") }));
             }
             Role::User => write_user_message(parts, messages),
-            Role::Assistant => write_assistant_message(parts, at > turn, messages),
-            Role::Tool => write_tool_results(parts, messages, &mut images, dropped),
+            Role::Assistant => {
+                let is_last = at + 1 == request.messages.len();
+                let prefill = host.prefill_field().filter(|_| is_last);
+                let reasoning = match history {
+                    ReasoningHistory::None => AssistantReasoning::default(),
+                    ReasoningHistory::Turn if at <= turn => AssistantReasoning::default(),
+                    ReasoningHistory::Required => AssistantReasoning::required(parts),
+                    _ => AssistantReasoning::of(parts),
+                };
+                let signatures = match rules.thought_signatures {
+                    Some(true) if at > turn => Signatures::Required,
+                    Some(true) => Signatures::Kept,
+                    _ => Signatures::Unknown,
+                };
+                let options = (host, prefill, signatures);
+                write_assistant_message(parts, &reasoning, options, messages);
+            }
+            Role::Tool => write_tool_results(parts, host, messages, &mut files, dropped),
         }
     }
-    write_result_images(&mut images, messages);
+    write_result_files(&mut files, messages);
 }
 
 /// Sets the token limit, the sampling parameters and the stop sequences.
-fn set_sampling(payload: &mut PayloadBuilder, request: &Request, is_newer: bool) {
-    let limit = if is_newer {
-        "max_completion_tokens"
-    } else {
-        "max_tokens"
-    };
-    payload.set(limit, request.max_tokens);
+fn set_sampling(payload: &mut PayloadBuilder<'_>, request: &Request, rules: &Family) {
+    payload.set("max_tokens", request.max_tokens);
     let sampling = &request.sampling;
     payload.set("seed", sampling.seed);
-    let stop = (!request.stop.is_empty())
-        .then(|| json!(&request.stop[..request.stop.len().min(MAX_STOP_SEQUENCES)]));
-    if request.stop.len() > MAX_STOP_SEQUENCES {
-        payload.drop_param(format!("stop (more than {MAX_STOP_SEQUENCES})"));
-    }
-    for (name, value) in [
-        ("temperature", sampling.temperature.map(Value::from)),
-        ("top_p", sampling.top_p.map(Value::from)),
-        (
-            "presence_penalty",
-            sampling.presence_penalty.map(Value::from),
-        ),
-        (
-            "frequency_penalty",
-            sampling.frequency_penalty.map(Value::from),
-        ),
-        ("stop", stop),
-    ] {
-        match value {
-            // These models reject them.
-            Some(_) if is_newer => payload.drop_param(name),
-            value => payload.set(name, value),
-        }
-    }
+    payload.set("temperature", sampling.temperature);
+    payload.set("top_p", sampling.top_p);
+    payload.set("presence_penalty", sampling.presence_penalty);
+    payload.set("frequency_penalty", sampling.frequency_penalty);
+    payload.set_stop("stop", &request.stop, rules.max_stop);
 }
 
-fn set_reasoning(payload: &mut PayloadBuilder, reasoning: Option<Reasoning>) {
-    let Some(Reasoning { effort, budget, .. }) = reasoning else {
+fn set_reasoning(
+    payload: &mut PayloadBuilder<'_>,
+    reasoning: Option<Reasoning>,
+    off: Option<ReasoningOff>,
+) {
+    let Some(reasoning) = reasoning else {
         return;
     };
+    match off.filter(|_| reasoning.is_off()) {
+        Some(ReasoningOff::Thinking) => {
+            return payload.set("thinking", Some(json!({ "type": "disabled" })));
+        }
+        Some(ReasoningOff::EnableThinking) => return payload.set("enable_thinking", Some(false)),
+        Some(ReasoningOff::Effort) => {
+            if payload.takes("reasoning_effort") {
+                let word = payload.effort(Effort::None);
+                payload.set("reasoning_effort", Some(word));
+            }
+            return;
+        }
+        None => {}
+    }
+    let Reasoning { effort, budget, .. } = reasoning;
     match budget {
         // Few models know the effort `none`, so it is sent only if the client used that word.
         Some(0) => return payload.drop_param("the thinking budget of 0"),
         Some(_) => payload.drop_param("the thinking budget (sent as reasoning_effort)"),
         None => {}
     }
-    payload.set("reasoning_effort", Some(effort.word()));
+    if let Some(effort) = effort
+        && payload.takes("reasoning_effort")
+    {
+        let word = payload.effort(effort);
+        payload.set("reasoning_effort", Some(word));
+    }
 }
 
 fn choice_json(choice: &ToolChoice) -> Value {
@@ -119,7 +162,7 @@ fn choice_json(choice: &ToolChoice) -> Value {
     }
 }
 
-fn set_format(payload: &mut PayloadBuilder, format: Option<&Format>) {
+fn set_format(payload: &mut PayloadBuilder<'_>, format: Option<&Format>) {
     match format {
         None => {}
         Some(Format::Json) => {
@@ -142,19 +185,31 @@ fn set_format(payload: &mut PayloadBuilder, format: Option<&Format>) {
     }
 }
 
-/// Maximum number of stop sequences, as OpenAI has it.
-const MAX_STOP_SEQUENCES: usize = 4;
+/// Returns the format of a recording, if this API takes it.
+pub(in crate::openai_chat) fn audio_format(file: &File) -> Option<&'static str> {
+    match &*file.media_type {
+        "audio/wav" | "audio/x-wav" | "audio/wave" => Some("wav"),
+        "audio/mpeg" | "audio/mp3" => Some("mp3"),
+        _ => None,
+    }
+}
 
-/// Returns true for OpenAI's newer models, which reject `max_tokens`, the field that others
-/// require, and all sampling parameters.
-fn is_newer(model: &str) -> bool {
-    let name = model.rsplit('/').next().unwrap_or(model);
-    let digit =
-        |rest: &str, from: char| rest.starts_with(|c: char| c.is_ascii_digit() && c >= from);
-    name.strip_prefix('o').is_some_and(|rest| digit(rest, '1'))
-        || name
-            .strip_prefix("gpt-")
-            .is_some_and(|rest| digit(rest, '5'))
+fn file_json(file: &File) -> Value {
+    match (audio_format(file), &file.source) {
+        (Some(format), FileSource::Base64(data)) => {
+            json!({ "type": "input_audio", "input_audio": { "data": data, "format": format } })
+        }
+        _ => json!({ "type": "file", "file": {
+            "filename": file.name_or_default(), "file_data": file.to_url() } }),
+    }
+}
+
+fn image_json(image: &Image, detail: Option<ImageDetail>) -> Value {
+    let mut url = json!({ "url": image.to_url() });
+    if let Some(detail) = detail {
+        url["detail"] = detail.word().into();
+    }
+    json!({ "type": "image_url", "image_url": url })
 }
 
 fn write_user_message<'a>(
@@ -162,6 +217,7 @@ fn write_user_message<'a>(
     messages: &mut ListWriter,
 ) {
     let parts = parts.into_iter();
+    let parts = parts.filter(|part| !matches!(part, Part::CacheBreakpoint(_)));
     messages.object(|message| {
         message.field("role", "user");
         let mut first_two = parts.clone();
@@ -172,9 +228,8 @@ fn write_user_message<'a>(
             for part in parts {
                 match part {
                     Part::Text(text) => content.value(json!({ "type": "text", "text": text })),
-                    Part::Image(image) => content.value(
-                        json!({ "type": "image_url", "image_url": { "url": image.to_url() } }),
-                    ),
+                    Part::Image(image, detail) => content.value(image_json(image, *detail)),
+                    Part::File(file) => content.value(file_json(file)),
                     _ => {}
                 }
             }
@@ -183,12 +238,13 @@ fn write_user_message<'a>(
 }
 
 /// Writes an assistant's message, unless this upstream could use none of it.
-fn write_assistant_message(parts: &[Part], is_current: bool, messages: &mut ListWriter) {
+fn write_assistant_message(
+    parts: &[Part],
+    reasoning: &AssistantReasoning<'_>,
+    (host, prefill, signatures): (&ChatHost, Option<&str>, Signatures),
+    messages: &mut ListWriter,
+) {
     let text = text_of(parts);
-    let reasoning = match is_current {
-        true => AssistantReasoning::of(parts),
-        false => AssistantReasoning::default(),
-    };
     let refusal = parts.iter().rev().find_map(|part| match part {
         Part::Refusal(text) => Some(text),
         _ => None,
@@ -209,96 +265,70 @@ fn write_assistant_message(parts: &[Part], is_current: bool, messages: &mut List
             message.field(field, text);
         }
         if has_calls {
-            message.list("tool_calls", |calls| write_tool_calls(parts, calls));
-        }
-        if !reasoning.details.is_empty() {
-            message.list("reasoning_details", |list| {
-                for (detail, text) in &reasoning.details {
-                    list.object(|object| write_detail(*detail, text, object));
-                }
+            message.list("tool_calls", |calls| {
+                write_tool_calls(parts, host, signatures, calls);
             });
+        } else if let Some(field) = prefill {
+            message.field(field, true);
         }
+        reasoning.write_lists(message);
     });
 }
 
-fn write_tool_calls(parts: &[Part], calls: &mut ListWriter) {
+/// The signatures of thoughts that Google's models want back with their calls.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Signatures {
+    /// Others' models refuse the field.
+    Unknown,
+    /// Each call has its own, if it has one.
+    Kept,
+    /// The first call must have one.
+    Required,
+}
+
+fn write_tool_calls(
+    parts: &[Part],
+    host: &ChatHost,
+    signatures: Signatures,
+    calls: &mut ListWriter,
+) {
+    let mut signature = None;
+    let mut placeholder = (signatures == Signatures::Required).then_some(PLACEHOLDER_SIGNATURE);
     for part in parts {
+        if let Part::Reasoning {
+            state: Some(state), ..
+        } = part
+            && state.origin == StateOrigin::Gemini
+            && signatures != Signatures::Unknown
+        {
+            signature = Some(&*state.value);
+        }
         if let Part::ToolCall {
             id,
             name,
             arguments,
         } = part
         {
-            calls.value(json!({
-                "id": tools::fit_id(id, 40), "type": "function",
+            let mut call = json!({
+                "id": host.fit_id(id), "type": "function",
                 "function": { "name": name, "arguments": tools::text(arguments) },
-            }));
-        }
-    }
-}
-
-/// The reasoning of an assistant's message that this kind of upstream takes back.
-#[derive(Default)]
-struct AssistantReasoning<'a> {
-    /// Fields of text, each only back to where it came from: other upstreams reject unknown fields.
-    fields: Vec<(&'static str, String)>,
-    /// Details, and the text of each.
-    details: Vec<(Json<'a>, &'a str)>,
-}
-
-impl<'a> AssistantReasoning<'a> {
-    /// Reasoning of other kinds of upstreams can't be sent back here.
-    fn of(parts: &'a [Part]) -> Self {
-        let mut found = Self::default();
-        for part in parts {
-            let Part::Reasoning {
-                text,
-                state: Some(state),
-            } = part
-            else {
-                continue;
-            };
-            if state.origin != StateOrigin::OpenAiChat {
-                continue;
+            });
+            if let Some(signature) = signature.take().or(placeholder.take()) {
+                call["extra_content"] = json!({ "google": { "thought_signature": signature } });
             }
-            let field = ["reasoning_content", "reasoning"]
-                .into_iter()
-                .find(|field| *field == state.value);
-            if let Some(field) = field {
-                match found.fields.iter_mut().find(|(name, _)| *name == field) {
-                    Some((_, before)) => before.push_str(text),
-                    None => found.fields.push((field, text.clone())),
-                }
-            } else if let Some(detail) = Json::parse(&state.value).filter(|json| json.is_object()) {
-                found.details.push((detail, text));
-            }
+            placeholder = None;
+            calls.value(call);
         }
-        found
-    }
-
-    fn is_empty(&self) -> bool {
-        self.fields.is_empty() && self.details.is_empty()
     }
 }
 
-fn write_detail(detail: Json<'_>, text: &str, object: &mut ObjectWriter) {
-    let has_text = detail.get("type").is("reasoning.text");
-    detail.each_field(|name, value| {
-        if !(has_text && name == b"text") {
-            object.raw(&String::from_utf8_lossy(name), value.raw());
-        }
-    });
-    if has_text {
-        object.field("text", text);
-    }
-}
-
-/// Writes a message for each result. Images, which tool messages can't hold, are collected for a
-/// later user message.
+/// Writes a message for each result. Images and files, which tool messages can't hold, are
+/// collected for a later user message.
 fn write_tool_results<'a>(
     parts: &'a [Part],
+    host: &ChatHost,
     messages: &mut ListWriter,
-    images: &mut Vec<&'a Part>,
+    files: &mut Vec<&'a Part>,
     dropped: &mut Vec<String>,
 ) {
     for part in parts {
@@ -308,21 +338,22 @@ fn write_tool_results<'a>(
         if *error && !dropped.iter().any(|known| known == DROPPED_ERROR) {
             dropped.push(DROPPED_ERROR.to_owned());
         }
-        let id = tools::fit_id(id, 40);
+        let id = host.fit_id(id);
         messages.value(
             json!({ "role": "tool", "tool_call_id": id, "content": texts_of(content, "\n") }),
         );
-        images.extend(content.iter().filter(|part| matches!(part, Part::Image(_))));
+        let is_file = |part: &&Part| matches!(part, Part::Image(..) | Part::File(_));
+        files.extend(content.iter().filter(is_file));
     }
 }
 
 const DROPPED_ERROR: &str = "is_error of a tool result";
 
-/// Writes the images of the preceding results as a user's message.
-fn write_result_images(images: &mut Vec<&Part>, messages: &mut ListWriter) {
-    if !images.is_empty() {
-        write_user_message(images.iter().copied(), messages);
-        images.clear();
+/// Writes the images and files of the preceding results as a user's message.
+fn write_result_files(files: &mut Vec<&Part>, messages: &mut ListWriter) {
+    if !files.is_empty() {
+        write_user_message(files.iter().copied(), messages);
+        files.clear();
     }
 }
 
@@ -334,7 +365,7 @@ fn write_tool(tool: &Tool, object: &mut ObjectWriter) {
             function.field("description", description);
         }
         if !tool.parameters.is_null() {
-            function.raw("parameters", tools::schema(&tool.parameters).as_str());
+            function.raw("parameters", tool_schema::schema(&tool.parameters).as_str());
         }
         if let Some(strict) = tool.strict {
             function.field("strict", strict);

@@ -5,16 +5,22 @@ use serde_json::{Value, json};
 use super::super::{tool_choice_json, write_format, write_tool};
 use crate::event::{ReasoningState, StateOrigin};
 use crate::failure::Failure;
+use crate::families::{Family, ReasoningOff, SystemPlace};
 use crate::json::ListWriter;
 use crate::payload_builder::{PayloadBuilder, has_effect};
-use crate::request::{Message, Part, Reasoning, Request, Role, texts_of};
+use crate::request::{
+    Effort, FileSource, ImageDetail, Message, Part, Reasoning, Request, Role, texts_of,
+};
 use crate::{UpstreamPayload, tools};
 
 /// Encodes a request of another dialect.
 pub(in crate::openai_responses) fn encode_request(
     request: &Request,
     model: &str,
+    rules: &Family,
 ) -> Result<UpstreamPayload, Failure> {
+    let (_, alone) = request.system();
+    let joined = rules.joined_system(request).filter(|_| !alone);
     let mut leading = request
         .messages
         .iter()
@@ -25,11 +31,19 @@ pub(in crate::openai_responses) fn encode_request(
         leading = 0;
     }
     let (system, rest) = request.messages.split_at(leading);
-    let mut payload = PayloadBuilder::new(request);
+    let mut payload = PayloadBuilder::new(request, rules);
     payload.set("model", Some(model));
     payload.list("input", |items, dropped| {
         for message in rest {
-            write_items(message, items, dropped);
+            match (message.role, rules.system) {
+                (Role::System, _) if joined.is_some() => {}
+                (Role::System, Some(SystemPlace::User)) => {
+                    let said: Vec<&Part> =
+                        message.parts.iter().filter(|part| is_said(part)).collect();
+                    write_said(Role::User, &said, items);
+                }
+                _ => write_items(message, items, dropped),
+            }
         }
     });
     payload.set("stream", Some(request.stream));
@@ -40,10 +54,12 @@ pub(in crate::openai_responses) fn encode_request(
         .collect();
     payload.set(
         "instructions",
-        (!system.is_empty()).then(|| system.join("\n\n")),
+        joined
+            .clone()
+            .or_else(|| (!system.is_empty()).then(|| system.join("\n\n"))),
     );
     set_sampling(&mut payload, request);
-    payload.set("user", request.user.as_deref());
+    payload.set("user", request.user.as_deref().map(|user| rules.user(user)));
     if !request.tools.is_empty() {
         payload.list("tools", |list, _| {
             for tool in &request.tools {
@@ -56,17 +72,25 @@ pub(in crate::openai_responses) fn encode_request(
             request.tool_choice.as_ref().map(tool_choice_json),
         );
     }
-    if let Some(format) = &request.format {
+    let verbosity = request.openai.verbosity.as_deref();
+    if request.format.is_some() || verbosity.is_some() {
         payload.object("text", |text| {
-            text.object("format", |object| write_format(format, object));
+            if let Some(format) = &request.format {
+                text.object("format", |object| write_format(format, object));
+            }
+            if let Some(verbosity) = verbosity {
+                text.field("verbosity", verbosity);
+            }
         });
     }
-    set_reasoning(&mut payload, request.reasoning);
+    payload.set_openai_options(&request.openai);
+    payload.drop_present(&[("cache_control", request.has_cache_breakpoint())]);
+    set_reasoning(&mut payload, request.reasoning, rules.off);
     Ok(payload.finish())
 }
 
 /// Sets the token limit and the two sampling parameters that this API has.
-fn set_sampling(payload: &mut PayloadBuilder, request: &Request) {
+fn set_sampling(payload: &mut PayloadBuilder<'_>, request: &Request) {
     if let Some(limit) = request
         .max_tokens
         .filter(|limit| *limit < MIN_OUTPUT_TOKENS)
@@ -89,22 +113,39 @@ fn set_sampling(payload: &mut PayloadBuilder, request: &Request) {
     ]);
 }
 
-fn set_reasoning(payload: &mut PayloadBuilder, reasoning: Option<Reasoning>) {
-    let Some(Reasoning {
+fn set_reasoning(
+    payload: &mut PayloadBuilder<'_>,
+    reasoning: Option<Reasoning>,
+    off: Option<ReasoningOff>,
+) {
+    let Some(reasoning) = reasoning else {
+        return;
+    };
+    let Reasoning {
         effort,
         budget,
         shown,
-    }) = reasoning
-    else {
+    } = reasoning;
+    if reasoning.is_off() && off == Some(ReasoningOff::Effort) {
+        if payload.takes("reasoning") {
+            let word = payload.effort(Effort::None);
+            payload.set("reasoning", Some(json!({ "effort": word })));
+        }
         return;
-    };
+    }
     if budget == Some(0) {
         return payload.drop_param("the thinking budget of 0");
     }
     // Summaries require a verified account, so they are requested only if the client did.
     let summary = (shown == Some(true)).then_some("auto");
-    let reasoning = json!({ "effort": effort.word(), "summary": summary });
-    payload.set("reasoning", Some(reasoning));
+    if !payload.takes("reasoning") {
+        return;
+    }
+    let effort = effort.map(|effort| payload.effort(effort));
+    if effort.is_some() || summary.is_some() {
+        let reasoning = json!({ "effort": effort, "summary": summary });
+        payload.set("reasoning", Some(reasoning));
+    }
     if budget.is_some() {
         payload.drop_param("the thinking budget (sent as reasoning.effort)");
     }
@@ -134,7 +175,7 @@ fn write_items(message: &Message, items: &mut ListWriter, dropped: &mut Vec<Stri
 fn is_said(part: &Part) -> bool {
     match part {
         Part::Text(text) => !text.is_empty(),
-        Part::Image(_) | Part::Refusal(_) => true,
+        Part::Image(..) | Part::File(_) | Part::Refusal(_) => true,
         _ => false,
     }
 }
@@ -147,7 +188,11 @@ fn is_sent(part: &Part) -> bool {
             .as_ref()
             .is_some_and(|state| state.origin == StateOrigin::OpenAiResponses),
         Part::ToolCall { .. } | Part::ToolResult { .. } => true,
-        Part::Text(_) | Part::Image(_) | Part::Refusal(_) => false,
+        Part::Text(_)
+        | Part::Image(..)
+        | Part::File(_)
+        | Part::Refusal(_)
+        | Part::CacheBreakpoint(_) => false,
     }
 }
 
@@ -214,8 +259,19 @@ fn write_said(role: Role, said: &[&Part], items: &mut ListWriter) {
 fn write_part(part: &Part, kind: &str, content: &mut ListWriter) {
     match part {
         Part::Text(text) => content.value(json!({ "type": kind, "text": text })),
-        Part::Image(image) => content
-            .value(json!({ "type": "input_image", "image_url": image.to_url(), "detail": "auto" })),
+        Part::Image(image, detail) => {
+            let detail = detail.map_or("auto", ImageDetail::word);
+            content.value(json!({
+                "type": "input_image", "image_url": image.to_url(), "detail": detail,
+            }));
+        }
+        Part::File(file) => content.value(match &file.source {
+            FileSource::Url(url) => json!({ "type": "input_file", "file_url": url }),
+            FileSource::Base64(_) => json!({
+                "type": "input_file", "filename": file.name_or_default(),
+                "file_data": file.to_url(),
+            }),
+        }),
         Part::Refusal(text) => content.value(json!({ "type": "refusal", "refusal": text })),
         _ => {}
     }

@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::super::answer::{call_json, reasoning_json, text_part, unsigned_signature};
-use super::{CurrentItem, MessagePart, PartKind, ResponsesEventWriter};
+use super::super::answer::{reasoning_json, text_part, unsigned_signature};
+use super::super::call_items::call_json;
+use super::{CurrentItem, MessagePart, OpenCall, PartKind, ResponsesEventWriter};
 use crate::FrameSink;
+use crate::request::ToolKind;
 
 impl ResponsesEventWriter {
     /// Announces an item and returns its output index.
@@ -214,15 +216,78 @@ impl ResponsesEventWriter {
         }
     }
 
+    pub(super) fn begin_call(&mut self, index: u32, id: &str, name: &str, out: FrameSink<'_>) {
+        let form = self.meta.request.tool_forms.get(name);
+        let kind = form.map_or(ToolKind::Function, |form| form.kind);
+        let item = |writer: &Self, place| {
+            let form = writer.meta.request.tool_forms.get(name);
+            call_json(
+                &writer.item_id("fc", place),
+                (id, name, form),
+                "",
+                "in_progress",
+            )
+        };
+        let place = self.announce_item(item, out);
+        self.calls.push(OpenCall {
+            index,
+            place,
+            id: id.to_owned(),
+            name: name.to_owned(),
+            arguments: String::new(),
+            kind,
+        });
+    }
+
+    /// Writes a fragment of a function's arguments. Those of other tools are only known whole.
+    pub(super) fn continue_call(&mut self, index: u32, fragment: &str, out: FrameSink<'_>) {
+        let Some(call) = self.calls.iter_mut().find(|call| call.index == index) else {
+            return;
+        };
+        call.arguments.push_str(fragment);
+        let place = call.place;
+        if call.kind == ToolKind::Function {
+            let id = self.item_id("fc", place);
+            let kind = "response.function_call_arguments.delta";
+            self.delta(kind, &id, place, "", fragment, out);
+        }
+    }
+
     pub(super) fn end_call(&mut self, at: usize, status: &str, out: FrameSink<'_>) {
         let call = self.calls.remove(at);
         let id = self.item_id("fc", call.place);
-        let item = call_json(&id, &call.id, &call.name, &call.arguments, status);
-        let fields = json!({
-            "item_id": id, "output_index": call.place, "name": call.name, "arguments": item["arguments"],
-        });
-        self.event("response.function_call_arguments.done", fields, out);
+        let form = self.meta.request.tool_forms.get(&call.name);
+        let item = call_json(&id, (&call.id, &call.name, form), &call.arguments, status);
+        let mut fields = json!({ "item_id": id, "output_index": call.place });
+        match call.kind {
+            ToolKind::Function => {
+                fields["name"] = item["name"].clone();
+                fields["arguments"] = item["arguments"].clone();
+                self.event("response.function_call_arguments.done", fields, out);
+            }
+            ToolKind::Custom => {
+                let input = item["input"].as_str().unwrap_or_default();
+                let kind = "response.custom_tool_call_input.delta";
+                self.delta(kind, &id, call.place, "", input, out);
+                fields["input"] = input.into();
+                self.event("response.custom_tool_call_input.done", fields, out);
+            }
+            _ => {}
+        }
         self.finish_item(call.place, item, out);
+    }
+
+    /// Writes an image, which comes whole.
+    pub(super) fn say_image(&mut self, mut item: Value, out: FrameSink<'_>) {
+        let announced = |writer: &Self, place| {
+            let id = writer.item_id("ig", place);
+            json!({ "id": id, "type": "image_generation_call", "status": "in_progress", "result": null })
+        };
+        let place = self.announce_item(announced, out);
+        item["id"] = self.item_id("ig", place).into();
+        let fields = json!({ "item_id": item["id"], "output_index": place });
+        self.event("response.image_generation_call.completed", fields, out);
+        self.finish_item(place, item, out);
     }
 
     pub(super) fn cite(&mut self, citation: Value, out: FrameSink<'_>) {
