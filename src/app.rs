@@ -1,11 +1,12 @@
 //! Composition: the only file that names concrete providers. A checked configuration goes in, a
 //! service comes out.
 
+mod metrics;
 mod routes;
 mod upstreams;
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::compute::ComputePool;
 use crate::config::{self, Config, Hosts, ProviderName};
-use crate::http::{cors, router};
+use crate::http::{admin_router, cors, router};
 use crate::memory::MemoryBudget;
 use crate::outcome::{Observer, Observers};
 use crate::prompts::{Library, PromptError};
@@ -24,9 +25,10 @@ use crate::provider::remote::{CertificatesError, RemoteProvider, Resolver, tls_c
 use crate::routing::Routes;
 use crate::server::tls::{self, TlsError};
 use crate::server::{Server, Shutdown, room_for_connections};
-use crate::service::{Catalog, LingerSlots, Service};
+use crate::service::{Catalog, LingerSlots, MetricsSite, Service};
 use crate::shutdown::{AbortSignal, DrainSignal};
 use crate::telemetry::log::OutcomeLog;
+use crate::telemetry::metrics::Metrics;
 use routes::SharedRouting;
 use stream::{self, Streams};
 use upstreams::{Tokens, providers};
@@ -80,6 +82,7 @@ pub struct App {
     draining: DrainSignal,
     abort: AbortSignal,
     observers: Observers,
+    metrics: Option<Metrics>,
     streams: Streams,
     memory: MemoryBudget,
     kept_memory: MemoryBudget,
@@ -165,7 +168,12 @@ impl App {
         }
         let (draining, abort) = (DrainSignal::default(), AbortSignal::default());
         let log: Arc<dyn Observer> = Arc::new(OutcomeLog);
-        let observers = Observers::from_iter([log]);
+        let metrics = config
+            .operators
+            .metrics
+            .then(|| metrics::metrics(config, &snapshot.routing));
+        let observer = metrics.clone().map(|metrics| Arc::new(metrics) as _);
+        let observers = [log].into_iter().chain(observer).collect();
         let limits = config.streams.limits;
         let streams = match &config.streams.store {
             config::Store::Memory => Streams::new(limits),
@@ -182,6 +190,7 @@ impl App {
             draining,
             abort,
             observers,
+            metrics,
             streams,
             memory,
             kept_memory,
@@ -266,6 +275,11 @@ impl App {
             draining: self.draining.clone(),
             abort: self.abort.clone(),
             observers: self.observers.clone(),
+            metrics: self.metrics.as_ref().map(|metrics| MetricsSite {
+                metrics: metrics.clone(),
+                requests: metrics.request_counter(),
+                is_public: config.operators.listen.is_none() && config.listen.ip().is_loopback(),
+            }),
             tasks: self.tasks.clone(),
         })
     }
@@ -281,6 +295,21 @@ impl App {
         Ok(snapshot.routing.routes(config, Arc::new(mock), &providers))
     }
 
+    /// Returns the address for operators alone, if there is one.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.snapshot.config.operators.listen
+    }
+
+    /// Returns the routes for operators, for a listener of their own.
+    ///
+    /// # Errors
+    ///
+    /// When a provider can't be built.
+    pub fn admin_router(&self) -> Result<Router, AppError> {
+        Ok(admin_router(Arc::new(self.service(&self.snapshot)?)))
+    }
+
     /// The server, on that listener.
     ///
     /// # Errors
@@ -290,6 +319,7 @@ impl App {
         let config = &self.snapshot.config;
         Ok(Server {
             listener,
+            admin: None,
             limits: config.timeouts.connection,
             max_connections: config
                 .max_connections

@@ -8,7 +8,7 @@ mod probe;
 mod tail;
 
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::sync_channel;
@@ -138,11 +138,13 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Complaint> {
             .map_or_else(|| listener::bind(&options), Ok)
             .map_err(|error| cannot_listen(options.address, &error))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
+        let admin = admin(&app, &options)?;
         let shutdown = Shutdown::default();
         let signals = signals(shutdown.clone(), hangup).map_err(cannot_listen_to_signals)?;
-        let server = app
+        let mut server = app
             .server(listener, shutdown.clone())
             .map_err(|error| error.to_string())?;
+        server.admin = admin;
         greet(scheme, address, hint);
         // Without a service manager there is nobody to tell.
         let _ = sd_notify::notify(&[NotifyState::Ready]);
@@ -163,6 +165,25 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Complaint> {
             ExitCode::SUCCESS
         })
     })
+}
+
+/// Returns the listener for operators and its routes, if they have an address.
+fn admin(
+    app: &App,
+    clients: &ListenOptions,
+) -> Result<Option<(TcpListener, axum::Router)>, Complaint> {
+    let Some(address) = app.admin_address() else {
+        return Ok(None);
+    };
+    let options = ListenOptions {
+        address,
+        ..*clients
+    };
+    let listener = listener::bind(&options).map_err(|error| cannot_listen(address, &error))?;
+    let bound = listener.local_addr().map_err(|error| error.to_string())?;
+    tracing::info!(address = %bound, "listening for operators");
+    let routes = app.admin_router().map_err(|error| error.to_string())?;
+    Ok(Some((listener, routes)))
 }
 
 fn cannot_listen_to_signals(error: std::io::Error) -> Complaint {

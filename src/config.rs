@@ -15,6 +15,7 @@ mod flavors;
 mod key;
 mod machine;
 mod models;
+mod operators;
 mod parameters;
 mod pass_through;
 mod problems;
@@ -47,6 +48,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 pub use continuation::{ContinuationRules, ContinueBy, LAST_WORDS};
 pub use flavors::{FLAVORS, Flavor, Home};
+pub use operators::Operators;
 pub use pass_through::{DEFAULT_PATHS as DEFAULT_PASS_THROUGH, PassThrough};
 pub use problems::ConfigError;
 use problems::Problems;
@@ -106,6 +108,8 @@ pub struct Config {
     pub streams: Streams,
     /// Sockets.
     pub websocket: Websocket,
+    /// What operators see, and where.
+    pub operators: Operators,
     /// The embedded model.
     pub mock: Mock,
     /// Upstreams by name.

@@ -245,7 +245,9 @@ impl Generation {
             Poll::Ready(step) => step,
             Poll::Pending => {
                 let has_content = self.meter.has_content();
-                let failure = ready!(self.deadlines.poll_expired(has_content, cx));
+                let expired = self.deadlines.poll_expired(has_content, cx);
+                self.meter.on_wait(self.deadlines.waiting_since());
+                let failure = ready!(expired);
                 RelayStep::ended(StreamEnd::failed(failure))
             }
         };

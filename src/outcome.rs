@@ -4,6 +4,8 @@
 //! or left by its client. The log is one observer; metrics, usage and budgets are others. Nothing
 //! is measured here: that is `generation`'s.
 
+mod pauses;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use std::time::Duration;
 use base::id::RequestId;
 use dialect::event::Usage;
 use dialect::failure::{Failure, FailureClass, classes};
+
+pub use pauses::{PAUSE_BOUNDS, Pauses};
 
 /// The facts that remain of a generation.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub struct Outcome {
     pub duration: Duration,
     /// Payloads with content. Logged as the token count when the upstream reports no usage.
     pub payloads: u64,
+    /// The times between tokens, if an observer [asks for them](Observer::wants_pauses).
+    pub pauses: Option<Box<Pauses>>,
     /// The usage as the upstream reported it.
     pub usage: Option<Usage>,
     /// The continuation of an answer that broke, if there was one.
@@ -153,6 +159,16 @@ impl From<&Failure> for GenerationEnd {
 pub trait Observer: fmt::Debug + Send + Sync {
     /// Takes note of a generation that has ended.
     fn on_outcome(&self, outcome: &Outcome);
+
+    /// Takes note of a generation of that model that begins. Each has an outcome later.
+    fn on_start(&self, model: &str) {
+        let _ = model;
+    }
+
+    /// Returns whether the times between tokens are to be measured.
+    fn wants_pauses(&self) -> bool {
+        false
+    }
 }
 
 /// The observers of a server, shared by all of its generations.
@@ -160,6 +176,19 @@ pub trait Observer: fmt::Debug + Send + Sync {
 pub struct Observers(Arc<[Arc<dyn Observer>]>);
 
 impl Observers {
+    /// Tells each observer of a generation that begins.
+    pub fn notify_start(&self, model: &str) {
+        for observer in &*self.0 {
+            observer.on_start(model);
+        }
+    }
+
+    /// Returns whether any of them asks for the times between tokens.
+    #[must_use]
+    pub fn want_pauses(&self) -> bool {
+        self.0.iter().any(|observer| observer.wants_pauses())
+    }
+
     /// Hands an outcome to each observer.
     pub fn notify(&self, outcome: &Outcome) {
         for observer in &*self.0 {

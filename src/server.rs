@@ -43,6 +43,8 @@ use context::WorkerContext;
 use load::Load;
 use worker::{Workers, WorkersShared};
 
+/// The most connections of operators.
+const MAX_ADMIN_CONNECTIONS: usize = 64;
 /// Time that streams aborted at the deadline have to send their error and close.
 const ABORT_GRACE: Duration = Duration::from_secs(2);
 /// The same when the server is told to end at once.
@@ -64,6 +66,8 @@ pub struct Server {
     pub listener: TcpListener,
     /// The routes, once for each worker, with upstream connections of their own.
     pub routers: Vec<Router>,
+    /// The socket for operators and their routes, on a worker of their own and without TLS.
+    pub admin: Option<(TcpListener, Router)>,
     /// The time limits of a connection.
     pub limits: ConnectionLimits,
     /// The most connections of clients.
@@ -97,6 +101,7 @@ impl Server {
         let Self {
             listener,
             routers,
+            admin,
             limits,
             max_connections,
             tls,
@@ -123,6 +128,7 @@ impl Server {
             end: CancellationToken::new(),
         };
         let (workers, standby) = Workers::start(listener, routers, &shared)?;
+        let admin = admin.map(|admin| start_admin(admin, &shared)).transpose()?;
         if let Some(standby) = standby {
             #[expect(
                 clippy::disallowed_methods,
@@ -154,11 +160,38 @@ impl Server {
             clippy::disallowed_methods,
             reason = "joins the worker threads; waited for"
         )]
-        let joined = tokio::task::spawn_blocking(move || workers.join());
+        let joined = tokio::task::spawn_blocking(move || {
+            workers.join();
+            if let Some(admin) = admin {
+                admin.join();
+            }
+        });
         joined.await.map_err(io::Error::other)?;
         streams.close().await;
         sweeper.await.map_err(io::Error::other)
     }
+}
+
+/// Starts the worker for operators: with room of its own, and there until the drain is over.
+fn start_admin(
+    (listener, router): (TcpListener, Router),
+    clients: &WorkersShared,
+) -> io::Result<Workers> {
+    let context = WorkerContext {
+        tls: None,
+        // Not among those that a drain waits for.
+        tasks: TaskTracker::new(),
+        // Operators look on while the last clients are served.
+        drain: CancellationToken::new(),
+        ..clients.context.clone()
+    };
+    let shared = WorkersShared {
+        context,
+        connections: Connections::new(MAX_ADMIN_CONNECTIONS),
+        end: clients.end.clone(),
+    };
+    let (worker, _) = Workers::start(listener, vec![router], &shared)?;
+    Ok(worker)
 }
 
 /// Waits until all tasks have ended, until they were aborted at the deadline and had time to say

@@ -46,6 +46,7 @@ use crate::outcome::Observers;
 use crate::prompts::Library;
 use crate::routing::Routes;
 use crate::shutdown::{AbortSignal, DrainSignal};
+use crate::telemetry::metrics::{Metrics, RequestCounter};
 use dialect::families::Families;
 use stream::Streams;
 
@@ -98,6 +99,19 @@ pub struct Service {
     pub abort: AbortSignal,
     /// The observers of each generation's outcome.
     pub observers: Observers,
+    /// The metrics, if there are any.
+    pub metrics: Option<MetricsSite>,
     /// Owns what runs on without a connection.
     pub tasks: TaskTracker,
+}
+
+/// The metrics as one worker counts and shows them.
+#[derive(Debug)]
+pub struct MetricsSite {
+    /// All of them.
+    pub metrics: Metrics,
+    /// The counter of this worker's requests.
+    pub requests: RequestCounter,
+    /// Set if clients may read them where they send their requests.
+    pub is_public: bool,
 }

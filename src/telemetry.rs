@@ -1,8 +1,9 @@
-//! Logs: where they go and in what form. What is logged is decided where it happens: one line per
+//! Logs, where they go and in what form, and [metrics]. What is logged is decided where it happens: one line per
 //! generation, one per refused request, never a prompt, a token or a key.
 
 mod line;
 pub mod log;
+pub mod metrics;
 pub mod repeats;
 mod writer;
 

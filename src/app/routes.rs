@@ -51,6 +51,27 @@ impl SharedRouting {
         }
     }
 
+    /// Returns the targets of models that choose or ask again, by the provider and its name for the
+    /// model. Of others no health is kept.
+    pub(super) fn chosen_targets(&self, config: &Config) -> Vec<(String, String, Arc<Health>)> {
+        let is_chosen = |key: &(ProviderName, String)| {
+            let models = config.models.iter();
+            let mut models =
+                models.filter(|model| model.targets.len() > 1 || model.rules.attempts > 1);
+            models.any(|model| {
+                let mut targets = model.targets.iter();
+                targets.any(|target| {
+                    target.provider == key.0 && upstream_model(model, target) == key.1
+                })
+            })
+        };
+        let chosen = self.health.iter().filter(|(key, _)| is_chosen(key));
+        let named = chosen.map(|((provider, model), health)| {
+            (provider.as_str().to_owned(), model.clone(), health.clone())
+        });
+        named.collect()
+    }
+
     /// Returns the routing table of a worker, which reaches upstreams by `providers`. What has no
     /// provider of that name is the mock's.
     pub(super) fn routes(

@@ -15,7 +15,7 @@ use super::reader::Reader;
 use super::streams::streams;
 use super::websocket::websocket;
 use super::{Config, Log, LogFormat, Mock, PromptsDir, Sse};
-use super::{edge, models, providers, streams, timeouts, websocket};
+use super::{edge, models, operators, providers, streams, timeouts, websocket};
 
 /// All keys there are.
 pub(super) const KEYS: Keys = Keys {
@@ -41,6 +41,7 @@ pub(super) const KEYS: Keys = Keys {
         &[HEARTBEAT, COMMIT_AFTER],
         streams::KEYS,
         websocket::KEYS,
+        operators::KEYS,
         &[PACE],
     ],
     provider: providers::KEYS,
@@ -156,10 +157,12 @@ pub(super) fn config(reader: &mut Reader<'_>, dialects: &[&'static str]) -> Conf
     let families = families(reader, dialects);
     let max_body = max_body.unwrap_or_default();
     let default_model = default_model(reader, &models);
+    let listen = reader
+        .parsed(&LISTEN, "an address such as \"127.0.0.1:8080\"")
+        .unwrap_or(([127, 0, 0, 1], 0).into());
     Config {
-        listen: reader
-            .parsed(&LISTEN, "an address such as \"127.0.0.1:8080\"")
-            .unwrap_or(([127, 0, 0, 1], 0).into()),
+        listen,
+        operators: operators::operators(reader, listen),
         hosts: edge::hosts(reader),
         reuse_port: edge::reuse_port(reader),
         max_connections: edge::max_connections(reader),

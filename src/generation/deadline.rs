@@ -114,6 +114,11 @@ impl Deadlines {
         self.abort.is_aborted()
     }
 
+    /// Returns the time since when the upstream is waited for, if it is.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        self.waiting
+    }
+
     /// Takes note of a payload. Returns the failure if it must be the last: an upstream that never
     /// pauses is never silent, so the total and the abort are checked here too.
     pub(super) fn on_payload(&mut self) -> Option<Failure> {

@@ -10,7 +10,7 @@ use dialect::event::{Event, Usage};
 use dialect::failure::{Failure, FailureClass};
 
 use crate::disconnect::Disconnect;
-use crate::outcome::{AttemptOutcome, GenerationEnd, Observers, Outcome};
+use crate::outcome::{AttemptOutcome, GenerationEnd, Observers, Outcome, Pauses};
 use crate::routing::Target;
 use crate::shutdown::AbortSignal;
 
@@ -44,6 +44,8 @@ pub(super) struct Meter {
     /// of those.
     earlier_payloads: u64,
     earlier_usage: EarlierUsage,
+    /// The time since when the upstream was waited for last, and the payloads that had come by then.
+    last_wait: Option<(tokio::time::Instant, u64)>,
     is_ended: bool,
 }
 
@@ -60,6 +62,8 @@ impl Meter {
             route,
             model,
         } = identity;
+        observers.notify_start(&model);
+        let pauses = observers.want_pauses().then(Box::<Pauses>::default);
         Self {
             started: Instant::now(),
             disconnect,
@@ -74,12 +78,14 @@ impl Meter {
                 time_to_first_token: None,
                 duration: Duration::ZERO,
                 payloads: 0,
+                pauses,
                 usage: None,
                 continued: None,
                 end: GenerationEnd::ClientLeft,
             },
             earlier_payloads: 0,
             earlier_usage: EarlierUsage::default(),
+            last_wait: None,
             is_ended: false,
         }
     }
@@ -217,6 +223,24 @@ impl Meter {
         if self.outcome.time_to_first_token.is_none() {
             self.outcome.time_to_first_token = Some(self.started.elapsed());
         }
+    }
+
+    /// Takes note of the time since when the upstream is waited for. What came between two of these
+    /// came at once.
+    pub(super) fn on_wait(&mut self, since: Option<tokio::time::Instant>) {
+        let (Some(pauses), Some(since)) = (&mut self.outcome.pauses, since) else {
+            return;
+        };
+        let payloads = self.outcome.payloads;
+        match self.last_wait {
+            Some((_, before)) if before == payloads => return,
+            Some((last, before)) if before > 0 => {
+                let tokens = u32::try_from(payloads.saturating_sub(before)).unwrap_or(u32::MAX);
+                pauses.add(since.saturating_duration_since(last), tokens);
+            }
+            _ => {}
+        }
+        self.last_wait = Some((since, payloads));
     }
 
     /// Takes a report of usage. Reports are cumulative: the last one counts.

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
@@ -14,6 +14,7 @@ use super::accept::wants_events;
 use super::azure;
 use super::sse;
 use crate::service::StartError;
+use crate::telemetry::metrics::RequestCounter;
 use base::id::RequestId;
 use base::shorten::shorten;
 use dialect::Dialect;
@@ -26,6 +27,9 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_HEADERS: usize = 100;
 /// More bytes of headers than any honest client sends.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
+
+/// The name in metrics for paths that are no route of ours.
+const OTHER_ROUTE: &str = "other";
 
 /// Longest path or method in the log, in bytes.
 const MAX_LOGGED_PATH: usize = 256;
@@ -117,8 +121,22 @@ impl IntoResponse for Rejection {
 #[derive(Clone)]
 struct RetryLater;
 
+/// A layer around each route: tells [`finish_response`] which one it is.
+pub(super) async fn note_route(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = next.run(request).await;
+    if let Some(route) = route {
+        response.extensions_mut().insert(route);
+    }
+    response
+}
+
 /// The outermost layer: gives each request its id, and each refusal its shape.
-pub(super) async fn finish_response(mut request: Request, next: Next) -> Response {
+pub(super) async fn finish_response(
+    State(counter): State<Option<RequestCounter>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let id = request
         .headers()
         .get(X_REQUEST_ID)
@@ -141,6 +159,11 @@ pub(super) async fn finish_response(mut request: Request, next: Next) -> Respons
         response = sse::retry_later();
     }
     set_request_id(response.headers_mut(), &id);
+    if let Some(counter) = counter {
+        let route = response.extensions_mut().remove::<MatchedPath>();
+        let route = route.as_ref().map_or(OTHER_ROUTE, MatchedPath::as_str);
+        counter.count(route, dialect.name, response.status().as_u16());
+    }
     response
 }
 

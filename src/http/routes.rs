@@ -3,6 +3,7 @@
 mod apis;
 mod forward;
 mod health;
+mod metrics;
 mod models;
 mod plain;
 mod prompts;
@@ -35,7 +36,7 @@ pub(super) fn all(service: &Arc<Service>) -> Router<Arc<Service>> {
             streaming = streaming.add(path, post(apis::handler(dialect, path)));
         }
     }
-    streaming
+    let mut routes = streaming
         .add("/v1/responses/{id}", get(responses::get))
         .resumable(service)
         .add("/prompts", get(prompts::list))
@@ -54,8 +55,20 @@ pub(super) fn all(service: &Arc<Service>) -> Router<Arc<Service>> {
         .add("/", get(health::root))
         .add("/healthz", get(health::healthz))
         .add("/health", get(health::healthz))
+        .add("/readyz", get(health::readyz));
+    if service.metrics.as_ref().is_some_and(|site| site.is_public) {
+        routes = routes.add("/metrics", get(metrics::metrics));
+    }
+    routes.into_router(true)
+}
+
+/// Returns the routes of a listener for operators.
+pub(super) fn for_operators() -> Router<Arc<Service>> {
+    RouteList::default()
+        .add("/metrics", get(metrics::metrics))
+        .add("/healthz", get(health::healthz))
         .add("/readyz", get(health::readyz))
-        .into_router()
+        .into_router(false)
 }
 
 /// Routes, and their paths, which the answer to an unknown path lists.
@@ -81,11 +94,12 @@ impl RouteList {
         self
     }
 
-    fn into_router(self) -> Router<Arc<Service>> {
+    /// Returns the routes. What is none may be a path whose requests are passed on.
+    fn into_router(self, passes_on: bool) -> Router<Arc<Service>> {
         let paths: Arc<str> = self.paths.join(", ").into();
         let fallback = async move |State(service): State<Arc<Service>>, request: Request| {
             let path = request.uri().path();
-            if service.pass_through.contains(path) {
+            if passes_on && service.pass_through.contains(path) {
                 return forward::forward.call(request, service).await;
             }
             let path: String = path.chars().take(80).collect();

@@ -19,6 +19,7 @@ async fn a_panic_ends_its_own_request_alone_and_tells_nobody_why() {
         Router::new()
             .route("/v1/panics", get(panics))
             .route("/fine", get(async || "ok")),
+        None,
     );
     let ask = |path: &str| {
         router

@@ -34,6 +34,7 @@ mod lenient;
 mod log;
 mod log_content;
 mod lossless;
+mod metrics;
 mod names;
 mod openai;
 mod pass_through;
