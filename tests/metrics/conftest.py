@@ -1,0 +1,6 @@
+"""What every test of this folder starts from: the same servers as the SDK suites."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sdk"))
