@@ -8,7 +8,6 @@
 //! Not here: anything of HTTP but headers, and how frames reach a client.
 
 mod attach;
-mod caller;
 mod catalog;
 mod context;
 mod detach;
@@ -27,7 +26,6 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 pub use attach::{attach, cancel, find, follow, parse_event_id, parse_stream_id, stream_failure};
-pub use caller::Caller;
 pub use catalog::{Catalog, ListedModel, list_models};
 pub use context::{Preferences, RequestContext};
 pub use error::StartError;
@@ -39,6 +37,7 @@ pub use start::{
 };
 pub use subscription::{Frames, Subscription};
 
+use crate::access::Access;
 use crate::compute::ComputePool;
 use crate::config::{Cors, GenerationTimeouts, Hosts, PassThrough, Streaming, Websocket};
 use crate::memory::MemoryBudget;
@@ -54,6 +53,8 @@ use stream::Streams;
 pub struct Service {
     /// The models.
     pub routes: Routes,
+    /// The rule by which callers are told apart.
+    pub access: Access,
     /// The models that the provider behind `*` lists.
     pub catalog: Catalog,
     /// The paths whose requests are passed on as they are.
