@@ -15,6 +15,7 @@ mod error;
 mod forward;
 mod idempotency;
 mod linger;
+mod plan;
 mod slots;
 mod start;
 mod subscription;

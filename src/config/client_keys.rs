@@ -84,7 +84,9 @@ impl Role {
         }
     }
 
-    fn from_word(word: &str) -> Self {
+    /// Returns the role of a word; of any other, a user's.
+    #[must_use]
+    pub fn from_word(word: &str) -> Self {
         match word {
             "admin" => Self::Admin,
             "viewer" => Self::Viewer,
