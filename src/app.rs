@@ -13,8 +13,9 @@ use std::sync::Arc;
 use axum::Router;
 use tokio_util::task::TaskTracker;
 
+use crate::access::{Access, KeyRing, KeysWatch};
 use crate::compute::ComputePool;
-use crate::config::{self, Config, Hosts, ProviderName};
+use crate::config::{self, Config, ConfigError, Hosts, ProviderName};
 use crate::http::{admin_router, cors, router};
 use crate::memory::MemoryBudget;
 use crate::outcome::{Observer, Observers};
@@ -45,6 +46,9 @@ pub enum AppError {
     /// The certificates by which upstreams are trusted.
     #[error(transparent)]
     Certificates(#[from] CertificatesError),
+    /// The file of the clients' keys.
+    #[error(transparent)]
+    Keys(#[from] ConfigError),
     /// The certificate for clients, or its key.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -89,6 +93,8 @@ pub struct App {
     linger_slots: LingerSlots,
     compute: ComputePool,
     tokens: Tokens,
+    access: Access,
+    keys: Option<KeysWatch>,
     tasks: TaskTracker,
 }
 
@@ -183,6 +189,11 @@ impl App {
         let kept_memory = MemoryBudget::new(config.max_bodies / KEPT_SHARE);
         let linger_slots = LingerSlots::new(config.streams.most_lingering);
         let tasks = TaskTracker::new();
+        let compute = ComputePool::default();
+        let keys = watch_keys(config, &compute, &abort)?;
+        let access = keys.as_ref().map_or(Access::Open, |keys| {
+            Access::of_keys(keys.ring().clone(), config.auth.max_pending.get())
+        });
         let tokens = Tokens::new(config, snapshot.upstreams.as_ref(), &tasks);
         Ok(Self {
             snapshot,
@@ -195,8 +206,10 @@ impl App {
             memory,
             kept_memory,
             linger_slots,
-            compute: ComputePool::default(),
+            compute,
             tokens,
+            access,
+            keys,
             tasks,
         })
     }
@@ -205,6 +218,12 @@ impl App {
     #[must_use]
     pub fn prompts(&self) -> usize {
         self.snapshot.prompts.current().list().count()
+    }
+
+    /// Returns the keys of clients, if they have any.
+    #[must_use]
+    pub fn keys(&self) -> Option<&Arc<KeyRing>> {
+        self.keys.as_ref().map(KeysWatch::ring)
     }
 
     /// Connects to the store of streams, and fetches the first access tokens. What keeps both runs
@@ -253,6 +272,7 @@ impl App {
         let config = &snapshot.config;
         Ok(Service {
             routes: self.routes(snapshot)?,
+            access: self.access.clone(),
             catalog: Catalog::default(),
             pass_through: config.pass_through.clone(),
             prompts: snapshot.prompts.clone(),
@@ -278,7 +298,8 @@ impl App {
             metrics: self.metrics.as_ref().map(|metrics| MetricsSite {
                 metrics: metrics.clone(),
                 requests: metrics.request_counter(),
-                is_public: config.operators.listen.is_none() && config.listen.ip().is_loopback(),
+                is_shown: config.operators.listen.is_none()
+                    && (self.access.wants_keys() || config.listen.ip().is_loopback()),
             }),
             tasks: self.tasks.clone(),
         })
@@ -335,8 +356,23 @@ impl App {
             abort: self.abort,
             tasks: self.tasks,
             streams: self.streams,
+            keys: self.keys,
         })
     }
+}
+
+/// Reads the file of the clients' keys, if there is one.
+fn watch_keys(
+    config: &Config,
+    compute: &ComputePool,
+    abort: &AbortSignal,
+) -> Result<Option<KeysWatch>, ConfigError> {
+    let Some(file) = &config.auth.keys_file else {
+        return Ok(None);
+    };
+    let teams = &config.teams;
+    let ring = |keys| KeyRing::new(keys, teams, abort.clone());
+    KeysWatch::open(file, teams, compute.clone(), ring).map(Some)
 }
 
 /// Returns the families of models that are known, and those of the configuration.

@@ -7,13 +7,19 @@
 //! file and line, or the variable, the key, and what would be right. Secrets come only by the name
 //! of a variable or file.
 
+mod auth;
+mod client_keys;
 mod cloud;
 mod continuation;
+mod digest;
 mod edge;
+mod exposure;
 mod families;
 mod flavors;
 mod key;
+mod limits;
 mod machine;
+mod model_patterns;
 mod models;
 mod operators;
 mod parameters;
@@ -46,8 +52,13 @@ use dialect::families::Family;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
+pub use auth::{Auth, Team};
+pub use client_keys::{ClientKey, OldDigest, Role, load_keys};
 pub use continuation::{ContinuationRules, ContinueBy, LAST_WORDS};
+pub use digest::{KeyDigest, ParseDigestError};
 pub use flavors::{FLAVORS, Flavor, Home};
+pub use limits::{Budget, Limits, Period, usd};
+pub use model_patterns::ModelPatterns;
 pub use operators::Operators;
 pub use pass_through::{DEFAULT_PATHS as DEFAULT_PASS_THROUGH, PassThrough};
 pub use problems::ConfigError;
@@ -72,6 +83,10 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// The web pages that may ask and read answers.
     pub cors: Cors,
+    /// The rules by which clients are told apart.
+    pub auth: Auth,
+    /// The teams that keys belong to.
+    pub teams: Vec<Team>,
     /// Another process may listen on the same address.
     pub reuse_port: bool,
     /// The names by which clients may call this server.

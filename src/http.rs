@@ -5,6 +5,7 @@
 //! Not here: sockets and connections (`server`).
 
 mod accept;
+mod access;
 mod azure;
 mod body;
 mod context;
@@ -30,10 +31,11 @@ use crate::telemetry::metrics::RequestCounter;
 
 /// Returns the service over HTTP.
 pub fn router(service: Arc<Service>) -> Router {
-    guarded(routes::all(&service), service)
+    let authenticate = middleware::from_fn_with_state(service.clone(), access::authenticate);
+    guarded(routes::all(&service).layer(authenticate), service)
 }
 
-/// Returns what operators see, for a listener of its own.
+/// Returns what operators see, for a listener of its own. Whoever reaches it may read it.
 pub fn admin_router(service: Arc<Service>) -> Router {
     guarded(routes::for_operators(), service)
 }

@@ -8,7 +8,6 @@
 //! Not here: anything of HTTP but headers, and how frames reach a client.
 
 mod attach;
-mod caller;
 mod catalog;
 mod context;
 mod detach;
@@ -16,6 +15,7 @@ mod error;
 mod forward;
 mod idempotency;
 mod linger;
+mod plan;
 mod slots;
 mod start;
 mod subscription;
@@ -27,7 +27,6 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 pub use attach::{attach, cancel, find, follow, parse_event_id, parse_stream_id, stream_failure};
-pub use caller::Caller;
 pub use catalog::{Catalog, ListedModel, list_models};
 pub use context::{Preferences, RequestContext};
 pub use error::StartError;
@@ -39,6 +38,7 @@ pub use start::{
 };
 pub use subscription::{Frames, Subscription};
 
+use crate::access::Access;
 use crate::compute::ComputePool;
 use crate::config::{Cors, GenerationTimeouts, Hosts, PassThrough, Streaming, Websocket};
 use crate::memory::MemoryBudget;
@@ -55,6 +55,8 @@ use stream::Streams;
 pub struct Service {
     /// The models.
     pub routes: Routes,
+    /// The rule by which callers are told apart.
+    pub access: Access,
     /// The models that the provider behind `*` lists.
     pub catalog: Catalog,
     /// The paths whose requests are passed on as they are.
@@ -112,6 +114,6 @@ pub struct MetricsSite {
     pub metrics: Metrics,
     /// The counter of this worker's requests.
     pub requests: RequestCounter,
-    /// Set if clients may read them where they send their requests.
-    pub is_public: bool,
+    /// Set if they may be read where clients send their requests.
+    pub is_shown: bool,
 }

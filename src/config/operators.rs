@@ -26,19 +26,25 @@ const METRICS: Key = Key::new(
 const LISTEN: Key = Key::new(
     "admin.listen",
     Kind::Address,
-    Said("none: what is for operators is where clients are, if `listen` is a loopback address"),
-    "the address for operators alone, such as `\"127.0.0.1:9090\"`: `/metrics`, `/healthz` and `/readyz`, without TLS",
+    Said(
+        "none: what is for operators is where clients are, for keys with the role `viewer` or `admin`; without keys on a loopback address",
+    ),
+    "the address for operators alone, who need no key there, such as `\"127.0.0.1:9090\"`: `/metrics`, `/healthz` and `/readyz`, without TLS",
 );
 
+/// Metrics need a place that not everybody reaches, or keys.
 pub(super) fn operators(reader: &mut Reader<'_>, listen: SocketAddr) -> Operators {
     let operators = Operators {
         metrics: reader.flag(&METRICS),
         listen: reader.parsed(&LISTEN, "an address such as \"127.0.0.1:9090\""),
     };
-    let is_hidden = operators.metrics && operators.listen.is_none() && !listen.ip().is_loopback();
+    let is_hidden = operators.metrics
+        && operators.listen.is_none()
+        && !listen.ip().is_loopback()
+        && !reader.has_value("auth.keys_file");
     if is_hidden && reader.is_sound(LISTEN.path) {
         let problem = format!(
-            "has no place: `listen` is not a loopback address, so {} should name one for operators",
+            "has no place: `listen` is not a loopback address, so {} should name one for operators, or auth.keys_file the keys of clients",
             LISTEN.path
         );
         reader.report(METRICS.path, problem);

@@ -3,6 +3,7 @@
 mod apis;
 mod forward;
 mod health;
+mod key;
 mod metrics;
 mod models;
 mod plain;
@@ -52,12 +53,13 @@ pub(super) fn all(service: &Arc<Service>) -> Router<Arc<Service>> {
         .add("/v1/models/{*id}", get(models::one))
         .add("/v1beta/models", get(models::list_gemini))
         .add("/v1beta/models/{*id}", get(models::one_gemini))
+        .add("/v1/key", get(key::show))
         .add("/", get(health::root))
         .add("/healthz", get(health::healthz))
         .add("/health", get(health::healthz))
         .add("/readyz", get(health::readyz));
-    if service.metrics.as_ref().is_some_and(|site| site.is_public) {
-        routes = routes.add("/metrics", get(metrics::metrics));
+    if service.metrics.as_ref().is_some_and(|site| site.is_shown) {
+        routes = routes.add("/metrics", get(metrics::for_caller));
     }
     routes.into_router(true)
 }

@@ -13,7 +13,9 @@ use serde_json::value::RawValue;
 use super::Service;
 use super::context::RequestContext;
 use super::error::StartError;
+use super::plan::plan_of;
 use super::timeouts::{client_timeout, is_client_retry};
+use crate::access::Caller;
 use crate::generation::{ForwardParams, ForwardedGeneration, RequestForTarget};
 use crate::memory::MemoryPermit;
 use crate::provider::ForwardedRequest;
@@ -66,7 +68,8 @@ pub async fn forward(
         true => response_in(&request.path),
         false => stored,
     };
-    let mut plan = forward_plan(service, &model, dialects, stored)?;
+    let caller = &context.caller;
+    let mut plan = forward_plan(service, &model, dialects, stored, caller)?;
     plan.current().check_body(request.body.len())?;
     if is_client_retry(&context.headers) {
         plan.count_client_retry();
@@ -80,7 +83,7 @@ pub async fn forward(
         plan,
         stream: named.as_ref().is_some_and(|named| named.stream),
         request_for: request_maker(request, named, context.headers.clone()),
-        abort: service.abort.clone(),
+        abort: context.caller.abort(&service.abort),
         disconnect: context.disconnect.clone(),
         observers: service.observers.clone(),
     };
@@ -139,6 +142,7 @@ fn forward_plan(
     model: &str,
     dialects: &[&str],
     stored: Option<&str>,
+    caller: &Caller,
 ) -> Result<Plan, Failure> {
     let speaks = |target: &Target| {
         let dialect = target.provider.dialect();
@@ -146,7 +150,7 @@ fn forward_plan(
     };
     let needs = format!("needs a provider of dialect {}", dialects.join(" or "));
     if !model.is_empty() {
-        let mut plan = service.routes.plan(model)?;
+        let mut plan = plan_of(service, model, caller)?;
         if !plan.targets().iter().any(speaks) {
             return Err(Failure::not_found(format!(
                 "this endpoint {needs}; the model is served by provider `{}`",
@@ -159,6 +163,7 @@ fn forward_plan(
         }
         return Ok(plan);
     }
+    caller.check_all_models()?;
     let default = service.routes.default_model().ok();
     let default = default.and_then(|model| service.routes.plan(model).ok());
     let mut plans = default.into_iter().chain(service.routes.plans());

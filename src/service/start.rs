@@ -13,6 +13,7 @@ use super::detach::{detach, open_detached};
 use super::error::StartError;
 use super::idempotency::{StreamSlot, open_stream};
 use super::linger::effective_linger;
+use super::plan::plan_of;
 use super::subscription::{Frames, Subscription};
 use super::timeouts::{client_timeout, generation_timeouts, is_client_retry};
 use crate::generation::{CompleteAnswer, CompleteGeneration, Generation, GenerationParams, Linger};
@@ -65,7 +66,7 @@ pub async fn start(
     request: GenerationRequest,
     context: &RequestContext,
 ) -> Result<Subscription, StartError> {
-    let routed = RoutedRequest::new(service, request)?;
+    let routed = RoutedRequest::new(service, request, context)?;
     let linger = if routed.request.background {
         Linger::UNLIMITED
     } else {
@@ -118,7 +119,7 @@ pub async fn start_in_background(
     request: GenerationRequest,
     context: &RequestContext,
 ) -> Result<BackgroundStart, StartError> {
-    let routed = RoutedRequest::new(service, request)?;
+    let routed = RoutedRequest::new(service, request, context)?;
     let writer = match open_stream(service, &routed, context).await? {
         StreamSlot::New(writer) => writer,
         StreamSlot::Old(id) => return Ok(BackgroundStart::Old(id)),
@@ -144,7 +145,7 @@ pub async fn complete(
     request: GenerationRequest,
     context: &RequestContext,
 ) -> Result<CompleteAnswer, StartError> {
-    let routed = RoutedRequest::new(service, request)?;
+    let routed = RoutedRequest::new(service, request, context)?;
     let params = routed.into_params(service, context, None);
     let answer = CompleteGeneration::start(params).answer().await;
     answer.map_err(|(failure, generation)| StartError::of_generation(failure, generation))
@@ -161,7 +162,7 @@ pub fn warm_up(
     request: GenerationRequest,
     context: &RequestContext,
 ) -> Result<Subscription, StartError> {
-    let params = RoutedRequest::new(service, request)?.into_params(service, context, None);
+    let params = RoutedRequest::new(service, request, context)?.into_params(service, context, None);
     let mut frames = BytesMut::new();
     let mut writer = params.dialect.client.event_writer(params.meta);
     writer.write_end(&mut |event, data| sse::write_frame(&mut frames, event, data));
@@ -198,7 +199,11 @@ pub(super) struct RoutedRequest {
 }
 
 impl RoutedRequest {
-    fn new(service: &Service, request: GenerationRequest) -> Result<Self, Failure> {
+    fn new(
+        service: &Service,
+        request: GenerationRequest,
+        context: &RequestContext,
+    ) -> Result<Self, Failure> {
         if service.draining.is_begun() {
             return Err(Failure::draining());
         }
@@ -213,7 +218,7 @@ impl RoutedRequest {
             Some(model) => model.clone(),
             None => service.routes.default_model()?.to_owned(),
         };
-        let mut plan = service.routes.plan(&model)?;
+        let mut plan = plan_of(service, &model, &context.caller)?;
         plan.current()
             .check_body(as_sent.iter().map(Bytes::len).max().unwrap_or(0))?;
         if let Some(id) = &request.stored_context {
@@ -282,7 +287,7 @@ impl RoutedRequest {
             comments: context.preferences.comments,
             timeouts,
             client_timeout: client_timeout(&context.headers),
-            abort: service.abort.clone(),
+            abort: context.caller.abort(&service.abort),
             disconnect: context.disconnect.clone(),
             observers: service.observers.clone(),
         }

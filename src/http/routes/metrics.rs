@@ -6,6 +6,8 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
+use crate::access::Caller;
+use crate::config::Role;
 use crate::http::error::Rejection;
 use crate::service::Service;
 use crate::telemetry::metrics::MEDIA_TYPE;
@@ -13,6 +15,18 @@ use dialect::failure::Failure;
 
 /// Bytes that a scrape counts as: it is made beside the worker, however few series there are.
 const SCRAPE_SIZE: usize = usize::MAX;
+
+/// Answers a caller who may see how the service fares.
+pub(super) async fn for_caller(
+    state: State<Arc<Service>>,
+    caller: Caller,
+) -> Result<Response, Rejection> {
+    if caller.key().is_some_and(|key| key.role == Role::User) {
+        let message = "metrics are for keys with the role `viewer` or `admin`".to_owned();
+        return Err(Failure::forbidden(message).into());
+    }
+    metrics(state).await
+}
 
 /// Answers with all metrics.
 pub(super) async fn metrics(State(service): State<Arc<Service>>) -> Result<Response, Rejection> {
