@@ -212,3 +212,34 @@ fn metrics_that_everybody_could_read_are_refused_at_the_start() {
     assert!(error.contains("metrics.enabled: has no place"), "{error}");
     assert!(error.contains("admin.listen"), "{error}");
 }
+
+#[test]
+fn with_keys_metrics_are_for_those_who_may_see_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.toml");
+    let config = format!("{ON}[auth]\nkeys_file = \"keys.toml\"\n");
+    std::fs::write(file, config).unwrap();
+    std::fs::write(folder.path().join("keys.toml"), "").unwrap();
+    let key = |name: &str, role: &str| {
+        let mut new = Command::new(env!("CARGO_BIN_EXE_tokenrill"));
+        let arguments = [
+            "--config", "c.toml", "keys", "new", "--name", name, "--role", role,
+        ];
+        let output = new.current_dir(folder.path()).args(arguments).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let (user, viewer) = (key("u", "user"), key("v", "viewer"));
+    let server = Server::in_folder(folder, &[]);
+    let ask = |key: &str| {
+        let request = format!(
+            "GET /metrics HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {key}\r\nconnection: close\r\n\r\n"
+        );
+        Client::send(server.address, request.as_bytes())
+    };
+    assert_eq!(server.get("/metrics").status(), 401);
+    assert_eq!(ask(&user).status(), 403);
+    let text = ask(&viewer).body();
+    assert!(text.contains("tokenrill_build_info"), "{text}");
+}
