@@ -40,15 +40,15 @@ pub(crate) async fn run() -> Result<(String, String), Box<dyn Error>> {
     })?;
     let address = listener.local_addr()?;
     let shutdown = Shutdown::default();
-    let mut server = app.server(listener, shutdown.clone())?;
+    let server = app.server(listener, shutdown.clone())?;
 
     // Each worker has a router of its own; these routes stand beside tokenrill's.
-    for router in &mut server.routers {
+    for router in &server.routers {
         let own = Router::new().route(
             "/about",
             get(|| async { "a program that embeds tokenrill" }),
         );
-        *router = own.merge(std::mem::take(router));
+        router.replace(own.merge(router.current()));
     }
 
     let client = async {

@@ -2,6 +2,7 @@
 //! service comes out.
 
 mod metrics;
+mod reload;
 mod routes;
 mod upstreams;
 
@@ -11,12 +12,13 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use axum::Router;
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, KeyRing, KeysWatch};
 use crate::compute::ComputePool;
 use crate::config::{self, Config, ConfigError, Hosts, ProviderName};
-use crate::http::{admin_router, cors, router};
+use crate::http::{admin_router as admin_router_of, cors, router};
 use crate::memory::MemoryBudget;
 use crate::outcome::{Observer, Observers};
 use crate::prompts::{Library, PromptError};
@@ -24,12 +26,13 @@ use crate::provider::MIN_CREDENTIAL_LENGTH;
 use crate::provider::mock::Mock;
 use crate::provider::remote::{CertificatesError, RemoteProvider, Resolver, tls_config};
 use crate::routing::Routes;
-use crate::server::tls::{self, TlsError};
-use crate::server::{Server, Shutdown, room_for_connections};
-use crate::service::{Catalog, LingerSlots, MetricsSite, Service};
+use crate::server::tls::{Certificate, TlsError};
+use crate::server::{RouterCell, Server, Shutdown, room_for_connections};
+use crate::service::{Catalog, LingerSlots, MetricsSite, ReloadHandle, ReloadRequest, Service};
 use crate::shutdown::{AbortSignal, DrainSignal};
 use crate::telemetry::log::OutcomeLog;
 use crate::telemetry::metrics::Metrics;
+pub use reload::{ConfigSource, Reloader};
 use routes::SharedRouting;
 use stream::{self, Streams};
 use upstreams::{Tokens, providers};
@@ -82,7 +85,7 @@ pub enum AppError {
 #[derive(Debug)]
 pub struct App {
     snapshot: Snapshot,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    certificate: Option<Certificate>,
     draining: DrainSignal,
     abort: AbortSignal,
     observers: Observers,
@@ -92,9 +95,10 @@ pub struct App {
     kept_memory: MemoryBudget,
     linger_slots: LingerSlots,
     compute: ComputePool,
-    tokens: Tokens,
     access: Access,
     keys: Option<KeysWatch>,
+    reload: ReloadHandle,
+    reload_requests: mpsc::Receiver<ReloadRequest>,
     tasks: TaskTracker,
 }
 
@@ -108,6 +112,7 @@ struct Snapshot {
     upstreams: Option<UpstreamAccess>,
     /// The health and the budgets of targets, which all workers share.
     routing: SharedRouting,
+    tokens: Tokens,
 }
 
 /// The system's certificates and names, by which all workers and providers reach upstreams.
@@ -135,16 +140,20 @@ impl UpstreamAccess {
 }
 
 impl Snapshot {
-    fn new(config: Config) -> Result<Self, AppError> {
+    /// Reads what a configuration names. What is known of the targets of another one stays known.
+    fn new(config: Config, before: Option<&Self>, tasks: &TaskTracker) -> Result<Self, AppError> {
         let (folder, must_exist) = (&config.prompts.path, config.prompts.explicit);
         let prompts = Arc::new(Library::open(folder, must_exist)?);
         let upstreams = UpstreamAccess::load(&config)?;
-        let routing = SharedRouting::new(&config);
+        let known = before.map(|before| (&before.config, &before.routing));
+        let routing = SharedRouting::new(&config, known);
+        let tokens = Tokens::new(&config, upstreams.as_ref(), tasks);
         Ok(Self {
             config,
             prompts,
             upstreams,
             routing,
+            tokens,
         })
     }
 }
@@ -156,12 +165,12 @@ impl App {
     ///
     /// When a prompt template is broken, or the certificate.
     pub fn new(config: Config) -> Result<Self, AppError> {
-        let snapshot = Snapshot::new(config)?;
+        let tasks = TaskTracker::new();
+        let snapshot = Snapshot::new(config, None, &tasks)?;
         let config = &snapshot.config;
-        let tls = config
-            .tls
-            .as_ref()
-            .map(|files| tls::load_certificate(&files.cert, &files.key))
+        let files = config.tls.as_ref();
+        let certificate = files
+            .map(|files| Certificate::load(&files.cert, &files.key))
             .transpose()?;
         for (name, provider) in &config.providers {
             let key = provider.api_key.as_ref();
@@ -174,10 +183,11 @@ impl App {
         }
         let (draining, abort) = (DrainSignal::default(), AbortSignal::default());
         let log: Arc<dyn Observer> = Arc::new(OutcomeLog);
+        let counted = || metrics::counted(config, &snapshot.routing);
         let metrics = config
             .operators
             .metrics
-            .then(|| metrics::metrics(config, &snapshot.routing));
+            .then(|| Metrics::new(counted(), config.workers.get() + 1));
         let observer = metrics.clone().map(|metrics| Arc::new(metrics) as _);
         let observers = [log].into_iter().chain(observer).collect();
         let limits = config.streams.limits;
@@ -188,16 +198,15 @@ impl App {
         let memory = MemoryBudget::new(config.max_bodies);
         let kept_memory = MemoryBudget::new(config.max_bodies / KEPT_SHARE);
         let linger_slots = LingerSlots::new(config.streams.most_lingering);
-        let tasks = TaskTracker::new();
         let compute = ComputePool::default();
         let keys = watch_keys(config, &compute, &abort)?;
         let access = keys.as_ref().map_or(Access::Open, |keys| {
             Access::of_keys(keys.ring().clone(), config.auth.max_pending.get())
         });
-        let tokens = Tokens::new(config, snapshot.upstreams.as_ref(), &tasks);
+        let (reload, reload_requests) = ReloadHandle::new();
         Ok(Self {
             snapshot,
-            tls,
+            certificate,
             draining,
             abort,
             observers,
@@ -207,9 +216,10 @@ impl App {
             kept_memory,
             linger_slots,
             compute,
-            tokens,
             access,
             keys,
+            reload,
+            reload_requests,
             tasks,
         })
     }
@@ -239,7 +249,7 @@ impl App {
 
     /// Starts to fetch access tokens. What does runs on the caller's runtime.
     pub fn start_tokens(&self) {
-        self.tokens.start();
+        self.snapshot.tokens.start();
     }
 
     /// Returns one provider across HTTP, with connections of its own.
@@ -253,7 +263,7 @@ impl App {
         let Some((upstreams, provider)) = self.snapshot.upstreams.as_ref().zip(provider) else {
             return Ok(None);
         };
-        upstreams::remote(self, config, upstreams, name, provider).map(Some)
+        upstreams::remote(self, &self.snapshot, upstreams, name, provider).map(Some)
     }
 
     /// The routes, with upstream connections of their own: they serve one worker.
@@ -262,13 +272,17 @@ impl App {
     ///
     /// When a provider can't be built.
     pub fn router(&self) -> Result<Router, AppError> {
-        let service = Arc::new(self.service(&self.snapshot)?);
+        self.worker_router(&self.snapshot, 0)
+    }
+
+    fn worker_router(&self, snapshot: &Snapshot, worker: usize) -> Result<Router, AppError> {
+        let service = Arc::new(self.service(snapshot, worker)?);
         Ok(cors::around(router(service.clone()), &service.origins))
     }
 
     /// Turns a snapshot into one worker's state of request handling: all that a request reads of
     /// the configuration is in it.
-    fn service(&self, snapshot: &Snapshot) -> Result<Service, AppError> {
+    fn service(&self, snapshot: &Snapshot, worker: usize) -> Result<Service, AppError> {
         let config = &snapshot.config;
         Ok(Service {
             routes: self.routes(snapshot)?,
@@ -297,10 +311,11 @@ impl App {
             observers: self.observers.clone(),
             metrics: self.metrics.as_ref().map(|metrics| MetricsSite {
                 metrics: metrics.clone(),
-                requests: metrics.request_counter(),
-                is_shown: config.operators.listen.is_none()
-                    && (self.access.wants_keys() || config.listen.ip().is_loopback()),
+                requests: metrics.request_counter(worker),
             }),
+            has_operators: config.operators.listen.is_none()
+                && (self.access.wants_keys() || config.listen.ip().is_loopback()),
+            reload: self.reload.clone(),
             tasks: self.tasks.clone(),
         })
     }
@@ -310,7 +325,7 @@ impl App {
         let config = &snapshot.config;
         let mock = Mock::new(config.mock.tokens_per_second, self.compute.clone());
         let providers = match &snapshot.upstreams {
-            Some(upstreams) => providers(self, config, upstreams)?,
+            Some(upstreams) => providers(self, snapshot, upstreams)?,
             None => BTreeMap::new(),
         };
         Ok(snapshot.routing.routes(config, Arc::new(mock), &providers))
@@ -322,13 +337,10 @@ impl App {
         self.snapshot.config.operators.listen
     }
 
-    /// Returns the routes for operators, for a listener of their own.
-    ///
-    /// # Errors
-    ///
-    /// When a provider can't be built.
-    pub fn admin_router(&self) -> Result<Router, AppError> {
-        Ok(admin_router(Arc::new(self.service(&self.snapshot)?)))
+    /// Returns what has the configuration read again, once the server runs.
+    #[must_use]
+    pub fn reload_handle(&self) -> ReloadHandle {
+        self.reload.clone()
     }
 
     /// The server, on that listener.
@@ -337,27 +349,51 @@ impl App {
     ///
     /// When a provider can't be built.
     pub fn server(self, listener: TcpListener, shutdown: Shutdown) -> Result<Server, AppError> {
+        let (server, _) = self.reloadable(listener, None, shutdown)?;
+        Ok(server)
+    }
+
+    /// The server, on that listener, and what gives it another configuration. With a listener for
+    /// operators it serves those there.
+    ///
+    /// # Errors
+    ///
+    /// When a provider can't be built.
+    pub fn reloadable(
+        mut self,
+        listener: TcpListener,
+        admin: Option<TcpListener>,
+        shutdown: Shutdown,
+    ) -> Result<(Server, Reloader), AppError> {
         let config = &self.snapshot.config;
-        Ok(Server {
+        let workers = config.workers.get();
+        let routers = (0..workers).map(|worker| {
+            let router = self.worker_router(&self.snapshot, worker)?;
+            Ok::<_, AppError>(RouterCell::new(router))
+        });
+        let routers = routers.collect::<Result<Vec<_>, _>>()?;
+        let admin_router = Arc::new(self.service(&self.snapshot, workers)?);
+        let admin_router = RouterCell::new(admin_router_of(admin_router));
+        let tls = self.certificate.as_ref().map(Certificate::server_config);
+        let server = Server {
             listener,
-            admin: None,
+            admin: admin.map(|listener| (listener, admin_router.clone())),
             limits: config.timeouts.connection,
             max_connections: config
                 .max_connections
                 .map_or_else(room_for_connections, NonZeroUsize::get),
-            routers: (0..config.workers.get())
-                .map(|_| self.router())
-                .collect::<Result<_, _>>()?,
-            tls: self.tls,
+            routers: routers.clone(),
+            tls: tls.transpose()?,
             shutdown,
             drain_delay: config.drain_delay,
             drain: config.drain,
-            draining: self.draining,
-            abort: self.abort,
-            tasks: self.tasks,
-            streams: self.streams,
-            keys: self.keys,
-        })
+            draining: self.draining.clone(),
+            abort: self.abort.clone(),
+            tasks: self.tasks.clone(),
+            streams: self.streams.clone(),
+            keys: self.keys.take(),
+        };
+        Ok((server, Reloader::new(self, routers, admin_router)))
     }
 }
 

@@ -12,6 +12,7 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
@@ -20,10 +21,11 @@ use sd_notify::NotifyState;
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::app::App;
-use crate::config::{Config, LogFormat};
+use crate::app::{App, ConfigSource};
+use crate::config::{Config, ConfigError, LogFormat};
 use crate::server::Shutdown;
 use crate::server::listener::{self, ListenOptions};
+use crate::service::ReloadHandle;
 use crate::telemetry;
 use dialect::Dialect;
 
@@ -140,19 +142,20 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Complaint> {
             "http"
         };
         let hint = first_request(&config);
+        let source = config_source(arguments, config.listen);
         let app = App::new(config).map_err(|error| error.to_string())?;
         app.connect().await.map_err(|error| error.to_string())?;
         let listener = inherited
             .map_or_else(|| listener::bind(&options), Ok)
             .map_err(|error| cannot_listen(options.address, &error))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
-        let admin = admin(&app, &options)?;
+        let admin = admin_listener(&app, &options)?;
         let shutdown = Shutdown::default();
-        let signals = signals(shutdown.clone(), hangup).map_err(cannot_listen_to_signals)?;
-        let mut server = app
-            .server(listener, shutdown.clone())
+        let signals = signals(shutdown.clone(), hangup, app.reload_handle())
+            .map_err(cannot_listen_to_signals)?;
+        let (server, reloader) = app
+            .reloadable(listener, admin, shutdown.clone())
             .map_err(|error| error.to_string())?;
-        server.admin = admin;
         greet(scheme, address, hint);
         // Without a service manager there is nobody to tell.
         let _ = sd_notify::notify(&[NotifyState::Ready]);
@@ -166,6 +169,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Complaint> {
             // Never ends: it only tells the server to.
             () = signals => {}
             () = told => {}
+            () = reloader.run(source) => {}
         }
         Ok(if shutdown.now.is_cancelled() {
             ExitCode::from(130)
@@ -175,11 +179,22 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Complaint> {
     })
 }
 
-/// Returns the listener for operators and its routes, if they have an address.
-fn admin(
-    app: &App,
-    clients: &ListenOptions,
-) -> Result<Option<(TcpListener, axum::Router)>, Complaint> {
+/// Returns the place that the configuration is read from again: on whatever address it listens.
+fn config_source(arguments: &Arguments, listen: SocketAddr) -> ConfigSource {
+    let file = config_file(arguments);
+    let path = file.clone();
+    let load = move || {
+        let config = load_from(path.as_deref())?;
+        Ok(Config { listen, ..config })
+    };
+    ConfigSource {
+        file,
+        load: Arc::new(load),
+    }
+}
+
+/// Returns the listener for operators, if they have an address.
+fn admin_listener(app: &App, clients: &ListenOptions) -> Result<Option<TcpListener>, Complaint> {
     let Some(address) = app.admin_address() else {
         return Ok(None);
     };
@@ -190,17 +205,19 @@ fn admin(
     let listener = listener::bind(&options).map_err(|error| cannot_listen(address, &error))?;
     let bound = listener.local_addr().map_err(|error| error.to_string())?;
     tracing::info!(address = %bound, "listening for operators");
-    let routes = app.admin_router().map_err(|error| error.to_string())?;
-    Ok(Some((listener, routes)))
+    Ok(Some(listener))
 }
 
 fn cannot_listen_to_signals(error: std::io::Error) -> Complaint {
     format!("can't listen to signals: {error}")
 }
 
-/// First signal: drain. Second: end now. A hangup ends nothing: it is a terminal that is closed, or
-/// somebody who expects a reload.
-fn signals(shutdown: Shutdown, mut hangup: Signal) -> std::io::Result<impl Future<Output = ()>> {
+/// First signal: drain. Second: end now. A hangup has the configuration read again.
+fn signals(
+    shutdown: Shutdown,
+    mut hangup: Signal,
+    reload: ReloadHandle,
+) -> std::io::Result<impl Future<Output = ()>> {
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
@@ -212,7 +229,8 @@ fn signals(shutdown: Shutdown, mut hangup: Signal) -> std::io::Result<impl Futur
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
                 _ = hangup.recv() => {
-                    tracing::warn!("SIGHUP is ignored: the configuration is read at the start only");
+                    // What became of it is logged where it happens.
+                    let _ = reload.reload().await;
                     continue;
                 }
             }
@@ -330,14 +348,21 @@ fn check(arguments: &Arguments) -> Result<ExitCode, Complaint> {
 }
 
 fn load(arguments: &Arguments) -> Result<(Config, Option<PathBuf>), Complaint> {
-    let file = arguments.config.clone().or_else(|| {
+    let file = config_file(arguments);
+    let config = load_from(file.as_deref()).map_err(|error| error.to_string())?;
+    Ok((config, file))
+}
+
+fn config_file(arguments: &Arguments) -> Option<PathBuf> {
+    arguments.config.clone().or_else(|| {
         let default = Path::new(DEFAULT_FILE);
         default.exists().then(|| default.to_owned())
-    });
+    })
+}
+
+fn load_from(file: Option<&Path>) -> Result<Config, ConfigError> {
     let dialects: Vec<&str> = Dialect::upstream_names().collect();
-    let config = Config::load(file.as_deref(), std::env::vars_os(), &dialects)
-        .map_err(|error| error.to_string())?;
-    Ok((config, file))
+    Config::load(file, std::env::vars_os(), &dialects)
 }
 
 /// For accepting connections and for small errands; workers have their own.

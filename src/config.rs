@@ -15,6 +15,7 @@ mod digest;
 mod edge;
 mod exposure;
 mod families;
+mod fingerprint;
 mod flavors;
 mod key;
 mod limits;
@@ -56,6 +57,7 @@ pub use auth::{Auth, Team};
 pub use client_keys::{ClientKey, OldDigest, Role, load_keys};
 pub use continuation::{ContinuationRules, ContinueBy, LAST_WORDS};
 pub use digest::{KeyDigest, ParseDigestError};
+pub use fingerprint::Fingerprint;
 pub use flavors::{FLAVORS, Flavor, Home};
 pub use limits::{Budget, Limits, Period, usd};
 pub use model_patterns::ModelPatterns;
@@ -133,6 +135,8 @@ pub struct Config {
     pub models: Vec<Model>,
     /// Families of models, after those that are known.
     pub families: Vec<Family>,
+    /// The values, as far as a change of one must be seen.
+    pub fingerprint: Fingerprint,
 }
 
 /// TLS for clients. That the files are good is found out when they are read, at the start.
@@ -456,7 +460,12 @@ impl Config {
         let source = Source::load(file, &env, values::KEYS, &mut problems);
         let config = source.map(|source| {
             unknown::report_unknown_keys(&source, &mut problems);
-            values::config(&mut Reader::new(&source, &env, &mut problems), dialects)
+            let mut reader = Reader::new(&source, &env, &mut problems);
+            let config = values::config(&mut reader, dialects);
+            Self {
+                fingerprint: Fingerprint::new(&source.table),
+                ..config
+            }
         });
         match config {
             Some(config) if problems.is_empty() => Ok(config),

@@ -18,6 +18,7 @@ mod load;
 mod paced;
 mod presence;
 mod protocol;
+mod router_cell;
 mod socket;
 pub mod tls;
 mod worker;
@@ -27,7 +28,6 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use rustls::ServerConfig;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +42,7 @@ use connections::Connections;
 pub use connections::room as room_for_connections;
 use context::WorkerContext;
 use load::Load;
+pub use router_cell::RouterCell;
 use worker::{Workers, WorkersShared};
 
 /// The most connections of operators.
@@ -66,9 +67,9 @@ pub struct Server {
     /// The socket that accepts clients, in non-blocking mode.
     pub listener: TcpListener,
     /// The routes, once for each worker, with upstream connections of their own.
-    pub routers: Vec<Router>,
+    pub routers: Vec<RouterCell>,
     /// The socket for operators and their routes, on a worker of their own and without TLS.
-    pub admin: Option<(TcpListener, Router)>,
+    pub admin: Option<(TcpListener, RouterCell)>,
     /// The time limits of a connection.
     pub limits: ConnectionLimits,
     /// The most connections of clients.
@@ -186,7 +187,7 @@ impl Server {
 
 /// Starts the worker for operators: with room of its own, and there until the drain is over.
 fn start_admin(
-    (listener, router): (TcpListener, Router),
+    (listener, router): (TcpListener, RouterCell),
     clients: &WorkersShared,
 ) -> io::Result<Workers> {
     let context = WorkerContext {

@@ -16,6 +16,7 @@ mod forward;
 mod idempotency;
 mod linger;
 mod plan;
+mod reload;
 mod slots;
 mod start;
 mod subscription;
@@ -31,6 +32,7 @@ pub use catalog::{Catalog, ListedModel, list_models};
 pub use context::{Preferences, RequestContext};
 pub use error::StartError;
 pub use forward::{ForwardRequest, forward};
+pub use reload::{ReloadError, ReloadHandle, ReloadRequest};
 pub use slots::LingerSlots;
 pub use start::{
     BackgroundStart, GenerationRequest, complete, is_spoken_upstream, start, start_in_background,
@@ -103,6 +105,10 @@ pub struct Service {
     pub observers: Observers,
     /// The metrics, if there are any.
     pub metrics: Option<MetricsSite>,
+    /// Set if operators come to the address of clients.
+    pub has_operators: bool,
+    /// Reads the configuration again.
+    pub reload: ReloadHandle,
     /// Owns what runs on without a connection.
     pub tasks: TaskTracker,
 }
@@ -114,6 +120,4 @@ pub struct MetricsSite {
     pub metrics: Metrics,
     /// The counter of this worker's requests.
     pub requests: RequestCounter,
-    /// Set if they may be read where clients send their requests.
-    pub is_shown: bool,
 }

@@ -14,16 +14,15 @@ use crate::config::{Config, MOCK};
 use crate::provider::mock::MODELS;
 use crate::routing::Health;
 use crate::routing::health::{Availability, Closed};
-use crate::telemetry::metrics::{CountedModel, Metrics};
+use crate::telemetry::metrics::{CountedModel, CountedParts};
 
-/// Returns the metrics of a configuration.
-pub(super) fn metrics(config: &Config, routing: &SharedRouting) -> Metrics {
+/// Returns what is counted with a configuration.
+pub(super) fn counted(config: &Config, routing: &SharedRouting) -> CountedParts {
     let targets = TargetMetrics(routing.chosen_targets(config));
-    Metrics::new(
-        counted_models(config),
-        config.workers.get() + 1,
-        vec![Box::new(targets)],
-    )
+    CountedParts {
+        models: counted_models(config),
+        others: vec![Box::new(targets)],
+    }
 }
 
 fn counted_models(config: &Config) -> Vec<CountedModel> {

@@ -22,32 +22,44 @@ pub(super) struct SharedRouting {
 }
 
 impl SharedRouting {
-    pub(super) fn new(config: &Config) -> Self {
+    /// Returns the state of all targets and models of a configuration. What another one has alike
+    /// goes on as it is.
+    pub(super) fn new(config: &Config, before: Option<(&Config, &Self)>) -> Self {
         let mut health = BTreeMap::new();
         for model in &config.models {
             for target in &model.targets {
-                let breaker = config
-                    .providers
-                    .get(&target.provider)
-                    .map_or_else(BreakerOptions::default, |provider| provider.breaker);
+                let breaker = breaker_of(config, &target.provider);
                 let key = (target.provider.clone(), upstream_model(model, target));
+                let is_same = |old: &Config| breaker_of(old, &target.provider) == breaker;
+                let known = before
+                    .filter(|(old, _)| is_same(old))
+                    .and_then(|(_, known)| known.health.get(&key).cloned());
                 health
                     .entry(key)
-                    .or_insert_with(|| Arc::new(Health::new(breaker)));
+                    .or_insert_with(|| known.unwrap_or_else(|| Arc::new(Health::new(breaker))));
             }
         }
         let places = config.providers.iter().filter_map(|(name, provider)| {
-            let places = Places::new(provider.max_in_flight?);
-            Some((name.clone(), places))
+            let most = provider.max_in_flight?;
+            let known = before.and_then(|(config, known)| {
+                let same = config.providers.get(name)?.max_in_flight == Some(most);
+                known.places.get(name).filter(|_| same).cloned()
+            });
+            Some((name.clone(), known.unwrap_or_else(|| Places::new(most))))
         });
-        let limits = config.models.iter();
+        let limits = config.models.iter().map(|model| {
+            let known = before.and_then(|(config, known)| {
+                let mut models = config.models.iter().zip(&known.limits);
+                let same = |old: &Model| old.name == model.name && old.rules == model.rules;
+                Some(models.find(|(old, _)| same(old))?.1.clone())
+            });
+            known.unwrap_or_else(|| Arc::new(ModelLimits::new(&model.rules)))
+        });
         Self {
             health,
             places: places.collect(),
-            limits: limits
-                .map(|model| Arc::new(ModelLimits::new(&model.rules)))
-                .collect(),
-            makers: Arc::default(),
+            limits: limits.collect(),
+            makers: before.map_or_else(Arc::default, |(_, known)| known.makers.clone()),
         }
     }
 
@@ -125,6 +137,11 @@ impl SharedRouting {
         }
         Routes::new(routes, fallback, default).with_makers(self.makers.clone())
     }
+}
+
+fn breaker_of(config: &Config, provider: &ProviderName) -> BreakerOptions {
+    let provider = config.providers.get(provider);
+    provider.map_or_else(BreakerOptions::default, |provider| provider.breaker)
 }
 
 fn upstream_model(model: &Model, target: &crate::config::Target) -> String {

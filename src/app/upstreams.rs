@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{App, AppError, UpstreamAccess};
+use super::{App, AppError, Snapshot, UpstreamAccess};
 use crate::config::{self, AnswerLimits, Config, FinishReasonRule, MOCK, ProviderName};
 use crate::provider::Provider;
 use crate::provider::remote::{
@@ -85,13 +85,14 @@ fn client_options(
 /// Returns the providers of one worker.
 pub(super) fn providers(
     app: &App,
-    config: &Config,
+    snapshot: &Snapshot,
     upstreams: &UpstreamAccess,
 ) -> Result<BTreeMap<ProviderName, Arc<dyn Provider>>, AppError> {
+    let config = &snapshot.config;
     let mut providers: BTreeMap<ProviderName, Arc<dyn Provider>> = BTreeMap::new();
     for (name, provider) in &config.providers {
         debug_assert_ne!(name.as_str(), MOCK);
-        let remote = remote(app, config, upstreams, name, provider)?;
+        let remote = remote(app, snapshot, upstreams, name, provider)?;
         providers.insert(name.clone(), Arc::new(remote));
     }
     Ok(providers)
@@ -100,14 +101,15 @@ pub(super) fn providers(
 /// Returns one provider.
 pub(super) fn remote(
     app: &App,
-    config: &Config,
+    snapshot: &Snapshot,
     upstreams: &UpstreamAccess,
     name: &ProviderName,
     provider: &config::Provider,
 ) -> Result<RemoteProvider, AppError> {
+    let config = &snapshot.config;
     let options = client_options(config, upstreams, &app.tasks, provider.http2);
     let remote = RemoteProvider::new(
-        remote_options(app, config, name, provider)?,
+        remote_options(app, snapshot, name, provider)?,
         Client::new(options),
     );
     remote.map_err(|source| AppError::Address {
@@ -118,10 +120,11 @@ pub(super) fn remote(
 
 fn remote_options(
     app: &App,
-    config: &Config,
+    snapshot: &Snapshot,
     name: &ProviderName,
     provider: &config::Provider,
 ) -> Result<RemoteOptions, AppError> {
+    let config = &snapshot.config;
     let (dialect, side) =
         Dialect::with_upstream_of(provider.dialect, provider.flavor).ok_or_else(|| {
             AppError::Dialect {
@@ -130,7 +133,7 @@ fn remote_options(
             }
         })?;
     let headers = headers(name, provider, side)?;
-    let authorization = match (&provider.access, app.tokens.receivers.get(name)) {
+    let authorization = match (&provider.access, snapshot.tokens.receivers.get(name)) {
         (_, Some(receiver)) => Authorization::Token(receiver.clone()),
         (Some(access), None) => RequestSigner::new(access)
             .map_or(Authorization::Headers, |signer| {

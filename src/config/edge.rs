@@ -17,7 +17,7 @@ const CERT: Key = Key::new(
     "tls.cert",
     Kind::Text,
     Said("none"),
-    "the PEM file of the certificate with its chain, read at the start. With it clients are spoken to over TLS alone",
+    "the PEM file of the certificate with its chain; another content is shown to the next connection. With it clients are spoken to over TLS alone",
 );
 const KEY: Key = Key::new(
     "tls.key",

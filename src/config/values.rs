@@ -14,7 +14,7 @@ use super::providers::provider;
 use super::reader::Reader;
 use super::streams::streams;
 use super::websocket::websocket;
-use super::{Config, Log, LogFormat, Mock, PromptsDir, Sse};
+use super::{Config, Fingerprint, Log, LogFormat, Mock, PromptsDir, Sse};
 use super::{auth, edge, models, operators, providers, streams, timeouts, websocket};
 
 /// All keys there are.
@@ -205,6 +205,7 @@ pub(super) fn config(reader: &mut Reader<'_>, dialects: &[&'static str]) -> Conf
         providers,
         models,
         families,
+        fingerprint: Fingerprint::default(),
     }
 }
 

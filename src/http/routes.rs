@@ -1,5 +1,6 @@
 //! The list of routes, and a file of handlers for each family of them.
 
+mod admin;
 mod apis;
 mod forward;
 mod health;
@@ -58,8 +59,11 @@ pub(super) fn all(service: &Arc<Service>) -> Router<Arc<Service>> {
         .add("/healthz", get(health::healthz))
         .add("/health", get(health::healthz))
         .add("/readyz", get(health::readyz));
-    if service.metrics.as_ref().is_some_and(|site| site.is_shown) {
-        routes = routes.add("/metrics", get(metrics::for_caller));
+    if service.has_operators {
+        routes = routes.add("/admin/v1/reload", post(admin::reload_for_caller));
+        if service.metrics.is_some() {
+            routes = routes.add("/metrics", get(metrics::for_caller));
+        }
     }
     routes.into_router(true)
 }
@@ -68,6 +72,7 @@ pub(super) fn all(service: &Arc<Service>) -> Router<Arc<Service>> {
 pub(super) fn for_operators() -> Router<Arc<Service>> {
     RouteList::default()
         .add("/metrics", get(metrics::metrics))
+        .add("/admin/v1/reload", post(admin::reload))
         .add("/healthz", get(health::healthz))
         .add("/readyz", get(health::readyz))
         .into_router(false)

@@ -9,7 +9,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +16,7 @@ use super::connections::Admission;
 use super::context::{ConnectionContext, WorkerContext};
 use super::paced::Paced;
 use super::protocol::Protocol;
+use super::router_cell::RouterCell;
 use super::socket::ClientSocket;
 use super::{http1, http2, presence, tls};
 use crate::disconnect::Disconnect;
@@ -27,7 +27,7 @@ const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 /// Serves one connection until it is closed.
 pub(super) async fn serve_connection(
     stream: TcpStream,
-    router: Router,
+    router: RouterCell,
     worker: WorkerContext,
     (connection, load_guard): Admission,
 ) {

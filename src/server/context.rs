@@ -19,6 +19,7 @@ use tower::ServiceExt;
 
 use super::connections::Connection;
 use super::load::Load;
+use super::router_cell::RouterCell;
 use crate::config::ConnectionLimits;
 use crate::disconnect::Disconnect;
 
@@ -41,7 +42,7 @@ pub(super) struct WorkerContext {
 pub(super) struct ConnectionContext<'a> {
     /// The TCP socket, to watch for the client's leaving. Below TLS, if there is any.
     pub(super) stream: &'a TcpStream,
-    pub(super) router: Router,
+    pub(super) router: RouterCell,
     pub(super) worker: &'a WorkerContext,
     pub(super) disconnect: Disconnect,
     /// Elapses when the first request should have arrived.

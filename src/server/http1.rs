@@ -33,7 +33,7 @@ where
         idle: connection.mark(),
     };
     let respond = |request: axum::http::Request<_>| {
-        respond(router.clone(), request.map(Body::new), disconnect.clone())
+        respond(router.current(), request.map(Body::new), disconnect.clone())
     };
     let end = serve_connection(socket, options, respond, reject).await;
     if end == ConnectionEnd::UnreadInput {

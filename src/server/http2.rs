@@ -68,7 +68,7 @@ pub(super) async fn serve_http2(
         limits: worker.limits,
     };
     let streams = executor.streams.clone();
-    let service = service_fn(move |request| respond_on_stream(router.clone(), request));
+    let service = service_fn(move |request| respond_on_stream(router.current(), request));
     let mut connection =
         pin!(connection_builder(executor).serve_connection(TokioIo::new(socket), service));
     let mut peer_closed = pin!(peer_closed(stream));

@@ -1,13 +1,15 @@
-//! TLS for clients: the certificate and its key, read once at the start, and the protocol that a
+//! TLS for clients: the certificate and its key, which may be read again, and the protocol that a
 //! client negotiates.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use tokio_rustls::server::TlsStream;
 
 use super::protocol::Protocol;
@@ -59,12 +61,82 @@ pub enum TlsError {
     },
 }
 
-/// Reads a certificate chain and its key, both PEM.
-///
-/// # Errors
-///
-/// When a file can't be read or has no such item, or when the key belongs to another certificate.
-pub fn load_certificate(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+/// The certificate that is shown to clients, which its files' new content may replace.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    cert: PathBuf,
+    key: PathBuf,
+    current: Arc<CurrentCertificate>,
+}
+
+/// The certificate of each new connection.
+#[derive(Debug)]
+struct CurrentCertificate(RwLock<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for CurrentCertificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Some(current.clone())
+    }
+}
+
+impl Certificate {
+    /// Reads a certificate chain and its key, both PEM.
+    ///
+    /// # Errors
+    ///
+    /// When a file can't be read or has no such item, or when the key belongs to another
+    /// certificate.
+    pub fn load(cert: &Path, key: &Path) -> Result<Self, TlsError> {
+        let current = CurrentCertificate(RwLock::new(Arc::new(read_certificate(cert, key)?)));
+        Ok(Self {
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+            current: Arc::new(current),
+        })
+    }
+
+    /// Reads the files again. Connections that there are keep the certificate that they began
+    /// with.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load); the certificate stays as it was.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        let new = Arc::new(read_certificate(&self.cert, &self.key)?);
+        *self
+            .current
+            .0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
+    }
+
+    /// Returns the settings with which clients are spoken to.
+    ///
+    /// # Errors
+    ///
+    /// Never, with the protocol versions that the TLS library has.
+    pub fn server_config(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|source| unusable(&self.cert, &self.key, source))?
+            .with_no_client_auth()
+            .with_cert_resolver(self.current.clone());
+        config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+fn unusable(cert: &Path, key: &Path, source: rustls::Error) -> TlsError {
+    TlsError::Unusable {
+        cert: file_name(cert),
+        key: file_name(key),
+        source,
+    }
+}
+
+fn read_certificate(cert: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
     let chain = read_pem("tls.cert", cert, "certificate", |text| {
         CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>()
     })?;
@@ -76,19 +148,8 @@ pub fn load_certificate(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, Tl
         });
     }
     let secret = read_pem("tls.key", key, "private key", PrivateKeyDer::from_pem_slice)?;
-    let unusable = |source| TlsError::Unusable {
-        cert: file_name(cert),
-        key: file_name(key),
-        source,
-    };
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(unusable)?
-        .with_no_client_auth()
-        .with_single_cert(chain, secret)
-        .map_err(unusable)?;
-    config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    CertifiedKey::from_der(chain, secret, &ring::default_provider())
+        .map_err(|source| unusable(cert, key, source))
 }
 
 /// Reads a file and parses it as PEM.

@@ -8,7 +8,6 @@ use std::io;
 use std::net::TcpListener;
 use std::thread::JoinHandle;
 
-use axum::Router;
 use tokio::net::TcpStream;
 use tokio::runtime;
 use tokio::sync::mpsc;
@@ -19,6 +18,7 @@ use super::connection::serve_connection;
 use super::connections::{Admission, Connections};
 use super::context::WorkerContext;
 use super::load::Load;
+use super::router_cell::RouterCell;
 
 /// Settings and signals that all workers share.
 #[derive(Clone)]
@@ -41,7 +41,7 @@ impl Workers {
     /// connections as well; if it isn't alone, the standby returned accepts while it stands still.
     pub(super) fn start(
         listener: TcpListener,
-        routers: Vec<Router>,
+        routers: Vec<RouterCell>,
         shared: &WorkersShared,
     ) -> io::Result<(Self, Option<Standby>)> {
         let mut handles = Vec::new();
@@ -99,7 +99,7 @@ impl Workers {
 /// The loop of one worker.
 struct Worker {
     handed_over: mpsc::Receiver<Handover>,
-    router: Router,
+    router: RouterCell,
     context: WorkerContext,
     end: CancellationToken,
 }

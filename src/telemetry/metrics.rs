@@ -14,11 +14,11 @@ mod series;
 mod slots;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::SystemTime;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode, encode_registry};
 use prometheus_client::registry::Registry;
 
 use crate::outcome::{Observer, Outcome};
@@ -39,16 +39,41 @@ pub struct CountedModel {
     pub providers: Vec<String>,
 }
 
+/// What is counted, as one configuration says.
+#[derive(Debug)]
+pub struct CountedParts {
+    /// The models.
+    pub models: Vec<CountedModel>,
+    /// The parts of the server that tell their own metrics at each scrape.
+    pub others: Vec<Box<dyn Collector>>,
+}
+
 /// The metrics of a server.
 #[derive(Clone)]
 pub struct Metrics(Arc<Shared>);
 
 struct Shared {
+    /// Written when a configuration is read again.
+    table: RwLock<Table>,
+    requests: Mutex<Vec<RequestCounter>>,
+    workers: usize,
+    started: SystemTime,
+    last_reload: Mutex<Reload>,
+}
+
+/// The numbers, and the names that they go by.
+struct Table {
     series: Series,
     slots: Slots,
-    requests: Mutex<Vec<RequestCounter>>,
-    started: SystemTime,
-    registry: Registry,
+    others: Registry,
+}
+
+/// The last reading of the configuration.
+#[derive(Debug, Clone, Copy)]
+struct Reload {
+    is_successful: bool,
+    /// The time of the last one that was.
+    success: SystemTime,
 }
 
 impl fmt::Debug for Metrics {
@@ -57,61 +82,100 @@ impl fmt::Debug for Metrics {
     }
 }
 
-impl Metrics {
-    /// Returns metrics of which nothing is counted yet. `others` are asked at each scrape.
-    #[must_use]
-    pub fn new(models: Vec<CountedModel>, workers: usize, others: Vec<Box<dyn Collector>>) -> Self {
-        let series = Series::new(models);
-        let mut registry = Registry::default();
-        for other in others {
-            registry.register_collector(other);
+impl Table {
+    fn new(parts: CountedParts, workers: usize) -> Self {
+        let series = Series::new(parts.models);
+        let mut others = Registry::default();
+        for other in parts.others {
+            others.register_collector(other);
         }
-        Self(Arc::new(Shared {
+        Self {
             slots: Slots::new(workers, series.cells()),
             series,
+            others,
+        }
+    }
+}
+
+impl Metrics {
+    /// Returns metrics of which nothing is counted yet.
+    #[must_use]
+    pub fn new(parts: CountedParts, workers: usize) -> Self {
+        let started = SystemTime::now();
+        Self(Arc::new(Shared {
+            table: RwLock::new(Table::new(parts, workers)),
             requests: Mutex::default(),
-            started: SystemTime::now(),
-            registry,
+            workers,
+            started,
+            last_reload: Mutex::new(Reload {
+                is_successful: true,
+                success: started,
+            }),
         }))
     }
 
-    /// Returns a counter of requests for one worker.
+    /// Counts by another configuration from now on. The numbers of models and providers that both
+    /// have go on.
+    pub fn replace(&self, parts: CountedParts) {
+        let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
+        let new = Table::new(parts, self.0.workers);
+        for (before, after) in table.series.shared_cells(&new.series) {
+            new.slots.add(after, table.slots.sum(before));
+        }
+        *table = new;
+    }
+
+    /// Takes note that the configuration was read again.
+    pub fn on_reload(&self, is_successful: bool) {
+        let last = self.0.last_reload.lock();
+        let mut last = last.unwrap_or_else(PoisonError::into_inner);
+        last.is_successful = is_successful;
+        if is_successful {
+            last.success = SystemTime::now();
+        }
+    }
+
+    fn table(&self) -> RwLockReadGuard<'_, Table> {
+        self.0.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the counter of requests of a worker, by its number.
     #[must_use]
-    pub fn request_counter(&self) -> RequestCounter {
-        let counter = RequestCounter::default();
-        let mut counters = self
-            .0
-            .requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        counters.push(counter.clone());
-        counter
+    pub fn request_counter(&self, worker: usize) -> RequestCounter {
+        let counters = self.0.requests.lock();
+        let mut counters = counters.unwrap_or_else(PoisonError::into_inner);
+        if counters.len() <= worker {
+            counters.resize_with(worker + 1, RequestCounter::default);
+        }
+        counters.get(worker).cloned().unwrap_or_default()
     }
 
     /// Returns all series as text, of the type [`MEDIA_TYPE`].
     ///
     /// # Errors
     ///
-    /// Never: writing to a string can't fail.
+    /// When a collector fails. Ours don't.
     pub fn exposition(&self) -> Result<String, fmt::Error> {
-        let shared = &*self.0;
-        let counters = shared.requests.lock();
+        let counters = self.0.requests.lock();
         let counters = counters.unwrap_or_else(PoisonError::into_inner).clone();
+        let last_reload = self.0.last_reload.lock();
+        let last_reload = *last_reload.unwrap_or_else(PoisonError::into_inner);
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Exposition {
             metrics: self.clone(),
             requests: requests::sum(&counters),
+            last_reload,
         }));
         let mut text = String::new();
-        prometheus_client::encoding::text::encode_registry(&mut text, &registry)?;
-        encode(&mut text, &shared.registry)?;
+        encode_registry(&mut text, &registry)?;
+        encode(&mut text, &self.table().others)?;
         Ok(text)
     }
 }
 
 impl Observer for Metrics {
     fn on_start(&self, model: &str) {
-        let Shared { series, slots, .. } = &*self.0;
+        let Table { series, slots, .. } = &*self.table();
         slots.add(series.started(model), 1);
     }
 
@@ -120,7 +184,7 @@ impl Observer for Metrics {
     }
 
     fn on_outcome(&self, outcome: &Outcome) {
-        let Shared { series, slots, .. } = &*self.0;
+        let Table { series, slots, .. } = &*self.table();
         series.count(outcome, |cell, count| slots.add(cell, count));
     }
 }

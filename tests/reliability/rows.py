@@ -96,6 +96,8 @@ PROCESSES = [
     _row("a writer is cut off and comes back", "`writer_lost`, once and for all", "closed", "–", "streams faults::a_writer_that_is_cut_off_is_told_of_as_lost_and_does_not_come_back"),
     _row("SIGHUP", "nothing", "nothing", "a line", "wire shutdown::a_hangup_ends_nothing"),
     _row("a long computation", "others are served", "nothing", "–", "wire plain::a_rendering_that_takes_too_long_ends_in_an_error_while_others_go_on"),
+    _row("a new configuration while streams run", "all of every answer", "nothing", "`configuration reloaded`", "wire reload::twenty_reloads_cut_no_stream_and_change_no_byte"),
+    _row("a new configuration with errors", "nothing", "nothing", "`configuration not reloaded`, and why", "wire reload::a_wrong_file_changes_nothing_and_is_said_where_and_why"),
     _row("a configuration with errors", "–", "–", "a line each, exit code 2", "wire cli::all_that_is_wrong_is_told_at_once"),
     _row("no more connections", "the longest idle is closed, or 503", "nothing", "–", "wire budget::beyond_the_most_connections_the_longest_idle_makes_room", "wire log::a_shortage_of_sockets_passes_though_the_log_is_full"),
     _row("large bodies in a cgroup of 128 MB", "503 `memory_capacity`; running streams go on", "nothing", "–", "memory_is_short", "wire budget::what_bodies_hold_together_is_bounded"),

@@ -40,6 +40,7 @@ mod openai;
 mod pass_through;
 mod plain;
 mod refusals;
+mod reload;
 mod responses;
 mod resume;
 mod routing;

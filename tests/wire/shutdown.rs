@@ -115,7 +115,7 @@ fn a_hangup_ends_nothing() {
     let mut client = server.chat(json!({}));
     client.wait_for("first");
     server.signal(Signal::SIGHUP);
-    let told = "SIGHUP is ignored: the configuration is read at the start only";
+    let told = "configuration reloaded";
     server.logged(told, 1);
     server.signal(Signal::SIGHUP);
     server.logged(told, 2);

@@ -11,12 +11,12 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 
-use super::Metrics;
 use super::process::ProcessFigures;
 use super::series::{
     ATTEMPT_ENDS, ATTEMPTS, DURATION, FIRST_TOKEN, OUTCOMES, PAUSES, TIME_BOUNDS, TOKEN_KINDS,
     TOKENS,
 };
+use super::{Metrics, Reload};
 use crate::outcome::PAUSE_BOUNDS;
 
 /// Microseconds of a second.
@@ -27,6 +27,7 @@ const MICROS: f64 = 1e6;
 pub(super) struct Exposition {
     pub(super) metrics: Metrics,
     pub(super) requests: BTreeMap<(String, &'static str, u16), u64>,
+    pub(super) last_reload: Reload,
 }
 
 /// The labels of a series.
@@ -43,6 +44,7 @@ const NO_EXEMPLAR: Option<&Exemplar<NoLabelSet, f64>> = None;
 impl Collector for Exposition {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         self.encode_build(&mut encoder)?;
+        self.encode_reload(&mut encoder)?;
         self.encode_requests(&mut encoder)?;
         self.encode_generations(&mut encoder)?;
         self.encode_running(&mut encoder)?;
@@ -82,16 +84,23 @@ impl Collector for Exposition {
 }
 
 impl Exposition {
-    fn sum(&self, cell: usize) -> u64 {
-        self.metrics.0.slots.sum(cell)
-    }
-
     fn encode_build(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
         let help = "The version that runs";
         let mut family =
             encoder.encode_descriptor("tokenrill_build_info", help, None, MetricType::Gauge)?;
         let labels = Labels([("version", env!("CARGO_PKG_VERSION"))]);
         family.encode_family(&labels)?.encode_gauge(&1_u64)
+    }
+
+    fn encode_reload(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let name = "tokenrill_config_last_reload_successful";
+        let help = "1 if the configuration was fine when it was read last";
+        let mut gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        gauge.encode_gauge(&u32::from(self.last_reload.is_successful))?;
+        let name = "tokenrill_config_last_reload_success_timestamp_seconds";
+        let help = "Time of the last reading of the configuration that was fine, since 1970";
+        let mut gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        gauge.encode_gauge(&seconds_since_1970(self.last_reload.success))
     }
 
     fn encode_requests(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
@@ -121,14 +130,19 @@ impl Exposition {
         (label, words, first): (&'static str, &[&str], usize),
     ) -> Result<(), Error> {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for pair in self.metrics.0.series.pairs() {
+        let table = self.metrics.table();
+        for pair in table.series.pairs() {
             for (at, word) in words.iter().enumerate() {
                 let labels = Labels([
                     ("model", &pair.model),
                     ("provider", &pair.provider),
                     (label, word),
                 ]);
-                encode_count(&mut family, &labels, self.sum(pair.first + first + at))?;
+                encode_count(
+                    &mut family,
+                    &labels,
+                    table.slots.sum(pair.first + first + at),
+                )?;
             }
         }
         Ok(())
@@ -137,14 +151,15 @@ impl Exposition {
     fn encode_running(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
         let (name, help) = ("tokenrill_generations_running", "Generations that run now");
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (model, started, pairs) in self.metrics.0.series.models() {
+        let table = self.metrics.table();
+        for (model, started, pairs) in table.series.models() {
             // Ends first: one that begins and ends meanwhile is not counted as less than none.
             let cells = pairs.iter().flat_map(|pair| {
                 let first = pair.first;
                 first..first + OUTCOMES.len()
             });
-            let ended: u64 = cells.map(|cell| self.sum(cell)).sum();
-            let running = self.sum(started).saturating_sub(ended);
+            let ended: u64 = cells.map(|cell| table.slots.sum(cell)).sum();
+            let running = table.slots.sum(started).saturating_sub(ended);
             let labels = Labels([("model", model)]);
             family.encode_family(&labels)?.encode_gauge(&running)?;
         }
@@ -158,16 +173,17 @@ impl Exposition {
         (first, bounds): (usize, &[u64]),
     ) -> Result<(), Error> {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        for pair in self.metrics.0.series.pairs() {
+        let table = self.metrics.table();
+        for pair in table.series.pairs() {
             let cells = pair.first + first;
             let ends = bounds.iter().map(|bound| to_f64(*bound) / MICROS);
             let buckets: Vec<(f64, u64)> = ends
                 .chain([f64::INFINITY])
                 .enumerate()
-                .map(|(at, end)| (end, self.sum(cells + at)))
+                .map(|(at, end)| (end, table.slots.sum(cells + at)))
                 .collect();
             let count = buckets.iter().map(|(_, count)| count).sum();
-            let sum = to_f64(self.sum(cells + bounds.len() + 1)) / MICROS;
+            let sum = to_f64(table.slots.sum(cells + bounds.len() + 1)) / MICROS;
             let labels = Labels([("model", &pair.model), ("provider", &pair.provider)]);
             let mut series = family.encode_family(&labels)?;
             series.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
@@ -176,12 +192,7 @@ impl Exposition {
     }
 
     fn encode_process(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-        let started = self
-            .metrics
-            .0
-            .started
-            .duration_since(SystemTime::UNIX_EPOCH);
-        let started = started.unwrap_or_default().as_secs_f64();
+        let started = seconds_since_1970(self.metrics.0.started);
         let (name, help) = (
             "process_start_time_seconds",
             "Time of the start, since 1970",
@@ -201,6 +212,11 @@ impl Exposition {
         let mut gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         gauge.encode_gauge(&figures.files)
     }
+}
+
+fn seconds_since_1970(time: SystemTime) -> f64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs_f64()
 }
 
 fn encode_count(

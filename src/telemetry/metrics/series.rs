@@ -143,6 +143,30 @@ impl Series {
         models
     }
 
+    /// Returns the cells of models and providers that another table has too, each with its cell
+    /// there.
+    pub(super) fn shared_cells(&self, other: &Self) -> Vec<(usize, usize)> {
+        let mut cells = Vec::new();
+        for (name, before) in &self.models {
+            // Those of a model that is gone would make running generations of it end twice.
+            let Some(after) = other.models.get(name) else {
+                continue;
+            };
+            cells.push((before.started, after.started));
+            for pair in self.pairs.get(before.pairs.clone()).unwrap_or_default() {
+                let pairs = other.pairs.get(after.pairs.clone()).unwrap_or_default();
+                // What a provider that is gone has counted is nobody's then, and ended all the same.
+                let same = pairs.iter().find(|other| other.provider == pair.provider);
+                let Some(same) = same.or(pairs.last()) else {
+                    continue;
+                };
+                let offsets = 0..PAIR_CELLS;
+                cells.extend(offsets.map(|offset| (pair.first + offset, same.first + offset)));
+            }
+        }
+        cells
+    }
+
     fn model(&self, name: &str) -> &ModelSeries {
         let fallback = || self.models.get("*").unwrap_or(&self.other);
         self.models.get(name).unwrap_or_else(fallback)

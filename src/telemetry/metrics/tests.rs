@@ -15,7 +15,18 @@ fn metrics() -> Metrics {
         providers: providers.iter().map(ToString::to_string).collect(),
     };
     let models = vec![model("clever", &["a", "b", "a"]), model("*", &["b"])];
-    Metrics::new(models, 2, Vec::new())
+    counting(models)
+}
+
+fn parts(models: Vec<CountedModel>) -> CountedParts {
+    CountedParts {
+        models,
+        others: Vec::new(),
+    }
+}
+
+fn counting(models: Vec<CountedModel>) -> Metrics {
+    Metrics::new(parts(models), 2)
 }
 
 fn outcome(model: &str, providers: &[&str], end: GenerationEnd) -> Outcome {
@@ -142,6 +153,40 @@ fn failures_are_told_apart_by_whose_they_are() {
         let series = format!("tokenrill_generations_total{labels}");
         assert_eq!(value(&text, &series).as_deref(), Some("1"), "{word}");
     }
+}
+
+#[test]
+fn another_configuration_goes_on_with_the_numbers_of_what_it_has_in_common() {
+    let model = |name: &str, providers: &[&str]| CountedModel {
+        name: name.to_owned(),
+        providers: providers.iter().map(ToString::to_string).collect(),
+    };
+    let metrics = counting(vec![model("m", &["a", "b"]), model("gone", &["a"])]);
+    for (name, provider) in [("m", "a"), ("m", "b"), ("gone", "a")] {
+        metrics.on_start(name);
+        metrics.on_outcome(&outcome(name, &[provider], GenerationEnd::Complete));
+    }
+    metrics.on_start("m");
+    metrics.replace(parts(vec![model("new", &["a"]), model("m", &["c", "b"])]));
+    metrics.on_reload(false);
+    let text = metrics.exposition().unwrap();
+    let done = |model: &str, provider: &str| {
+        let labels = format!("{{model=\"{model}\",provider=\"{provider}\",outcome=\"done\"}}");
+        value(&text, &format!("tokenrill_generations_total{labels}"))
+    };
+    assert_eq!(done("m", "b").as_deref(), Some("1"));
+    // Of the provider that is gone.
+    assert_eq!(done("m", "none").as_deref(), Some("1"));
+    assert_eq!(done("m", "c").as_deref(), Some("0"));
+    assert_eq!(done("new", "a").as_deref(), Some("0"));
+    assert_eq!(done("gone", "a"), None);
+    let running = |model: &str| {
+        let series = format!("tokenrill_generations_running{{model=\"{model}\"}}");
+        value(&text, &series)
+    };
+    assert_eq!(running("m").as_deref(), Some("1"));
+    let last = "tokenrill_config_last_reload_successful";
+    assert_eq!(value(&text, last).as_deref(), Some("0"));
 }
 
 #[test]
