@@ -92,7 +92,8 @@ impl Reloader {
     pub async fn run(mut self, source: ConfigSource) {
         let mut looks = tokio::time::interval_at(Instant::now() + LOOK_INTERVAL, LOOK_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut known = self.content(&source).await;
+        // What changed between the start's reading and the first looks is seen by these.
+        let (mut known, mut is_first) = (None, true);
         // A file may be caught half written: two looks must agree.
         let mut changed = None;
         loop {
@@ -112,7 +113,10 @@ impl Reloader {
             }
             (known, changed) = (content, None);
             let result = self.reload(&source).await;
-            self.tell(&result);
+            let is_as_ever = matches!(&result, Ok(changes) if changes.is_empty());
+            if !(std::mem::take(&mut is_first) && is_as_ever && request.is_none()) {
+                self.tell(&result);
+            }
             if let Some(request) = request {
                 request.answer(result);
             }
