@@ -15,7 +15,7 @@ use axum::Router;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use crate::access::{Access, KeyRing, KeysWatch};
+use crate::access::{AccessRule, KeyRing, KeysWatch, Tickets};
 use crate::compute::ComputePool;
 use crate::config::{self, Config, ConfigError, Hosts, ProviderName};
 use crate::http::{admin_router as admin_router_of, cors, router};
@@ -95,7 +95,7 @@ pub struct App {
     kept_memory: MemoryBudget,
     linger_slots: LingerSlots,
     compute: ComputePool,
-    access: Access,
+    access: AccessRule,
     keys: Option<KeysWatch>,
     reload: ReloadHandle,
     reload_requests: mpsc::Receiver<ReloadRequest>,
@@ -200,8 +200,11 @@ impl App {
         let linger_slots = LingerSlots::new(config.streams.most_lingering);
         let compute = ComputePool::default();
         let keys = watch_keys(config, &compute, &abort)?;
-        let access = keys.as_ref().map_or(Access::Open, |keys| {
-            Access::of_keys(keys.ring().clone(), config.auth.max_pending.get())
+        let access = keys.as_ref().map_or(AccessRule::Open, |keys| {
+            let secrets = config.auth.ticket_secrets.clone();
+            let tickets = (!secrets.is_empty()).then(|| Arc::new(Tickets::new(secrets)));
+            let max_pending = config.auth.max_pending.get();
+            AccessRule::of_keys(keys.ring().clone(), max_pending, tickets)
         });
         let (reload, reload_requests) = ReloadHandle::new();
         Ok(Self {

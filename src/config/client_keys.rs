@@ -16,7 +16,7 @@ use super::key::Default::{Required, Said, Value as Is};
 use super::key::{Key, Keys, Kind};
 use super::limits::{BUDGET_KEYS, LIMIT_KEYS, LIMITS, Limits, limits};
 use super::model_patterns::{ModelPatterns, model_patterns};
-use super::problems::{ConfigError, Problems};
+use super::problems::{ConfigError, Problem, Problems};
 use super::reader::{Reader, among, wrong};
 use super::source::Source;
 use super::unknown::{check_entries, unknown};
@@ -38,7 +38,7 @@ pub struct ClientKey {
     /// The models that it may use, of those that its team may.
     pub models: ModelPatterns,
     /// The role of its holder.
-    pub role: Role,
+    pub role: KeyRole,
     /// It is good from then on.
     pub not_before: Option<SystemTime>,
     /// It is good until then.
@@ -60,7 +60,7 @@ pub struct OldDigest {
 
 /// The role of a key's holder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
+pub enum KeyRole {
     /// It may ask models.
     #[default]
     User,
@@ -70,7 +70,7 @@ pub enum Role {
     Admin,
 }
 
-impl Role {
+impl KeyRole {
     /// The words for roles.
     pub const WORDS: &'static [&'static str] = &["user", "viewer", "admin"];
 
@@ -148,7 +148,7 @@ const TEAM: Key = Key::new(
 );
 const ROLE: Key = Key::new(
     "role",
-    Kind::Word(Role::WORDS),
+    Kind::Word(KeyRole::WORDS),
     Is("user"),
     "what its holder may see and change of this server",
 );
@@ -178,6 +178,12 @@ const DISABLED: Key = Key::new(
 /// Everything that is wrong, each on one line.
 pub fn load_keys(file: &Path, teams: &[Team]) -> Result<Vec<ClientKey>, ConfigError> {
     let (mut problems, env) = (Problems::default(), BTreeMap::new());
+    if !file.exists() {
+        let problem =
+            "there is no such file; `tokenrill keys new --name NAME` makes it, with its first key";
+        problems.add(Problem::new(None, "", file.display(), problem));
+        return Err(problems.into_error());
+    }
     let keys = Source::load(Some(file), &env, KEY_FILE, &mut problems).map(|source| {
         report_unknown_keys(&source, &mut problems);
         client_keys(&mut Reader::new(&source, &env, &mut problems), teams)
@@ -243,7 +249,10 @@ fn client_key(
         old: old_digest(reader),
         team: team(reader, teams),
         models: model_patterns(reader, &MODELS),
-        role: reader.word(&ROLE).map(Role::from_word).unwrap_or_default(),
+        role: reader
+            .word(&ROLE)
+            .map(KeyRole::from_word)
+            .unwrap_or_default(),
         not_before: time(reader, &NOT_BEFORE),
         expires: time(reader, &EXPIRES),
         disabled: reader.flag(&DISABLED),
