@@ -33,6 +33,7 @@
 //! 6. Every buffer has a bound. A client that stops reading stops the reading of its upstream.
 //! 7. Per token: no lock, no channel, and no allocation where the dialect is the same.
 
+pub mod access;
 pub mod app;
 pub mod cli;
 pub mod compute;
@@ -49,3 +50,4 @@ pub mod server;
 pub mod service;
 pub mod shutdown;
 pub mod telemetry;
+pub mod usage;

@@ -1,0 +1,3 @@
+//! Access: limits of those who ask.
+
+pub mod limits;

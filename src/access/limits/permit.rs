@@ -1,0 +1,90 @@
+//! The permit of an admitted request: what it holds of each scope until it is settled.
+
+use std::sync::Arc;
+use std::sync::MutexGuard;
+
+use super::rate::RateMark;
+use super::scope::{Moment, Scope, ScopeState};
+
+/// Tokens and money, reserved or used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reservation {
+    /// Tokens of input and output.
+    pub tokens: u64,
+    /// Money, in billionths of a dollar.
+    pub nano: u64,
+}
+
+/// A request's share of one scope.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) scope: Arc<Scope>,
+    /// The place of its tokens, if they are limited.
+    pub(super) tokens: Option<RateMark>,
+    /// The periods of the budgets in which its money is reserved.
+    pub(super) periods: Vec<u64>,
+}
+
+/// The permit of an admitted request. Dropping it settles it with what is known to have been used,
+/// which is nothing at first: then all is given back but the request itself.
+#[derive(Debug)]
+pub struct Permit {
+    claims: Vec<Claim>,
+    reserved: Reservation,
+    used: Reservation,
+    clock: fn() -> Moment,
+}
+
+impl Permit {
+    pub(super) fn new(claims: Vec<Claim>, reserved: Reservation, clock: fn() -> Moment) -> Self {
+        Self {
+            claims,
+            reserved,
+            used: Reservation::default(),
+            clock,
+        }
+    }
+
+    /// Returns what is reserved.
+    #[must_use]
+    pub fn reserved(&self) -> Reservation {
+        self.reserved
+    }
+
+    /// Returns the scopes that have admitted the request.
+    pub fn scopes(&self) -> impl Iterator<Item = &Arc<Scope>> {
+        self.claims.iter().map(|claim| &claim.scope)
+    }
+
+    /// Sets what was used so far, or in all. It is what counts when the permit is dropped.
+    pub fn set_used(&mut self, used: Reservation) {
+        self.used = used;
+    }
+
+    /// Reserves more money for a request that runs, up to `nano`; returns how much it was. Where
+    /// the budgets have less, it is all that they have.
+    pub fn reserve_more(&mut self, nano: u64) -> u64 {
+        let mut states: Vec<MutexGuard<'_, ScopeState>> =
+            self.claims.iter().map(|claim| claim.scope.lock()).collect();
+        let now = (self.clock)();
+        let mut granted = nano;
+        for (claim, state) in self.claims.iter().zip(&mut states) {
+            let room = claim.scope.room(state, claim, now);
+            granted = granted.min(room.unwrap_or(granted));
+        }
+        for (claim, state) in self.claims.iter().zip(&mut states) {
+            claim.scope.reserve_more(state, claim, granted);
+        }
+        self.reserved.nano = self.reserved.nano.saturating_add(granted);
+        granted
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let now = (self.clock)();
+        for claim in &self.claims {
+            claim.scope.settle(claim, &self.reserved, &self.used, now);
+        }
+    }
+}
