@@ -12,6 +12,7 @@ use std::sync::Arc;
 use axum::Router;
 use tokio_util::task::TaskTracker;
 
+use crate::access::limits::LimitBook;
 use crate::compute::ComputePool;
 use crate::config::{self, Config, Hosts, ProviderName};
 use crate::http::{cors, router};
@@ -24,9 +25,11 @@ use crate::provider::remote::{CertificatesError, RemoteProvider, Resolver, tls_c
 use crate::routing::Routes;
 use crate::server::tls::{self, TlsError};
 use crate::server::{Server, Shutdown, room_for_connections};
-use crate::service::{Catalog, LingerSlots, Service};
+use crate::service::{Accounting, Catalog, LingerSlots, Service};
 use crate::shutdown::{AbortSignal, DrainSignal};
 use crate::telemetry::log::OutcomeLog;
+use crate::usage::ledger::Ledger;
+use crate::usage::prices::{Prices, PricesError};
 use routes::SharedRouting;
 use stream::{self, Streams};
 use upstreams::{Tokens, providers};
@@ -46,6 +49,9 @@ pub enum AppError {
     /// The certificate for clients, or its key.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The file of prices.
+    #[error(transparent)]
+    Prices(#[from] PricesError),
     /// A base URL and a dialect's path make no address.
     #[error("providers.{provider}.base_url makes no address: {source}")]
     Address {
@@ -80,6 +86,8 @@ pub struct App {
     draining: DrainSignal,
     abort: AbortSignal,
     observers: Observers,
+    accounting: Option<Arc<Accounting>>,
+    ledger: Arc<Ledger>,
     streams: Streams,
     memory: MemoryBudget,
     kept_memory: MemoryBudget,
@@ -165,7 +173,8 @@ impl App {
         }
         let (draining, abort) = (DrainSignal::default(), AbortSignal::default());
         let log: Arc<dyn Observer> = Arc::new(OutcomeLog);
-        let observers = Observers::from_iter([log]);
+        let ledger = Arc::new(Ledger::default());
+        let observers = Observers::from_iter([log, ledger.clone()]);
         let limits = config.streams.limits;
         let streams = match &config.streams.store {
             config::Store::Memory => Streams::new(limits),
@@ -175,6 +184,7 @@ impl App {
         let kept_memory = MemoryBudget::new(config.max_bodies / KEPT_SHARE);
         let linger_slots = LingerSlots::new(config.streams.most_lingering);
         let tasks = TaskTracker::new();
+        let accounting = accounting(config)?;
         let tokens = Tokens::new(config, snapshot.upstreams.as_ref(), &tasks);
         Ok(Self {
             snapshot,
@@ -182,6 +192,8 @@ impl App {
             draining,
             abort,
             observers,
+            accounting,
+            ledger,
             streams,
             memory,
             kept_memory,
@@ -265,6 +277,8 @@ impl App {
             body_timeout: config.timeouts.connection.request_body,
             draining: self.draining.clone(),
             abort: self.abort.clone(),
+            accounting: self.accounting.clone(),
+            ledger: self.ledger.clone(),
             observers: self.observers.clone(),
             tasks: self.tasks.clone(),
         })
@@ -307,6 +321,23 @@ impl App {
             streams: self.streams,
         })
     }
+}
+
+/// Returns what requests are admitted and charged by; `None` where nothing is limited or counted.
+fn accounting(config: &Config) -> Result<Option<Arc<Accounting>>, PricesError> {
+    let options = &config.accounting;
+    let prices = options.prices_file.as_deref().map(Prices::load);
+    let prices = prices.transpose()?;
+    let is_wanted = prices.is_some() || options.wants_usage;
+    Ok(is_wanted.then(|| {
+        Arc::new(Accounting {
+            book: LimitBook::default(),
+            prices: Arc::new(prices.unwrap_or_default()),
+            unpriced_is_free: options.unpriced_is_free,
+            output_reserve: options.output_reserve,
+            wants_usage: options.wants_usage,
+        })
+    }))
 }
 
 /// Returns the families of models that are known, and those of the configuration.

@@ -7,6 +7,7 @@
 //! file and line, or the variable, the key, and what would be right. Secrets come only by the name
 //! of a variable or file.
 
+mod accounting;
 mod cloud;
 mod continuation;
 mod edge;
@@ -45,6 +46,7 @@ use dialect::families::Family;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
+pub use accounting::UsageAccounting;
 pub use continuation::{ContinuationRules, ContinueBy, LAST_WORDS};
 pub use flavors::{FLAVORS, Flavor, Home};
 pub use pass_through::{DEFAULT_PATHS as DEFAULT_PASS_THROUGH, PassThrough};
@@ -70,6 +72,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// The web pages that may ask and read answers.
     pub cors: Cors,
+    /// The accounting of what generations use.
+    pub accounting: UsageAccounting,
     /// Another process may listen on the same address.
     pub reuse_port: bool,
     /// The names by which clients may call this server.

@@ -7,6 +7,7 @@
 //!
 //! Not here: anything of HTTP but headers, and how frames reach a client.
 
+mod accounting;
 mod attach;
 mod caller;
 mod catalog;
@@ -15,6 +16,7 @@ mod detach;
 mod error;
 mod forward;
 mod idempotency;
+mod limit_headers;
 mod linger;
 mod slots;
 mod start;
@@ -26,6 +28,7 @@ use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
+pub use accounting::Accounting;
 pub use attach::{attach, cancel, find, follow, parse_event_id, parse_stream_id, stream_failure};
 pub use caller::Caller;
 pub use catalog::{Catalog, ListedModel, list_models};
@@ -46,6 +49,7 @@ use crate::outcome::Observers;
 use crate::prompts::Library;
 use crate::routing::Routes;
 use crate::shutdown::{AbortSignal, DrainSignal};
+use crate::usage::ledger::Ledger;
 use dialect::families::Families;
 use stream::Streams;
 
@@ -96,6 +100,10 @@ pub struct Service {
     pub draining: DrainSignal,
     /// Cut when the server must end now.
     pub abort: AbortSignal,
+    /// The limits and the prices, if there are any.
+    pub accounting: Option<Arc<Accounting>>,
+    /// What was used on the last days.
+    pub ledger: Arc<Ledger>,
     /// The observers of each generation's outcome.
     pub observers: Observers,
     /// Owns what runs on without a connection.

@@ -3,6 +3,7 @@
 //! Not here: limits on it, which are [`access`](crate::access)'s.
 
 mod amount;
+pub mod ledger;
 pub mod prices;
 
 pub use amount::{NANO, parse_decimal};

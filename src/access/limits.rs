@@ -8,6 +8,7 @@
 //! Not here: what a request costs, which is [`usage`](crate::usage)'s, and the answer to a refused
 //! one.
 
+mod book;
 mod budget;
 mod calendar;
 mod permit;
@@ -17,6 +18,7 @@ mod scope;
 #[cfg(test)]
 mod tests;
 
+pub use book::LimitBook;
 pub use budget::{BudgetLimit, BudgetStatus};
 pub use calendar::Period;
 pub use permit::{Permit, Reservation};

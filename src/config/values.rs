@@ -15,7 +15,7 @@ use super::reader::Reader;
 use super::streams::streams;
 use super::websocket::websocket;
 use super::{Config, Log, LogFormat, Mock, PromptsDir, Sse};
-use super::{edge, models, providers, streams, timeouts, websocket};
+use super::{accounting, edge, models, providers, streams, timeouts, websocket};
 
 /// All keys there are.
 pub(super) const KEYS: Keys = Keys {
@@ -41,6 +41,7 @@ pub(super) const KEYS: Keys = Keys {
         &[HEARTBEAT, COMMIT_AFTER],
         streams::KEYS,
         websocket::KEYS,
+        accounting::KEYS,
         &[PACE],
     ],
     provider: providers::KEYS,
@@ -185,6 +186,7 @@ pub(super) fn config(reader: &mut Reader<'_>, dialects: &[&'static str]) -> Conf
         },
         streams: streams(reader),
         websocket: websocket(reader, max_body),
+        accounting: accounting::accounting(reader),
         mock: Mock {
             tokens_per_second: reader
                 .number(&PACE)

@@ -16,8 +16,8 @@ use super::sse;
 use crate::service::StartError;
 use base::id::RequestId;
 use base::shorten::shorten;
-use dialect::Dialect;
 use dialect::failure::{Failure, classes};
+use dialect::{Dialect, anthropic};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -80,6 +80,7 @@ impl Rejection {
         let StartError {
             failure,
             generation,
+            headers: _,
         } = self.error;
         let status = status_for(&failure, dialect);
         match generation {
@@ -182,6 +183,7 @@ fn render_error(
         None => return response,
     };
     let more = std::mem::take(&mut refused.headers);
+    let limits = std::mem::take(&mut refused.error.headers);
     if let Some(generation) = &refused.error.generation {
         generation.add_headers(response.headers_mut());
     }
@@ -213,6 +215,7 @@ fn render_error(
     if failure.forbids_client_retry() {
         headers.insert("x-should-retry", HeaderValue::from_static("false"));
     }
+    headers.extend(limits);
     for (name, value) in more {
         headers.insert(name, value);
     }
@@ -227,6 +230,9 @@ fn render_error(
 fn status_for(failure: &Failure, dialect: &Dialect) -> StatusCode {
     if failure.refusal().is_some() {
         return refused_status(failure.status(), dialect);
+    }
+    if failure.is(&classes::BUDGET_EXCEEDED) && *dialect == anthropic::DIALECT {
+        return StatusCode::PAYMENT_REQUIRED;
     }
     StatusCode::from_u16(failure.status()).unwrap_or(StatusCode::BAD_GATEWAY)
 }

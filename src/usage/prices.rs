@@ -66,6 +66,27 @@ impl Price {
         ])
     }
 
+    /// Returns prices that are no lower than these and others.
+    #[must_use]
+    pub fn highest(self, other: &Self) -> Self {
+        let of_both = |own: Option<u64>, plain: u64, others: Option<u64>, others_plain: u64| {
+            let either = own.is_some() || others.is_some();
+            either.then(|| own.unwrap_or(plain).max(others.unwrap_or(others_plain)))
+        };
+        Self {
+            input: self.input.max(other.input),
+            output: self.output.max(other.output),
+            cached_input: of_both(
+                self.cached_input,
+                self.input,
+                other.cached_input,
+                other.input,
+            ),
+            cache_write: of_both(self.cache_write, self.input, other.cache_write, other.input),
+            reasoning: of_both(self.reasoning, self.output, other.reasoning, other.output),
+        }
+    }
+
     /// Returns the most that so many tokens may cost, in billionths of a dollar.
     #[must_use]
     pub fn highest_cost(&self, input: u64, output: u64) -> u64 {

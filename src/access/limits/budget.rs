@@ -35,8 +35,8 @@ pub(super) struct BudgetMeter {
 
 impl BudgetMeter {
     /// Begins anew if a period has passed. A clock that is set back changes nothing.
-    pub(super) fn turn(&mut self, limit: &BudgetLimit, unix: u64) {
-        let period = limit.per.number(unix);
+    pub(super) fn turn(&mut self, per: Period, unix: u64) {
+        let period = per.number(unix);
         if period > self.period {
             *self = Self {
                 period,
@@ -67,6 +67,11 @@ impl BudgetMeter {
             self.reserved = self.reserved.saturating_sub(reserved);
             self.spent = self.spent.saturating_add(actual);
         }
+    }
+
+    /// Returns the money that was spent.
+    pub(super) fn spent(&self) -> u64 {
+        self.spent
     }
 
     pub(super) fn status(&self, limit: &BudgetLimit) -> BudgetStatus {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::MutexGuard;
 
+use super::calendar::Period;
 use super::rate::RateMark;
+use super::refusal::{LimitKind, LimitRefusal};
 use super::scope::{Moment, Scope, ScopeState};
 
 /// Tokens and money, reserved or used.
@@ -21,8 +23,8 @@ pub(super) struct Claim {
     pub(super) scope: Arc<Scope>,
     /// The place of its tokens, if they are limited.
     pub(super) tokens: Option<RateMark>,
-    /// The periods of the budgets in which its money is reserved.
-    pub(super) periods: Vec<u64>,
+    /// The numbers of the periods in which its money is reserved.
+    pub(super) periods: [u64; Period::ALL.len()],
 }
 
 /// The permit of an admitted request. Dropping it settles it with what is known to have been used,
@@ -61,22 +63,48 @@ impl Permit {
         self.used = used;
     }
 
-    /// Reserves more money for a request that runs, up to `nano`; returns how much it was. Where
-    /// the budgets have less, it is all that they have.
-    pub fn reserve_more(&mut self, nano: u64) -> u64 {
+    /// Returns whether money is limited.
+    #[must_use]
+    pub fn has_budget(&self) -> bool {
+        self.scopes()
+            .any(|scope| !scope.limits().budgets.is_empty())
+    }
+
+    /// Returns whether what was used decides over later requests.
+    #[must_use]
+    pub fn limits_usage(&self) -> bool {
+        self.has_budget() || self.scopes().any(|scope| scope.limits().tokens.is_some())
+    }
+
+    /// Reserves more money for a request that runs, up to `nano`; returns how much it was. Where a
+    /// budget has less, it is all that it has.
+    ///
+    /// # Errors
+    ///
+    /// The budget that has nothing left.
+    pub fn reserve_more(&mut self, nano: u64) -> Result<u64, Box<LimitRefusal>> {
         let mut states: Vec<MutexGuard<'_, ScopeState>> =
             self.claims.iter().map(|claim| claim.scope.lock()).collect();
         let now = (self.clock)();
         let mut granted = nano;
         for (claim, state) in self.claims.iter().zip(&mut states) {
-            let room = claim.scope.room(state, claim, now);
-            granted = granted.min(room.unwrap_or(granted));
+            let Some((room, limit)) = claim.scope.room(state, claim, now) else {
+                continue;
+            };
+            if room == 0 && nano > 0 {
+                return Err(Box::new(LimitRefusal {
+                    scope: claim.scope.clone(),
+                    limit: LimitKind::Budget(limit),
+                    wait: None,
+                }));
+            }
+            granted = granted.min(room);
         }
         for (claim, state) in self.claims.iter().zip(&mut states) {
-            claim.scope.reserve_more(state, claim, granted);
+            Scope::reserve_more(state, claim, granted);
         }
         self.reserved.nano = self.reserved.nano.saturating_add(granted);
-        granted
+        Ok(granted)
     }
 }
 

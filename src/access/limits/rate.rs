@@ -31,6 +31,8 @@ impl Rate {
 /// The state of a rate for its holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateStatus {
+    /// The window, in milliseconds.
+    pub window: u64,
     /// The most units at once.
     pub limit: u64,
     /// The units that are left now.
@@ -117,6 +119,7 @@ impl RateMeter {
     /// Returns the state. The meter must have been drained.
     pub(super) fn status(&self, rate: &Rate) -> RateStatus {
         RateStatus {
+            window: rate.window,
             limit: rate.burst,
             remaining: rate.burst.saturating_sub(self.used),
             reset: self.time_to_drain(rate, self.used),

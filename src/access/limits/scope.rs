@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::budget::{BudgetLimit, BudgetMeter, BudgetStatus};
+use super::calendar::Period;
 use super::permit::{Claim, Permit, Reservation};
 use super::rate::{Rate, RateMeter, RateStatus};
 use super::refusal::{LimitKind, LimitRefusal};
@@ -65,7 +66,8 @@ pub struct Scope {
     name: String,
     limits: ScopeLimits,
     /// Held for a moment, never across an await; of several scopes in the order of their kinds.
-    state: Mutex<ScopeState>,
+    /// Shared with the same scope under other limits.
+    state: Arc<Mutex<ScopeState>>,
 }
 
 /// What has been taken of one scope's limits.
@@ -74,7 +76,8 @@ pub(super) struct ScopeState {
     requests: RateMeter,
     tokens: RateMeter,
     in_flight: u64,
-    budgets: Vec<BudgetMeter>,
+    /// By the number of the period in [`Period::ALL`]. Counted with a budget and without one.
+    money: [BudgetMeter; Period::ALL.len()],
 }
 
 /// The state of a scope's limits for its holder.
@@ -88,21 +91,19 @@ pub struct ScopeStatus {
     pub in_flight: u64,
     /// Money.
     pub budgets: Vec<BudgetStatus>,
+    /// The money that was spent in the periods of [`Period::ALL`], in billionths of a dollar.
+    pub spent: [u64; Period::ALL.len()],
 }
 
 impl Scope {
     /// Returns a scope of which nothing has been taken.
     #[must_use]
     pub fn new(kind: ScopeKind, name: impl Into<String>, limits: ScopeLimits) -> Self {
-        let state = ScopeState {
-            budgets: vec![BudgetMeter::default(); limits.budgets.len()],
-            ..ScopeState::default()
-        };
         Self {
             kind,
             name: name.into(),
             limits,
-            state: Mutex::new(state),
+            state: Arc::default(),
         }
     }
 
@@ -124,28 +125,14 @@ impl Scope {
         &self.limits
     }
 
-    /// Returns a scope with other limits, of which as much has been taken as of this one.
+    /// Returns the same scope under other limits: as much has been taken of it.
     #[must_use]
-    pub fn with_limits(&self, limits: ScopeLimits) -> Self {
-        let old = self.lock().clone();
-        let budgets = limits.budgets.iter().map(|budget| {
-            let same = self
-                .limits
-                .budgets
-                .iter()
-                .position(|it| it.per == budget.per);
-            same.and_then(|at| old.budgets.get(at).cloned())
-                .unwrap_or_default()
-        });
-        let state = ScopeState {
-            budgets: budgets.collect(),
-            ..old
-        };
+    pub fn with_limits(&self, name: &str, limits: ScopeLimits) -> Self {
         Self {
             kind: self.kind,
-            name: self.name.clone(),
+            name: name.to_owned(),
             limits,
-            state: Mutex::new(state),
+            state: self.state.clone(),
         }
     }
 
@@ -170,21 +157,31 @@ impl Scope {
         if let Some(rate) = &self.limits.tokens {
             state.tokens.drain(rate, now.steady);
         }
-        for (budget, limit) in state.budgets.iter_mut().zip(&self.limits.budgets) {
-            budget.turn(limit, now.unix);
+        for (per, budget) in Period::ALL.into_iter().zip(&mut state.money) {
+            budget.turn(per, now.unix);
         }
     }
 
     fn status_of(&self, state: &ScopeState) -> ScopeStatus {
         let requests = self.limits.requests.as_ref();
         let tokens = self.limits.tokens.as_ref();
-        let budgets = state.budgets.iter().zip(&self.limits.budgets);
+        let budgets = self.budgets(state);
         ScopeStatus {
             requests: requests.map(|rate| state.requests.status(rate)),
             tokens: tokens.map(|rate| state.tokens.status(rate)),
             in_flight: state.in_flight,
             budgets: budgets.map(|(it, limit)| it.status(limit)).collect(),
+            spent: state.money.each_ref().map(BudgetMeter::spent),
         }
+    }
+
+    /// Returns each budget, and what was taken of it.
+    fn budgets<'a>(
+        &'a self,
+        state: &'a ScopeState,
+    ) -> impl Iterator<Item = (&'a BudgetMeter, &'a BudgetLimit)> {
+        let budgets = self.limits.budgets.iter();
+        budgets.map(|limit| (&state.money[limit.per as usize], limit))
     }
 
     /// Returns each limit that has no room for a request, and the time after which it may have.
@@ -213,8 +210,8 @@ impl Scope {
             let is_full = state.in_flight >= most;
             is_full.then_some((LimitKind::Concurrent(most), Some(PLACE_WAIT)))
         });
-        let budgets = state.budgets.iter().zip(&self.limits.budgets);
-        let budget = budgets
+        let budget = self
+            .budgets(state)
             .filter(|(budget, limit)| {
                 let room = budget.room(limit);
                 room == 0 || asked.nano > room
@@ -236,30 +233,37 @@ impl Scope {
         let tokens = self.limits.tokens.is_some();
         let tokens = tokens.then(|| state.tokens.reserve(asked.tokens));
         state.in_flight += 1;
-        for budget in &mut state.budgets {
+        for budget in &mut state.money {
             budget.reserve(asked.nano);
         }
         Claim {
             scope: self.clone(),
             tokens,
-            periods: state.budgets.iter().map(BudgetMeter::period).collect(),
+            periods: state.money.each_ref().map(BudgetMeter::period),
         }
     }
 
-    /// Returns the money that may be reserved on top in the periods of a claim; no limit is `None`.
+    /// Returns the budget of a claim's periods that has the least money left, and how much that is.
     /// A period that has passed has no limit any more.
-    pub(super) fn room(&self, state: &mut ScopeState, claim: &Claim, now: Moment) -> Option<u64> {
+    pub(super) fn room(
+        &self,
+        state: &mut ScopeState,
+        claim: &Claim,
+        now: Moment,
+    ) -> Option<(u64, BudgetLimit)> {
         self.advance(state, now);
-        let budgets = state.budgets.iter().zip(&self.limits.budgets);
-        let current = budgets.zip(&claim.periods);
-        let current = current.filter(|((budget, _), period)| budget.period() == **period);
-        current.map(|((budget, limit), _)| budget.room(limit)).min()
+        let current = self
+            .budgets(state)
+            .filter(|(budget, limit)| budget.period() == claim.periods[limit.per as usize]);
+        current
+            .map(|(budget, limit)| (budget.room(limit), *limit))
+            .min_by_key(|(room, _)| *room)
     }
 
     /// Reserves money on top of a claim.
-    pub(super) fn reserve_more(&self, state: &mut ScopeState, claim: &Claim, nano: u64) {
-        for (budget, period) in state.budgets.iter_mut().zip(&claim.periods) {
-            if budget.period() == *period {
+    pub(super) fn reserve_more(state: &mut ScopeState, claim: &Claim, nano: u64) {
+        for (budget, period) in state.money.iter_mut().zip(claim.periods) {
+            if budget.period() == period {
                 budget.reserve(nano);
             }
         }
@@ -279,8 +283,8 @@ impl Scope {
         if let Some(mark) = claim.tokens {
             state.tokens.settle(mark, reserved.tokens, used.tokens);
         }
-        for (budget, period) in state.budgets.iter_mut().zip(&claim.periods) {
-            budget.settle(*period, reserved.nano, used.nano);
+        for (budget, period) in state.money.iter_mut().zip(claim.periods) {
+            budget.settle(period, reserved.nano, used.nano);
         }
     }
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
@@ -46,8 +47,6 @@ fn usd(nano_usd: u64, per: Period) -> ScopeLimits {
 fn cost(tokens: u64, nano: u64) -> Reservation {
     Reservation { tokens, nano }
 }
-
-use std::sync::Arc;
 
 /// Returns the most that a bucket of that rate holds if it gets what was admitted, when it was.
 fn highest_level(rate: &Rate, admitted: &[(u64, u64)]) -> u128 {
@@ -181,8 +180,13 @@ fn money_is_reserved_topped_up_to_the_last_and_settled() {
     let mut first = admit(&[scope.clone()], cost(0, 600), clock).unwrap();
     let second = admit(&[scope.clone()], cost(0, 300), clock).unwrap();
     assert!(admit(&[scope.clone()], cost(0, 101), clock).is_err());
-    assert_eq!((first.reserve_more(70), first.reserve_more(70)), (70, 30));
-    assert_eq!(first.reserve_more(70), 0);
+    assert_eq!(first.reserve_more(70).unwrap(), 70);
+    assert_eq!(first.reserve_more(70).unwrap(), 30);
+    let refused = first.reserve_more(70).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "key `ci` has used up its budget of $0.000001 per day"
+    );
     first.set_used(cost(0, 700));
     drop(first);
     drop(second);
@@ -199,7 +203,7 @@ fn a_request_over_midnight_belongs_to_the_day_before() {
     set_clock(86_400_000);
     let next = admit(&[scope.clone()], cost(0, 1000), clock).unwrap();
     // The day before has no limit any more that it could pass.
-    assert_eq!(permit.reserve_more(500), 500);
+    assert_eq!(permit.reserve_more(500).unwrap(), 500);
     permit.set_used(cost(0, 1400));
     drop(permit);
     let status = scope.status(clock()).budgets[0];
@@ -222,14 +226,19 @@ fn changed_limits_keep_what_was_taken() {
     });
     let mut permit = admit(&[scope.clone()], cost(0, 600), clock).unwrap();
     permit.set_used(cost(0, 600));
+    let changed = scope.with_limits(
+        "new",
+        ScopeLimits {
+            requests: Some(Rate::per_minute(3)),
+            ..usd(2000, Period::Day)
+        },
+    );
+    // What began under the old limits ends under the new ones.
     drop(permit);
-    let changed = scope.with_limits(ScopeLimits {
-        requests: Some(Rate::per_minute(3)),
-        ..usd(2000, Period::Day)
-    });
     let status = changed.status(clock());
     assert_eq!(status.requests.unwrap().remaining, 2);
     assert_eq!(status.budgets[0].spent, 600);
+    assert_eq!(status.spent, [600; 4]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The constructors of [`Failure`]: one for each class, with the values that its message needs.
 
+mod limits;
 mod socket;
 
 use std::borrow::Cow;

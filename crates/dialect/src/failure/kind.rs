@@ -59,12 +59,13 @@ impl FailureKind {
             "authentication_error" | "invalid_api_key" | "UNAUTHENTICATED" => {
                 FailureKind::Authentication
             }
-            "billing_error" => FailureKind::Billing,
+            "billing_error" | "budget_exceeded" => FailureKind::Billing,
             "permission_error" | "PERMISSION_DENIED" => FailureKind::Permission,
             "not_found_error" | "model_not_found" | "NOT_FOUND" => FailureKind::NotFound,
             "request_too_large" => FailureKind::TooLarge,
             "rate_limit_error"
             | "rate_limit_exceeded"
+            | "request_too_large_for_limit"
             | "insufficient_quota"
             | "RESOURCE_EXHAUSTED" => FailureKind::RateLimit,
             "overloaded_error" | "UNAVAILABLE" => FailureKind::Overloaded,
