@@ -13,8 +13,9 @@ use axum::Router;
 use tokio_util::task::TaskTracker;
 
 use crate::access::limits::LimitBook;
+use crate::access::{Access, KeyRing, KeysWatch};
 use crate::compute::ComputePool;
-use crate::config::{self, Config, Hosts, ProviderName};
+use crate::config::{self, Config, ConfigError, Hosts, ProviderName};
 use crate::http::{cors, router};
 use crate::memory::MemoryBudget;
 use crate::outcome::{Observer, Observers};
@@ -46,6 +47,9 @@ pub enum AppError {
     /// The certificates by which upstreams are trusted.
     #[error(transparent)]
     Certificates(#[from] CertificatesError),
+    /// The file of the clients' keys.
+    #[error(transparent)]
+    Keys(#[from] ConfigError),
     /// The certificate for clients, or its key.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -94,6 +98,8 @@ pub struct App {
     linger_slots: LingerSlots,
     compute: ComputePool,
     tokens: Tokens,
+    access: Access,
+    keys: Option<KeysWatch>,
     tasks: TaskTracker,
 }
 
@@ -184,6 +190,11 @@ impl App {
         let kept_memory = MemoryBudget::new(config.max_bodies / KEPT_SHARE);
         let linger_slots = LingerSlots::new(config.streams.most_lingering);
         let tasks = TaskTracker::new();
+        let compute = ComputePool::default();
+        let keys = watch_keys(config, &compute, &abort)?;
+        let access = keys.as_ref().map_or(Access::Open, |keys| {
+            Access::of_keys(keys.ring().clone(), config.auth.max_pending.get())
+        });
         let accounting = accounting(config)?;
         let tokens = Tokens::new(config, snapshot.upstreams.as_ref(), &tasks);
         Ok(Self {
@@ -198,8 +209,10 @@ impl App {
             memory,
             kept_memory,
             linger_slots,
-            compute: ComputePool::default(),
+            compute,
             tokens,
+            access,
+            keys,
             tasks,
         })
     }
@@ -256,6 +269,7 @@ impl App {
         let config = &snapshot.config;
         Ok(Service {
             routes: self.routes(snapshot)?,
+            access: self.access.clone(),
             catalog: Catalog::default(),
             pass_through: config.pass_through.clone(),
             prompts: snapshot.prompts.clone(),
@@ -319,6 +333,7 @@ impl App {
             abort: self.abort,
             tasks: self.tasks,
             streams: self.streams,
+            keys: self.keys,
         })
     }
 }
@@ -328,7 +343,8 @@ fn accounting(config: &Config) -> Result<Option<Arc<Accounting>>, PricesError> {
     let options = &config.accounting;
     let prices = options.prices_file.as_deref().map(Prices::load);
     let prices = prices.transpose()?;
-    let is_wanted = prices.is_some() || options.wants_usage;
+    let has_keys = config.auth.keys_file.is_some();
+    let is_wanted = has_keys || prices.is_some() || options.wants_usage;
     Ok(is_wanted.then(|| {
         Arc::new(Accounting {
             book: LimitBook::default(),
@@ -338,6 +354,20 @@ fn accounting(config: &Config) -> Result<Option<Arc<Accounting>>, PricesError> {
             wants_usage: options.wants_usage,
         })
     }))
+}
+
+/// Reads the file of the clients' keys, if there is one.
+fn watch_keys(
+    config: &Config,
+    compute: &ComputePool,
+    abort: &AbortSignal,
+) -> Result<Option<KeysWatch>, ConfigError> {
+    let Some(file) = &config.auth.keys_file else {
+        return Ok(None);
+    };
+    let teams = &config.teams;
+    let ring = |keys| KeyRing::new(keys, teams, abort.clone());
+    KeysWatch::open(file, teams, compute.clone(), ring).map(Some)
 }
 
 /// Returns the families of models that are known, and those of the configuration.

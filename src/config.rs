@@ -8,13 +8,18 @@
 //! of a variable or file.
 
 mod accounting;
+mod auth;
+mod client_keys;
 mod cloud;
 mod continuation;
+mod digest;
 mod edge;
 mod families;
 mod flavors;
 mod key;
+mod limits;
 mod machine;
+mod model_patterns;
 mod models;
 mod parameters;
 mod pass_through;
@@ -47,8 +52,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
 pub use accounting::UsageAccounting;
+pub use auth::{Auth, Team};
+pub use client_keys::{ClientKey, OldDigest, Role, load_keys};
 pub use continuation::{ContinuationRules, ContinueBy, LAST_WORDS};
+pub use digest::{KeyDigest, ParseDigestError};
 pub use flavors::{FLAVORS, Flavor, Home};
+pub use limits::{Budget, Limits, Period};
+pub use model_patterns::ModelPatterns;
 pub use pass_through::{DEFAULT_PATHS as DEFAULT_PASS_THROUGH, PassThrough};
 pub use problems::ConfigError;
 use problems::Problems;
@@ -74,6 +84,10 @@ pub struct Config {
     pub cors: Cors,
     /// The accounting of what generations use.
     pub accounting: UsageAccounting,
+    /// The rules by which clients are told apart.
+    pub auth: Auth,
+    /// The teams that keys belong to.
+    pub teams: Vec<Team>,
     /// Another process may listen on the same address.
     pub reuse_port: bool,
     /// The names by which clients may call this server.

@@ -324,10 +324,11 @@ impl Generation {
         }
     }
 
-    /// Returns whether the server must end now, and this generation with it.
+    /// Returns the failure with which this generation must end now: with its server, or since its
+    /// key is no longer good.
     #[must_use]
-    pub fn is_aborted(&self) -> bool {
-        self.deadlines.is_aborted()
+    pub fn aborted(&self) -> Option<Failure> {
+        self.deadlines.aborted()
     }
 
     /// Returns whether the answer ended with all of its tokens and the end mark.

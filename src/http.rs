@@ -5,6 +5,7 @@
 //! Not here: sockets and connections (`server`).
 
 mod accept;
+mod access;
 mod azure;
 mod body;
 mod context;
@@ -29,8 +30,10 @@ use crate::service::Service;
 
 /// Returns the service over HTTP.
 pub fn router(service: Arc<Service>) -> Router {
+    let authenticate = middleware::from_fn_with_state(service.clone(), access::authenticate);
     let guard = middleware::from_fn_with_state(service.clone(), pages::guard);
-    layered(routes::all(&service).layer(guard).with_state(service))
+    let routes = routes::all(&service).layer(authenticate).layer(guard);
+    layered(routes.with_state(service))
 }
 
 /// Wraps all routes, so that panics and rejections become responses.

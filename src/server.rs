@@ -33,6 +33,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::KeysWatch;
 use crate::shutdown::{AbortSignal, DrainSignal};
 use stream::Streams;
 
@@ -80,6 +81,8 @@ pub struct Server {
     pub draining: DrainSignal,
     /// Aborts every stream that is still open at the deadline.
     pub abort: AbortSignal,
+    /// The watch over the clients' keys, if they have any.
+    pub keys: Option<KeysWatch>,
     /// The owner of every task.
     pub tasks: TaskTracker,
     /// The streams that outlive connections; expired ones are swept.
@@ -107,6 +110,7 @@ impl Server {
             abort,
             tasks,
             streams,
+            keys,
         } = self;
         let drained = CancellationToken::new();
         let context = WorkerContext {
@@ -135,6 +139,11 @@ impl Server {
             reason = "ends with shared.end, and is waited for"
         )]
         let sweeper = tokio::spawn(streams.clone().sweep(shared.end.clone()));
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "ends with shared.end, and is waited for"
+        )]
+        let watch = keys.map(|keys| tokio::spawn(keys.run(shared.end.clone())));
         shutdown.drain.cancelled().await;
         if !drain_delay.is_zero() {
             tracing::info!(drain_in = ?drain_delay, "told to end: not ready any more");
@@ -157,6 +166,9 @@ impl Server {
         let joined = tokio::task::spawn_blocking(move || workers.join());
         joined.await.map_err(io::Error::other)?;
         streams.close().await;
+        if let Some(watch) = watch {
+            watch.await.map_err(io::Error::other)?;
+        }
         sweeper.await.map_err(io::Error::other)
     }
 }

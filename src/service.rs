@@ -9,13 +9,13 @@
 
 mod accounting;
 mod attach;
-mod caller;
 mod catalog;
 mod context;
 mod detach;
 mod error;
 mod forward;
 mod idempotency;
+mod key_report;
 mod limit_headers;
 mod linger;
 mod slots;
@@ -30,11 +30,11 @@ use tokio_util::task::TaskTracker;
 
 pub use accounting::Accounting;
 pub use attach::{attach, cancel, find, follow, parse_event_id, parse_stream_id, stream_failure};
-pub use caller::Caller;
 pub use catalog::{Catalog, ListedModel, list_models};
 pub use context::{Preferences, RequestContext};
 pub use error::StartError;
 pub use forward::{ForwardRequest, forward};
+pub use key_report::{KeyReport, key_report};
 pub use slots::LingerSlots;
 pub use start::{
     BackgroundStart, GenerationRequest, complete, is_spoken_upstream, start, start_in_background,
@@ -42,6 +42,7 @@ pub use start::{
 };
 pub use subscription::{Frames, Subscription};
 
+use crate::access::Access;
 use crate::compute::ComputePool;
 use crate::config::{Cors, GenerationTimeouts, Hosts, PassThrough, Streaming, Websocket};
 use crate::memory::MemoryBudget;
@@ -58,6 +59,8 @@ use stream::Streams;
 pub struct Service {
     /// The models.
     pub routes: Routes,
+    /// The rule by which callers are told apart.
+    pub access: Access,
     /// The models that the provider behind `*` lists.
     pub catalog: Catalog,
     /// The paths whose requests are passed on as they are.

@@ -19,8 +19,7 @@ mod scope;
 mod tests;
 
 pub use book::LimitBook;
-pub use budget::{BudgetLimit, BudgetStatus};
-pub use calendar::Period;
+pub use budget::BudgetStatus;
 pub use permit::{Permit, Reservation};
 pub use rate::{Rate, RateStatus};
 pub use refusal::{LimitKind, LimitRefusal};

@@ -53,6 +53,8 @@ pub(super) enum Kind {
     Table,
     /// A table of texts.
     Texts,
+    /// A time of the calendar, with its offset.
+    Time,
 }
 
 /// The value of a key that is not given.
@@ -80,7 +82,7 @@ impl Kind {
     pub(super) fn spelling(self) -> Spelling {
         match self {
             Self::Number(..) | Self::Flag => Spelling::Literal,
-            Self::List | Self::Tables | Self::Table | Self::Texts => Spelling::Toml,
+            Self::List | Self::Tables | Self::Table | Self::Texts | Self::Time => Spelling::Toml,
             _ => Spelling::Text,
         }
     }
@@ -95,6 +97,11 @@ pub(super) struct Keys {
     pub(super) model: &'static [Key],
     pub(super) target: &'static [Key],
     pub(super) family: &'static [Key],
+    pub(super) team: &'static [Key],
+    /// In the file of keys.
+    pub(super) client_key: &'static [Key],
+    pub(super) limits: &'static [Key],
+    pub(super) budget: &'static [Key],
 }
 
 impl Keys {
@@ -105,7 +112,16 @@ impl Keys {
 
     /// Returns whether that is a key of any section or list.
     pub(super) fn contains(&self, key: &Key) -> bool {
-        let within = [self.provider, self.model, self.target, self.family];
+        let within = [
+            self.provider,
+            self.model,
+            self.target,
+            self.family,
+            self.team,
+            self.client_key,
+            self.limits,
+            self.budget,
+        ];
         let mut all = self.general().chain(within.into_iter().flatten());
         all.any(|known| known.path == key.path)
     }

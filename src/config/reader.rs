@@ -206,6 +206,15 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Returns whether a key holds a table; what is there and is none becomes a problem.
+    pub(super) fn has_table(&mut self, key: &Key, such_as: &str) -> bool {
+        let is_table = self.read(key, |value| match value {
+            Value::Table(_) => Ok(()),
+            other => Err(wrong(format!("a table, as in {such_as}"), other)),
+        });
+        is_table.is_some()
+    }
+
     pub(super) fn flag(&mut self, key: &Key) -> bool {
         let flag = self.read(key, |value| {
             value.as_bool().ok_or_else(|| wrong("true or false", value))

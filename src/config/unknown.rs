@@ -3,6 +3,7 @@
 use toml::{Table, Value};
 
 use super::key::Key;
+use super::limits::check_limits;
 use super::problems::Problems;
 use super::source::Source;
 use base::suggest::did_you_mean;
@@ -25,6 +26,9 @@ pub(super) fn report_unknown_keys(source: &Source, problems: &mut Problems) {
             }
             ("models", Value::Array(models)) => check_models(source, models, problems),
             ("families", Value::Array(families)) => check_families(source, families, problems),
+            ("teams", Value::Array(teams)) => {
+                check_entries(source, ("teams", source.keys.team), teams, problems);
+            }
             (_, Value::Table(table)) if !section.is_empty() => {
                 check_table(source, name, table, &section, problems);
             }
@@ -101,7 +105,36 @@ fn check_families(source: &Source, families: &[Value], problems: &mut Problems) 
     }
 }
 
-fn check_table(source: &Source, at: &str, table: &Table, keys: &[&str], problems: &mut Problems) {
+/// Reports the unknown keys of a list of entries that may have limits.
+pub(super) fn check_entries(
+    source: &Source,
+    (name, keys): (&str, &'static [Key]),
+    entries: &[Value],
+    problems: &mut Problems,
+) {
+    let keys = paths(keys);
+    for (at, entry) in entries.iter().enumerate() {
+        let at = format!("{name}.{at}");
+        match entry {
+            Value::Table(table) => {
+                check_table(source, &at, table, &keys, problems);
+                check_limits(source, &at, table, problems);
+            }
+            _ => {
+                let problem = format!("should be a table, as in [[{name}]]");
+                problems.add(source.problem(&at, problem));
+            }
+        }
+    }
+}
+
+pub(super) fn check_table(
+    source: &Source,
+    at: &str,
+    table: &Table,
+    keys: &[&str],
+    problems: &mut Problems,
+) {
     for key in table.keys().filter(|key| !keys.contains(&key.as_str())) {
         let is_secret = key == "api_key" && keys.contains(&"api_key_env");
         let nearest = did_you_mean(key, keys);
@@ -118,11 +151,11 @@ fn check_table(source: &Source, at: &str, table: &Table, keys: &[&str], problems
     }
 }
 
-fn paths(keys: &[Key]) -> Vec<&str> {
+pub(super) fn paths(keys: &'static [Key]) -> Vec<&'static str> {
     keys.iter().map(|key| key.path).collect()
 }
 
-fn unknown(nearest: Option<&str>, known: &[&str]) -> String {
+pub(super) fn unknown(nearest: Option<&str>, known: &[&str]) -> String {
     let hint = nearest.map_or(String::new(), |name| format!("; did you mean `{name}`?"));
     let known = known.join(", ");
     format!("there is no such key{hint} (known here: {known})")

@@ -15,7 +15,7 @@ use super::reader::Reader;
 use super::streams::streams;
 use super::websocket::websocket;
 use super::{Config, Log, LogFormat, Mock, PromptsDir, Sse};
-use super::{accounting, edge, models, providers, streams, timeouts, websocket};
+use super::{accounting, auth, edge, models, providers, streams, timeouts, websocket};
 
 /// All keys there are.
 pub(super) const KEYS: Keys = Keys {
@@ -34,8 +34,10 @@ pub(super) const KEYS: Keys = Keys {
             models::MODELS,
             FAMILIES,
             PASS_THROUGH,
+            auth::TEAMS,
         ],
         edge::KEYS,
+        auth::KEYS,
         &[LOG_FORMAT, LOG_LEVEL],
         timeouts::KEYS,
         &[HEARTBEAT, COMMIT_AFTER],
@@ -48,6 +50,10 @@ pub(super) const KEYS: Keys = Keys {
     model: models::MODEL_KEYS,
     target: models::TARGET_KEYS,
     family: super::families::FAMILY_KEYS,
+    team: auth::TEAM_KEYS,
+    client_key: &[],
+    limits: super::limits::LIMIT_KEYS,
+    budget: super::limits::BUDGET_KEYS,
 };
 
 const LISTEN: Key = Key::new(
@@ -166,6 +172,8 @@ pub(super) fn config(reader: &mut Reader<'_>, dialects: &[&'static str]) -> Conf
         max_connections: edge::max_connections(reader),
         tls: edge::tls(reader),
         cors: edge::cors(reader),
+        auth: auth::auth(reader),
+        teams: auth::teams(reader),
         workers: reader.count(&WORKERS).unwrap_or_else(one_per_core),
         max_body,
         max_bodies: reader

@@ -17,7 +17,7 @@ use dialect::failure::Failure;
 use crate::config::GenerationTimeouts;
 use crate::shutdown::AbortSignal;
 
-/// The deadlines of one generation, and the server's abort.
+/// The deadlines of one generation, and the abort: the server's, or its key's.
 #[derive(Debug)]
 pub(super) struct Deadlines {
     timeouts: GenerationTimeouts,
@@ -109,9 +109,9 @@ impl Deadlines {
         self.started + self.patience
     }
 
-    /// Returns whether the server must end now.
-    pub(super) fn is_aborted(&self) -> bool {
-        self.abort.is_aborted()
+    /// Returns the failure of a generation that must end now.
+    pub(super) fn aborted(&self) -> Option<Failure> {
+        self.abort.is_aborted().then(|| self.abort.failure())
     }
 
     /// Takes note of a payload. Returns the failure if it must be the last: an upstream that never
@@ -119,7 +119,7 @@ impl Deadlines {
     pub(super) fn on_payload(&mut self) -> Option<Failure> {
         self.waiting = None;
         if self.abort.is_aborted() {
-            return Some(Failure::draining());
+            return Some(self.abort.failure());
         }
         let total = self.timeouts.total;
         // The timer is never later than that.
@@ -147,14 +147,14 @@ impl Deadlines {
             }
         }
         if self.abort.is_aborted() {
-            return Poll::Ready(Failure::draining());
+            return Poll::Ready(self.abort.failure());
         }
         let Some(waker) = self.wake_flag.take_waker(cx) else {
             return Poll::Pending;
         };
         let mut cx = Context::from_waker(&waker);
         if self.aborted.as_mut().poll(&mut cx).is_ready() {
-            return Poll::Ready(Failure::draining());
+            return Poll::Ready(self.abort.failure());
         }
         while self.timer.as_mut().poll(&mut cx).is_ready() {
             let next = self.next(has_content);

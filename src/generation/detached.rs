@@ -126,8 +126,8 @@ impl DetachedGeneration {
                     return self.stop(Failure::unread());
                 }
                 // A generation that is not polled does not see the abort.
-                if self.generation.is_aborted() {
-                    return self.stop(Failure::draining());
+                if let Some(failure) = self.generation.aborted() {
+                    return self.stop(failure);
                 }
                 ready!(self.poll_wait(POLL_INTERVAL, cx));
                 continue;

@@ -5,10 +5,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 
 use super::accept::wants_events;
+use super::access::caller_of;
 use super::azure::Deployment;
 use super::error::Rejection;
 use crate::generation::{Linger, ParseLingerError};
-use crate::service::{Caller, Preferences, RequestContext};
+use crate::service::{Preferences, RequestContext};
 use base::id::RequestId;
 use dialect::failure::Failure;
 use dialect::plain::TextEncoding;
@@ -41,11 +42,12 @@ impl RequestHead {
         // other ones.
         let id = parts.extensions.remove().unwrap_or_else(RequestId::random);
         let disconnect = parts.extensions.remove().unwrap_or_default();
+        let caller = caller_of(parts);
         let headers = std::mem::take(&mut parts.headers);
         Ok(Self {
             context: RequestContext {
                 id,
-                caller: Caller::from_headers(&headers),
+                caller,
                 is_event_source: parts.method == Method::GET && wants_events(&headers),
                 headers,
                 preferences: options.preferences,

@@ -12,8 +12,10 @@ use super::Service;
 use super::context::RequestContext;
 use super::error::StartError;
 use super::limit_headers::limit_headers;
+use crate::access::Key;
 use crate::access::limits::{
     self, LimitBook, LimitKind, LimitRefusal, Moment, Permit, Reservation, Scope, ScopeKind,
+    ScopeLimits,
 };
 use crate::generation::Account;
 use crate::routing::Plan;
@@ -100,7 +102,8 @@ pub(super) fn admit(
     let Some(accounting) = &service.accounting else {
         return Ok(Admission::default());
     };
-    let scopes = scopes(accounting, context);
+    let key = context.caller.key();
+    let scopes = key.map_or_else(Vec::new, |key| accounting.scopes_of(key));
     let own = scopes
         .first()
         .filter(|scope| scope.kind() == ScopeKind::Key)
@@ -146,7 +149,6 @@ pub(super) fn admit(
         },
     };
     let wants_usage = permit.as_ref().is_some_and(Permit::limits_usage);
-    let key = context.caller.key();
     Ok(Admission {
         headers: headers(),
         wants_usage: wants_usage || accounting.wants_usage,
@@ -164,6 +166,17 @@ pub(super) fn admit(
 }
 
 impl Accounting {
+    /// Returns the scopes of a key, in the order of their kinds.
+    pub(super) fn scopes_of(&self, key: &Key) -> Vec<Arc<Scope>> {
+        let (id, name, limits) = (&key.id, &key.name, ScopeLimits::from(&key.limits));
+        let own = self.book.scope(ScopeKind::Key, id, name, &limits);
+        let team = key.team.as_ref().map(|team| {
+            let (name, limits) = (&team.name, ScopeLimits::from(&team.limits));
+            self.book.scope(ScopeKind::Team, name, name, &limits)
+        });
+        std::iter::once(own).chain(team).collect()
+    }
+
     /// Returns the highest prices of the targets that may answer; an error if one has none.
     fn dearest(&self, asked: &Asked<'_>) -> Result<Price, ()> {
         let mut dearest = Price::default();
@@ -176,24 +189,6 @@ impl Accounting {
         }
         Ok(dearest)
     }
-}
-
-/// Returns the scopes of a caller, in the order of their kinds.
-fn scopes(accounting: &Accounting, context: &RequestContext) -> Vec<Arc<Scope>> {
-    let Some(key) = context.caller.key() else {
-        return Vec::new();
-    };
-    let book = &accounting.book;
-    let own = book.scope(ScopeKind::Key, &key.id, &key.name, &(&key.limits).into());
-    let team = key.team.as_ref().map(|team| {
-        book.scope(
-            ScopeKind::Team,
-            &team.name,
-            &team.name,
-            &(&team.limits).into(),
-        )
-    });
-    std::iter::once(own).chain(team).collect()
 }
 
 /// Returns the failure of a request that a limit refuses.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use super::caller::Caller;
+use crate::access::Caller;
 use crate::disconnect::Disconnect;
 use crate::generation::Linger;
 use base::id::RequestId;

@@ -93,7 +93,7 @@ pub async fn forward(
         plan,
         stream: named.as_ref().is_some_and(|named| named.stream),
         request_for: request_maker(request, named, context.headers.clone()),
-        abort: service.abort.clone(),
+        abort: context.caller.abort(&service.abort),
         disconnect: context.disconnect.clone(),
         observers: service.observers.clone(),
         account: admission.account,

@@ -66,7 +66,7 @@ pub async fn start(
     request: GenerationRequest,
     context: &RequestContext,
 ) -> Result<Subscription, StartError> {
-    let routed = RoutedRequest::new(service, request)?;
+    let routed = RoutedRequest::new(service, request, context)?;
     let linger = if routed.request.background {
         Linger::UNLIMITED
     } else {
@@ -125,7 +125,7 @@ pub async fn start_in_background(
     request: GenerationRequest,
     context: &RequestContext,
 ) -> Result<BackgroundStart, StartError> {
-    let routed = RoutedRequest::new(service, request)?;
+    let routed = RoutedRequest::new(service, request, context)?;
     let writer = match open_stream(service, &routed, context).await? {
         StreamSlot::New(writer) => writer,
         StreamSlot::Old(id) => return Ok(BackgroundStart::Old(id)),
@@ -151,7 +151,7 @@ pub async fn complete(
     request: GenerationRequest,
     context: &RequestContext,
 ) -> Result<CompleteAnswer, StartError> {
-    let routed = RoutedRequest::new(service, request)?;
+    let routed = RoutedRequest::new(service, request, context)?;
     let (params, limits) = routed.admit(service, context, None)?;
     match CompleteGeneration::start(params).answer().await {
         Ok(mut answer) => {
@@ -175,7 +175,7 @@ pub fn warm_up(
     request: GenerationRequest,
     context: &RequestContext,
 ) -> Result<Subscription, StartError> {
-    let routed = RoutedRequest::new(service, request)?;
+    let routed = RoutedRequest::new(service, request, context)?;
     let params = routed.into_params(service, context, None, Admission::default());
     let mut frames = BytesMut::new();
     let mut writer = params.dialect.client.event_writer(params.meta);
@@ -213,7 +213,11 @@ pub(super) struct RoutedRequest {
 }
 
 impl RoutedRequest {
-    fn new(service: &Service, request: GenerationRequest) -> Result<Self, Failure> {
+    fn new(
+        service: &Service,
+        request: GenerationRequest,
+        context: &RequestContext,
+    ) -> Result<Self, Failure> {
         if service.draining.is_begun() {
             return Err(Failure::draining());
         }
@@ -228,6 +232,7 @@ impl RoutedRequest {
             Some(model) => model.clone(),
             None => service.routes.default_model()?.to_owned(),
         };
+        context.caller.check_model(&model)?;
         let mut plan = service.routes.plan(&model)?;
         plan.current()
             .check_body(as_sent.iter().map(Bytes::len).max().unwrap_or(0))?;
@@ -315,7 +320,7 @@ impl RoutedRequest {
             comments: context.preferences.comments,
             timeouts,
             client_timeout: client_timeout(&context.headers),
-            abort: service.abort.clone(),
+            abort: context.caller.abort(&service.abort),
             disconnect: context.disconnect.clone(),
             observers: service.observers.clone(),
             account: admission.account,

@@ -1,21 +1,12 @@
 //! A budget of money, in billionths of a dollar, for a period of the calendar.
 
-use super::calendar::Period;
-
-/// The money that may be spent in a period.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BudgetLimit {
-    /// The sum, in billionths of a dollar.
-    pub nano_usd: u64,
-    /// The period.
-    pub per: Period,
-}
+use crate::config::{Budget, Period};
 
 /// The state of a budget for its holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BudgetStatus {
     /// The budget.
-    pub limit: BudgetLimit,
+    pub limit: Budget,
     /// The money that was spent, in billionths of a dollar.
     pub spent: u64,
     /// The money that running requests may still spend.
@@ -51,7 +42,7 @@ impl BudgetMeter {
     }
 
     /// Returns the money that is neither spent nor reserved.
-    pub(super) fn room(&self, limit: &BudgetLimit) -> u64 {
+    pub(super) fn room(&self, limit: &Budget) -> u64 {
         let taken = self.spent.saturating_add(self.reserved);
         limit.nano_usd.saturating_sub(taken)
     }
@@ -74,7 +65,7 @@ impl BudgetMeter {
         self.spent
     }
 
-    pub(super) fn status(&self, limit: &BudgetLimit) -> BudgetStatus {
+    pub(super) fn status(&self, limit: &Budget) -> BudgetStatus {
         BudgetStatus {
             limit: *limit,
             spent: self.spent,

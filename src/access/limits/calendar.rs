@@ -1,36 +1,14 @@
 //! The periods of budgets: days, weeks and months of UTC.
 
+use crate::config::Period;
+
 const DAY: u64 = 86_400;
 /// 1970-01-01 was a Thursday; weeks begin on Mondays.
 const DAYS_AFTER_MONDAY: u64 = 3;
 
-/// The period after which a budget begins anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Period {
-    /// A day of UTC.
-    Day,
-    /// A week of UTC, from Monday on.
-    Week,
-    /// A month of UTC.
-    Month,
-    /// All time.
-    Total,
-}
-
 impl Period {
     /// All periods, by their length.
     pub const ALL: [Self; 4] = [Self::Day, Self::Week, Self::Month, Self::Total];
-
-    /// Returns the word for it in the configuration.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Day => "day",
-            Self::Week => "week",
-            Self::Month => "month",
-            Self::Total => "total",
-        }
-    }
 
     /// Returns the number of the period at that time, in seconds since 1970.
     #[must_use]

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::MutexGuard;
 
-use super::calendar::Period;
 use super::rate::RateMark;
 use super::refusal::{LimitKind, LimitRefusal};
 use super::scope::{Moment, Scope, ScopeState};
+use crate::config::Period;
 
 /// Tokens and money, reserved or used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::budget::BudgetLimit;
 use super::rate::Rate;
 use super::scope::Scope;
+use crate::config::{Budget, Period};
 
 /// A limit that refuses a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum LimitKind {
     /// Requests at a time.
     Concurrent(u64),
     /// Money.
-    Budget(BudgetLimit),
+    Budget(Budget),
 }
 
 /// The refusal of a request, which has taken nothing of any limit.
@@ -70,8 +70,8 @@ impl fmt::Display for LimitRefusal {
                     Usd(budget.nano_usd)
                 )?;
                 match budget.per {
-                    super::Period::Total => Ok(()),
-                    per => write!(f, " per {}", per.word()),
+                    Period::Total => Ok(()),
+                    per => write!(f, " per {}", per.as_str()),
                 }
             }
         }

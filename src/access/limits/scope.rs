@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::budget::{BudgetLimit, BudgetMeter, BudgetStatus};
-use super::calendar::Period;
+use super::budget::{BudgetMeter, BudgetStatus};
 use super::permit::{Claim, Permit, Reservation};
 use super::rate::{Rate, RateMeter, RateStatus};
 use super::refusal::{LimitKind, LimitRefusal};
+use crate::config::{Budget, Limits, Period};
 
 /// The time after which a request that found no place is worth another try, in milliseconds.
 const PLACE_WAIT: u64 = 1000;
@@ -56,7 +56,18 @@ pub struct ScopeLimits {
     /// Requests at a time.
     pub concurrent: Option<u64>,
     /// Money.
-    pub budgets: Vec<BudgetLimit>,
+    pub budgets: Vec<Budget>,
+}
+
+impl From<&Limits> for ScopeLimits {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            requests: limits.requests_per_minute.map(Rate::per_minute),
+            tokens: limits.tokens_per_minute.map(Rate::per_minute),
+            concurrent: limits.concurrent,
+            budgets: limits.budget.into_iter().collect(),
+        }
+    }
 }
 
 /// A holder of limits.
@@ -179,7 +190,7 @@ impl Scope {
     fn budgets<'a>(
         &'a self,
         state: &'a ScopeState,
-    ) -> impl Iterator<Item = (&'a BudgetMeter, &'a BudgetLimit)> {
+    ) -> impl Iterator<Item = (&'a BudgetMeter, &'a Budget)> {
         let budgets = self.limits.budgets.iter();
         budgets.map(|limit| (&state.money[limit.per as usize], limit))
     }
@@ -250,7 +261,7 @@ impl Scope {
         state: &mut ScopeState,
         claim: &Claim,
         now: Moment,
-    ) -> Option<(u64, BudgetLimit)> {
+    ) -> Option<(u64, Budget)> {
         self.advance(state, now);
         let current = self
             .budgets(state)

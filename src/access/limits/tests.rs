@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::rate::RateMeter;
 use super::*;
+use crate::config::{Budget, Period};
 
 thread_local! {
     static NOW: Cell<Moment> = const { Cell::new(Moment { steady: 0, unix: 0 }) };
@@ -39,7 +40,7 @@ fn tokens(rate: Rate) -> ScopeLimits {
 
 fn usd(nano_usd: u64, per: Period) -> ScopeLimits {
     ScopeLimits {
-        budgets: vec![BudgetLimit { nano_usd, per }],
+        budgets: vec![Budget { nano_usd, per }],
         ..ScopeLimits::default()
     }
 }

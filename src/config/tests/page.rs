@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use super::super::client_keys::KEY_FILE;
 use super::super::key::{Default, Key, Kind, Spelling};
 use super::super::values::KEYS;
 
@@ -23,6 +24,7 @@ fn kind(key: &Key) -> String {
         Kind::Tables => "list of tables".to_owned(),
         Kind::Table => "table".to_owned(),
         Kind::Texts => "table of texts".to_owned(),
+        Kind::Time => "time".to_owned(),
     }
 }
 
@@ -73,6 +75,9 @@ fn the_page_has_every_key_with_its_type_and_default() {
         ("keys of a model", table(KEYS.model.iter())),
         ("keys of a target", table(KEYS.target.iter())),
         ("keys of a family", table(KEYS.family.iter())),
+        ("keys of a team", table(KEYS.team.iter())),
+        ("keys of a client", table(KEY_FILE.client_key.iter())),
+        ("limits", table(KEYS.limits.iter().chain(KEYS.budget))),
     ] {
         wanted = with_table(&wanted, name, &table);
     }

@@ -22,10 +22,11 @@ use axum::routing::{MethodRouter, get, post};
 
 use serde_json::json;
 
+use crate::access::Caller;
 use crate::http::context::RequestHead;
 use crate::http::error::Rejection;
 use crate::http::json::json;
-use crate::service::{self, Caller, Service, parse_stream_id, stream_failure};
+use crate::service::{self, Service, parse_stream_id, stream_failure};
 use dialect::failure::Failure;
 use stream::{End, Head, Lifetime, Offset, StreamError, StreamId, StreamRejection};
 
@@ -76,9 +77,9 @@ fn stream_id(path: Result<Path<String>, PathRejection>) -> Result<StreamId, Fail
 async fn head(
     State(service): State<Arc<Service>>,
     path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Response, Rejection> {
-    let (id, caller) = (stream_id(path)?, Caller::from_headers(&headers));
+    let id = stream_id(path)?;
     let head = service
         .streams
         .status(&id, caller.owner())
@@ -107,9 +108,9 @@ async fn head(
 async fn delete(
     State(service): State<Arc<Service>>,
     path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Response, Rejection> {
-    let (id, caller) = (stream_id(path)?, Caller::from_headers(&headers));
+    let id = stream_id(path)?;
     service
         .streams
         .remove(&id, caller.owner())

@@ -5,6 +5,7 @@
 //! Browsers let web pages of any origin open a socket: which may is seen to before all routes, in
 //! `http::pages`.
 
+mod admission;
 mod fragments;
 mod message;
 mod multiplexed;
@@ -23,6 +24,7 @@ use axum::http::header::{
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 
+use crate::access::PendingPlace;
 use crate::http::context::RequestHead;
 use crate::http::error::Rejection;
 use crate::service::Service;
@@ -71,13 +73,14 @@ pub(super) async fn open_responses(
 fn open_socket<P: Protocol + Send + 'static>(
     service: Arc<Service>,
     mut request: Request,
-    protocol: impl FnOnce(Arc<Service>, RequestHead) -> P,
+    protocol: impl FnOnce(Arc<Service>, RequestHead) -> P + Send + 'static,
 ) -> Result<Response, Rejection> {
     let accept = handshake(&request)?;
     if service.draining.is_begun() {
         return Err(Failure::draining().into());
     }
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
+    let pending = request.extensions_mut().remove::<Arc<PendingPlace>>();
     let (mut parts, _body) = request.into_parts();
     let mut head = RequestHead::take_from(&mut parts)?;
     let headers = &mut head.context.headers;
@@ -91,7 +94,6 @@ fn open_socket<P: Protocol + Send + 'static>(
     for name in HANDSHAKE_HEADERS {
         headers.remove(*name);
     }
-    let protocol = protocol(service.clone(), head);
     let tasks = service.tasks.clone();
     #[expect(
         clippy::disallowed_methods,
@@ -103,8 +105,17 @@ fn open_socket<P: Protocol + Send + 'static>(
             return;
         };
         let kept = service.websocket;
-        let socket = Socket::new(upgraded, kept.max_message, kept.ping).await;
-        Session::new(&service, socket, protocol).run().await;
+        let mut socket = Socket::new(upgraded, kept.max_message, kept.ping).await;
+        if let Some(place) = pending {
+            match admission::receive_key(&mut socket, &service).await {
+                Ok(caller) => head.context.caller = caller,
+                Err(over) => return socket.close(over).await,
+            }
+            drop(place);
+        }
+        let abort = head.context.caller.abort(&service.abort);
+        let protocol = protocol(service.clone(), head);
+        Session::new(&service, socket, protocol, &abort).run().await;
     });
     Ok(response)
 }

@@ -94,6 +94,18 @@ classes! {
     /// The request is well-formed, but not permitted to this caller.
     FORBIDDEN: "forbidden" Permission 403 Client Never
         "{message}";
+    /// No key was given, or none that is known.
+    INVALID_API_KEY: "invalid_api_key" Authentication 401 Client Never
+        "{message}";
+    /// The key's time is over, or has not begun.
+    KEY_EXPIRED: "key_expired" Authentication 401 Client Never
+        "{message}";
+    /// The key has been revoked; what ran for it is cut.
+    KEY_REVOKED: "key_revoked" Authentication 401 Client Never
+        "this API key is no longer valid; ask the operator of this server for another";
+    /// The key may not use this model.
+    MODEL_NOT_ALLOWED: "model_not_allowed" Permission 403 Client Never
+        "this API key may not use the model `{model}`; it may use {allowed}";
     /// The resource can't be had in the form that was requested.
     NOT_ACCEPTABLE: "not_acceptable" InvalidRequest 406 Client Never
         "{message}";

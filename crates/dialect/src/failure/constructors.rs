@@ -1,5 +1,6 @@
 //! The constructors of [`Failure`]: one for each class, with the values that its message needs.
 
+mod access;
 mod limits;
 mod socket;
 

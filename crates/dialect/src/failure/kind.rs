@@ -56,11 +56,15 @@ impl FailureKind {
             | "INVALID_ARGUMENT"
             | "FAILED_PRECONDITION"
             | "invalid_prompt" => FailureKind::InvalidRequest,
-            "authentication_error" | "invalid_api_key" | "UNAUTHENTICATED" => {
-                FailureKind::Authentication
-            }
+            "authentication_error"
+            | "invalid_api_key"
+            | "key_expired"
+            | "key_revoked"
+            | "UNAUTHENTICATED" => FailureKind::Authentication,
             "billing_error" | "budget_exceeded" => FailureKind::Billing,
-            "permission_error" | "PERMISSION_DENIED" => FailureKind::Permission,
+            "permission_error" | "model_not_allowed" | "PERMISSION_DENIED" => {
+                FailureKind::Permission
+            }
             "not_found_error" | "model_not_found" | "NOT_FOUND" => FailureKind::NotFound,
             "request_too_large" => FailureKind::TooLarge,
             "rate_limit_error"

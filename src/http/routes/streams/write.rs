@@ -14,9 +14,11 @@ use super::{
     PATH_PREFIX, PRODUCER_EPOCH, PRODUCER_SEQ, STREAM_CLOSED, STREAM_NEXT_OFFSET, TRUE, describe,
     insert, number, refused, stream_id,
 };
+use crate::access::Caller;
+use crate::http::access::caller_of;
 use crate::http::body::{self, ReceivedBody};
 use crate::http::error::Rejection;
-use crate::service::{Caller, Service};
+use crate::service::Service;
 use dialect::failure::Failure;
 use stream::{
     Append, Create, Created, Creation, ForkAt, ForkOf, Lifetime, ProducerClaim, StreamId,
@@ -56,7 +58,7 @@ pub(super) async fn put(
     };
     let ReceivedBody { bytes, permit } = body::read_body(body, &service).await?;
     create.body = bytes;
-    let caller = Caller::from_headers(headers);
+    let caller = caller_of(&parts);
     let created = make(&service, create, &id, &caller).await?;
     drop(permit);
     let mut response = if created.new {
@@ -127,7 +129,7 @@ pub(super) async fn post(
     append.close = is_closed(headers);
     append.seq = seq;
     append.claim = claim;
-    let caller = Caller::from_headers(headers);
+    let caller = caller_of(&parts);
     let done = service
         .streams
         .update(&id, caller.owner(), |head| append.apply(head))

@@ -33,6 +33,9 @@ pub(super) struct Fragments<S> {
     /// Bytes that were read; those before `passed_on` have been passed on.
     out: Vec<u8>,
     passed_on: usize,
+    /// The bytes that may still be read, if they are limited.
+    allowed: Option<usize>,
+    is_over_limit: bool,
 }
 
 impl<S> Fragments<S> {
@@ -49,7 +52,19 @@ impl<S> Fragments<S> {
             },
             out: Vec::new(),
             passed_on: 0,
+            allowed: None,
+            is_over_limit: false,
         }
+    }
+
+    /// Reads so many bytes and no more, until that is lifted by `None`.
+    pub(super) fn limit(&mut self, bytes: Option<usize>) {
+        self.allowed = bytes;
+    }
+
+    /// Returns whether reading has stopped at the limit.
+    pub(super) fn is_over_limit(&self) -> bool {
+        self.is_over_limit
     }
 
     /// Returns the connection below.
@@ -66,11 +81,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Fragments<S> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         while this.out.is_empty() {
+            if this.allowed == Some(0) {
+                // Whoever set the limit looks at once, and lifts it or closes the connection.
+                this.is_over_limit = true;
+                return Poll::Pending;
+            }
             let mut space = [0; READ_SIZE];
             let mut read = ReadBuf::new(&mut space);
             ready!(Pin::new(&mut this.io).poll_read(cx, &mut read))?;
             if read.filled().is_empty() {
                 return Poll::Ready(Ok(()));
+            }
+            if let Some(allowed) = &mut this.allowed {
+                *allowed = allowed.saturating_sub(read.filled().len());
             }
             this.cutter.cut(read.filled(), &mut this.out);
         }

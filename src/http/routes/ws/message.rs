@@ -27,6 +27,7 @@ pub(super) struct ClientMessage<'a> {
     pub(super) stream: Option<String>,
     pub(super) after: Option<String>,
     pub(super) authorization: Option<String>,
+    pub(super) token: Option<String>,
 }
 
 /// Reads a message.
@@ -36,6 +37,15 @@ pub(super) fn parse_message(text: &str) -> Result<ClientMessage<'_>, Failure> {
 }
 
 impl ClientMessage<'_> {
+    /// Takes the token of an `auth`: its own field, or that of the header which it would be.
+    pub(super) fn into_token(self) -> Result<String, Failure> {
+        let of_header = self.authorization.map(|value| match value.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.to_owned(),
+            _ => value,
+        });
+        require_field("token", self.token.or(of_header))
+    }
+
     /// The id that it must have.
     pub(super) fn id(&mut self) -> Result<String, Failure> {
         let id = self

@@ -17,11 +17,12 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::message::{self, ClientMessage, ServerMessage, require_field};
 use super::session::Protocol;
 use super::subscription::{Progress, SocketOutput, SocketSubscription, request_context};
+use crate::access::Caller;
 use crate::http::context::{Query, parse_query};
 use crate::http::error::Rejection;
 use crate::http::linger;
 use crate::http::routes::{apis, plain, prompts};
-use crate::service::{self, Caller, GenerationRequest, RequestContext, Service, Subscription};
+use crate::service::{self, GenerationRequest, RequestContext, Service, Subscription};
 use base::id::RequestId;
 use dialect::failure::Failure;
 use dialect::{DIALECTS, Dialect};
@@ -235,13 +236,21 @@ impl Multiplexed {
                 "`auth` should be the first message",
             ));
         }
-        let value = HeaderValue::try_from(require_field("authorization", message.authorization)?);
+        if self.service.access.wants_keys() {
+            let message = "the key of this socket is known already";
+            return Err(Failure::invalid("type", message));
+        }
+        let value = match message.token {
+            Some(token) => format!("Bearer {token}"),
+            None => require_field("authorization", message.authorization)?,
+        };
+        let value = HeaderValue::try_from(value);
         let mut value = value.map_err(|_| {
             Failure::invalid("authorization", "`authorization` should fit into a header")
         })?;
         value.set_sensitive(true);
         self.handshake.headers.insert(AUTHORIZATION, value);
-        self.handshake.caller = Caller::from_headers(&self.handshake.headers);
+        self.handshake.caller = Caller::of_headers(&self.handshake.headers);
         Ok(None)
     }
 }

@@ -6,7 +6,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -16,9 +16,12 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::socket::{CloseReason, Socket};
 use crate::service::Service;
+use crate::shutdown::AbortSignal;
 
 /// Rounds per poll before yielding to other connections.
 const MAX_ROUNDS_PER_POLL: usize = 16;
+/// The time that what runs for a revoked key has to say so.
+const REVOCATION_GRACE: Duration = Duration::from_secs(2);
 
 /// The messages that are exchanged over a socket, and all that runs for them.
 pub(super) trait Protocol {
@@ -39,16 +42,39 @@ pub(super) struct Session<S, P> {
     idle: Idle,
     draining: Pin<Box<WaitForCancellationFutureOwned>>,
     is_draining: bool,
+    /// For a caller that has a key.
+    revocation: Option<Revocation>,
+}
+
+/// The end of a key: what runs for it says so, and then its socket is closed.
+struct Revocation {
+    signal: Pin<Box<WaitForCancellationFutureOwned>>,
+    abort: AbortSignal,
+    /// Fires when what runs has had its time to say so.
+    since: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Session<S, P> {
-    pub(super) fn new(service: &Arc<Service>, socket: Socket<S>, protocol: P) -> Self {
+    /// Returns the session on a socket; `abort` ends what runs for its caller.
+    pub(super) fn new(
+        service: &Arc<Service>,
+        socket: Socket<S>,
+        protocol: P,
+        abort: &AbortSignal,
+    ) -> Self {
+        // The server's own abort ends what runs, and closes no socket.
+        let revocation = abort.is_of_key().then(|| Revocation {
+            signal: Box::pin(abort.aborted()),
+            abort: abort.clone(),
+            since: None,
+        });
         Self {
             socket,
             protocol,
             idle: Idle::new(service.websocket.idle),
             draining: Box::pin(service.draining.begun()),
             is_draining: false,
+            revocation,
         }
     }
 
@@ -110,6 +136,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Session<S, P> {
     }
 
     fn poll_timers(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
+        if let Some(revocation) = &mut self.revocation
+            && revocation.poll(self.protocol.is_idle(), cx).is_ready()
+        {
+            return Err(CloseReason::Unauthorized);
+        }
         self.is_draining = self.is_draining || self.draining.as_mut().poll(cx).is_ready();
         if !self.protocol.is_idle() {
             self.idle.touch();
@@ -119,6 +150,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Session<S, P> {
         match self.idle.poll(cx) {
             Poll::Ready(()) => Err(CloseReason::Idle),
             Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl Revocation {
+    /// Polls for the time to close the socket; `is_idle` says whether nothing runs on it.
+    fn poll(&mut self, is_idle: bool, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(grace) = &mut self.since else {
+            ready!(self.signal.as_mut().poll(cx));
+            if !self.abort.is_revoked() {
+                return Poll::Pending;
+            }
+            let grace = self
+                .since
+                .insert(Box::pin(tokio::time::sleep(REVOCATION_GRACE)));
+            return match is_idle {
+                true => Poll::Ready(()),
+                false => grace.as_mut().poll(cx),
+            };
+        };
+        match is_idle {
+            true => Poll::Ready(()),
+            false => grace.as_mut().poll(cx),
         }
     }
 }

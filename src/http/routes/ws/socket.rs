@@ -36,6 +36,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// reason.
 const MAX_DISCARDED_BYTES: usize = 16 << 20;
 
+/// The code of a socket that is closed for want of a key.
+const UNAUTHORIZED: u16 = 4401;
+
 /// The reason for closing a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CloseReason {
@@ -53,6 +56,8 @@ pub(super) enum CloseReason {
     Encoding,
     /// 1009: a message over the cap.
     TooLarge,
+    /// 4401: there is no key, or it is not good any more.
+    Unauthorized,
 }
 
 impl CloseReason {
@@ -70,6 +75,10 @@ impl CloseReason {
             CloseReason::TooLarge => (
                 CloseCode::Size,
                 "larger than a message may be (websocket.max_message)",
+            ),
+            CloseReason::Unauthorized => (
+                CloseCode::Library(UNAUTHORIZED),
+                "no API key, or none that is valid",
             ),
         };
         Some(CloseFrame {
@@ -164,6 +173,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             Some(Ok(Message::Close(_))) | None => Err(CloseReason::Gone),
             Some(Err(error)) => Err(error.into()),
         })
+    }
+
+    /// Reads so many bytes and no more, until that is lifted by `None`.
+    pub(super) fn limit_reading(&mut self, bytes: Option<usize>) {
+        self.inner.get_mut().limit(bytes);
+    }
+
+    /// Returns whether the client has sent more than may be read.
+    pub(super) fn is_over_limit(&mut self) -> bool {
+        self.inner.get_mut().is_over_limit()
     }
 
     /// Returns whether so much waits for the client that it should read first.

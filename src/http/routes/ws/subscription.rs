@@ -10,10 +10,11 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_util::FutureExt;
 
+use crate::access::Caller;
 use crate::disconnect::Disconnect;
 use crate::http::context::CommonOptions;
 use crate::http::error::Rejection;
-use crate::service::{Caller, Frames, RequestContext, Service, Subscription};
+use crate::service::{Frames, RequestContext, Service, Subscription};
 use base::id::RequestId;
 use dialect::failure::Failure;
 use dialect::sse::{self, Frame};
@@ -192,7 +193,7 @@ pub(super) fn request_context(
     preferences.comments = false;
     RequestContext {
         id: RequestId::random(),
-        caller: handshake.caller.clone(),
+        caller: handshake.caller.renewed(),
         headers: handshake.headers.clone(),
         preferences,
         linger: options.linger,
