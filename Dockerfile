@@ -4,6 +4,7 @@
 #     docker run -p 8080:8080 tokenrill
 #
 # A configuration of your own: -v ./tokenrill.toml:/app/tokenrill.toml:ro, with keys by -e NAME.
+# With a provider's key clients need keys too (docs/keys.md), or TOKENRILL_AUTH_OPEN=true.
 # Templates of your own: -v ./prompts:/app/prompts:ro
 
 FROM rust:1-bookworm AS build

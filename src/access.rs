@@ -10,6 +10,7 @@
 mod caller;
 mod credentials;
 mod key;
+mod key_file;
 mod key_ring;
 pub mod limits;
 mod watch;
@@ -25,6 +26,7 @@ pub use caller::Caller;
 use credentials::take_credential;
 pub use credentials::{CREDENTIAL_HEADERS, has_credentials};
 pub use key::{ApiKey, ParseKeyError};
+pub use key_file::{KeyFile, KeyFileError, NewKey};
 pub use key_ring::{Key, KeyRing};
 pub use watch::KeysWatch;
 

@@ -223,6 +223,12 @@ impl App {
         self.snapshot.prompts.current().list().count()
     }
 
+    /// Returns the keys of clients, if they have any.
+    #[must_use]
+    pub fn keys(&self) -> Option<&Arc<KeyRing>> {
+        self.keys.as_ref().map(KeysWatch::ring)
+    }
+
     /// Connects to the store of streams, and fetches the first access tokens. What keeps both runs
     /// on the caller's runtime until the server ends.
     ///

@@ -1,9 +1,10 @@
-//! The command line: `tokenrill`, `init`, `check`, `probe`, `tail` and `healthcheck`.
+//! The command line: `tokenrill`, `init`, `keys`, `check`, `probe`, `tail` and `healthcheck`.
 //!
 //! Whatever a person got wrong is one line on stderr, which names it and says what would be right,
 //! and exit code 2. The configuration's problems come all at once, a line for each.
 
 mod init;
+mod keys;
 mod probe;
 mod tail;
 
@@ -63,6 +64,11 @@ enum Command {
         #[arg(long)]
         model: Option<String>,
     },
+    /// Make, list, rotate and revoke the keys of clients
+    Keys {
+        #[command(subcommand)]
+        command: keys::KeysCommand,
+    },
     /// Check the configuration and the prompt templates, and start nothing
     Check,
     /// Print the tokens of a stream as they come, and resume it when its connection breaks
@@ -87,6 +93,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         None => serve(&arguments),
         Some(Command::Init { output }) => init(output.as_deref()),
         Some(Command::Probe { provider, model }) => probe(&arguments, provider, model.clone()),
+        Some(Command::Keys { command }) => keys::run(&arguments, command),
         Some(Command::Check) => check(&arguments),
         Some(Command::Tail(options)) => block_on(tail::tail(options)),
         Some(Command::Healthcheck { url }) => block_on(healthcheck(url)),
@@ -113,6 +120,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Complaint> {
     if let Some(listener) = &inherited {
         config.listen = listener.local_addr().map_err(|error| error.to_string())?;
     }
+    config.check_exposure(config.listen)?;
     let format = match config.log.format {
         LogFormat::Text => telemetry::Format::Text,
         LogFormat::Json => telemetry::Format::Json,
@@ -278,6 +286,7 @@ fn probe(
 fn check(arguments: &Arguments) -> Result<ExitCode, Complaint> {
     let (config, file) = load(arguments)?;
     let (providers, models) = (config.providers.len(), config.models.len());
+    config.check_exposure(arguments.listen.unwrap_or(config.listen))?;
     let app = App::new(config).map_err(|error| error.to_string())?;
     // Built as they would be, and not used.
     drop(app.router().map_err(|error| error.to_string())?);
@@ -289,6 +298,13 @@ fn check(arguments: &Arguments) -> Result<ExitCode, Complaint> {
         std::io::stdout(),
         "tokenrill: {name} is fine: {providers} providers, {models} models, {prompts} prompts"
     );
+    if let Some(keys) = app.keys() {
+        let keys = keys.list();
+        print_in_time(
+            std::io::stdout(),
+            keys.iter().map(|key| keys::effective(key)).collect(),
+        );
+    }
     Ok(ExitCode::SUCCESS)
 }
 

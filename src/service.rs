@@ -18,6 +18,7 @@ mod idempotency;
 mod key_report;
 mod limit_headers;
 mod linger;
+mod plan;
 mod slots;
 mod start;
 mod subscription;

@@ -32,7 +32,7 @@ fn every_configuration_is_fine() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 3);
+    assert_eq!(checked, 4);
 }
 
 #[tokio::test]

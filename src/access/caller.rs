@@ -106,6 +106,22 @@ impl Caller {
         }
     }
 
+    /// Checks that the caller may use every model, for a request that names none.
+    ///
+    /// # Errors
+    ///
+    /// A 403 if it may not, a 401 if its key is not good any more.
+    pub fn check_all_models(&self) -> Result<(), Failure> {
+        self.check()?;
+        match self.key() {
+            Some(key) if !key.allows_all() => Err(Failure::forbidden(format!(
+                "this request names no model, and this API key is for some alone: {}",
+                key.allowed()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Checks that the caller's key is still good.
     ///
     /// # Errors

@@ -56,6 +56,13 @@ impl Key {
         self.models.allow(model) && of_team.is_none_or(|team| team.models.allow(model))
     }
 
+    /// Returns whether the key and its team may use every model.
+    #[must_use]
+    pub fn allows_all(&self) -> bool {
+        let of_team = self.team.as_ref();
+        self.models.allow_all() && of_team.is_none_or(|team| team.models.allow_all())
+    }
+
     /// Returns the models that may be used, in words.
     #[must_use]
     pub fn allowed(&self) -> String {
@@ -164,6 +171,14 @@ impl KeyRing {
     #[must_use]
     pub fn find(&self, id: &str) -> Option<Arc<Key>> {
         self.table().get(id).cloned()
+    }
+
+    /// Returns all keys, by their names.
+    #[must_use]
+    pub fn list(&self) -> Vec<Arc<Key>> {
+        let mut keys: Vec<Arc<Key>> = self.table().values().cloned().collect();
+        keys.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+        keys
     }
 
     /// Returns the number of keys.

@@ -16,7 +16,7 @@ use super::key::Default::{Required, Said, Value as Is};
 use super::key::{Key, Keys, Kind};
 use super::limits::{BUDGET_KEYS, LIMIT_KEYS, LIMITS, Limits, limits};
 use super::model_patterns::{ModelPatterns, model_patterns};
-use super::problems::{ConfigError, Problems};
+use super::problems::{ConfigError, Problem, Problems};
 use super::reader::{Reader, among, wrong};
 use super::source::Source;
 use super::unknown::{check_entries, unknown};
@@ -84,7 +84,9 @@ impl Role {
         }
     }
 
-    fn from_word(word: &str) -> Self {
+    /// Returns the role of a word; of any other, a user's.
+    #[must_use]
+    pub fn from_word(word: &str) -> Self {
         match word {
             "admin" => Self::Admin,
             "viewer" => Self::Viewer,
@@ -176,6 +178,12 @@ const DISABLED: Key = Key::new(
 /// Everything that is wrong, each on one line.
 pub fn load_keys(file: &Path, teams: &[Team]) -> Result<Vec<ClientKey>, ConfigError> {
     let (mut problems, env) = (Problems::default(), BTreeMap::new());
+    if !file.exists() {
+        let problem =
+            "there is no such file; `tokenrill keys new --name NAME` makes it, with its first key";
+        problems.add(Problem::new(None, "", file.display(), problem));
+        return Err(problems.into_error());
+    }
     let keys = Source::load(Some(file), &env, KEY_FILE, &mut problems).map(|source| {
         report_unknown_keys(&source, &mut problems);
         client_keys(&mut Reader::new(&source, &env, &mut problems), teams)

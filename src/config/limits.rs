@@ -1,5 +1,7 @@
 //! `limits`: the limits of a key or a team, as a table within its entry.
 
+use std::fmt;
+
 use toml::{Table, Value};
 
 use super::key::Default::{Required, Said};
@@ -63,6 +65,42 @@ impl Limits {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// Lists the limits: `60 requests a minute, 20 USD a day`, or `no limits`.
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |number: Option<u64>, words| number.map(|number| format!("{number} {words}"));
+        let budget = self.budget.map(|budget| match budget.per {
+            Period::Total => format!("{} USD in all", usd(budget.nano_usd)),
+            per => format!("{} USD a {}", usd(budget.nano_usd), per.as_str()),
+        });
+        let all = [
+            number(self.requests_per_minute, "requests a minute"),
+            number(self.tokens_per_minute, "tokens a minute"),
+            number(self.concurrent, "at a time"),
+            budget,
+        ];
+        let all: Vec<String> = all.into_iter().flatten().collect();
+        match all.is_empty() {
+            true => f.write_str("no limits"),
+            false => f.write_str(&all.join(", ")),
+        }
+    }
+}
+
+/// Returns an amount of billionths of a US dollar as decimal text.
+///
+/// ```
+/// use tokenrill::config::usd;
+///
+/// assert_eq!(usd(20_000_000_000), "20");
+/// assert_eq!(usd(500_000_001), "0.500000001");
+/// ```
+#[must_use]
+pub fn usd(nano: u64) -> String {
+    let text = format!("{}.{:09}", nano / NANO_PER_USD, nano % NANO_PER_USD);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// One US dollar in billionths.

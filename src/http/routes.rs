@@ -52,7 +52,7 @@ pub(super) fn all(service: &Arc<Service>) -> Router<Arc<Service>> {
         .add("/v1/models/{*id}", get(models::one))
         .add("/v1beta/models", get(models::list_gemini))
         .add("/v1beta/models/{*id}", get(models::one_gemini))
-        .add("/v1/key", get(key::get))
+        .add("/v1/key", get(key::show))
         .add("/", get(health::root))
         .add("/healthz", get(health::healthz))
         .add("/health", get(health::healthz))

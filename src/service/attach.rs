@@ -75,6 +75,11 @@ pub fn follow(
 ) -> Subscription {
     let stream = Some(reader.log().id().clone());
     let mut following = StreamSubscription::new(reader, dialect, context.id.clone());
+    let abort = context.caller.abort(&service.abort);
+    // Else what ends a reader is the end of its stream.
+    if abort.is_of_key() {
+        following = following.unless_cut(abort);
+    }
     // It comes again by itself, and finds the stream at another replica.
     if service.streams.is_shared() && context.is_event_source {
         following = following.until(service.draining.begun());

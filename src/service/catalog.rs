@@ -10,6 +10,7 @@ use http::{HeaderMap, Method};
 use serde_json::Value;
 
 use super::Service;
+use crate::access::Caller;
 use crate::provider::{ForwardedRequest, Provider};
 use dialect::failure::Failure;
 
@@ -46,8 +47,8 @@ pub struct ListedModel {
     pub owner: String,
 }
 
-/// Returns all models that clients may ask for.
-pub async fn list_models(service: &Service) -> Vec<ListedModel> {
+/// Returns all models that a caller may ask for.
+pub async fn list_models(service: &Service, caller: &Caller) -> Vec<ListedModel> {
     let owned_by = |name: &str, owner: &str| ListedModel {
         name: name.to_owned(),
         owner: owner.to_owned(),
@@ -66,6 +67,7 @@ pub async fn list_models(service: &Service) -> Vec<ListedModel> {
         let others = names.iter().filter(|name| !own.contains(name.as_str()));
         models.extend(others.map(|name| owned_by(name, provider.name())));
     }
+    models.retain(|model| caller.may_use(&model.name));
     models
 }
 

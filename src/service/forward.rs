@@ -14,7 +14,9 @@ use super::Service;
 use super::accounting::{self, Asked};
 use super::context::RequestContext;
 use super::error::StartError;
+use super::plan::plan_of;
 use super::timeouts::{client_timeout, is_client_retry};
+use crate::access::Caller;
 use crate::generation::{ForwardParams, ForwardedGeneration, RequestForTarget};
 use crate::memory::MemoryPermit;
 use crate::provider::ForwardedRequest;
@@ -68,7 +70,8 @@ pub async fn forward(
         true => response_in(&request.path),
         false => stored,
     };
-    let mut plan = forward_plan(service, &model, dialects, stored)?;
+    let caller = &context.caller;
+    let mut plan = forward_plan(service, &model, dialects, stored, caller)?;
     plan.current().check_body(request.body.len())?;
     if is_client_retry(&context.headers) {
         plan.count_client_retry();
@@ -173,6 +176,7 @@ fn forward_plan(
     model: &str,
     dialects: &[&str],
     stored: Option<&str>,
+    caller: &Caller,
 ) -> Result<Plan, Failure> {
     let speaks = |target: &Target| {
         let dialect = target.provider.dialect();
@@ -180,7 +184,7 @@ fn forward_plan(
     };
     let needs = format!("needs a provider of dialect {}", dialects.join(" or "));
     if !model.is_empty() {
-        let mut plan = service.routes.plan(model)?;
+        let mut plan = plan_of(service, model, caller)?;
         if !plan.targets().iter().any(speaks) {
             return Err(Failure::not_found(format!(
                 "this endpoint {needs}; the model is served by provider `{}`",
@@ -193,6 +197,7 @@ fn forward_plan(
         }
         return Ok(plan);
     }
+    caller.check_all_models()?;
     let default = service.routes.default_model().ok();
     let default = default.and_then(|model| service.routes.plan(model).ok());
     let mut plans = default.into_iter().chain(service.routes.plans());

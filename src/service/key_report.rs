@@ -1,20 +1,17 @@
-//! The report on a caller's own key: its limits, what is left of them, and what it has used.
+//! The report on a key: its limits, what is left of them, and what it has used.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use super::Service;
-use super::context::RequestContext;
 use crate::access::Key;
 use crate::access::limits::{Moment, ScopeKind, ScopeStatus};
 use crate::config::Period;
 use crate::usage::ledger::{UsageTotals, today};
-use std::sync::Arc;
 
 /// The report on one key.
 #[derive(Debug)]
 pub struct KeyReport {
-    /// The key.
-    pub key: Arc<Key>,
     /// The state of its own limits.
     pub own: ScopeStatus,
     /// The state of its team's limits, which its keys share.
@@ -23,12 +20,11 @@ pub struct KeyReport {
     pub used: [(Period, UsageTotals); 3],
 }
 
-/// Returns the report on the caller's key; `None` if it needs none.
+/// Returns the report on a key; `None` where nothing is counted.
 #[must_use]
-pub fn key_report(service: &Service, context: &RequestContext) -> Option<KeyReport> {
-    let key = context.caller.key()?.clone();
+pub fn key_report(service: &Service, key: &Key) -> Option<KeyReport> {
     let accounting = service.accounting.as_ref()?;
-    let scopes = accounting.scopes_of(&key);
+    let scopes = accounting.scopes_of(key);
     let now = Moment::now();
     let status = |kind: ScopeKind| {
         let scope = scopes.iter().find(|scope| scope.kind() == kind);
@@ -44,7 +40,6 @@ pub fn key_report(service: &Service, context: &RequestContext) -> Option<KeyRepo
         own: status(ScopeKind::Key).unwrap_or_default(),
         team: status(ScopeKind::Team),
         used,
-        key,
     })
 }
 

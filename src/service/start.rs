@@ -14,6 +14,7 @@ use super::detach::{detach, open_detached};
 use super::error::StartError;
 use super::idempotency::{StreamSlot, open_stream};
 use super::linger::effective_linger;
+use super::plan::plan_of;
 use super::subscription::{Frames, Subscription};
 use super::timeouts::{client_timeout, generation_timeouts, is_client_retry};
 use crate::generation::{CompleteAnswer, CompleteGeneration, Generation, GenerationParams, Linger};
@@ -232,8 +233,7 @@ impl RoutedRequest {
             Some(model) => model.clone(),
             None => service.routes.default_model()?.to_owned(),
         };
-        context.caller.check_model(&model)?;
-        let mut plan = service.routes.plan(&model)?;
+        let mut plan = plan_of(service, &model, &context.caller)?;
         plan.current()
             .check_body(as_sent.iter().map(Bytes::len).max().unwrap_or(0))?;
         if let Some(id) = &request.stored_context {

@@ -10,11 +10,38 @@ use http::HeaderMap;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::generation::Generation;
+use crate::shutdown::AbortSignal;
 use base::id::RequestId;
+use base::wake_flag::WakeFlag;
 use dialect::failure::Failure;
 use dialect::sse;
 use dialect::{Dialect, ResponseMeta};
 use stream::{End, Offset, Reader, ReaderEvent, StreamId};
+
+/// The signal that the key of a reader is no longer good. The server's own abort ends streams, and
+/// their readers with them.
+#[derive(Debug)]
+struct CutSignal {
+    abort: AbortSignal,
+    raised: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Set by the signal, so that it is not polled for every token.
+    wake_flag: WakeFlag,
+}
+
+impl CutSignal {
+    fn is_raised(&self) -> bool {
+        self.abort.is_revoked()
+    }
+
+    /// Polls for the signal; returns whether it is raised.
+    fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(waker) = self.wake_flag.take_waker(cx) else {
+            return false;
+        };
+        let mut cx = Context::from_waker(&waker);
+        self.raised.as_mut().poll(&mut cx).is_ready() && self.is_raised()
+    }
+}
 
 /// The frames that a client reads, and what its response says of them.
 #[derive(Debug)]
@@ -49,6 +76,8 @@ pub struct StreamSubscription {
     request_id: RequestId,
     /// The signal that its client should reconnect elsewhere.
     until: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// The signal of the reader's key, which ends it with an error.
+    cut: Option<CutSignal>,
     /// Its client has been told to reconnect: there is more to come, elsewhere.
     is_sent_on: bool,
     ended: Option<End>,
@@ -62,8 +91,22 @@ impl StreamSubscription {
             dialect,
             request_id,
             until: None,
+            cut: None,
             is_sent_on: false,
             ended: None,
+        }
+    }
+
+    /// Follows it unless that is raised, which its client is told.
+    pub(super) fn unless_cut(self, abort: AbortSignal) -> Self {
+        let cut = CutSignal {
+            raised: Box::pin(abort.aborted()),
+            abort,
+            wake_flag: WakeFlag::new(),
+        };
+        Self {
+            cut: Some(cut),
+            ..self
         }
     }
 
@@ -80,7 +123,13 @@ impl StreamSubscription {
         if self.ended.is_some() {
             return Poll::Ready(None);
         }
+        if self.cut.as_ref().is_some_and(CutSignal::is_raised) {
+            return Poll::Ready(Some(self.cut_off()));
+        }
         let Poll::Ready(next) = self.reader.poll_next(cx) else {
+            if self.cut.as_mut().is_some_and(|cut| cut.poll(cx)) {
+                return Poll::Ready(Some(self.cut_off()));
+            }
             let Some(until) = &mut self.until else {
                 return Poll::Pending;
             };
@@ -104,6 +153,12 @@ impl StreamSubscription {
         };
         self.ended = Some(end);
         Poll::Ready(Some(self.error_frame(&failure, end)))
+    }
+
+    /// Ends it for its key's sake; returns the last frame.
+    fn cut_off(&mut self) -> Bytes {
+        self.ended = Some(End::Failed);
+        self.error_frame(&Failure::key_revoked(), End::Failed)
     }
 
     /// Returns a last frame. It is no part of the stream; one about the loss of the writer bears an

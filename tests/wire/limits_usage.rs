@@ -127,7 +127,7 @@ fn what_was_refused_upstream_has_used_nothing() {
     let report = limited.settled();
     assert_eq!(report["used"]["day"]["input_tokens"], 0);
     assert_eq!(report["used"]["day"]["failed"], 1);
-    assert_eq!(report["limits"]["tokens"]["remaining"], 6000);
+    assert_eq!(report["remaining"]["tokens"]["remaining"], 6000);
 }
 
 /// Returns the usage that an answer of that dialect tells: input with cached tokens, and output.

@@ -7,14 +7,19 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 
+use crate::access::Caller;
 use crate::http::error::Rejection;
 use crate::http::json::json as json_response;
 use crate::service::{ListedModel, Service, list_models};
 use dialect::failure::Failure;
 
 /// Answers with every model that can be asked for.
-pub(super) async fn list(State(service): State<Arc<Service>>) -> Response {
-    let models: Vec<Value> = list_models(&service).await.iter().map(model).collect();
+pub(super) async fn list(State(service): State<Arc<Service>>, caller: Caller) -> Response {
+    let models: Vec<Value> = list_models(&service, &caller)
+        .await
+        .iter()
+        .map(model)
+        .collect();
     // Both OpenAI's page and Anthropic's, which differ in what they add.
     let id = |model: Option<&Value>| model.map(|model| model["id"].clone());
     let (first, last) = (id(models.first()), id(models.last()));
@@ -27,13 +32,14 @@ pub(super) async fn list(State(service): State<Arc<Service>>) -> Response {
 pub(super) async fn one(
     State(service): State<Arc<Service>>,
     Path(id): Path<String>,
+    caller: Caller,
 ) -> Result<Response, Rejection> {
-    Ok(json_response(&model(&find(&service, &id).await?)))
+    Ok(json_response(&model(&find(&service, &id, &caller).await?)))
 }
 
 /// Answers with every model, as Gemini does.
-pub(super) async fn list_gemini(State(service): State<Arc<Service>>) -> Response {
-    let models = list_models(&service).await;
+pub(super) async fn list_gemini(State(service): State<Arc<Service>>, caller: Caller) -> Response {
+    let models = list_models(&service, &caller).await;
     let models: Vec<Value> = models.iter().map(gemini_model).collect();
     json_response(&json!({ "models": models }))
 }
@@ -42,14 +48,20 @@ pub(super) async fn list_gemini(State(service): State<Arc<Service>>) -> Response
 pub(super) async fn one_gemini(
     State(service): State<Arc<Service>>,
     Path(id): Path<String>,
+    caller: Caller,
 ) -> Result<Response, Rejection> {
-    Ok(json_response(&gemini_model(&find(&service, &id).await?)))
+    Ok(json_response(&gemini_model(
+        &find(&service, &id, &caller).await?,
+    )))
 }
 
 /// Finds a model that is listed, or that may be there: behind `*`, if the provider lists none.
-async fn find(service: &Service, id: &str) -> Result<ListedModel, Failure> {
-    let mut models = list_models(service).await;
-    let lists_all = models.len() > service.routes.names().count();
+async fn find(service: &Service, id: &str, caller: &Caller) -> Result<ListedModel, Failure> {
+    caller.check_model(id)?;
+    let mut models = list_models(service, caller).await;
+    let names = service.routes.names().filter(|name| caller.may_use(name));
+    let known: Vec<String> = names.map(str::to_owned).collect();
+    let lists_all = models.len() > known.len();
     if let Some(at) = models.iter().position(|model| model.name == id) {
         return Ok(models.swap_remove(at));
     }
@@ -59,7 +71,6 @@ async fn find(service: &Service, id: &str) -> Result<ListedModel, Failure> {
             owner: provider.name().to_owned(),
         }),
         _ => {
-            let known: Vec<String> = service.routes.names().map(str::to_owned).collect();
             let id: String = id.chars().take(80).collect();
             Err(Failure::unknown_model(&id, &known))
         }

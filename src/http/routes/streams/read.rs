@@ -21,6 +21,7 @@ use crate::http::error::Rejection;
 use crate::http::resume::read_after;
 use crate::http::sse::set_sse_headers;
 use crate::service::{RequestContext, Service};
+use crate::shutdown::AbortSignal;
 use base::id::random_bits;
 use dialect::failure::Failure;
 use stream::{ContentKind, Head, Offset, Owner, ReadPage, StreamId};
@@ -244,8 +245,10 @@ impl ReadRequest<'_> {
                 _next = std::future::poll_fn(|cx| reader.poll_next(cx)) => {}
                 () = tokio::time::sleep(self.service.streaming.long_poll) => {}
                 () = self.service.draining.begun() => {}
+                () = self.abort().aborted() => {}
             }
             drop(reader);
+            self.context.caller.check()?;
             batch = self.batch(from, PAGE).await?;
         }
         let is_end = batch.is_end();
@@ -306,6 +309,11 @@ impl ReadRequest<'_> {
         .await
     }
 
+    /// Returns the signal that ends what runs for the caller.
+    fn abort(&self) -> AbortSignal {
+        self.context.caller.abort(&self.service.abort)
+    }
+
     async fn live(
         &self,
         from: Offset,
@@ -318,7 +326,14 @@ impl ReadRequest<'_> {
             .attach(self.id, self.owner, Some(from))
             .await;
         let reader = attached.map_err(|error| refused(error.into()))?;
-        let draining = self.service.draining.begun();
+        let (draining, aborted) = (self.service.draining.begun(), self.abort().aborted());
+        let draining = async move {
+            tokio::select! {
+                () = draining => {}
+                // Its client comes again, and is told that its key is not good any more.
+                () = aborted => {}
+            }
+        };
         let until = async move {
             match most {
                 Some(most) => drop(tokio::time::timeout(most, draining).await),
