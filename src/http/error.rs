@@ -183,7 +183,7 @@ fn render_error(
         None => return response,
     };
     let more = std::mem::take(&mut refused.headers);
-    let limits = std::mem::take(&mut refused.error.headers);
+    let limits = refused.error.headers.take();
     if let Some(generation) = &refused.error.generation {
         generation.add_headers(response.headers_mut());
     }
@@ -215,7 +215,7 @@ fn render_error(
     if failure.forbids_client_retry() {
         headers.insert("x-should-retry", HeaderValue::from_static("false"));
     }
-    headers.extend(limits);
+    headers.extend(limits.into_iter().flat_map(|limits| *limits));
     for (name, value) in more {
         headers.insert(name, value);
     }

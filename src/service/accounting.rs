@@ -142,9 +142,7 @@ pub(super) fn admit(
         false => match limits::admit(&scopes, reservation, Moment::now) {
             Ok(permit) => Some(permit),
             Err(refusal) => {
-                let mut error = StartError::from(refused(&refusal));
-                error.headers = headers();
-                return Err(error);
+                return Err(StartError::from(refused(&refusal)).with_headers(headers()));
             }
         },
     };

@@ -13,14 +13,14 @@ pub struct StartError {
     /// The generation, if it had begun: it records the failure, once the status is known.
     pub generation: Option<Box<RefusedGeneration>>,
     /// Headers of the response: the limits of its client.
-    pub headers: HeaderMap,
+    pub headers: Option<Box<HeaderMap>>,
 }
 
 impl StartError {
     /// Returns the error with headers of the response.
     #[must_use]
     pub fn with_headers(mut self, headers: HeaderMap) -> Self {
-        self.headers = headers;
+        self.headers = (!headers.is_empty()).then(|| Box::new(headers));
         self
     }
 
@@ -30,7 +30,7 @@ impl StartError {
         Self {
             failure,
             generation: Some(Box::new(generation)),
-            headers: HeaderMap::new(),
+            headers: None,
         }
     }
 }
@@ -40,7 +40,7 @@ impl From<Failure> for StartError {
         Self {
             failure,
             generation: None,
-            headers: HeaderMap::new(),
+            headers: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Amounts of money as they are written: decimal numbers, read exactly.
 
 /// The billionths of a dollar in one.
-pub const NANO: u64 = 1_000_000_000;
+const NANO: u64 = 1_000_000_000;
 
 /// The most digits of a number's exponent.
 const MAX_EXPONENT: i32 = 40;
@@ -19,6 +19,32 @@ const MAX_EXPONENT: i32 = 40;
 /// ```
 #[must_use]
 pub fn parse_decimal(text: &str, scale: i32) -> Option<u64> {
+    parse(text, scale, false)
+}
+
+/// Parses a decimal number in the same way, and rounds it up where it has more digits.
+#[must_use]
+pub(super) fn parse_decimal_up(text: &str, scale: i32) -> Option<u64> {
+    parse(text, scale, true)
+}
+
+/// Returns an amount of billionths as a decimal number.
+///
+/// ```
+/// assert_eq!(tokenrill::usage::format_decimal(1_250_000_000), "1.25");
+/// ```
+#[must_use]
+pub fn format_decimal(nano: u64) -> String {
+    let (whole, parts) = (nano / NANO, nano % NANO);
+    match parts {
+        0 => whole.to_string(),
+        parts => format!("{whole}.{parts:09}")
+            .trim_end_matches('0')
+            .to_owned(),
+    }
+}
+
+fn parse(text: &str, scale: i32, rounds: bool) -> Option<u64> {
     let text = text.trim();
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
@@ -42,8 +68,8 @@ pub fn parse_decimal(text: &str, scale: i32) -> Option<u64> {
     let factor = 10_u128.checked_pow(power.unsigned_abs())?;
     let number = if power >= 0 {
         number.checked_mul(factor)?
-    } else if number % factor == 0 {
-        number / factor
+    } else if rounds || number.is_multiple_of(factor) {
+        number.div_ceil(factor)
     } else {
         return None;
     };

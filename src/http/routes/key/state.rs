@@ -95,7 +95,7 @@ fn reset_word(period: Period) -> Option<&'static str> {
 
 /// Returns an amount in dollars.
 fn usd(nano: u64) -> Value {
-    if nano % NANO == 0 {
+    if nano.is_multiple_of(NANO) {
         return (nano / NANO).into();
     }
     let text = format!("{}.{:09}", nano / NANO, nano % NANO);
