@@ -5,13 +5,14 @@
 //! credentials of a request into a [`Caller`], once. Nothing is done here for each token: a
 //! generation holds the abort signal of its key, which is its server's too.
 //!
-//! Not here: the file of keys and its form, which are `config`'s, and how much a key may use.
+//! Not here: the file of keys and its form, which are `config`'s.
 
 mod caller;
 mod credentials;
 mod key;
 mod key_file;
 mod key_ring;
+pub mod limits;
 mod tickets;
 mod watch;
 

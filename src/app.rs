@@ -15,6 +15,7 @@ use axum::Router;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
+use crate::access::limits::LimitBook;
 use crate::access::{AccessRule, KeyRing, KeysWatch, Tickets};
 use crate::compute::ComputePool;
 use crate::config::{self, Config, ConfigError, Hosts, ProviderName};
@@ -28,10 +29,14 @@ use crate::provider::remote::{CertificatesError, RemoteProvider, Resolver, tls_c
 use crate::routing::Routes;
 use crate::server::tls::{Certificate, TlsError};
 use crate::server::{RouterCell, Server, Shutdown, room_for_connections};
-use crate::service::{Catalog, LingerSlots, MetricsSite, ReloadHandle, ReloadRequest, Service};
+use crate::service::{
+    Accounting, Catalog, LingerSlots, MetricsSite, ReloadHandle, ReloadRequest, Service,
+};
 use crate::shutdown::{AbortSignal, DrainSignal};
 use crate::telemetry::log::OutcomeLog;
 use crate::telemetry::metrics::Metrics;
+use crate::usage::ledger::Ledger;
+use crate::usage::prices::{Prices, PricesError};
 pub use reload::{ConfigSource, Reloader};
 use routes::SharedRouting;
 use stream::{self, Streams};
@@ -55,6 +60,9 @@ pub enum AppError {
     /// The certificate for clients, or its key.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The file of prices.
+    #[error(transparent)]
+    Prices(#[from] PricesError),
     /// A base URL and a dialect's path make no address.
     #[error("providers.{provider}.base_url makes no address: {source}")]
     Address {
@@ -90,6 +98,8 @@ pub struct App {
     abort: AbortSignal,
     observers: Observers,
     metrics: Option<Metrics>,
+    accounting: Option<Arc<Accounting>>,
+    ledger: Arc<Ledger>,
     streams: Streams,
     memory: MemoryBudget,
     kept_memory: MemoryBudget,
@@ -183,13 +193,14 @@ impl App {
         }
         let (draining, abort) = (DrainSignal::default(), AbortSignal::default());
         let log: Arc<dyn Observer> = Arc::new(OutcomeLog);
+        let ledger = Arc::new(Ledger::default());
         let counted = || metrics::counted(config, &snapshot.routing);
         let metrics = config
             .operators
             .metrics
             .then(|| Metrics::new(counted(), config.workers.get() + 1));
         let observer = metrics.clone().map(|metrics| Arc::new(metrics) as _);
-        let observers = [log].into_iter().chain(observer).collect();
+        let observers = [log, ledger.clone()].into_iter().chain(observer).collect();
         let limits = config.streams.limits;
         let streams = match &config.streams.store {
             config::Store::Memory => Streams::new(limits),
@@ -206,6 +217,7 @@ impl App {
             let max_pending = config.auth.max_pending.get();
             AccessRule::of_keys(keys.ring().clone(), max_pending, tickets)
         });
+        let accounting = accounting(config)?;
         let (reload, reload_requests) = ReloadHandle::new();
         Ok(Self {
             snapshot,
@@ -214,6 +226,8 @@ impl App {
             abort,
             observers,
             metrics,
+            accounting,
+            ledger,
             streams,
             memory,
             kept_memory,
@@ -311,6 +325,8 @@ impl App {
             body_timeout: config.timeouts.connection.request_body,
             draining: self.draining.clone(),
             abort: self.abort.clone(),
+            accounting: self.accounting.clone(),
+            ledger: self.ledger.clone(),
             observers: self.observers.clone(),
             metrics: self.metrics.as_ref().map(|metrics| MetricsSite {
                 metrics: metrics.clone(),
@@ -398,6 +414,24 @@ impl App {
         };
         Ok((server, Reloader::new(self, routers, admin_router)))
     }
+}
+
+/// Returns what requests are admitted and charged by; `None` where nothing is limited or counted.
+fn accounting(config: &Config) -> Result<Option<Arc<Accounting>>, PricesError> {
+    let options = &config.accounting;
+    let prices = options.prices_file.as_deref().map(Prices::load);
+    let prices = prices.transpose()?;
+    let has_keys = config.auth.keys_file.is_some();
+    let is_wanted = has_keys || prices.is_some() || options.wants_usage;
+    Ok(is_wanted.then(|| {
+        Arc::new(Accounting {
+            book: LimitBook::default(),
+            prices: Arc::new(prices.unwrap_or_default()),
+            unpriced_is_free: options.unpriced_is_free,
+            output_reserve: options.output_reserve,
+            wants_usage: options.wants_usage,
+        })
+    }))
 }
 
 /// Reads the file of the clients' keys, if there is one.

@@ -5,6 +5,7 @@
 
 mod init;
 mod keys;
+mod prices;
 mod probe;
 mod tail;
 
@@ -71,6 +72,11 @@ enum Command {
         #[command(subcommand)]
         command: keys::KeysCommand,
     },
+    /// Import the prices of models
+    Prices {
+        #[command(subcommand)]
+        command: PricesCommand,
+    },
     /// Check the configuration and the prompt templates, and start nothing
     Check,
     /// Print the tokens of a stream as they come, and resume it when its connection breaks
@@ -80,6 +86,15 @@ enum Command {
         /// URL to read
         #[arg(default_value = "http://127.0.0.1:8080/healthz")]
         url: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum PricesCommand {
+    /// Print the prices of LiteLLM's or genai-prices' JSON in the form of `prices.file`
+    Import {
+        /// The file
+        file: PathBuf,
     },
 }
 
@@ -96,6 +111,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Some(Command::Init { output }) => init(output.as_deref()),
         Some(Command::Probe { provider, model }) => probe(&arguments, provider, model.clone()),
         Some(Command::Keys { command }) => keys::run(&arguments, command),
+        Some(Command::Prices {
+            command: PricesCommand::Import { file },
+        }) => prices::import(file),
         Some(Command::Check) => check(&arguments),
         Some(Command::Tail(options)) => block_on(tail::tail(options)),
         Some(Command::Healthcheck { url }) => block_on(healthcheck(url)),

@@ -7,6 +7,7 @@
 //! file and line, or the variable, the key, and what would be right. Secrets come only by the name
 //! of a variable or file.
 
+mod accounting;
 mod auth;
 mod client_keys;
 mod cloud;
@@ -53,6 +54,7 @@ use dialect::families::Family;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
+pub use accounting::UsageAccounting;
 pub use auth::{Auth, Team};
 pub use client_keys::{ClientKey, KeyRole, OldDigest, load_keys};
 pub use continuation::{ContinuationRules, ContinueBy, LAST_WORDS};
@@ -85,6 +87,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// The web pages that may ask and read answers.
     pub cors: Cors,
+    /// The accounting of what generations use.
+    pub accounting: UsageAccounting,
     /// The rules by which clients are told apart.
     pub auth: Auth,
     /// The teams that keys belong to.

@@ -35,6 +35,7 @@
 //!     abort: Default::default(),
 //!     disconnect: Default::default(),
 //!     observers: Default::default(),
+//!     account: None,
 //! });
 //! // A refusal can still be told with a status.
 //! generation.opened().await?;
@@ -48,6 +49,7 @@
 //! # }
 //! ```
 
+mod account;
 mod attempt;
 mod attempts;
 mod complete;
@@ -71,6 +73,7 @@ mod transcript;
 mod tests;
 
 pub use crate::config::GenerationTimeouts;
+pub use account::Account;
 pub use complete::{CompleteAnswer, CompleteGeneration};
 pub use detached::DetachedGeneration;
 pub use forwarded::{ForwardParams, ForwardedGeneration, RequestForTarget};

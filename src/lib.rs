@@ -16,7 +16,7 @@
 //! | adapters | [`http`]: routes, responses, errors, sockets |
 //! | front door | [`service`]: starts, attaches, cancels, for any adapter |
 //! | decisions | [`generation`]: drives one request; then [`routing`]: targets for a model's name |
-//! | parts | [`access`]: keys and callers; [`provider`]: the embedded mock, or HTTP |
+//! | parts | [`access`]: keys, callers and limits; [`provider`]: the embedded mock, or HTTP; [`usage`]: prices, and what was used |
 //! | tools | [`config`], [`prompts`], [`telemetry`] |
 //! | shared | [`outcome`], [`disconnect`], [`shutdown`], [`memory`], [`compute`] |
 //! | crates | [`stream`], [`store`], [`http1`], [`dialect`], [`base`] |
@@ -50,3 +50,4 @@ pub mod server;
 pub mod service;
 pub mod shutdown;
 pub mod telemetry;
+pub mod usage;

@@ -40,10 +40,41 @@ pub struct Outcome {
     pub pauses: Option<Box<Pauses>>,
     /// The usage as the upstream reported it.
     pub usage: Option<Usage>,
+    /// What it has used, as far as that is known.
+    pub spent: Spent,
+    /// The key of the caller, by its id.
+    pub key: Option<Arc<str>>,
+    /// The team of that key.
+    pub team: Option<Arc<str>>,
     /// The continuation of an answer that broke, if there was one.
     pub continued: Option<Continued>,
     /// The way it ended.
     pub end: GenerationEnd,
+}
+
+/// The tokens that a generation has used, and what they cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spent {
+    /// The tokens.
+    pub usage: Usage,
+    /// Where that is known from.
+    pub source: UsageSource,
+    /// The cost in billionths of a dollar, if there is a price.
+    pub nano_usd: Option<u64>,
+}
+
+/// The source of what a generation has used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum UsageSource {
+    /// Nothing was used.
+    #[default]
+    Nothing,
+    /// The upstream has reported it of a whole answer.
+    Reported,
+    /// The answer is not whole: its input, and what it said.
+    Partial,
+    /// The upstream of a whole answer has reported nothing: its input, and what it said.
+    Estimated,
 }
 
 /// The facts that remain of the continuation of an answer. Its usage is the sum of all attempts,

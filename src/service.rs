@@ -7,6 +7,7 @@
 //!
 //! Not here: anything of HTTP but headers, and how frames reach a client.
 
+mod accounting;
 mod attach;
 mod catalog;
 mod context;
@@ -14,6 +15,8 @@ mod detach;
 mod error;
 mod forward;
 mod idempotency;
+mod key_report;
+mod limit_headers;
 mod linger;
 mod plan;
 mod reload;
@@ -27,11 +30,13 @@ use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
+pub use accounting::Accounting;
 pub use attach::{attach, cancel, find, follow, parse_event_id, parse_stream_id, stream_failure};
 pub use catalog::{Catalog, ListedModel, list_models};
 pub use context::{Preferences, RequestContext};
 pub use error::StartError;
 pub use forward::{ForwardRequest, forward};
+pub use key_report::{KeyReport, key_report};
 pub use reload::{ReloadError, ReloadHandle, ReloadRequest};
 pub use slots::LingerSlots;
 pub use start::{
@@ -49,6 +54,7 @@ use crate::prompts::Library;
 use crate::routing::Routes;
 use crate::shutdown::{AbortSignal, DrainSignal};
 use crate::telemetry::metrics::{Metrics, RequestCounter};
+use crate::usage::ledger::Ledger;
 use dialect::families::Families;
 use stream::Streams;
 
@@ -101,6 +107,10 @@ pub struct Service {
     pub draining: DrainSignal,
     /// Cut when the server must end now.
     pub abort: AbortSignal,
+    /// The limits and the prices, if there are any.
+    pub accounting: Option<Arc<Accounting>>,
+    /// What was used on the last days.
+    pub ledger: Arc<Ledger>,
     /// The observers of each generation's outcome.
     pub observers: Observers,
     /// The metrics, if there are any.

@@ -28,11 +28,13 @@ const FIXED: &[&str] = &[
     "auth",
     "drain",
     "drain_delay",
+    "limits",
     "listen",
     "log",
     "max_bodies",
     "max_connections",
     "metrics",
+    "prices",
     "reuse_port",
     "streams.key_prefix",
     "streams.max_bytes",
@@ -48,6 +50,7 @@ const FIXED: &[&str] = &[
     "timeouts.request_body",
     "timeouts.request_head",
     "tls",
+    "usage",
     "workers",
 ];
 

@@ -15,7 +15,7 @@ use super::reader::Reader;
 use super::streams::streams;
 use super::websocket::websocket;
 use super::{Config, Fingerprint, Log, LogFormat, Mock, PromptsDir, Sse};
-use super::{auth, edge, models, operators, providers, streams, timeouts, websocket};
+use super::{accounting, auth, edge, models, operators, providers, streams, timeouts, websocket};
 
 /// All keys there are.
 pub(super) const KEYS: Keys = Keys {
@@ -44,6 +44,7 @@ pub(super) const KEYS: Keys = Keys {
         streams::KEYS,
         websocket::KEYS,
         operators::KEYS,
+        accounting::KEYS,
         &[PACE],
     ],
     provider: providers::KEYS,
@@ -196,6 +197,7 @@ pub(super) fn config(reader: &mut Reader<'_>, dialects: &[&'static str]) -> Conf
         },
         streams: streams(reader),
         websocket: websocket(reader, max_body),
+        accounting: accounting::accounting(reader),
         mock: Mock {
             tokens_per_second: reader
                 .number(&PACE)

@@ -354,7 +354,9 @@ async fn collect_events(
     let mut answer = Answer::default();
     while let Some(event) = bounded(deadlines, poll_fn(|cx| poll_event(&mut events, cx))).await? {
         let event = event?;
-        meter.on_event(&event);
+        if let Some(failure) = meter.on_event(&event) {
+            return Err(failure);
+        }
         answer.add(&event);
     }
     Ok(answer)

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+use super::account::Account;
 use super::attempts::{log_failed_attempt, wait_for_plan};
 use super::complete::bounded;
 use super::deadline::Deadlines;
@@ -48,6 +49,8 @@ pub struct ForwardParams {
     pub disconnect: Disconnect,
     /// The observers of the outcome.
     pub observers: Observers,
+    /// The account that it is counted on, where usage is limited or has a price.
+    pub account: Option<Box<Account>>,
 }
 
 impl fmt::Debug for ForwardParams {
@@ -88,6 +91,7 @@ impl ForwardedGeneration {
         };
         let abort = params.abort.clone();
         let mut meter = Meter::start(identity, params.disconnect, abort, params.observers);
+        meter.charge(params.account);
         let mut timeouts = params.timeouts;
         let timeout = params.client_timeout.unwrap_or(timeouts.total);
         if !params.stream {

@@ -10,10 +10,11 @@ use dialect::event::{Event, Usage};
 use dialect::failure::{Failure, FailureClass};
 
 use crate::disconnect::Disconnect;
-use crate::outcome::{AttemptOutcome, GenerationEnd, Observers, Outcome, Pauses};
+use crate::outcome::{AttemptOutcome, GenerationEnd, Observers, Outcome, Pauses, Spent};
 use crate::routing::Target;
 use crate::shutdown::AbortSignal;
 
+use super::account::{Account, SaidTokens, spent};
 use super::transcript::EarlierUsage;
 
 /// The status of a client that left before its response began (nginx's number for it).
@@ -46,6 +47,10 @@ pub(super) struct Meter {
     earlier_usage: EarlierUsage,
     /// The time since when the upstream was waited for last, and the payloads that had come by then.
     last_wait: Option<(tokio::time::Instant, u64)>,
+    said: SaidTokens,
+    /// The tokens said from which on the account is asked for more.
+    check_at: u64,
+    account: Option<Box<Account>>,
     is_ended: bool,
 }
 
@@ -80,14 +85,26 @@ impl Meter {
                 payloads: 0,
                 pauses,
                 usage: None,
+                spent: Spent::default(),
+                key: None,
+                team: None,
                 continued: None,
                 end: GenerationEnd::ClientLeft,
             },
             earlier_payloads: 0,
             earlier_usage: EarlierUsage::default(),
             last_wait: None,
+            said: SaidTokens::default(),
+            check_at: u64::MAX,
+            account: None,
             is_ended: false,
         }
+    }
+
+    /// Counts on that account.
+    pub(super) fn charge(&mut self, account: Option<Box<Account>>) {
+        self.check_at = account.as_ref().map_or(u64::MAX, |it| it.first_check());
+        self.account = account;
     }
 
     /// Records that another attempt began.
@@ -131,6 +148,7 @@ impl Meter {
     pub(super) fn on_attempt_failure(&mut self, class: &'static FailureClass) {
         self.outcome.payloads = 0;
         self.outcome.usage = None;
+        self.said = SaidTokens::default();
         self.outcome.time_to_first_token = None;
         if let Some(attempt) = self.outcome.attempts.last_mut() {
             attempt.failure = Some(class);
@@ -217,12 +235,35 @@ impl Meter {
         self.outcome.payloads == 0
     }
 
-    /// Counts one payload with content.
-    pub(super) fn on_content(&mut self) {
+    /// Counts one payload with content, of that many bytes. Returns the failure if it goes beyond
+    /// what can be paid for: then it is not counted, and nobody is to see it.
+    #[inline]
+    pub(super) fn on_content(&mut self, bytes: usize) -> Option<Failure> {
+        let tokens = self.said.add(bytes);
+        if self.said.count() > self.check_at
+            && let Err(failure) = self.extend()
+        {
+            self.said.take_back(tokens);
+            return Some(failure);
+        }
         self.outcome.payloads += 1;
         if self.outcome.time_to_first_token.is_none() {
             self.outcome.time_to_first_token = Some(self.started.elapsed());
         }
+        None
+    }
+
+    #[cold]
+    fn extend(&mut self) -> Result<(), Failure> {
+        if let Some(account) = &mut self.account {
+            if account.is_bounded && self.outcome.payloads < account.allowance {
+                // No upstream says more than its client allows: the estimate is too high.
+                self.said.lower(account.allowance);
+                return Ok(());
+            }
+            self.check_at = account.extend(self.said.count())?;
+        }
+        Ok(())
     }
 
     /// Takes note of the time since when the upstream is waited for. What came between two of these
@@ -244,28 +285,33 @@ impl Meter {
     }
 
     /// Takes a report of usage. Reports are cumulative: the last one counts.
+    #[inline]
     pub(super) fn on_usage(&mut self, usage: Option<Usage>) {
-        if usage.is_some() {
+        if let Some(reported) = usage {
+            self.said.raise(reported.output);
             self.outcome.usage = usage;
         }
     }
 
-    /// Takes what was counted in a whole answer.
+    /// Takes what was counted in a whole answer: there is nothing left to cut.
     pub(super) fn on_whole_answer(&mut self, counts: &AnswerCounts) {
         if counts.payloads > 0 {
-            self.on_content();
+            self.check_at = u64::MAX;
+            let _ = self.on_content(0);
             self.outcome.payloads += counts.payloads - 1;
         }
+        self.said.raise(counts.payloads);
         self.on_usage(counts.usage);
     }
 
-    /// Counts an event of an in-process model.
-    pub(super) fn on_event(&mut self, event: &Event<'_>) {
+    /// Counts an event of an in-process model. Returns the failure if it can't be paid for.
+    pub(super) fn on_event(&mut self, event: &Event<'_>) -> Option<Failure> {
         match event {
-            Event::Usage(usage) => self.outcome.usage = Some(*usage),
-            event if event.has_content() => self.on_content(),
+            Event::Usage(usage) => self.on_usage(Some(*usage)),
+            event if event.has_content() => return self.on_content(0),
             _ => {}
         }
+        None
     }
 
     pub(super) fn on_complete(&mut self) {
@@ -295,6 +341,10 @@ impl Drop for Meter {
         }
         if !self.is_ended {
             self.outcome.end = end_by_drop(&self.disconnect, &self.abort);
+        }
+        match self.account.take() {
+            Some(account) => account.settle(&mut self.outcome, self.said.count()),
+            None => self.outcome.spent = spent(&self.outcome, self.said.count(), 0),
         }
         self.observers.notify(&self.outcome);
     }

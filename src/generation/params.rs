@@ -9,6 +9,7 @@ use base::id::RequestId;
 use dialect::request::Request;
 use dialect::{Dialect, ResponseMeta};
 
+use super::account::Account;
 use super::meter::{GenerationIdentity, Meter};
 use crate::compute::ComputePool;
 use crate::config::{AnswerSizes, GenerationTimeouts};
@@ -52,6 +53,8 @@ pub struct GenerationParams {
     pub disconnect: Disconnect,
     /// The observers of the outcome.
     pub observers: Observers,
+    /// The account that it is counted on, where usage is limited or has a price.
+    pub account: Option<Box<Account>>,
 }
 
 impl GenerationParams {
@@ -63,7 +66,9 @@ impl GenerationParams {
             model: self.meta.model.clone(),
         };
         let (disconnect, abort) = (self.disconnect.clone(), self.abort.clone());
-        Meter::start(identity, disconnect, abort, self.observers.clone())
+        let mut meter = Meter::start(identity, disconnect, abort, self.observers.clone());
+        meter.charge(self.account.take());
+        meter
     }
 
     /// Returns the request for a target, which gives it its own name for the model.

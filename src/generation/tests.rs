@@ -88,6 +88,7 @@ fn params_of(plan: Plan, notebook: &Arc<Notebook>, disconnect: &Disconnect) -> G
         abort: AbortSignal::default(),
         disconnect: disconnect.clone(),
         observers: Observers::from_iter([observer]),
+        account: None,
     }
 }
 

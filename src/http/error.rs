@@ -17,8 +17,8 @@ use crate::service::StartError;
 use crate::telemetry::metrics::RequestCounter;
 use base::id::RequestId;
 use base::shorten::shorten;
-use dialect::Dialect;
 use dialect::failure::{Failure, classes};
+use dialect::{Dialect, anthropic};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -84,6 +84,7 @@ impl Rejection {
         let StartError {
             failure,
             generation,
+            headers: _,
         } = self.error;
         let status = status_for(&failure, dialect);
         match generation {
@@ -205,6 +206,7 @@ fn render_error(
         None => return response,
     };
     let more = std::mem::take(&mut refused.headers);
+    let limits = refused.error.headers.take();
     if let Some(generation) = &refused.error.generation {
         generation.add_headers(response.headers_mut());
     }
@@ -236,6 +238,7 @@ fn render_error(
     if failure.forbids_client_retry() {
         headers.insert("x-should-retry", HeaderValue::from_static("false"));
     }
+    headers.extend(limits.into_iter().flat_map(|limits| *limits));
     for (name, value) in more {
         headers.insert(name, value);
     }
@@ -250,6 +253,9 @@ fn render_error(
 fn status_for(failure: &Failure, dialect: &Dialect) -> StatusCode {
     if failure.refusal().is_some() {
         return refused_status(failure.status(), dialect);
+    }
+    if failure.is(&classes::BUDGET_EXCEEDED) && *dialect == anthropic::DIALECT {
+        return StatusCode::PAYMENT_REQUIRED;
     }
     StatusCode::from_u16(failure.status()).unwrap_or(StatusCode::BAD_GATEWAY)
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Service;
+use super::accounting::{self, Asked};
 use super::context::RequestContext;
 use super::error::StartError;
 use super::plan::plan_of;
@@ -21,6 +22,7 @@ use crate::memory::MemoryPermit;
 use crate::provider::ForwardedRequest;
 use crate::routing::{Plan, Target};
 use dialect::failure::Failure;
+use dialect::request::InputSize;
 
 /// Parts of a form that are looked at for the model's name.
 const MAX_PARTS: usize = 64;
@@ -74,6 +76,17 @@ pub async fn forward(
     if is_client_retry(&context.headers) {
         plan.count_client_retry();
     }
+    let asked = Asked {
+        dialect: dialect::dialect_for_path(&request.path),
+        model: &model,
+        plan: &plan,
+        input: forwarded_size(&request, named.as_ref()),
+        max_tokens: Some(0),
+        n: 1,
+        // Such as a list of files: it names no model, and uses none.
+        is_free: model.is_empty(),
+    };
+    let admission = accounting::admit(service, context, &asked)?;
     let params = ForwardParams {
         request_id: context.id.clone(),
         route: request.route,
@@ -86,9 +99,30 @@ pub async fn forward(
         abort: context.caller.abort(&service.abort),
         disconnect: context.disconnect.clone(),
         observers: service.observers.clone(),
+        account: admission.account,
     };
-    let opened = ForwardedGeneration::open(params).await;
-    opened.map_err(|(failure, generation)| StartError::of_generation(failure, generation))
+    match ForwardedGeneration::open(params).await {
+        Ok(mut opened) => {
+            opened.headers.extend(admission.headers);
+            Ok(opened)
+        }
+        Err((failure, generation)) => {
+            Err(StartError::of_generation(failure, generation).with_headers(admission.headers))
+        }
+    }
+}
+
+/// Returns the size of a body's input: JSON's own, and nothing of a form, whose files are no texts.
+fn forwarded_size(request: &ForwardRequest, named: Option<&NamedModel>) -> InputSize {
+    let is_json = named.is_some_and(|named| named.is_json);
+    InputSize {
+        bytes: if is_json {
+            request.body.len() as u64
+        } else {
+            0
+        },
+        fixed: 0,
+    }
 }
 
 /// Returns a function that makes the request for a target, with its own name for the model.

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
 use super::Service;
+use super::accounting::{self, Admission, Asked};
 use super::attach;
 use super::context::RequestContext;
 use super::detach::{detach, open_detached};
@@ -77,10 +78,11 @@ pub async fn start(
             StreamSlot::New(writer) => {
                 let slot = service.linger_slots.take(context.caller.owner())?;
                 let dialect = routed.dialect;
-                let generation =
-                    Generation::start(routed.into_params(service, context, Some(&writer)));
-                let (reader, headers) =
-                    open_detached(service, generation, writer, linger, slot).await?;
+                let (params, limits) = routed.admit(service, context, Some(&writer))?;
+                let generation = Generation::start(params);
+                let opened = open_detached(service, generation, writer, linger, slot).await;
+                let (reader, mut headers) = opened.map_err(|it| it.with_headers(limits.clone()))?;
+                headers.extend(limits);
                 let subscription = attach::follow(service, reader, dialect, context);
                 Ok(Subscription {
                     headers,
@@ -91,14 +93,19 @@ pub async fn start(
         };
     }
     let dialect = routed.dialect;
-    let mut generation = Generation::start(routed.into_params(service, context, None));
+    let (params, limits) = routed.admit(service, context, None)?;
+    let mut generation = Generation::start(params);
     // Until the upstream has accepted, its refusal still gets a status; but no client is left
     // without a head for long.
-    let headers = match tokio::time::timeout(service.commit_after, generation.opened()).await {
+    let mut headers = match tokio::time::timeout(service.commit_after, generation.opened()).await {
         Ok(Ok(headers)) => headers,
-        Ok(Err(failure)) => return Err(StartError::of_generation(failure, generation.into())),
+        Ok(Err(failure)) => {
+            let error = StartError::of_generation(failure, generation.into());
+            return Err(error.with_headers(limits));
+        }
         Err(_elapsed) => HeaderMap::new(),
     };
+    headers.extend(limits);
     generation.set_status(200);
     Ok(Subscription {
         frames: Frames::Generation(Box::new(generation)),
@@ -126,7 +133,7 @@ pub async fn start_in_background(
     };
     let slot = service.linger_slots.take(context.caller.owner())?;
     let (dialect, id) = (routed.dialect, writer.log().id().clone());
-    let params = routed.into_params(service, context, Some(&writer));
+    let (params, _) = routed.admit(service, context, Some(&writer))?;
     let body = dialect.client.encode_queued(&params.meta);
     let mut generation = Generation::start(params);
     generation.set_status(200);
@@ -146,9 +153,16 @@ pub async fn complete(
     context: &RequestContext,
 ) -> Result<CompleteAnswer, StartError> {
     let routed = RoutedRequest::new(service, request, context)?;
-    let params = routed.into_params(service, context, None);
-    let answer = CompleteGeneration::start(params).answer().await;
-    answer.map_err(|(failure, generation)| StartError::of_generation(failure, generation))
+    let (params, limits) = routed.admit(service, context, None)?;
+    match CompleteGeneration::start(params).answer().await {
+        Ok(mut answer) => {
+            answer.headers.extend(limits);
+            Ok(answer)
+        }
+        Err((failure, generation)) => {
+            Err(StartError::of_generation(failure, generation).with_headers(limits))
+        }
+    }
 }
 
 /// Checks a request as [`start`] does, sends nothing upstream, and returns the complete answer of a
@@ -162,7 +176,8 @@ pub fn warm_up(
     request: GenerationRequest,
     context: &RequestContext,
 ) -> Result<Subscription, StartError> {
-    let params = RoutedRequest::new(service, request, context)?.into_params(service, context, None);
+    let routed = RoutedRequest::new(service, request, context)?;
+    let params = routed.into_params(service, context, None, Admission::default());
     let mut frames = BytesMut::new();
     let mut writer = params.dialect.client.event_writer(params.meta);
     writer.write_end(&mut |event, data| sse::write_frame(&mut frames, event, data));
@@ -240,12 +255,29 @@ impl RoutedRequest {
         })
     }
 
-    /// Returns the parameters of the generation; `writer` is that of the stream it writes.
+    /// Admits the request. Returns the parameters of the generation, and the headers that tell of
+    /// the limits; `writer` is that of the stream it writes.
+    fn admit(
+        self,
+        service: &Service,
+        context: &RequestContext,
+        writer: Option<&Writer>,
+    ) -> Result<(GenerationParams, HeaderMap), StartError> {
+        let asked = Asked::of_request(self.dialect, &self.model, &self.plan, &self.request);
+        let mut admission = accounting::admit(service, context, &asked)?;
+        let headers = std::mem::take(&mut admission.headers);
+        Ok((
+            self.into_params(service, context, writer, admission),
+            headers,
+        ))
+    }
+
     fn into_params(
         self,
         service: &Service,
         context: &RequestContext,
         writer: Option<&Writer>,
+        admission: Admission,
     ) -> GenerationParams {
         let Self {
             route,
@@ -258,6 +290,7 @@ impl RoutedRequest {
         } = self;
         // What is written into a log is a stream, however its client reads it.
         request.stream |= writer.is_some();
+        request.counts_usage = admission.wants_usage;
         let meta = ResponseMeta {
             id: match writer {
                 Some(writer) if dialect.retrieves_by_id => {
@@ -290,6 +323,7 @@ impl RoutedRequest {
             abort: context.caller.abort(&service.abort),
             disconnect: context.disconnect.clone(),
             observers: service.observers.clone(),
+            account: admission.account,
         }
     }
 }

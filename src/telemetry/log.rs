@@ -18,6 +18,7 @@ impl Observer for OutcomeLog {
         let last = outcome.attempts.last();
         tracing::info!(
             request_id = %outcome.request_id,
+            key = outcome.key.as_deref(),
             route = outcome.route,
             model = &*shorten(&outcome.model, MAX_LOGGED_NAME),
             provider = last.map_or("", |attempt| attempt.provider.as_str()),

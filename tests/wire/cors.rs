@@ -66,7 +66,7 @@ fn a_listed_origin_reads_streams_and_errors() {
         c.request();
         c.send(
             format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nx-ratelimit-remaining-requests: 5\r\n\
+                "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nopenai-processing-ms: 5\r\n\
                  connection: close\r\n\r\n{STOP}{DONE}"
             )
             .as_bytes(),
@@ -92,7 +92,7 @@ fn a_listed_origin_reads_streams_and_errors() {
         "x-stream-id",
         "stream-next-offset",
         "retry-after",
-        "x-ratelimit-remaining-requests",
+        "openai-processing-ms",
     ] {
         assert!(
             names.iter().any(|exposed| exposed == name),

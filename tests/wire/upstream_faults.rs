@@ -369,14 +369,14 @@ fn no_connection() {
 fn headers_that_a_connection_names_stay_with_it() {
     let body = format!("{STOP}{DONE}");
     let upstream = Upstream::raw(format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: X-RateLimit-Hop, close, x-request-id\r\n\
-         x-ratelimit-hop: 1\r\nx-ratelimit-far: 2\r\nx-request-id: up\r\n\r\n{body}"
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: OpenAI-Version, close, x-request-id\r\n\
+         openai-version: 1\r\nopenai-processing-ms: 2\r\nx-request-id: up\r\n\r\n{body}"
     ));
     let server = Server::before(&upstream);
     let mut client = server.chat(json!({}));
     assert_eq!(client.body(), body);
-    assert_eq!(client.header("x-ratelimit-far").as_deref(), Some("2"));
-    assert_eq!(client.header("x-ratelimit-hop"), None);
+    assert_eq!(client.header("openai-processing-ms").as_deref(), Some("2"));
+    assert_eq!(client.header("openai-version"), None);
     assert_eq!(client.header("x-upstream-request-id"), None);
 }
 

@@ -1,6 +1,7 @@
 //! The two sides of a dialect: traits for requests, streams and complete answers, and their types.
 
 use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -133,6 +134,11 @@ pub trait UpstreamSide: Debug + Sync {
         Ok(body)
     }
 
+    /// Returns what a payload has only because this server asked for the usage.
+    fn unasked_usage(&self, _data: &[u8]) -> UnaskedUsage {
+        UnaskedUsage::None
+    }
+
     /// Returns a reader for a streamed answer.
     fn event_reader(&self, rule: FinishRule) -> Box<dyn EventReader>;
 
@@ -164,6 +170,17 @@ pub trait UpstreamSide: Debug + Sync {
     fn error_report(&self, body: &[u8]) -> Option<ErrorReport> {
         ErrorReport::parse_body(body)
     }
+}
+
+/// What a payload has only because this server asked for the usage: its client did not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UnaskedUsage {
+    /// Nothing.
+    None,
+    /// These bytes.
+    Field(Range<usize>),
+    /// All of it.
+    Whole,
 }
 
 /// A request body in an upstream's dialect.

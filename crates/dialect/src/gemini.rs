@@ -36,7 +36,7 @@ use super::{
     PayloadInfo, ResponseMeta, UpstreamPayload, UpstreamSide, json,
 };
 use crate::event::{FinishReason, ReasoningState, StateOrigin};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, classes};
 use crate::families::Family;
 use crate::request::{File, Image, Operation, Request};
 use crate::tool_names::ToolNameRule;
@@ -244,6 +244,7 @@ fn decode_signature(text: &str) -> (ReasoningState<'static>, String) {
 /// Returns the error body: `{"error": {"code", "message", "status"}}`.
 fn error_json(failure: &Failure, told: Option<u16>) -> Value {
     let (code, status) = match failure.kind() {
+        _ if failure.is(&classes::BUDGET_EXCEEDED) => (429, "RESOURCE_EXHAUSTED"),
         FailureKind::InvalidRequest | FailureKind::TooLarge => (400, "INVALID_ARGUMENT"),
         FailureKind::Authentication => (401, "UNAUTHENTICATED"),
         FailureKind::Billing | FailureKind::Permission => (403, "PERMISSION_DENIED"),
@@ -254,7 +255,16 @@ fn error_json(failure: &Failure, told: Option<u16>) -> Value {
         FailureKind::Server => (500, "INTERNAL"),
     };
     let code = told.unwrap_or(code);
-    json!({ "error": { "code": code, "message": failure.to_string(), "status": status } })
+    let mut error = json!({ "code": code, "message": failure.to_string(), "status": status });
+    if failure.is(&classes::RATE_LIMITED)
+        && let Some(after) = failure.retry_after()
+    {
+        error["details"] = json!([{
+            "@type": "type.googleapis.com/google.rpc.RetryInfo",
+            "retryDelay": format!("{}s", after.as_secs()),
+        }]);
+    }
+    json!({ "error": error })
 }
 
 fn finish_reason(reason: FinishReason) -> &'static str {

@@ -101,7 +101,8 @@ pub use answer::Answer;
 pub use body_kind::{BodyKind, skip_blanks};
 pub use codec::{
     AnswerFolder, ClientSide, DONE, EventReader, EventSink, EventWriter, FinishRule, FrameSink,
-    MAX_HELD_BYTES, PassThroughPosition, PayloadInfo, ResponseMeta, UpstreamPayload, UpstreamSide,
+    MAX_HELD_BYTES, PassThroughPosition, PayloadInfo, ResponseMeta, UnaskedUsage, UpstreamPayload,
+    UpstreamSide,
 };
 pub(crate) use codec::{MAX_CALLS, emit, too_many_error};
 pub use continuation::Continuation;

@@ -25,6 +25,7 @@ mod replay;
 mod request;
 mod sources;
 mod thoughts;
+mod unasked_usage;
 mod usage;
 mod writer;
 
@@ -39,7 +40,8 @@ use serde_json::json;
 
 use super::{
     Answer, AnswerFolder, COMMENT_HEARTBEAT, ClientSide, Continuation, Dialect, EventSink,
-    FinishRule, FrameSink, JsonShape, PayloadInfo, ResponseMeta, UpstreamPayload, UpstreamSide,
+    FinishRule, FrameSink, JsonShape, PayloadInfo, ResponseMeta, UnaskedUsage, UpstreamPayload,
+    UpstreamSide,
 };
 use crate::event::{Citation, FinishReason};
 use crate::failure::Failure;
@@ -121,7 +123,16 @@ impl UpstreamSide for ChatHost {
     }
 
     fn pass_through_body(&self, request: &Request, model: &str) -> Result<Bytes, Failure> {
-        self.fit_body(crate::json::with_model(request, model)?)
+        let body = crate::json::with_model(request, model)?;
+        let wants_usage = request.counts_usage && request.stream && !request.include_usage;
+        self.fit_body(match wants_usage {
+            true => unasked_usage::with_usage(&body)?,
+            false => body,
+        })
+    }
+
+    fn unasked_usage(&self, data: &[u8]) -> UnaskedUsage {
+        unasked_usage::find_usage(data)
     }
 
     fn continued_body(&self, body: &Bytes, continuation: &Continuation) -> Result<Bytes, Failure> {

@@ -24,6 +24,7 @@ mod options;
 
 pub use cache::CacheTtl;
 pub(crate) use cache::with_marks;
+pub use estimate::InputSize;
 pub(crate) use file::with_title;
 pub use file::{File, FileSource};
 pub use forms::{ToolForm, ToolForms, ToolKind};
@@ -49,6 +50,8 @@ pub struct Request {
     pub background: bool,
     /// The client wants the usage at the end of its stream.
     pub include_usage: bool,
+    /// This server wants the usage, whether the client does or not.
+    pub counts_usage: bool,
     /// The conversation so far, including the system prompt.
     pub messages: Vec<Message>,
     /// Tools that the model may call.
@@ -158,6 +161,7 @@ impl Request {
             stream: self.stream,
             background: self.background,
             include_usage: self.include_usage,
+            counts_usage: self.counts_usage,
             tools: self.tools.iter().filter(|_| is_small).cloned().collect(),
             tool_forms: self.tool_forms.clone(),
             tool_choice: self.tool_choice.clone(),

@@ -68,6 +68,8 @@ pub(super) enum PayloadVerdict {
     Reported { failure: Failure, is_native: bool },
     /// The payload is not to be shown: it can't be parsed, or it is an error by its name alone.
     Broken(Failure),
+    /// The payload is not to be shown: the money for the answer is spent.
+    Unpaid(Failure),
 }
 
 /// Counts a payload, and returns its meaning. `is_cut` says that the upstream's body ended within
@@ -92,10 +94,12 @@ pub(super) fn judge_payload(
             });
         }
     };
-    if seen.has_content {
-        meter.on_content();
-    }
     meter.on_usage(seen.usage);
+    if seen.has_content
+        && let Some(failure) = meter.on_content(data.len())
+    {
+        return PayloadVerdict::Unpaid(failure);
+    }
     if let Some(failure) = seen.error {
         // An error in no shape that clients know is told in theirs alone, unless it comes with a
         // part of the answer.

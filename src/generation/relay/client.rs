@@ -20,6 +20,8 @@ pub(in crate::generation) struct ClientWriter {
     writer: Box<dyn EventWriter>,
     /// Kept of an answer that may be continued.
     transcript: Option<Box<Transcript>>,
+    /// Set if this server has asked for the usage, and the client has not.
+    pub(super) hides_usage: bool,
 }
 
 impl ClientWriter {
@@ -31,6 +33,7 @@ impl ClientWriter {
         Self {
             dialect,
             keeps_comments,
+            hides_usage: meta.request.counts_usage && !meta.request.include_usage,
             writer: dialect.client.event_writer(meta),
             transcript: None,
         }

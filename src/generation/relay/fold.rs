@@ -83,9 +83,9 @@ impl FoldedAnswer {
             }
             match judge_payload(read, &frame, data, &*self.reader, is_cut, meter) {
                 PayloadVerdict::Continue => {}
-                PayloadVerdict::Reported { failure, .. } | PayloadVerdict::Broken(failure) => {
-                    return Err(failure);
-                }
+                PayloadVerdict::Reported { failure, .. }
+                | PayloadVerdict::Broken(failure)
+                | PayloadVerdict::Unpaid(failure) => return Err(failure),
                 PayloadVerdict::Ended => return Ok(true),
             }
         }

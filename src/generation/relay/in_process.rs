@@ -46,7 +46,9 @@ impl InProcess {
             }
             match poll_event(&mut self.events, cx) {
                 Poll::Ready(Some(Ok(event))) => {
-                    meter.on_event(&event);
+                    if let Some(failure) = meter.on_event(&event) {
+                        break Some(StreamEnd::failed(failure));
+                    }
                     self.is_finished |= matches!(event, Event::Finish(_));
                     if let Err(failure) = client.write_event(&event, &mut out) {
                         break Some(StreamEnd::failed(failure));

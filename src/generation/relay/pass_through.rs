@@ -2,11 +2,13 @@
 //! bytes, untouched and uncopied. Each payload is read only for what must be known. Frames that say
 //! nothing to a client are cut out.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use dialect::event::Event;
 use dialect::sse;
-use dialect::{EventReader, EventSink, PassThroughPosition};
+use dialect::{EventReader, EventSink, PassThroughPosition, UnaskedUsage, UpstreamSide};
 
 use super::classify::{FrameKind, PayloadVerdict, classify_frame, judge_payload};
 use super::client::ClientWriter;
@@ -25,6 +27,9 @@ pub(in crate::generation) struct PassThrough {
     names_events: bool,
     /// Set if a complete stream of this dialect ends without a mark.
     ends_without_mark: bool,
+    /// Set if this server has asked for the usage, and the client has not.
+    hides_usage: bool,
+    upstream: Option<&'static dyn UpstreamSide>,
 }
 
 impl PassThrough {
@@ -36,6 +41,8 @@ impl PassThrough {
             keeps_comments: client.keeps_comments,
             names_events: dialect.names_events,
             ends_without_mark: dialect.ends_without_mark,
+            hides_usage: client.hides_usage,
+            upstream: dialect.upstream,
         }
     }
 
@@ -70,7 +77,7 @@ impl PassThrough {
             };
             has_payload = true;
             let verdict = self.read_payload(&frame, data, is_cut, meter, &mut tap);
-            if let PayloadVerdict::Broken(failure) = verdict {
+            if let PayloadVerdict::Broken(failure) | PayloadVerdict::Unpaid(failure) = verdict {
                 splice.truncate(range.start);
                 end = Some(StreamEnd::failed(failure));
                 break;
@@ -79,7 +86,13 @@ impl PassThrough {
                 splice.insert_event_name(&range, data);
             }
             end = match verdict {
-                PayloadVerdict::Continue | PayloadVerdict::Broken(_) => continue,
+                PayloadVerdict::Continue if self.hides_usage => {
+                    self.hide_usage(&mut splice, &run, &range, data);
+                    continue;
+                }
+                PayloadVerdict::Continue
+                | PayloadVerdict::Broken(_)
+                | PayloadVerdict::Unpaid(_) => continue,
                 PayloadVerdict::Ended => Some(StreamEnd::Complete { already_sent: true }),
                 PayloadVerdict::Reported { failure, is_native } => Some(StreamEnd::Failed {
                     failure,
@@ -96,6 +109,22 @@ impl PassThrough {
             bytes: edited.unwrap_or(run),
             has_payload,
             end,
+        }
+    }
+
+    /// Cuts out of a frame what only came because this server asked for the usage.
+    fn hide_usage(&self, splice: &mut Splice<'_>, run: &Bytes, frame: &Range<usize>, data: &[u8]) {
+        let found = self.upstream.map(|side| side.unasked_usage(data));
+        match found {
+            None | Some(UnaskedUsage::None) => {}
+            Some(UnaskedUsage::Whole) => splice.remove(frame),
+            Some(UnaskedUsage::Field(field)) => {
+                // Data of one line are a slice of the run.
+                let start = (data.as_ptr() as usize).wrapping_sub(run.as_ptr() as usize);
+                if frame.contains(&start) && start + data.len() <= frame.end {
+                    splice.remove(&(start + field.start..start + field.end));
+                }
+            }
         }
     }
 

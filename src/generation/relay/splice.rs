@@ -46,7 +46,7 @@ impl<'a> Splice<'a> {
         }
     }
 
-    /// Removes a frame.
+    /// Removes a frame, or a piece of one.
     pub(super) fn remove(&mut self, range: &Range<usize>) {
         self.keep_until(range.start);
         self.from = range.end;

@@ -61,6 +61,7 @@ impl Translate {
                 FrameKind::Comment | FrameKind::Blank | FrameKind::NoData => continue,
             };
             has_payload = true;
+            let written = out.len();
             let read = match self.write_payload(data, client, &mut out, &mut tap) {
                 Ok(read) => read,
                 Err(full) => {
@@ -77,6 +78,10 @@ impl Translate {
             end = match judge_payload(read, &frame, data, &*self.reader, is_cut, meter) {
                 PayloadVerdict::Continue => continue,
                 PayloadVerdict::Reported { failure, .. } | PayloadVerdict::Broken(failure) => {
+                    Some(StreamEnd::failed(failure))
+                }
+                PayloadVerdict::Unpaid(failure) => {
+                    out.truncate(written);
                     Some(StreamEnd::failed(failure))
                 }
                 PayloadVerdict::Ended => {

@@ -7,7 +7,7 @@ use axum::response::Response;
 use serde_json::json;
 
 use crate::access::Caller;
-use crate::config::Role;
+use crate::config::KeyRole;
 use crate::http::error::Rejection;
 use crate::http::json::json as json_response;
 use crate::service::{ReloadError, Service};
@@ -18,7 +18,7 @@ pub(super) async fn reload_for_caller(
     state: State<Arc<Service>>,
     caller: Caller,
 ) -> Result<Response, Rejection> {
-    if caller.key().is_some_and(|key| key.role != Role::Admin) {
+    if caller.key().is_some_and(|key| key.role != KeyRole::Admin) {
         let message = "the configuration is for keys with the role `admin`".to_owned();
         return Err(Failure::forbidden(message).into());
     }

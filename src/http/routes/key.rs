@@ -1,7 +1,11 @@
-//! `GET /v1/key`: the caller's own key.
+//! `GET /v1/key`: the caller's own key, its limits, and what it has used, as OpenRouter has it.
 
+mod state;
+
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Value, json};
 
@@ -9,15 +13,23 @@ use crate::access::{Caller, Key};
 use crate::config::{Limits, ModelPatterns, usd};
 use crate::http::error::Rejection;
 use crate::http::json::json as json_response;
+use crate::service::{Service, key_report};
 use dialect::failure::Failure;
 
 /// Answers with the caller's key: whose it is, and what it may do. Never with the key itself.
-pub(super) async fn show(caller: Caller) -> Result<Response, Rejection> {
+pub(super) async fn show(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+) -> Result<Response, Rejection> {
     let Some(key) = caller.key() else {
         let message = "this server wants no keys; auth.keys_file would name them";
         return Err(Failure::not_found(message).into());
     };
-    Ok(json_response(&description(key)))
+    let mut description = description(key);
+    if let Some(report) = key_report(&service, key) {
+        state::add(&mut description, &report);
+    }
+    Ok(json_response(&description))
 }
 
 fn description(key: &Key) -> Value {

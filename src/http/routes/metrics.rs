@@ -7,7 +7,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use crate::access::Caller;
-use crate::config::Role;
+use crate::config::KeyRole;
 use crate::http::error::Rejection;
 use crate::service::Service;
 use crate::telemetry::metrics::MEDIA_TYPE;
@@ -21,7 +21,7 @@ pub(super) async fn for_caller(
     state: State<Arc<Service>>,
     caller: Caller,
 ) -> Result<Response, Rejection> {
-    if caller.key().is_some_and(|key| key.role == Role::User) {
+    if caller.key().is_some_and(|key| key.role == KeyRole::User) {
         let message = "metrics are for keys with the role `viewer` or `admin`".to_owned();
         return Err(Failure::forbidden(message).into());
     }

@@ -15,15 +15,14 @@ const FORWARDED: &[&str] = &[
     "tracestate",
 ];
 
-/// Headers that a client may see of an upstream's, besides those of [`RATE_LIMIT_PREFIXES`].
+/// Headers that a client may see of an upstream's. Not those of its rate limits: these are our
+/// account's, and no client's own.
 const CLIENT_VISIBLE: &[&str] = &[
     "retry-after-ms",
     "x-should-retry",
     "openai-processing-ms",
     "openai-version",
 ];
-
-const RATE_LIMIT_PREFIXES: &[&str] = &["x-ratelimit-", "anthropic-ratelimit-"];
 
 /// The upstream's own request id, under another name: `x-request-id` is ours.
 const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
@@ -56,12 +55,7 @@ pub(super) fn client_visible(from: &HeaderMap, credentials: &Credentials) -> Hea
     let is_end_to_end = |name: &str| !http1::list_contains(from, &CONNECTION, name.as_bytes());
     let mut to = HeaderMap::new();
     for (name, value) in from {
-        if (CLIENT_VISIBLE.contains(&name.as_str())
-            || RATE_LIMIT_PREFIXES
-                .iter()
-                .any(|prefix| name.as_str().starts_with(prefix)))
-            && is_end_to_end(name.as_str())
-        {
+        if CLIENT_VISIBLE.contains(&name.as_str()) && is_end_to_end(name.as_str()) {
             to.append(name, credentials.redact_header(value));
         }
     }

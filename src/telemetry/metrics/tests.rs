@@ -7,7 +7,7 @@ use dialect::event::Usage;
 use dialect::failure::Failure;
 
 use super::*;
-use crate::outcome::{AttemptOutcome, GenerationEnd, Pauses};
+use crate::outcome::{AttemptOutcome, GenerationEnd, Pauses, Spent};
 
 fn metrics() -> Metrics {
     let model = |name: &str, providers: &[&str]| CountedModel {
@@ -47,6 +47,9 @@ fn outcome(model: &str, providers: &[&str], end: GenerationEnd) -> Outcome {
         payloads: 3,
         pauses: None,
         usage: None,
+        spent: Spent::default(),
+        key: None,
+        team: None,
         continued: None,
         end,
     }

@@ -17,7 +17,7 @@ pub const FLOORS: &[&[&str]] = &[
     &["service"],
     &["generation"],
     &["routing"],
-    &["access", "provider"],
+    &["access", "provider", "usage"],
     &["config", "prompts", "telemetry"],
     &["compute", "disconnect", "memory", "outcome", "shutdown"],
 ];

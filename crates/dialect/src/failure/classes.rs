@@ -217,6 +217,23 @@ classes! {
     WRITER_LOST: "writer_lost" Server 502 Us Never
         "the writer of this stream is gone: the stream ends here, incomplete";
 
+    // --- Limits ---
+
+    /// A key, a team or a provider has as many requests or tokens as it may have.
+    RATE_LIMITED: "rate_limit_exceeded" RateLimit 429 Client Never
+        "{message}";
+    /// A request has more tokens than its key, team or provider may ever have at once.
+    TOO_LARGE_FOR_LIMIT: "request_too_large_for_limit" RateLimit 429 Client Never
+        "{message}";
+    /// The money of a key, a team or a provider is spent; a stream that was running ends with it.
+    /// Clients of Anthropic's API get a 402.
+    BUDGET_EXCEEDED: "budget_exceeded" Billing 429 Client Never
+        "{message}";
+    /// There is a budget of money, and the model has no price (`prices.unpriced`).
+    MODEL_WITHOUT_PRICE: "model_without_price" Permission 403 Us Never
+        "the model `{model}` has no price here, and {scope} has a budget: the operator of this \
+         server can add a price to its file (prices.file)";
+
     // --- Routing ---
 
     /// Every target of a model has too much to do, or no quota.

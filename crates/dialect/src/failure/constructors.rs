@@ -1,6 +1,7 @@
 //! The constructors of [`Failure`]: one for each class, with the values that its message needs.
 
 mod access;
+mod limits;
 mod socket;
 
 use std::borrow::Cow;

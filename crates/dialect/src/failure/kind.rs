@@ -61,7 +61,7 @@ impl FailureKind {
             | "key_expired"
             | "key_revoked"
             | "UNAUTHENTICATED" => FailureKind::Authentication,
-            "billing_error" => FailureKind::Billing,
+            "billing_error" | "budget_exceeded" => FailureKind::Billing,
             "permission_error" | "model_not_allowed" | "PERMISSION_DENIED" => {
                 FailureKind::Permission
             }
@@ -69,6 +69,7 @@ impl FailureKind {
             "request_too_large" => FailureKind::TooLarge,
             "rate_limit_error"
             | "rate_limit_exceeded"
+            | "request_too_large_for_limit"
             | "insufficient_quota"
             | "RESOURCE_EXHAUSTED" => FailureKind::RateLimit,
             "overloaded_error" | "UNAVAILABLE" => FailureKind::Overloaded,

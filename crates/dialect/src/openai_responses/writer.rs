@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::answer::image_json;
 use super::{citation_json, object, response_id, status};
 use crate::event::{Event, FinishReason, Usage};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, classes};
 use crate::json::quote;
 use crate::request::ToolKind;
 use crate::{FrameSink, MAX_HELD_BYTES, PassThroughPosition, ResponseMeta};
@@ -212,7 +212,9 @@ impl crate::EventWriter for ResponsesEventWriter {
         self.begin(out);
         let code = match failure.kind() {
             // Clients act upon these.
-            _ if failure.has_known_cause() => failure.code(),
+            _ if failure.has_known_cause() || failure.is(&classes::BUDGET_EXCEEDED) => {
+                failure.code()
+            }
             FailureKind::RateLimit => "rate_limit_exceeded",
             FailureKind::InvalidRequest => "invalid_prompt",
             _ => "server_error",

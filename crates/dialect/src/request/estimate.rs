@@ -34,6 +34,89 @@ impl Request {
     }
 }
 
+/// The size of a request's input, from which bounds and estimates of its tokens follow without
+/// reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InputSize {
+    /// The bytes of all texts. A tokenizer makes at most one token of a byte.
+    pub bytes: u64,
+    /// About the tokens of all else: images, files, and what frames the texts.
+    pub fixed: u64,
+}
+
+impl InputSize {
+    /// Returns the most tokens that the texts can be.
+    #[must_use]
+    pub fn most_tokens(self) -> u64 {
+        self.bytes.saturating_add(self.fixed)
+    }
+
+    /// Returns more tokens than the texts mostly are.
+    #[must_use]
+    pub fn likely_tokens(self) -> u64 {
+        self.bytes.div_ceil(2).saturating_add(self.fixed)
+    }
+
+    /// Returns about the tokens that the texts are.
+    #[must_use]
+    pub fn usual_tokens(self) -> u64 {
+        self.bytes.div_ceil(4).saturating_add(self.fixed)
+    }
+
+    fn add_text(&mut self, text: &str) {
+        self.bytes = self.bytes.saturating_add(text.len() as u64);
+    }
+
+    fn add_parts(&mut self, parts: &[Part]) {
+        self.fixed += FRAME;
+        for part in parts {
+            match part {
+                Part::Text(text) | Part::Refusal(text) | Part::Reasoning { text, .. } => {
+                    self.add_text(text);
+                }
+                Part::ToolCall {
+                    name, arguments, ..
+                } => {
+                    self.add_text(name);
+                    self.add_text(arguments);
+                    self.fixed += FRAME;
+                }
+                Part::ToolResult { content, .. } => self.add_parts(content),
+                Part::Image(..) => self.fixed += IMAGE,
+                Part::File(file) => {
+                    self.fixed += IMAGE + file.size() as u64 / FILE_BYTES_PER_TOKEN;
+                }
+                Part::CacheBreakpoint(_) => {}
+            }
+        }
+    }
+}
+
+impl Request {
+    /// Returns the size of the input: of messages, tools and schema.
+    #[must_use]
+    pub fn input_size(&self) -> InputSize {
+        let mut size = InputSize::default();
+        for message in &self.messages {
+            size.add_parts(&message.parts);
+        }
+        for tool in &self.tools {
+            size.add_text(&tool.name);
+            size.add_text(tool.description.as_deref().unwrap_or_default());
+            size.add_text(tool.parameters.as_str());
+            size.fixed += FRAME;
+        }
+        if let Some(Format::Schema { schema, .. }) = &self.format {
+            size.add_text(schema.as_str());
+        }
+        if self.invalid.is_some() {
+            // Not all of it could be read.
+            size.bytes = size.bytes.max(self.body.len() as u64);
+        }
+        size
+    }
+}
+
 fn message_tokens(message: &Message) -> u64 {
     message.parts.iter().map(part_tokens).sum::<u64>() + FRAME
 }
@@ -80,6 +163,24 @@ mod tests {
         ] {
             assert_eq!(text_tokens(text), tokens, "{text}");
         }
+    }
+
+    #[test]
+    fn a_bound_is_no_less_than_an_estimate() {
+        let mut request = Request::prompt("\u{6c34}\u{6d41} and some English".repeat(9));
+        request.messages.push(Message {
+            role: Role::Tool,
+            parts: vec![Part::ToolResult {
+                id: String::new(),
+                content: vec![Part::Image(Image::Url(String::new()), None)],
+                error: false,
+            }],
+        });
+        let size = request.input_size();
+        assert!(size.most_tokens() >= request.estimated_tokens());
+        assert!(size.most_tokens() > size.likely_tokens());
+        assert!(size.likely_tokens() > size.usual_tokens());
+        assert!(size.usual_tokens() > IMAGE);
     }
 
     #[test]

@@ -240,6 +240,7 @@ fn params(
         abort: AbortSignal::default(),
         disconnect: Disconnect::default(),
         observers,
+        account: None,
     }
 }
 
