@@ -116,7 +116,7 @@ impl<'a> KeyFile<'a> {
     /// # Errors
     ///
     /// When the file can't be changed, or would be wrong.
-    pub fn add(self, new: &NewKey) -> Result<ApiKey, KeyFileError> {
+    pub fn append(self, new: &NewKey) -> Result<ApiKey, KeyFileError> {
         let key = ApiKey::generate()?;
         let mut text = self.text.clone();
         if !text.is_empty() {

@@ -74,7 +74,7 @@ pub(super) fn run(arguments: &Arguments, command: &KeysCommand) -> Result<ExitCo
                 role: KeyRole::from_word(role),
                 expires: *expires,
             };
-            let key = open()?.add(&new).map_err(|error| error.to_string())?;
+            let key = open()?.append(&new).map_err(|error| error.to_string())?;
             let file = path.display();
             hand_over(
                 &key,
