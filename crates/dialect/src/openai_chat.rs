@@ -32,6 +32,7 @@ pub use reader::ChatEventReader;
 pub use writer::ChatEventWriter;
 
 use hosts::ChatHost;
+use hosts::table::{HOSTS, OPENAI};
 use usage::usage_json;
 
 use bytes::Bytes;
@@ -51,7 +52,7 @@ use crate::request::{File, Image, Operation, Request};
 pub static DIALECT: Dialect = Dialect {
     name: "openai-chat",
     client: &Chat,
-    upstream: Some(&hosts::OPENAI),
+    upstream: Some(&OPENAI),
     endpoints: &["/v1/chat/completions"],
     retrieves_by_id: false,
     names_events: false,
@@ -89,7 +90,7 @@ impl ClientSide for Chat {
 
 /// Returns the upstream side for a host that differs from OpenAI in its requests.
 pub(crate) fn hosted(flavor: &str) -> Option<&'static dyn UpstreamSide> {
-    let host = hosts::HOSTS.iter().find(|host| host.name == flavor)?;
+    let host = HOSTS.iter().find(|host| host.name == flavor)?;
     Some(host)
 }
 

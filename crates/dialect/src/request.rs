@@ -23,7 +23,7 @@ mod invalid;
 mod options;
 
 pub use cache::CacheTtl;
-pub(crate) use cache::with_marks;
+pub(crate) use cache::{cache_control, with_marks};
 pub(crate) use file::with_title;
 pub use file::{File, FileSource};
 pub use forms::{ToolForm, ToolForms, ToolKind};

@@ -3,16 +3,19 @@
 //! An upstream of the same dialect gets the client's own bytes with another model name. Parsed here
 //! are the fields that routing, the mock and other dialects need; all others are recorded.
 
+mod content;
+mod messages;
 mod options;
 mod reasoning;
 mod tools;
 mod write;
 
+pub(super) use content::audio_format;
 use options::{parse_openai_options, parse_reasoning_options};
 pub(super) use reasoning::opaque_state;
 use reasoning::{ReasoningPlaces, parse_reasoning, thinking_part};
 use tools::{parse_legacy_call, parse_tool_calls, parse_tools};
-pub(super) use write::{audio_format, encode_request};
+pub(super) use write::encode_request;
 
 use bytes::Bytes;
 

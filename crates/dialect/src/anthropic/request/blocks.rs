@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::thinking::{can_send_thought, write_thought};
 use crate::json::{ListWriter, ObjectWriter};
 use crate::request::{
-    CacheTtl, FileSource, Image, Message, Part, Request, Role, texts_of, with_marks,
+    CacheTtl, FileSource, Image, Message, Part, Request, Role, cache_control, texts_of, with_marks,
 };
 use crate::tools;
 
@@ -141,13 +141,5 @@ fn image_source(image: &Image) -> Value {
         Image::Data { media_type, base64 } => {
             json!({ "type": "base64", "media_type": media_type, "data": base64 })
         }
-    }
-}
-
-/// Returns the value of `cache_control`.
-pub(super) fn cache_control(ttl: CacheTtl) -> Value {
-    match ttl {
-        CacheTtl::Default => json!({ "type": "ephemeral" }),
-        CacheTtl::Hour => json!({ "type": "ephemeral", "ttl": "1h" }),
     }
 }
