@@ -139,8 +139,8 @@ impl UpstreamSide for Gemini {
         request::continued_body(body, continuation)
     }
 
-    fn takes_file(&self, _file: &File) -> bool {
-        true
+    fn takes_file(&self, file: &File) -> bool {
+        !file.is_stored()
     }
 
     fn tool_name_rule(&self) -> ToolNameRule {

@@ -332,10 +332,13 @@ pub fn translate_by(
         return refuse(&part.param, &lacks);
     }
     if let Some(file) = request.find_file(|file| !upstream.takes_file(file)) {
-        let lacks = format!(
-            "takes no file of type `{}`: `{}`",
-            file.media_type, file.param
-        );
+        let param = &file.param;
+        let lacks = match file.is_stored() {
+            true => {
+                format!("can't read the files of OpenAI's store: `{param}` names one by its id")
+            }
+            false => format!("takes no file of type `{}`: `{param}`", file.media_type),
+        };
         return refuse(&file.param, &lacks);
     }
     if request.n > 1 {

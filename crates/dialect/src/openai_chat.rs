@@ -108,7 +108,8 @@ impl UpstreamSide for ChatHost {
     }
 
     fn takes_file(&self, file: &File) -> bool {
-        file.is_inline() && (file.is_pdf() || request::audio_format(file).is_some())
+        let is_known = file.is_pdf() || request::audio_format(file).is_some();
+        file.is_inline() && is_known || file.is_stored() && self.takes_stored_files()
     }
 
     fn encode_request(

@@ -140,9 +140,8 @@ impl UpstreamSide for Responses {
     }
 
     fn takes_file(&self, file: &File) -> bool {
-        ["application/", "text/"]
-            .iter()
-            .any(|start| file.media_type.starts_with(start))
+        let mut types = ["application/", "text/"].iter();
+        file.is_stored() || types.any(|start| file.media_type.starts_with(start))
     }
 
     fn encode_request(

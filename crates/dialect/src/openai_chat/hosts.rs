@@ -37,6 +37,10 @@ pub(super) struct ChatHost {
     ids: CallIds,
     prefill: Prefill,
     marks: CacheMarks,
+    /// It takes files of OpenAI's store by their ids.
+    has_stored_files: bool,
+    /// It has thoughts among the parts of content, and takes them back there.
+    has_thoughts_in_content: bool,
 }
 
 /// The way to ask for reasoning.
@@ -110,6 +114,16 @@ impl ChatHost {
     /// Returns whether the host's models go on with the assistant's last message.
     pub(super) fn takes_prefill_by_itself(&self) -> bool {
         self.prefill != Prefill::Unmarked
+    }
+
+    /// Returns whether files of OpenAI's store may be named.
+    pub(super) fn takes_stored_files(&self) -> bool {
+        self.has_stored_files
+    }
+
+    /// Returns whether thoughts may stand among the parts of content.
+    pub(super) fn takes_thoughts_in_content(&self) -> bool {
+        self.has_thoughts_in_content
     }
 
     /// Returns the mark behind a part of a message, if the host takes it.

@@ -12,7 +12,7 @@ mod write;
 
 pub(super) use content::audio_format;
 use options::{parse_openai_options, parse_reasoning_options};
-pub(super) use reasoning::opaque_state;
+pub(super) use reasoning::{CONTENT_THOUGHT, THOUGHT_FIELDS, opaque_state};
 use reasoning::{ReasoningPlaces, parse_reasoning, thinking_part};
 use tools::{parse_legacy_call, parse_tool_calls, parse_tools};
 pub(super) use write::encode_request;
@@ -221,7 +221,10 @@ fn parse_content_part(name: &dyn Fn() -> String, part: Json<'_>) -> Option<Part>
     if kind.as_deref() == Some("file") {
         let file = part.get("file");
         let title = file.get("filename").text().map(String::from);
-        let data = file.get("file_data").text()?;
+        let Some(data) = file.get("file_data").text() else {
+            let id = file.get("file_id").text()?;
+            return Some(File::stored(name(), title, &id));
+        };
         // As OpenRouter takes it.
         let is_linked = ["https://", "http://"]
             .iter()

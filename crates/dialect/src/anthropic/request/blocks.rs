@@ -90,7 +90,9 @@ fn write_block(part: &Part, at_end: bool, mark: Option<CacheTtl>, block: &mut Ob
             block.field(
                 "source",
                 match &file.source {
-                    FileSource::Url(url) => json!({ "type": "url", "url": url }),
+                    FileSource::Url(url) | FileSource::Stored(url) => {
+                        json!({ "type": "url", "url": url })
+                    }
                     FileSource::Base64(data) => {
                         json!({ "type": "base64", "media_type": file.media_type, "data": data })
                     }

@@ -279,7 +279,7 @@ fn write_content(part: &Part, object: &mut ObjectWriter) {
             json!({ "fileUri": url, "mimeType": media_type(url) }),
         ),
         Part::File(file) => match &file.source {
-            FileSource::Url(url) => object.field(
+            FileSource::Url(url) | FileSource::Stored(url) => object.field(
                 "fileData",
                 json!({ "fileUri": url, "mimeType": file.media_type }),
             ),

@@ -2,12 +2,16 @@
 
 use super::{CacheMarks, CallIds, ChatHost, Prefill, ReasoningField};
 
-/// OpenAI.
-pub(in crate::openai_chat) static OPENAI: ChatHost = BASE;
+/// A host without a name: OpenAI, or any other that is asked in its way.
+pub(in crate::openai_chat) static OPENAI: ChatHost = ChatHost {
+    has_stored_files: true,
+    has_thoughts_in_content: true,
+    ..BASE
+};
 
 /// OpenAI, from which all others differ.
 const BASE: ChatHost = ChatHost {
-    name: "openai",
+    name: "",
     renames: &[],
     refuses: &[],
     has_top_k: false,
@@ -17,6 +21,14 @@ const BASE: ChatHost = ChatHost {
     ids: CallIds::Short,
     prefill: Prefill::Unmarked,
     marks: CacheMarks::Nowhere,
+    has_stored_files: false,
+    has_thoughts_in_content: false,
+};
+
+/// OpenAI itself.
+const HOME: ChatHost = ChatHost {
+    has_stored_files: true,
+    ..BASE
 };
 
 /// The older name of the limit, which is the only one here.
@@ -33,6 +45,14 @@ const LOCAL: ChatHost = ChatHost {
 
 /// The hosts that differ in their requests.
 pub(in crate::openai_chat) static HOSTS: &[ChatHost] = &[
+    ChatHost {
+        name: "openai",
+        ..HOME
+    },
+    ChatHost {
+        name: "azure",
+        ..HOME
+    },
     ChatHost {
         name: "mistral",
         renames: &[
@@ -53,6 +73,7 @@ pub(in crate::openai_chat) static HOSTS: &[ChatHost] = &[
             "web_search_options",
         ],
         reasoning: ReasoningField::OnOrOff,
+        has_thoughts_in_content: true,
         ids: CallIds::Nine,
         prefill: Prefill::Field("prefix"),
         ..BASE

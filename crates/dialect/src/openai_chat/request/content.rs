@@ -63,6 +63,7 @@ fn file_json(file: &File) -> Value {
         (Some(format), FileSource::Base64(data)) => {
             json!({ "type": "input_audio", "input_audio": { "data": data, "format": format } })
         }
+        (_, FileSource::Stored(id)) => json!({ "type": "file", "file": { "file_id": id } }),
         _ => json!({ "type": "file", "file": {
             "filename": file.name_or_default(), "file_data": file.to_url() } }),
     }

@@ -50,8 +50,8 @@ pub(super) fn write_messages(
                 let reasoning = match history {
                     ReasoningHistory::None => AssistantReasoning::default(),
                     ReasoningHistory::Turn if at <= turn => AssistantReasoning::default(),
-                    ReasoningHistory::Required => AssistantReasoning::required(parts),
-                    _ => AssistantReasoning::of(parts),
+                    ReasoningHistory::Required => AssistantReasoning::required(parts, host),
+                    _ => AssistantReasoning::of(parts, host),
                 };
                 let signatures = match rules.thought_signatures {
                     Some(true) if at > turn => Signatures::Required,
@@ -118,7 +118,14 @@ fn write_assistant_message(
     messages.object(|message| {
         message.field("role", "assistant");
         let joined = (!has_calls || !text.is_empty()).then_some(&*text);
-        write_content(&marked(parts.iter(), host, is_text), joined, message);
+        let texts = marked(parts.iter(), host, is_text);
+        match reasoning.is_in_content() {
+            false => write_content(&texts, joined, message),
+            true => message.list("content", |content| {
+                reasoning.write_parts(content);
+                texts.iter().for_each(|part| content.value(part_json(part)));
+            }),
+        }
         if let Some(refusal) = refusal {
             message.field("refusal", refusal);
         }

@@ -267,6 +267,7 @@ fn write_part(part: &Part, kind: &str, content: &mut ListWriter) {
         }
         Part::File(file) => content.value(match &file.source {
             FileSource::Url(url) => json!({ "type": "input_file", "file_url": url }),
+            FileSource::Stored(id) => json!({ "type": "input_file", "file_id": id }),
             FileSource::Base64(_) => json!({
                 "type": "input_file", "filename": file.name_or_default(),
                 "file_data": file.to_url(),
