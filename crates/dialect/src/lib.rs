@@ -71,6 +71,7 @@ mod codec;
 mod continuation;
 pub mod converse;
 mod counts;
+mod custom_input;
 mod error_report;
 mod finish;
 pub mod gemini;
@@ -201,7 +202,11 @@ impl Dialect {
             }
         }
         let (dialect, side) = Self::with_upstream(name)?;
-        let hosted = openai_chat::hosted(flavor).filter(|_| *dialect == openai_chat::DIALECT);
+        let hosted = match dialect {
+            dialect if *dialect == openai_chat::DIALECT => openai_chat::hosted(flavor),
+            dialect if *dialect == openai_responses::DIALECT => openai_responses::hosted(flavor),
+            _ => None,
+        };
         Some((dialect, hosted.unwrap_or(side)))
     }
 

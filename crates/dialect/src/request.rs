@@ -15,6 +15,7 @@
 //! ```
 
 mod cache;
+mod custom;
 mod estimate;
 mod file;
 mod forms;
@@ -24,12 +25,16 @@ mod options;
 
 pub use cache::CacheTtl;
 pub(crate) use cache::{cache_control, with_marks};
+pub(crate) use custom::{CustomCalls, CustomNames};
 pub(crate) use file::with_title;
 pub use file::{File, FileSource};
 pub use forms::{ToolForm, ToolForms, ToolKind};
 pub use image::{Image, ImageDetail};
 pub use invalid::InvalidField;
-pub use options::{Effort, Format, JsonText, OpenAiOptions, Reasoning, Sampling, Tool, ToolChoice};
+pub use options::{
+    CustomTool, Effort, Format, Grammar, JsonText, OpenAiOptions, Reasoning, Sampling, Tool,
+    ToolChoice,
+};
 
 use base::shorten::shorten;
 use bytes::Bytes;

@@ -15,7 +15,9 @@ use sha2::{Digest as _, Sha256};
 use crate::failure::Failure;
 use crate::families::Family;
 use crate::json::{self, OrderedFields};
-use crate::request::{CacheTtl, Format, Reasoning, Request, Role, Tool, ToolChoice, cache_control};
+use crate::request::{
+    CacheTtl, CustomNames, Format, Reasoning, Request, Role, Tool, ToolChoice, cache_control,
+};
 use crate::{Continuation, UpstreamPayload, tools};
 
 /// A host, and its differences from OpenAI's.
@@ -37,6 +39,8 @@ pub(super) struct ChatHost {
     ids: CallIds,
     prefill: Prefill,
     marks: CacheMarks,
+    /// It knows custom tools, which take a text.
+    has_custom_tools: bool,
     /// It takes files of OpenAI's store by their ids.
     has_stored_files: bool,
     /// It has thoughts among the parts of content, and takes them back there.
@@ -114,6 +118,14 @@ impl ChatHost {
     /// Returns whether the host's models go on with the assistant's last message.
     pub(super) fn takes_prefill_by_itself(&self) -> bool {
         self.prefill != Prefill::Unmarked
+    }
+
+    /// Returns the custom tools of a request that are sent as such.
+    pub(super) fn custom_tools<'a>(&self, request: &'a Request) -> CustomNames<'a> {
+        match self.has_custom_tools {
+            true => CustomNames::of(request),
+            false => CustomNames::default(),
+        }
     }
 
     /// Returns whether files of OpenAI's store may be named.

@@ -318,6 +318,11 @@ impl ResponsesEventReader {
                     return self.calls.read_whole(key, &whole, sink);
                 }
             }
+            "response.custom_tool_call_input.delta" => {
+                if let Some(text) = delta_of(payload) {
+                    return self.calls.read_custom_text(key, &text, sink);
+                }
+            }
             "response.custom_tool_call_input.done" => {
                 if let Some(input) = payload.input.and_then(RawJson::text) {
                     let whole = tools::custom_arguments(&input);

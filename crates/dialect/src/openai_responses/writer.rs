@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::answer::image_json;
 use super::{citation_json, object, response_id, status};
+use crate::custom_input::CustomInput;
 use crate::event::{Event, FinishReason, Usage};
 use crate::failure::{Failure, FailureKind};
 use crate::json::quote;
@@ -75,6 +76,8 @@ struct OpenCall {
     name: String,
     arguments: String,
     kind: ToolKind,
+    /// The text, if it is a custom tool's.
+    input: CustomInput,
 }
 
 impl ResponsesEventWriter {

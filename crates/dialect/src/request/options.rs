@@ -115,6 +115,27 @@ pub struct Tool {
     pub strict: Option<bool>,
     /// The tools up to this one are to be cached.
     pub cache: Option<CacheTtl>,
+    /// The tool as both of OpenAI's dialects have it, if it takes a text. All else describes it as a
+    /// function.
+    pub custom: Option<Box<CustomTool>>,
+}
+
+/// A tool that is called with a text instead of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CustomTool {
+    /// Description for the model, without the grammar.
+    pub description: Option<String>,
+    /// The grammar that the text must match, if it has one.
+    pub grammar: Option<Grammar>,
+}
+
+/// A grammar for the text of a tool.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Grammar {
+    /// The language of the grammar: `lark` or `regex`.
+    pub syntax: String,
+    /// The grammar.
+    pub definition: String,
 }
 
 /// Options that both of OpenAI's dialects have, and no other.

@@ -12,6 +12,7 @@ mod agents;
 mod carried;
 mod chat_tools;
 mod converse;
+mod custom_tools;
 mod ends;
 mod failures;
 mod families;

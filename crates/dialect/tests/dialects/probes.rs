@@ -40,6 +40,7 @@ pub(super) fn requests() -> Vec<(&'static str, Request, Request)> {
         parameters: json!({ "type": "object" }).into(),
         strict: None,
         cache: None,
+        custom: None,
     };
     let offered = Request {
         tools: vec![tool(None)],

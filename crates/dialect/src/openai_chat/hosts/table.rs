@@ -21,12 +21,14 @@ const BASE: ChatHost = ChatHost {
     ids: CallIds::Short,
     prefill: Prefill::Unmarked,
     marks: CacheMarks::Nowhere,
+    has_custom_tools: false,
     has_stored_files: false,
     has_thoughts_in_content: false,
 };
 
 /// OpenAI itself.
 const HOME: ChatHost = ChatHost {
+    has_custom_tools: true,
     has_stored_files: true,
     ..BASE
 };

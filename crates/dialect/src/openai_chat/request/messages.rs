@@ -9,14 +9,14 @@ use crate::families::{Family, ReasoningHistory, SystemPlace};
 use crate::gemini::PLACEHOLDER_SIGNATURE;
 use crate::json::{ListWriter, ObjectWriter};
 use crate::openai_chat::hosts::ChatHost;
-use crate::request::{Part, Request, Role, text_of, texts_of};
+use crate::request::{CustomNames, Part, Request, Role, text_of, texts_of};
 use crate::tools;
 
 /// Writes the messages. The templates of most open models take a system message at the beginning
 /// only: all of them are that one.
 pub(super) fn write_messages(
     request: &Request,
-    (host, rules): (&ChatHost, &Family),
+    (host, rules, custom): (&ChatHost, &Family, &CustomNames<'_>),
     messages: &mut ListWriter,
     dropped: &mut Vec<String>,
 ) {
@@ -58,7 +58,7 @@ pub(super) fn write_messages(
                     Some(true) => Signatures::Kept,
                     _ => Signatures::Unknown,
                 };
-                let options = (host, prefill, signatures);
+                let options = (host, prefill, signatures, custom);
                 write_assistant_message(parts, &reasoning, options, messages);
             }
             Role::Tool => write_tool_results(parts, host, messages, &mut files, dropped),
@@ -101,7 +101,7 @@ fn write_user_message(said: &[MarkedPart<'_>], messages: &mut ListWriter) {
 fn write_assistant_message(
     parts: &[Part],
     reasoning: &AssistantReasoning<'_>,
-    (host, prefill, signatures): (&ChatHost, Option<&str>, Signatures),
+    (host, prefill, signatures, custom): (&ChatHost, Option<&str>, Signatures, &CustomNames<'_>),
     messages: &mut ListWriter,
 ) {
     let text = text_of(parts);
@@ -134,7 +134,7 @@ fn write_assistant_message(
         }
         if has_calls {
             message.list("tool_calls", |calls| {
-                write_tool_calls(parts, host, signatures, calls);
+                write_tool_calls(parts, (host, custom), signatures, calls);
             });
         } else if let Some(field) = prefill {
             message.field(field, true);
@@ -156,7 +156,7 @@ enum Signatures {
 
 fn write_tool_calls(
     parts: &[Part],
-    host: &ChatHost,
+    (host, custom): (&ChatHost, &CustomNames<'_>),
     signatures: Signatures,
     calls: &mut ListWriter,
 ) {
@@ -177,10 +177,13 @@ fn write_tool_calls(
             arguments,
         } = part
         {
-            let mut call = json!({
-                "id": host.fit_id(id), "type": "function",
-                "function": { "name": name, "arguments": tools::text(arguments) },
-            });
+            let id = host.fit_id(id);
+            let mut call = match custom.contains(name) {
+                true => json!({ "id": id, "type": "custom",
+                    "custom": { "name": name, "input": tools::custom_input(arguments) } }),
+                false => json!({ "id": id, "type": "function",
+                    "function": { "name": name, "arguments": tools::text(arguments) } }),
+            };
             if let Some(signature) = signature.take().or(placeholder.take()) {
                 call["extra_content"] = json!({ "google": { "thought_signature": signature } });
             }

@@ -8,7 +8,9 @@ use crate::families::{Family, ReasoningOff};
 use crate::json::ObjectWriter;
 use crate::openai_chat::hosts::ChatHost;
 use crate::payload_builder::PayloadBuilder;
-use crate::request::{Effort, Format, Reasoning, Request, Tool, ToolChoice};
+use crate::request::{
+    CustomNames, CustomTool, Effort, Format, Reasoning, Request, Tool, ToolChoice,
+};
 use crate::{UpstreamPayload, tool_schema};
 
 /// Encodes a request of another dialect, and asks for the usage.
@@ -19,8 +21,9 @@ pub(in crate::openai_chat) fn encode_request(
 ) -> Result<UpstreamPayload, Failure> {
     let mut payload = PayloadBuilder::new(request, rules);
     payload.set("model", Some(model));
+    let custom = host.custom_tools(request);
     payload.list("messages", |list, dropped| {
-        write_messages(request, (host, rules), list, dropped);
+        write_messages(request, (host, rules, &custom), list, dropped);
     });
     payload.set("stream", Some(request.stream));
     let options = request.stream.then(|| json!({ "include_usage": true }));
@@ -36,11 +39,18 @@ pub(in crate::openai_chat) fn encode_request(
     if !request.tools.is_empty() {
         payload.list("tools", |list, _| {
             for tool in &request.tools {
-                list.object(|object| write_tool(tool, host, object));
+                list.object(|object| match &tool.custom {
+                    Some(own) if custom.contains(&tool.name) => {
+                        write_custom_tool(&tool.name, own, object);
+                    }
+                    _ => write_tool(tool, host, object),
+                });
             }
         });
         payload.set("parallel_tool_calls", request.parallel_tool_calls);
-        payload.set("tool_choice", request.tool_choice.as_ref().map(choice_json));
+        let choice = request.tool_choice.as_ref();
+        let choice = choice.map(|choice| choice_json(choice, &custom));
+        payload.set("tool_choice", choice);
     }
     set_format(&mut payload, request.format.as_ref());
     payload.set_openai_options(&request.openai);
@@ -97,11 +107,14 @@ fn set_reasoning(
     }
 }
 
-fn choice_json(choice: &ToolChoice) -> Value {
+fn choice_json(choice: &ToolChoice, custom: &CustomNames<'_>) -> Value {
     match choice {
         ToolChoice::Auto => "auto".into(),
         ToolChoice::None => "none".into(),
         ToolChoice::Required => "required".into(),
+        ToolChoice::Named(name) if custom.contains(name) => {
+            json!({ "type": "custom", "custom": { "name": name } })
+        }
         ToolChoice::Named(name) => json!({ "type": "function", "function": { "name": name } }),
     }
 }
@@ -146,4 +159,18 @@ fn write_tool(tool: &Tool, host: &ChatHost, object: &mut ObjectWriter) {
     if let Some(mark) = host.tool_mark(tool) {
         object.field("cache_control", mark);
     }
+}
+
+fn write_custom_tool(name: &str, tool: &CustomTool, object: &mut ObjectWriter) {
+    object.field("type", "custom");
+    object.object("custom", |custom| {
+        custom.field("name", name);
+        if let Some(description) = &tool.description {
+            custom.field("description", description);
+        }
+        if let Some(grammar) = &tool.grammar {
+            let rules = json!({ "syntax": grammar.syntax, "definition": grammar.definition });
+            custom.field("format", json!({ "type": "grammar", "grammar": rules }));
+        }
+    });
 }

@@ -2,14 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::super::{tool_choice_json, write_format, write_tool};
+use super::super::options::{tool_choice_json, write_format, write_tool};
 use crate::event::{ReasoningState, StateOrigin};
 use crate::failure::Failure;
 use crate::families::{Family, ReasoningOff, SystemPlace};
 use crate::json::ListWriter;
 use crate::payload_builder::{PayloadBuilder, has_effect};
 use crate::request::{
-    Effort, FileSource, ImageDetail, Message, Part, Reasoning, Request, Role, texts_of,
+    CustomCalls, CustomNames, Effort, FileSource, ImageDetail, Message, Part, Reasoning, Request,
+    Role, texts_of,
 };
 use crate::{UpstreamPayload, tools};
 
@@ -17,7 +18,7 @@ use crate::{UpstreamPayload, tools};
 pub(in crate::openai_responses) fn encode_request(
     request: &Request,
     model: &str,
-    rules: &Family,
+    (rules, custom): (&Family, &CustomNames<'_>),
 ) -> Result<UpstreamPayload, Failure> {
     let (_, alone) = request.system();
     let joined = rules.joined_system(request).filter(|_| !alone);
@@ -33,6 +34,7 @@ pub(in crate::openai_responses) fn encode_request(
     let (system, rest) = request.messages.split_at(leading);
     let mut payload = PayloadBuilder::new(request, rules);
     payload.set("model", Some(model));
+    let mut calls = CustomCalls::new(custom);
     payload.list("input", |items, dropped| {
         for message in rest {
             match (message.role, rules.system) {
@@ -42,7 +44,7 @@ pub(in crate::openai_responses) fn encode_request(
                         message.parts.iter().filter(|part| is_said(part)).collect();
                     write_said(Role::User, &said, items);
                 }
-                _ => write_items(message, items, dropped),
+                _ => write_items(message, &mut calls, items, dropped),
             }
         }
     });
@@ -63,14 +65,14 @@ pub(in crate::openai_responses) fn encode_request(
     if !request.tools.is_empty() {
         payload.list("tools", |list, _| {
             for tool in &request.tools {
-                list.object(|object| write_tool(tool, object));
+                let is_custom = custom.contains(&tool.name);
+                list.object(|object| write_tool(tool, is_custom, object));
             }
         });
         payload.set("parallel_tool_calls", request.parallel_tool_calls);
-        payload.set(
-            "tool_choice",
-            request.tool_choice.as_ref().map(tool_choice_json),
-        );
+        let choice = request.tool_choice.as_ref();
+        let choice = choice.map(|choice| tool_choice_json(choice, |name| custom.contains(name)));
+        payload.set("tool_choice", choice);
     }
     let verbosity = request.openai.verbosity.as_deref();
     if request.format.is_some() || verbosity.is_some() {
@@ -157,7 +159,12 @@ fn set_reasoning(
 const MIN_OUTPUT_TOKENS: u32 = 16;
 
 /// Writes the items of a message: what it says, between its calls, results and reasoning.
-fn write_items(message: &Message, items: &mut ListWriter, dropped: &mut Vec<String>) {
+fn write_items<'a>(
+    message: &'a Message,
+    calls: &mut CustomCalls<'a>,
+    items: &mut ListWriter,
+    dropped: &mut Vec<String>,
+) {
     let mut said: Vec<&Part> = Vec::with_capacity(message.parts.len());
     for part in &message.parts {
         if is_said(part) {
@@ -165,7 +172,7 @@ fn write_items(message: &Message, items: &mut ListWriter, dropped: &mut Vec<Stri
         } else if is_sent(part) {
             write_said(message.role, &said, items);
             said.clear();
-            write_item(part, items, dropped);
+            write_item(part, calls, items, dropped);
         }
     }
     write_said(message.role, &said, items);
@@ -196,7 +203,12 @@ fn is_sent(part: &Part) -> bool {
     }
 }
 
-fn write_item(part: &Part, items: &mut ListWriter, dropped: &mut Vec<String>) {
+fn write_item<'a>(
+    part: &'a Part,
+    calls: &mut CustomCalls<'a>,
+    items: &mut ListWriter,
+    dropped: &mut Vec<String>,
+) {
     match part {
         Part::Reasoning {
             text,
@@ -205,6 +217,14 @@ fn write_item(part: &Part, items: &mut ListWriter, dropped: &mut Vec<String>) {
             let (id, encrypted) = value.split_once(' ').unwrap_or(("", value));
             items.value(reasoning_item(id, text, encrypted));
         }
+        Part::ToolCall {
+            id,
+            name,
+            arguments,
+        } if calls.begin(id, name) => items.value(json!({
+            "type": "custom_tool_call", "call_id": tools::fit_id(id, 64), "name": name,
+            "input": tools::custom_input(arguments),
+        })),
         Part::ToolCall {
             id,
             name,
@@ -218,7 +238,11 @@ fn write_item(part: &Part, items: &mut ListWriter, dropped: &mut Vec<String>) {
                 dropped.push(DROPPED_ERROR.to_owned());
             }
             items.object(|item| {
-                item.field("type", "function_call_output");
+                let kind = match calls.has_called(id) {
+                    true => "custom_tool_call_output",
+                    false => "function_call_output",
+                };
+                item.field("type", kind);
                 item.field("call_id", tools::fit_id(id, 64));
                 if content.iter().all(|part| matches!(part, Part::Text(_))) {
                     return item.field("output", texts_of(content, "\n"));

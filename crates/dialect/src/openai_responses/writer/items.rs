@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use super::super::answer::{reasoning_json, text_part, unsigned_signature};
 use super::super::call_items::call_json;
 use super::{CurrentItem, MessagePart, OpenCall, PartKind, ResponsesEventWriter};
-use crate::FrameSink;
+use crate::custom_input::CustomInput;
 use crate::request::ToolKind;
+use crate::{FrameSink, tools};
 
 impl ResponsesEventWriter {
     /// Announces an item and returns its output index.
@@ -236,25 +237,49 @@ impl ResponsesEventWriter {
             name: name.to_owned(),
             arguments: String::new(),
             kind,
+            input: CustomInput::default(),
         });
     }
 
-    /// Writes a fragment of a function's arguments. Those of other tools are only known whole.
+    /// Writes a fragment of a function's arguments, or of the text of a custom tool. What other
+    /// tools are called with is only known whole.
     pub(super) fn continue_call(&mut self, index: u32, fragment: &str, out: FrameSink<'_>) {
-        let Some(call) = self.calls.iter_mut().find(|call| call.index == index) else {
+        let Some(at) = self.calls.iter().position(|call| call.index == index) else {
             return;
         };
-        call.arguments.push_str(fragment);
+        let call = &mut self.calls[at];
         let place = call.place;
-        if call.kind == ToolKind::Function {
+        match call.kind {
+            ToolKind::Custom => {
+                let text = call.input.push(fragment).to_owned();
+                self.custom_text(place, &text, out);
+            }
+            ToolKind::Function => {
+                call.arguments.push_str(fragment);
+                let id = self.item_id("fc", place);
+                let kind = "response.function_call_arguments.delta";
+                self.delta(kind, &id, place, "", fragment, out);
+            }
+            _ => call.arguments.push_str(fragment),
+        }
+    }
+
+    /// Writes a piece of the text that a custom tool is called with.
+    fn custom_text(&mut self, place: usize, text: &str, out: FrameSink<'_>) {
+        if !text.is_empty() {
             let id = self.item_id("fc", place);
-            let kind = "response.function_call_arguments.delta";
-            self.delta(kind, &id, place, "", fragment, out);
+            let kind = "response.custom_tool_call_input.delta";
+            self.delta(kind, &id, place, "", text, out);
         }
     }
 
     pub(super) fn end_call(&mut self, at: usize, status: &str, out: FrameSink<'_>) {
-        let call = self.calls.remove(at);
+        let mut call = self.calls.remove(at);
+        if call.kind == ToolKind::Custom {
+            let rest = call.input.end();
+            self.custom_text(call.place, rest, out);
+            call.arguments = tools::custom_arguments(call.input.text());
+        }
         let id = self.item_id("fc", call.place);
         let form = self.meta.request.tool_forms.get(&call.name);
         let item = call_json(&id, (&call.id, &call.name, form), &call.arguments, status);
@@ -266,10 +291,7 @@ impl ResponsesEventWriter {
                 self.event("response.function_call_arguments.done", fields, out);
             }
             ToolKind::Custom => {
-                let input = item["input"].as_str().unwrap_or_default();
-                let kind = "response.custom_tool_call_input.delta";
-                self.delta(kind, &id, call.place, "", input, out);
-                fields["input"] = input.into();
+                fields["input"] = item["input"].clone();
                 self.event("response.custom_tool_call_input.done", fields, out);
             }
             _ => {}
