@@ -17,6 +17,7 @@
 
 mod arguments;
 mod calls;
+mod logprobs;
 mod piece;
 mod reader;
 mod request;
@@ -87,7 +88,9 @@ impl ClientSide for Gemini {
     }
 
     fn event_writer(&self, meta: ResponseMeta) -> Box<dyn super::EventWriter> {
-        Box::new(writer::GeminiEventWriter::new(&meta.id, &meta.model))
+        let has_logprobs = meta.request.logprobs.is_some();
+        let writer = writer::GeminiEventWriter::new(&meta.id, &meta.model, has_logprobs);
+        Box::new(writer)
     }
 
     fn encode_answer(&self, answer: &Answer, meta: &ResponseMeta) -> Vec<u8> {
@@ -137,6 +140,10 @@ impl UpstreamSide for Gemini {
 
     fn continued_body(&self, body: &Bytes, continuation: &Continuation) -> Result<Bytes, Failure> {
         request::continued_body(body, continuation)
+    }
+
+    fn takes_logprobs(&self) -> bool {
+        true
     }
 
     fn takes_file(&self, file: &File) -> bool {

@@ -78,6 +78,7 @@ pub mod gemini;
 mod history;
 pub mod json;
 mod json_values;
+mod logprobs;
 pub mod ollama;
 mod openai;
 pub mod openai_chat;
@@ -349,8 +350,14 @@ pub fn translate_by(
     if request.n > 1 {
         return refuse("n", &format!("gives one answer, not `n` = {}", request.n));
     }
+    if let Some(param) = request.logprobs.and_then(|asked| asked.param)
+        && !upstream.takes_logprobs()
+    {
+        return refuse(param, &format!("has no equivalent of `{param}`"));
+    }
     request.check()?;
     let request = history::ordered(request);
+    let loses_logprobs = request.logprobs.is_some() && !upstream.takes_logprobs();
     let (request, names) = ToolNames::fit(&request, upstream.tool_name_rule());
     let mut written = upstream.encode_request(&request, model, rules)?;
     written.names = names;
@@ -359,6 +366,9 @@ pub fn translate_by(
         written
             .dropped
             .push("alternatives at the top of a tool's schema".to_owned());
+    }
+    if loses_logprobs {
+        written.dropped.push("logprobs".to_owned());
     }
     written
         .dropped

@@ -112,6 +112,10 @@ impl UpstreamSide for ChatHost {
         file.is_inline() && is_known || file.is_stored() && self.takes_stored_files()
     }
 
+    fn takes_logprobs(&self) -> bool {
+        true
+    }
+
     fn encode_request(
         &self,
         request: &Request,

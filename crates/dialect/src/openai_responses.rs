@@ -168,6 +168,10 @@ impl UpstreamSide for Upstream {
         file.is_stored() || types.any(|start| file.media_type.starts_with(start))
     }
 
+    fn takes_logprobs(&self) -> bool {
+        true
+    }
+
     fn encode_request(
         &self,
         request: &Request,

@@ -32,8 +32,8 @@ pub use forms::{ToolForm, ToolForms, ToolKind};
 pub use image::{Image, ImageDetail};
 pub use invalid::InvalidField;
 pub use options::{
-    CustomTool, Effort, Format, Grammar, JsonText, OpenAiOptions, Reasoning, Sampling, Tool,
-    ToolChoice,
+    CustomTool, Effort, Format, Grammar, JsonText, Logprobs, OpenAiOptions, Reasoning, Sampling,
+    Tool, ToolChoice,
 };
 
 use base::shorten::shorten;
@@ -68,6 +68,8 @@ pub struct Request {
     pub format: Option<Format>,
     /// Reasoning options.
     pub reasoning: Option<Reasoning>,
+    /// The log probabilities that are asked for.
+    pub logprobs: Option<Logprobs>,
     /// Maximum number of output tokens.
     pub max_tokens: Option<u32>,
     /// Sampling parameters.
@@ -172,6 +174,7 @@ impl Request {
                 format => format.clone(),
             },
             reasoning: self.reasoning,
+            logprobs: self.logprobs,
             max_tokens: self.max_tokens,
             sampling: self.sampling,
             stop: self.stop.clone(),

@@ -63,6 +63,12 @@ impl MessageReader {
         sink: &mut EventSink<'_>,
     ) -> bool {
         let mut has_any = choice.delta.is_some();
+        if choice.logprobs.is_some()
+            && sink.is_some()
+            && let Some(tokens) = choice.text_logprobs()
+        {
+            emit(sink, Event::Logprobs(tokens.get().into()));
+        }
         if let Some(delta) = &choice.delta {
             self.read_message(delta, seen, sink);
         }

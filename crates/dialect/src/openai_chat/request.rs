@@ -11,7 +11,7 @@ mod tools;
 mod write;
 
 pub(super) use content::audio_format;
-use options::{parse_openai_options, parse_reasoning_options};
+use options::{parse_logprobs, parse_openai_options, parse_reasoning_options};
 pub(super) use reasoning::{CONTENT_THOUGHT, THOUGHT_FIELDS, opaque_state};
 use reasoning::{ReasoningPlaces, parse_reasoning, thinking_part};
 use tools::{parse_legacy_call, parse_tool_calls, parse_tools};
@@ -28,7 +28,7 @@ use crate::request::{
 /// Maximum `n`, as OpenAI has it.
 const MAX_ANSWERS: u32 = 128;
 /// Fields whose loss would change the answer: refused when the target dialect lacks them.
-const ESSENTIAL_FIELDS: &[&str] = &["audio", "web_search_options", "logprobs", "top_logprobs"];
+const ESSENTIAL_FIELDS: &[&str] = &["audio", "web_search_options"];
 /// Fields without meaning for another dialect.
 const INERT_FIELDS: &[&str] = &["stream_options", "store"];
 
@@ -87,6 +87,7 @@ fn parse_fields(
     request.user = user.into_iter().find_map(Json::text).map(Into::into);
     parse_format(request, body.json("response_format"));
     request.reasoning = parse_reasoning_options(request, &mut body);
+    request.logprobs = parse_logprobs(&mut body);
     request.openai = parse_openai_options(&mut body);
     // Anthropic's own name for the last part of a request.
     request.mark_end(body.json("cache_control"));

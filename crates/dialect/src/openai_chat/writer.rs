@@ -15,7 +15,7 @@ use crate::event::{Event, FinishReason, Usage};
 use crate::failure::Failure;
 use crate::json::quote;
 use crate::request::{Request, ToolKind};
-use crate::{DONE, FrameSink, MAX_HELD_BYTES, PassThroughPosition, ResponseMeta};
+use crate::{DONE, FrameSink, MAX_HELD_BYTES, PassThroughPosition, ResponseMeta, logprobs};
 
 /// Writer of one client stream.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub struct ChatEventWriter {
     include_usage: bool,
     usage: Option<Usage>,
     finish: Option<FinishReason>,
+    /// Log probabilities of the text that comes next.
+    logprobs: String,
     begun: bool,
     /// The upstream's own chunks were passed through: only the end mark is ours.
     passed: bool,
@@ -58,6 +60,7 @@ impl ChatEventWriter {
             include_usage: meta.request.include_usage,
             usage: None,
             finish: None,
+            logprobs: String::new(),
             begun: false,
             passed: false,
             cited: 0,
@@ -186,10 +189,19 @@ impl ChatEventWriter {
     }
 
     fn delta(&mut self, finish: &str, out: FrameSink<'_>, delta: impl FnOnce(&mut Vec<u8>)) {
+        let logprobs = std::mem::take(&mut self.logprobs);
         self.chunk("null", out, |line| {
             line.extend_from_slice(br#"[{"index":0,"delta":"#);
             delta(line);
-            let _ = write!(line, r#","logprobs":null,"finish_reason":{finish}}}]"#);
+            // Writing to a Vec can't fail.
+            let _ = match logprobs.is_empty() {
+                true => write!(line, r#","logprobs":null"#),
+                false => write!(
+                    line,
+                    r#","logprobs":{{"content":[{logprobs}],"refusal":null}}"#
+                ),
+            };
+            let _ = write!(line, r#","finish_reason":{finish}}}]"#);
         });
     }
 
@@ -215,6 +227,14 @@ impl crate::EventWriter for ChatEventWriter {
             Event::Text(text) | Event::Reasoning(text) | Event::Refusal(text)
                 if text.is_empty() => {}
             Event::Text(text) => self.field("content", text, out),
+            Event::Logprobs(tokens) => {
+                if self.request.logprobs.is_some() {
+                    logprobs::append(&mut self.logprobs, tokens);
+                }
+                if self.logprobs.len() > MAX_HELD_BYTES {
+                    return Err(Failure::response_too_large(MAX_HELD_BYTES));
+                }
+            }
             Event::Reasoning(text) => self.reasoning(text, out),
             Event::State(state) => {
                 let (kind, name) = if self.thought.1 {

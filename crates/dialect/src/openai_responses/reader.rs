@@ -358,6 +358,10 @@ impl ResponsesEventReader {
             let whole = whole.unwrap_or_default();
             self.said.complete_part(item.0, kind, place, &whole, sink);
         } else if let Some(delta) = delta_of(payload) {
+            let tokens = payload.logprobs.map(RawJson::get);
+            if let Some(tokens) = tokens.filter(|list| !matches!(*list, "null" | "[]")) {
+                emit(sink, Event::Logprobs(tokens.into()));
+            }
             self.said.say(item, kind, place, delta, sink);
         }
     }

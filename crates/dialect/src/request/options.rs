@@ -224,6 +224,15 @@ impl Reasoning {
     }
 }
 
+/// Log probabilities that are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Logprobs {
+    /// The number of alternatives for each token.
+    pub alternatives: u32,
+    /// The field that asks for them, if an answer without them is none.
+    pub param: Option<&'static str>,
+}
+
 /// An amount of reasoning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effort {

@@ -22,6 +22,7 @@ mod golden;
 mod held;
 mod hostile;
 mod lenient;
+mod logprobs;
 mod names;
 mod ollama;
 mod probes;

@@ -36,6 +36,11 @@ pub(in crate::openai_chat) fn encode_request(
         ("cache_control", host.leaves_out_marks(request)),
     ]);
     set_reasoning(&mut payload, request.reasoning, rules.off);
+    if let Some(asked) = request.logprobs {
+        payload.set("logprobs", Some(true));
+        let alternatives = Some(asked.alternatives).filter(|count| *count > 0);
+        payload.set("top_logprobs", alternatives);
+    }
     if !request.tools.is_empty() {
         payload.list("tools", |list, _| {
             for tool in &request.tools {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::options::{tool_choice_json, write_format, write_tool};
+use super::LOGPROBS;
 use crate::event::{ReasoningState, StateOrigin};
 use crate::failure::Failure;
 use crate::families::{Family, ReasoningOff, SystemPlace};
@@ -87,7 +88,14 @@ pub(in crate::openai_responses) fn encode_request(
     }
     payload.set_openai_options(&request.openai);
     payload.drop_present(&[("cache_control", request.has_cache_breakpoint())]);
-    set_reasoning(&mut payload, request.reasoning, rules.off);
+    let mut include = Vec::new();
+    set_reasoning(&mut payload, request.reasoning, rules.off, &mut include);
+    if let Some(asked) = request.logprobs.filter(|_| payload.takes("top_logprobs")) {
+        include.push(LOGPROBS);
+        let alternatives = Some(asked.alternatives).filter(|count| *count > 0);
+        payload.set("top_logprobs", alternatives);
+    }
+    payload.set("include", (!include.is_empty()).then_some(include));
     Ok(payload.finish())
 }
 
@@ -119,6 +127,7 @@ fn set_reasoning(
     payload: &mut PayloadBuilder<'_>,
     reasoning: Option<Reasoning>,
     off: Option<ReasoningOff>,
+    include: &mut Vec<&'static str>,
 ) {
     let Some(reasoning) = reasoning else {
         return;
@@ -152,7 +161,7 @@ fn set_reasoning(
         payload.drop_param("the thinking budget (sent as reasoning.effort)");
     }
     // Nothing is stored, so the reasoning must be returned to be sent back.
-    payload.set("include", Some(json!(["reasoning.encrypted_content"])));
+    include.push("reasoning.encrypted_content");
 }
 
 /// Smallest accepted token limit.

@@ -7,7 +7,20 @@ use super::super::call_items::call_json;
 use super::{CurrentItem, MessagePart, OpenCall, PartKind, ResponsesEventWriter};
 use crate::custom_input::CustomInput;
 use crate::request::ToolKind;
-use crate::{FrameSink, tools};
+use crate::{FrameSink, logprobs, tools};
+
+/// The most log probabilities that are repeated with a whole part, in bytes: as trees they take some
+/// ten times as much.
+const MAX_REPEATED_LOGPROBS: usize = 1 << 20;
+
+/// Returns the list of a part's log probabilities; an empty one in place of a large one, whose
+/// elements came with the pieces.
+fn repeated(logprobs: &str) -> Value {
+    match logprobs.len() <= MAX_REPEATED_LOGPROBS {
+        true => logprobs::tree(logprobs),
+        false => json!([]),
+    }
+}
 
 impl ResponsesEventWriter {
     /// Announces an item and returns its output index.
@@ -68,8 +81,10 @@ impl ResponsesEventWriter {
         let id = self.item_id("msg", place);
         match kind {
             PartKind::Text => {
-                let rest = format!(r#""content_index":{at},"logprobs":[],"#);
+                let tokens = std::mem::take(&mut self.logprobs);
+                let rest = format!(r#""content_index":{at},"logprobs":[{tokens}],"#);
                 self.delta("response.output_text.delta", &id, place, &rest, text, out);
+                self.keep_logprobs(tokens);
             }
             PartKind::Refusal => {
                 self.delta(
@@ -84,6 +99,25 @@ impl ResponsesEventWriter {
         }
     }
 
+    /// Keeps the log probabilities of a piece, which are repeated with the whole part.
+    fn keep_logprobs(&mut self, mut tokens: String) {
+        let Some(CurrentItem::Message {
+            part: Some(part), ..
+        }) = &mut self.open
+        else {
+            return;
+        };
+        if part.logprobs.is_empty() {
+            part.logprobs = tokens;
+        } else if !tokens.is_empty() {
+            part.logprobs.push(',');
+            part.logprobs.push_str(&tokens);
+            // The next piece has as many.
+            tokens.clear();
+            self.logprobs = tokens;
+        }
+    }
+
     pub(super) fn open_part(&mut self, kind: PartKind, out: FrameSink<'_>) {
         let Some(CurrentItem::Message { place, parts, part }) = &mut self.open else {
             return;
@@ -92,10 +126,11 @@ impl ResponsesEventWriter {
             kind,
             text: String::new(),
             annotations: Vec::new(),
+            logprobs: String::new(),
         });
         let (place, at) = (*place, parts.len());
         let empty = match kind {
-            PartKind::Text => text_part("", Vec::new()),
+            PartKind::Text => text_part("", Vec::new(), json!([])),
             PartKind::Refusal => json!({ "type": "refusal", "refusal": "" }),
         };
         let id = self.item_id("msg", place);
@@ -112,13 +147,14 @@ impl ResponsesEventWriter {
             kind,
             text,
             annotations,
+            logprobs,
         }) = part.take()
         else {
             return;
         };
         let (place, at) = (*place, parts.len());
         let whole = match kind {
-            PartKind::Text => text_part(&text, annotations),
+            PartKind::Text => text_part(&text, annotations, repeated(&logprobs)),
             PartKind::Refusal => json!({ "type": "refusal", "refusal": text }),
         };
         parts.push(whole.clone());
@@ -127,7 +163,7 @@ impl ResponsesEventWriter {
         let kind = match kind {
             PartKind::Text => {
                 fields["text"] = text.into();
-                fields["logprobs"] = json!([]);
+                fields["logprobs"] = whole["logprobs"].clone();
                 "response.output_text.done"
             }
             PartKind::Refusal => {
