@@ -7,6 +7,9 @@
 //! file and line, or the variable, the key, and what would be right. Secrets come only by the name
 //! of a variable or file.
 
+mod access;
+mod aws;
+mod aws_profile;
 mod cloud;
 mod continuation;
 mod edge;
@@ -45,6 +48,8 @@ use dialect::families::Family;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
+pub use access::{Access, AwsKeys, AwsSource, ContainerToken, ProfileFiles, WebIdentity};
+pub use aws_profile::{ProfileKeys, profile_keys};
 pub use continuation::{ContinuationRules, ContinueBy, LAST_WORDS};
 pub use flavors::{FLAVORS, Flavor, Home};
 pub use pass_through::{DEFAULT_PATHS as DEFAULT_PASS_THROUGH, PassThrough};
@@ -326,58 +331,6 @@ pub struct Provider {
     pub max_in_flight: Option<usize>,
     /// Requests with tools that another API would run itself are refused.
     pub refuses_tools: bool,
-}
-
-/// Credentials that give access tokens, or sign each request.
-#[derive(Debug, Clone)]
-pub enum Access {
-    /// An application in Microsoft Entra.
-    Entra {
-        /// The address that gives tokens.
-        token_url: String,
-        /// The application's id.
-        client_id: String,
-        /// Its secret.
-        client_secret: Secret,
-    },
-    /// A service account of Google's.
-    GoogleServiceAccount {
-        /// The address that gives tokens.
-        token_url: String,
-        /// The account's name.
-        client_email: String,
-        /// Its private key, in PEM.
-        private_key: Secret,
-    },
-    /// A person at Google, by the credentials that `gcloud` keeps.
-    GoogleUser {
-        /// The address that gives tokens.
-        token_url: String,
-        /// The id of `gcloud`.
-        client_id: String,
-        /// Its secret.
-        client_secret: Secret,
-        /// The person's consent.
-        refresh_token: Secret,
-    },
-    /// The service account of the machine at Google that this runs on.
-    GoogleMetadata {
-        /// The address that gives tokens.
-        token_url: String,
-    },
-    /// A key of AWS, which signs each request.
-    Aws {
-        /// The region.
-        region: String,
-        /// The service's name in the signature.
-        service: &'static str,
-        /// The key's id.
-        access_key_id: String,
-        /// The key.
-        secret_access_key: Secret,
-        /// The token of a session, for a temporary key.
-        session_token: Option<Secret>,
-    },
 }
 
 /// A model that clients may ask for.

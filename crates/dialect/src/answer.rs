@@ -19,8 +19,8 @@ use crate::request::Part;
 pub struct Answer {
     /// Text, reasoning, refusals, images and tool calls, in the model's order.
     pub parts: Vec<Part>,
-    /// Log probabilities of the text's tokens, if they were asked for: elements of a JSON list, with
-    /// commas between.
+    /// Log probabilities of the text's tokens, if they were asked for: elements of a JSON list,
+    /// with commas between.
     pub logprobs: String,
     /// Sources of the text.
     pub citations: Vec<Citation>,

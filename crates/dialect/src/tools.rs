@@ -163,8 +163,8 @@ pub(super) const CLIENT_TOOLS: &[ClientTool] = &[
     },
 ];
 
-/// Returns a custom tool, also as the function that it is for most upstreams: it takes one text, and
-/// its description has the grammar.
+/// Returns a custom tool, also as the function that it is for most upstreams: it takes one text,
+/// and its description has the grammar.
 pub(super) fn custom_tool(name: String, description: Json<'_>, format: Json<'_>) -> Tool {
     const SCHEMA: &str = r#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}"#;
     let grammar = match format.get("grammar") {

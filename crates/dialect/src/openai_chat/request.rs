@@ -236,14 +236,7 @@ fn parse_content_part(name: &dyn Fn() -> String, part: Json<'_>) -> Option<Part>
         });
     }
     if kind.as_deref() == Some("input_audio") {
-        let audio = part.get("input_audio");
-        let format = audio.get("format").text()?;
-        let media_type = match &*format {
-            "mp3" => "audio/mpeg".to_owned(),
-            format => format!("audio/{format}"),
-        };
-        let data = audio.get("data").text()?;
-        return Some(File::inline(name(), None, Some(media_type), &data));
+        return File::recording(name(), part.get("input_audio"));
     }
     let image = part.get("image_url");
     if kind.as_deref() == Some("image_url")

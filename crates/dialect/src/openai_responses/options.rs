@@ -43,8 +43,8 @@ pub(super) fn write_format(format: &Format, object: &mut ObjectWriter) {
     }
 }
 
-/// Writes a tool: a custom one as such if the reader knows them. `strict` of a function is always sent: here its default is true, and schemas of other dialects
-/// need not comply.
+/// Writes a tool: a custom one as such if the reader knows them. `strict` of a function is always
+/// sent: here its default is true, and schemas of other dialects need not comply.
 pub(super) fn write_tool(tool: &Tool, knows_custom: bool, object: &mut ObjectWriter) {
     if let Some(custom) = tool.custom.as_ref().filter(|_| knows_custom) {
         return write_custom_tool(&tool.name, custom, object);

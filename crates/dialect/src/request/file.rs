@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::{Image, Part};
+use crate::json::Json;
 
 /// A file that is no image, and no text that could be read here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +26,8 @@ pub enum FileSource {
     Url(String),
     /// The bytes in base64.
     Base64(String),
-    /// Its id in OpenAI's store of files, which both of OpenAI's dialects read. Its type is unknown.
+    /// Its id in OpenAI's store of files, which both of OpenAI's dialects read. Its type is
+    /// unknown.
     Stored(String),
 }
 
@@ -118,6 +120,17 @@ impl File {
             media_type,
             source: FileSource::Url(url.to_owned()),
         })
+    }
+
+    /// Parses a recording, as both of OpenAI's dialects have it.
+    pub(crate) fn recording(param: String, audio: Json<'_>) -> Option<Part> {
+        let format = audio.get("format").text()?;
+        let media_type = match &*format {
+            "mp3" => "audio/mpeg".to_owned(),
+            format => format!("audio/{format}"),
+        };
+        let data = audio.get("data").text()?;
+        Some(Self::inline(param, None, Some(media_type), &data))
     }
 
     /// Returns the part for a file of OpenAI's store.

@@ -115,8 +115,8 @@ pub struct Tool {
     pub strict: Option<bool>,
     /// The tools up to this one are to be cached.
     pub cache: Option<CacheTtl>,
-    /// The tool as both of OpenAI's dialects have it, if it takes a text. All else describes it as a
-    /// function.
+    /// The tool as both of OpenAI's dialects have it, if it takes a text. All else describes it as
+    /// a function.
     pub custom: Option<Box<CustomTool>>,
 }
 

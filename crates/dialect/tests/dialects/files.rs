@@ -230,6 +230,12 @@ fn a_recording_goes_where_it_is_taken() {
             .unwrap_err()
             .contains("`audio/wav`")
     );
+    // Some clients of Responses send it in the same form.
+    let body = with_part("openai-responses", &part);
+    let (chat, _) = sent("openai-responses", "openai-chat", &body).unwrap();
+    assert!(chat.contains(&part.to_string()), "{chat}");
+    let (gemini, _) = sent("openai-responses", "gemini", &body).unwrap();
+    assert!(gemini.contains(r#""mimeType":"audio/wav""#), "{gemini}");
     let part = json!({ "inlineData": { "mimeType": "audio/mp3", "data": "AAAA" } });
     let (chat, _) = sent("gemini", "openai-chat", &with_part("gemini", &part)).unwrap();
     assert!(chat.contains(r#""format":"mp3""#), "{chat}");

@@ -1,5 +1,5 @@
-//! Log probabilities between the dialects that have them, streamed and whole, and the refusal of the
-//! others.
+//! Log probabilities between the dialects that have them, streamed and whole, and the refusal of
+//! the others.
 
 use std::sync::Arc;
 

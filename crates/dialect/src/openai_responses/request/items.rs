@@ -263,6 +263,7 @@ fn parse_content_part(name: &dyn Fn() -> String, part: Json<'_>) -> Option<Part>
                 (None, None) => text("file_id").map(|id| File::stored(name(), title, &id)),
             };
         }
+        Some("input_audio") => return File::recording(name(), part.get("input_audio")),
         Some("refusal") => return Some(Part::Refusal(part.get("refusal").string())),
         _ => {}
     }

@@ -9,8 +9,8 @@ use crate::custom_input::CustomInput;
 use crate::request::ToolKind;
 use crate::{FrameSink, logprobs, tools};
 
-/// The most log probabilities that are repeated with a whole part, in bytes: as trees they take some
-/// ten times as much.
+/// The most log probabilities that are repeated with a whole part, in bytes: as trees they take
+/// some ten times as much.
 const MAX_REPEATED_LOGPROBS: usize = 1 << 20;
 
 /// Returns the list of a part's log probabilities; an empty one in place of a large one, whose
