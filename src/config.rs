@@ -7,8 +7,11 @@
 //! file and line, or the variable, the key, and what would be right. Secrets come only by the name
 //! of a variable or file.
 
+mod access;
 mod accounting;
 mod auth;
+mod aws;
+mod aws_profile;
 mod client_keys;
 mod cloud;
 mod continuation;
@@ -54,8 +57,10 @@ use dialect::families::Family;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
+pub use access::{Access, AwsKeys, AwsSource, ContainerToken, ProfileFiles, WebIdentity};
 pub use accounting::UsageAccounting;
 pub use auth::{Auth, Team};
+pub use aws_profile::{ProfileKeys, profile_keys};
 pub use client_keys::{ClientKey, KeyRole, OldDigest, load_keys};
 pub use continuation::{ContinuationRules, ContinueBy, LAST_WORDS};
 pub use digest::{KeyDigest, ParseDigestError};
@@ -353,58 +358,6 @@ pub struct Provider {
     pub max_in_flight: Option<usize>,
     /// Requests with tools that another API would run itself are refused.
     pub refuses_tools: bool,
-}
-
-/// Credentials that give access tokens, or sign each request.
-#[derive(Debug, Clone)]
-pub enum Access {
-    /// An application in Microsoft Entra.
-    Entra {
-        /// The address that gives tokens.
-        token_url: String,
-        /// The application's id.
-        client_id: String,
-        /// Its secret.
-        client_secret: Secret,
-    },
-    /// A service account of Google's.
-    GoogleServiceAccount {
-        /// The address that gives tokens.
-        token_url: String,
-        /// The account's name.
-        client_email: String,
-        /// Its private key, in PEM.
-        private_key: Secret,
-    },
-    /// A person at Google, by the credentials that `gcloud` keeps.
-    GoogleUser {
-        /// The address that gives tokens.
-        token_url: String,
-        /// The id of `gcloud`.
-        client_id: String,
-        /// Its secret.
-        client_secret: Secret,
-        /// The person's consent.
-        refresh_token: Secret,
-    },
-    /// The service account of the machine at Google that this runs on.
-    GoogleMetadata {
-        /// The address that gives tokens.
-        token_url: String,
-    },
-    /// A key of AWS, which signs each request.
-    Aws {
-        /// The region.
-        region: String,
-        /// The service's name in the signature.
-        service: &'static str,
-        /// The key's id.
-        access_key_id: String,
-        /// The key.
-        secret_access_key: Secret,
-        /// The token of a session, for a temporary key.
-        session_token: Option<Secret>,
-    },
 }
 
 /// A model that clients may ask for.

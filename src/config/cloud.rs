@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::aws::{self, PROFILE};
 use super::flavors::Flavor;
 use super::key::Default::Said;
 use super::key::{Key, Kind};
@@ -11,6 +12,7 @@ use super::{Access, Secret};
 
 const KEYS: &[Key] = &[
     REGION,
+    PROFILE,
     PROJECT,
     API_VERSION,
     TENANT_ID,
@@ -128,7 +130,7 @@ pub(super) fn cloud(
             let access = if has_key {
                 None
             } else {
-                aws(reader, &region, name)
+                aws::access(reader, &region, name)
             };
             let place = Place {
                 region,
@@ -267,23 +269,5 @@ fn google(reader: &mut Reader<'_>) -> Option<(Access, Option<String>)> {
             };
             (access, quota_project_id)
         }
-    })
-}
-
-fn aws(reader: &mut Reader<'_>, region: &str, flavor: &str) -> Option<Access> {
-    let access_key_id = reader.variable("AWS_ACCESS_KEY_ID")?.to_owned();
-    if access_key_id.is_empty() {
-        return None;
-    }
-    let secret_access_key = secret_of_variable(reader, "AWS_SECRET_ACCESS_KEY")?;
-    Some(Access::Aws {
-        region: region.to_owned(),
-        service: match flavor {
-            "bedrock-mantle" => "bedrock-mantle",
-            _ => "bedrock",
-        },
-        access_key_id,
-        secret_access_key,
-        session_token: secret_of_variable(reader, "AWS_SESSION_TOKEN"),
     })
 }

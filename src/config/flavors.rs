@@ -63,7 +63,7 @@ const AZURE_KEYS: &[&str] = &[
     "token_url",
 ];
 const VERTEX_KEYS: &[&str] = &["project", "region", "credentials_file", "token_url"];
-const BEDROCK_KEYS: &[&str] = &["region"];
+const BEDROCK_KEYS: &[&str] = &["region", "profile"];
 const AWS_KEY: &[&str] = &["AWS_BEARER_TOKEN_BEDROCK"];
 const RUNTIME: &str = "https://bedrock-runtime.{region}.amazonaws.com";
 const MANTLE: &str = "https://bedrock-mantle.{region}.api.aws";

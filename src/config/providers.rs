@@ -4,6 +4,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use toml::{Table, Value};
 
+use super::aws;
 use super::cloud;
 use super::flavors::{FLAVORS, Flavor, Home, vertex_host};
 use super::key::Default::{Said, Value as Is};
@@ -27,6 +28,7 @@ pub(super) const KEYS: &[Key] = &[
     routing::BREAKER,
     routing::MAX_IN_FLIGHT,
     cloud::REGION,
+    aws::PROFILE,
     cloud::PROJECT,
     cloud::API_VERSION,
     cloud::TENANT_ID,
@@ -246,7 +248,7 @@ fn report_no_key(reader: &mut Reader<'_>, flavor: &Flavor) {
     let more = match flavor.name {
         "azure" => "; or give an application of Entra: tenant_id, client_id and its secret",
         name if name.starts_with("bedrock") => {
-            "; or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            "; or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give a profile"
         }
         _ => "",
     };

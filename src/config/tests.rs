@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod addresses;
+mod aws;
 mod environment;
 mod flavors;
 mod page;

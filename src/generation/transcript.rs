@@ -121,6 +121,8 @@ impl Transcript {
                 self.has_reasoning = true;
                 write(event)
             }
+            // They come before their text, of answers that are not continued.
+            Event::Logprobs(_) => write(event),
             Event::Usage(usage) => write(&Event::Usage(self.earlier.plus(*usage))),
             Event::Refusal(text) if text.is_empty() => write(event),
             Event::Refusal(_) if self.seam.is_some() => {

@@ -33,6 +33,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Request, Response};
 
+use authorize::signer;
 use recognize::AnswerSource;
 
 use super::credentials::Credentials;
@@ -81,11 +82,11 @@ impl RemoteProvider {
     ///
     /// When the upstream can't be reached or refuses.
     pub async fn get(&self, path: &str) -> Result<Bytes, Failure> {
-        let mut request = request::build_get(&self.options, path)?;
-        let credentials = self
-            .options
-            .authorization
-            .authorize(&self.options.name, &mut request, &self.credentials)
+        let (authorization, name) = (&self.options.authorization, &self.options.name);
+        let key = authorization.signing_key(name, &self.credentials).await?;
+        let mut request = request::build_get(&self.options, signer(&key).as_deref(), path)?;
+        let credentials = authorization
+            .authorize(name, &mut request, &self.credentials, key)
             .await?;
         let limited = (&*self.options, self.options.limits);
         let response = exchange(&self.client, request, limited, &credentials).await?;
@@ -124,11 +125,7 @@ impl Provider for RemoteProvider {
             // The request's memory is free once the upstream has it.
             let _permit = call.permit.clone();
             let limits = call.sizes.or(options.limits);
-            let (mut request, names) = build_request(&options, call).await?;
-            let credentials = options
-                .authorization
-                .authorize(&options.name, &mut request, &credentials)
-                .await?;
+            let (request, names, credentials) = build_request(&options, &credentials, call).await?;
             let response = exchange(&client, request, (&options, limits), &credentials).await?;
             let headers = headers::client_visible(response.headers(), &credentials);
             let (head, body) = response.into_parts();
@@ -169,11 +166,7 @@ async fn complete(
     call: UpstreamRequest,
 ) -> Result<Opened<CompleteSource>, Failure> {
     let limits = call.sizes.or(options.limits);
-    let (mut request, names) = build_request(&options, call).await?;
-    let credentials = options
-        .authorization
-        .authorize(&options.name, &mut request, &credentials)
-        .await?;
+    let (request, names, credentials) = build_request(&options, &credentials, call).await?;
     let response = exchange(client, request, (&options, limits), &credentials).await?;
     let headers = headers::client_visible(response.headers(), &credentials);
     let source = AnswerSource {
@@ -214,15 +207,23 @@ async fn read_complete(
     }
 }
 
-/// Builds the HTTP request; a large one beside the worker.
+/// Builds the HTTP request, a large one beside the worker, and authorizes it. Returns with it the
+/// client's names of tools, and the credentials to be cut out of its answer.
 async fn build_request(
     options: &Arc<RemoteOptions>,
+    fixed: &Arc<Credentials>,
     call: UpstreamRequest,
-) -> Result<(Request<Bytes>, ToolNames), Failure> {
+) -> Result<(Request<Bytes>, ToolNames, Arc<Credentials>), Failure> {
     let size = call.request.size();
-    let shared = options.clone();
-    let build = move || request::build_request(&shared, &call);
-    options.compute.run(size, build).await?
+    let authorization = &options.authorization;
+    let key = authorization.signing_key(&options.name, fixed).await?;
+    let (shared, signer) = (options.clone(), signer(&key));
+    let build = move || request::build_request(&shared, signer.as_deref(), &call);
+    let (mut request, names) = options.compute.run(size, build).await??;
+    let credentials = authorization
+        .authorize(&options.name, &mut request, fixed, key)
+        .await?;
+    Ok((request, names, credentials))
 }
 
 /// Sends a request and checks that it was not refused.

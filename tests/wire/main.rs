@@ -12,8 +12,10 @@
 mod admission;
 mod agents;
 mod answer_bytes;
+mod aws;
 mod budget;
 mod cancel;
+mod carried;
 mod cli;
 mod clients_http1;
 mod clients_http2;

@@ -1,6 +1,7 @@
 //! The complete answer of a model, for a client that did not ask for a stream.
 
 use crate::event::{Citation, Event, FinishReason, Usage};
+use crate::logprobs;
 use crate::request::Part;
 
 /// A complete answer: the content of its events, in order.
@@ -18,6 +19,9 @@ use crate::request::Part;
 pub struct Answer {
     /// Text, reasoning, refusals, images and tool calls, in the model's order.
     pub parts: Vec<Part>,
+    /// Log probabilities of the text's tokens, if they were asked for: elements of a JSON list,
+    /// with commas between.
+    pub logprobs: String,
     /// Sources of the text.
     pub citations: Vec<Citation>,
     /// Tokens spent, if the upstream reported them.
@@ -63,6 +67,7 @@ impl Answer {
                     }),
                 }
             }
+            Event::Logprobs(tokens) => logprobs::append(&mut self.logprobs, tokens),
             Event::Citation(citation) => self.citations.push(citation.clone()),
             Event::ToolCall { id, name, .. } => self.parts.push(Part::ToolCall {
                 id: id.as_ref().into(),

@@ -104,6 +104,11 @@ pub trait UpstreamSide: Debug + Sync {
         false
     }
 
+    /// Returns true if these upstreams give the log probabilities of tokens.
+    fn takes_logprobs(&self) -> bool {
+        false
+    }
+
     /// Returns the names that tools may have.
     fn tool_name_rule(&self) -> ToolNameRule {
         ToolNameRule {

@@ -119,6 +119,7 @@ impl Request {
         self.operation == Operation::Generate
             && self.n <= 1
             && self.format.is_none()
+            && self.logprobs.is_none()
             && is_free
             && self.invalid.is_none()
             && self.unnamed_unsupported == 0

@@ -22,6 +22,9 @@ use crate::request::Image;
 pub enum Event<'a> {
     /// A piece of the answer's text.
     Text(Cow<'a, str>),
+    /// The log probabilities of the tokens of the text that follows, if they were asked for: a JSON
+    /// list, in the form that both of OpenAI's dialects have.
+    Logprobs(Cow<'a, str>),
     /// The source of a piece of the preceding text.
     Citation(Citation),
     /// A piece of the model's reasoning, which is shown apart from the answer.
@@ -71,7 +74,8 @@ impl Event<'_> {
             Event::Text(text) | Event::Reasoning(text) | Event::Refusal(text) => !text.is_empty(),
             Event::ToolCall { .. } | Event::Image(_) => true,
             Event::ToolArguments { fragment, .. } => !fragment.is_empty(),
-            Event::Citation(_)
+            Event::Logprobs(_)
+            | Event::Citation(_)
             | Event::State(_)
             | Event::ToolEnd { .. }
             | Event::Unsupported(_)
@@ -88,6 +92,7 @@ impl Event<'_> {
         }
         match self {
             Event::Text(text) => Event::Text(own(text)),
+            Event::Logprobs(tokens) => Event::Logprobs(own(tokens)),
             Event::Citation(citation) => Event::Citation(citation),
             Event::Reasoning(text) => Event::Reasoning(own(text)),
             Event::State(state) => Event::State(ReasoningState {

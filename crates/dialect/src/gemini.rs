@@ -17,6 +17,7 @@
 
 mod arguments;
 mod calls;
+mod logprobs;
 mod piece;
 mod reader;
 mod request;
@@ -87,7 +88,9 @@ impl ClientSide for Gemini {
     }
 
     fn event_writer(&self, meta: ResponseMeta) -> Box<dyn super::EventWriter> {
-        Box::new(writer::GeminiEventWriter::new(&meta.id, &meta.model))
+        let has_logprobs = meta.request.logprobs.is_some();
+        let writer = writer::GeminiEventWriter::new(&meta.id, &meta.model, has_logprobs);
+        Box::new(writer)
     }
 
     fn encode_answer(&self, answer: &Answer, meta: &ResponseMeta) -> Vec<u8> {
@@ -139,8 +142,12 @@ impl UpstreamSide for Gemini {
         request::continued_body(body, continuation)
     }
 
-    fn takes_file(&self, _file: &File) -> bool {
+    fn takes_logprobs(&self) -> bool {
         true
+    }
+
+    fn takes_file(&self, file: &File) -> bool {
+        !file.is_stored()
     }
 
     fn tool_name_rule(&self) -> ToolNameRule {

@@ -71,12 +71,14 @@ mod codec;
 mod continuation;
 pub mod converse;
 mod counts;
+mod custom_input;
 mod error_report;
 mod finish;
 pub mod gemini;
 mod history;
 pub mod json;
 mod json_values;
+mod logprobs;
 pub mod ollama;
 mod openai;
 pub mod openai_chat;
@@ -202,7 +204,11 @@ impl Dialect {
             }
         }
         let (dialect, side) = Self::with_upstream(name)?;
-        let hosted = openai_chat::hosted(flavor).filter(|_| *dialect == openai_chat::DIALECT);
+        let hosted = match dialect {
+            dialect if *dialect == openai_chat::DIALECT => openai_chat::hosted(flavor),
+            dialect if *dialect == openai_responses::DIALECT => openai_responses::hosted(flavor),
+            _ => None,
+        };
         Some((dialect, hosted.unwrap_or(side)))
     }
 
@@ -333,17 +339,26 @@ pub fn translate_by(
         return refuse(&part.param, &lacks);
     }
     if let Some(file) = request.find_file(|file| !upstream.takes_file(file)) {
-        let lacks = format!(
-            "takes no file of type `{}`: `{}`",
-            file.media_type, file.param
-        );
+        let param = &file.param;
+        let lacks = match file.is_stored() {
+            true => {
+                format!("can't read the files of OpenAI's store: `{param}` names one by its id")
+            }
+            false => format!("takes no file of type `{}`: `{param}`", file.media_type),
+        };
         return refuse(&file.param, &lacks);
     }
     if request.n > 1 {
         return refuse("n", &format!("gives one answer, not `n` = {}", request.n));
     }
+    if let Some(param) = request.logprobs.and_then(|asked| asked.param)
+        && !upstream.takes_logprobs()
+    {
+        return refuse(param, &format!("has no equivalent of `{param}`"));
+    }
     request.check()?;
     let request = history::ordered(request);
+    let loses_logprobs = request.logprobs.is_some() && !upstream.takes_logprobs();
     let (request, names) = ToolNames::fit(&request, upstream.tool_name_rule());
     let mut written = upstream.encode_request(&request, model, rules)?;
     written.names = names;
@@ -352,6 +367,9 @@ pub fn translate_by(
         written
             .dropped
             .push("alternatives at the top of a tool's schema".to_owned());
+    }
+    if loses_logprobs {
+        written.dropped.push("logprobs".to_owned());
     }
     written
         .dropped

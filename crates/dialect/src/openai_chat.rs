@@ -33,6 +33,7 @@ pub use reader::ChatEventReader;
 pub use writer::ChatEventWriter;
 
 use hosts::ChatHost;
+use hosts::table::{HOSTS, OPENAI};
 use usage::usage_json;
 
 use bytes::Bytes;
@@ -53,7 +54,7 @@ use crate::request::{File, Image, Operation, Request};
 pub static DIALECT: Dialect = Dialect {
     name: "openai-chat",
     client: &Chat,
-    upstream: Some(&hosts::OPENAI),
+    upstream: Some(&OPENAI),
     endpoints: &["/v1/chat/completions"],
     retrieves_by_id: false,
     names_events: false,
@@ -91,7 +92,7 @@ impl ClientSide for Chat {
 
 /// Returns the upstream side for a host that differs from OpenAI in its requests.
 pub(crate) fn hosted(flavor: &str) -> Option<&'static dyn UpstreamSide> {
-    let host = hosts::HOSTS.iter().find(|host| host.name == flavor)?;
+    let host = HOSTS.iter().find(|host| host.name == flavor)?;
     Some(host)
 }
 
@@ -109,7 +110,12 @@ impl UpstreamSide for ChatHost {
     }
 
     fn takes_file(&self, file: &File) -> bool {
-        file.is_inline() && (file.is_pdf() || request::audio_format(file).is_some())
+        let is_known = file.is_pdf() || request::audio_format(file).is_some();
+        file.is_inline() && is_known || file.is_stored() && self.takes_stored_files()
+    }
+
+    fn takes_logprobs(&self) -> bool {
+        true
     }
 
     fn encode_request(

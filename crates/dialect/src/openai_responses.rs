@@ -11,6 +11,7 @@
 mod answer;
 mod call_items;
 mod calls;
+mod options;
 mod payload;
 mod reader;
 mod replay;
@@ -26,8 +27,9 @@ use serde_json::{Value, json};
 use super::{
     Answer, AnswerFolder, COMMENT_HEARTBEAT, ClientSide, Continuation, Dialect, EventSink,
     FinishRule, FrameSink, JsonShape, PayloadInfo, ResponseMeta, UpstreamPayload, UpstreamSide,
-    finish, json, openai, tool_schema,
+    finish, json, openai,
 };
+use options::{repeated_options, tool_choice_json};
 pub use request::{previous_response_id, response_id_in, with_previous_response_id};
 pub use stored::{Interruption, StoredMeta, StoredResponse, sequence_number};
 
@@ -36,14 +38,15 @@ use crate::error_report::ErrorReport;
 use crate::event::{Citation, FinishReason, Usage};
 use crate::failure::Failure;
 use crate::families::Family;
-use crate::json::ObjectWriter;
-use crate::request::{Effort, File, Format, Image, Operation, Request, Tool, ToolChoice};
+use crate::request::{CustomNames, Effort, File, Image, Operation, Request, ToolKind};
 
 /// The OpenAI Responses dialect.
 pub static DIALECT: Dialect = Dialect {
     name: "openai-responses",
     client: &Responses,
-    upstream: Some(&Responses),
+    upstream: Some(&Upstream {
+        has_custom_tools: true,
+    }),
     endpoints: &["/v1/responses", INPUT_TOKENS],
     retrieves_by_id: true,
     names_events: true,
@@ -107,7 +110,28 @@ impl ClientSide for Responses {
     }
 }
 
-impl UpstreamSide for Responses {
+/// An upstream of this dialect.
+#[derive(Debug)]
+struct Upstream {
+    /// It knows custom tools, which take a text.
+    has_custom_tools: bool,
+}
+
+/// A host that has taken over the API, and of the tools that clients run knows functions.
+static WITH_FUNCTIONS: Upstream = Upstream {
+    has_custom_tools: false,
+};
+
+/// The flavors of OpenAI itself.
+const OPENAI_FLAVORS: &[&str] = &["openai", "azure"];
+
+/// Returns the upstream side for a flavor that differs from OpenAI in its requests.
+pub(crate) fn hosted(flavor: &str) -> Option<&'static dyn UpstreamSide> {
+    let is_other = !flavor.is_empty() && !OPENAI_FLAVORS.contains(&flavor);
+    is_other.then_some(&WITH_FUNCTIONS)
+}
+
+impl UpstreamSide for Upstream {
     fn request_path(&self, task: Operation, _model: &str, _stream: bool) -> Option<String> {
         Some(match task {
             Operation::Generate => "/responses".to_owned(),
@@ -140,9 +164,12 @@ impl UpstreamSide for Responses {
     }
 
     fn takes_file(&self, file: &File) -> bool {
-        ["application/", "text/"]
-            .iter()
-            .any(|start| file.media_type.starts_with(start))
+        let mut types = ["application/", "text/"].iter();
+        file.is_stored() || types.any(|start| file.media_type.starts_with(start))
+    }
+
+    fn takes_logprobs(&self) -> bool {
+        true
     }
 
     fn encode_request(
@@ -151,7 +178,11 @@ impl UpstreamSide for Responses {
         model: &str,
         rules: &Family,
     ) -> Result<UpstreamPayload, Failure> {
-        request::encode_request(request, model, rules)
+        let custom = match self.has_custom_tools {
+            true => CustomNames::of(request),
+            false => CustomNames::default(),
+        };
+        request::encode_request(request, model, (rules, &custom))
     }
 
     fn count_body(&self, body: Bytes, _model: &str) -> Result<Bytes, Failure> {
@@ -305,6 +336,12 @@ fn object(
 ) -> Value {
     let request = &meta.request;
     let (format, tools) = repeated_options(request);
+    let is_custom = |name: &str| {
+        let form = request.tool_forms.get(name);
+        form.is_some_and(|form| form.kind == ToolKind::Custom)
+    };
+    let choice = request.tool_choice.as_ref();
+    let choice = choice.map_or("auto".into(), |choice| tool_choice_json(choice, is_custom));
     let effort = request.reasoning.and_then(|reasoning| reasoning.effort);
     let effort = effort.map(Effort::word);
     json!({
@@ -326,92 +363,11 @@ fn object(
         "store": request.background,
         "temperature": request.sampling.temperature,
         "text": { "format": format },
-        "tool_choice": request.tool_choice.as_ref().map_or("auto".into(), tool_choice_json),
+        "tool_choice": choice,
         "tools": tools,
         "top_p": request.sampling.top_p,
         "truncation": "disabled",
         "usage": usage.as_ref().map(usage_json),
         "user": request.user,
     })
-}
-
-/// Returns the format and the tools of a request as its answer repeats them. If they are large they
-/// are left out, since each event that has the response would have them again.
-fn repeated_options(request: &Request) -> (Value, Value) {
-    let is_small = request.has_small_options();
-    let mut repeated = ObjectWriter::new();
-    repeated.object("format", |object| match &request.format {
-        Some(Format::Json) => write_format(&Format::Json, object),
-        Some(format) if is_small => write_format(format, object),
-        _ => object.field("type", "text"),
-    });
-    repeated.list("tools", |list| {
-        for tool in request.tools.iter().filter(|_| is_small) {
-            list.object(|object| write_tool(tool, object));
-        }
-    });
-    let mut repeated: Value = serde_json::from_slice(&repeated.finish()).unwrap_or_default();
-    (repeated["format"].take(), repeated["tools"].take())
-}
-
-fn write_format(format: &Format, object: &mut ObjectWriter) {
-    match format {
-        Format::Json => object.field("type", "json_object"),
-        Format::Schema {
-            name,
-            schema,
-            strict,
-        } => {
-            object.field("type", "json_schema");
-            object.field("name", name);
-            object.raw("schema", schema.as_str());
-            if let Some(strict) = strict {
-                object.field("strict", strict);
-            }
-        }
-    }
-}
-
-/// Writes a tool. `strict` is always sent: here its default is true, and schemas of other dialects
-/// need not comply.
-fn write_tool(tool: &Tool, object: &mut ObjectWriter) {
-    object.field("type", "function");
-    object.field("name", &tool.name);
-    object.field("description", &tool.description);
-    object.raw("parameters", tool_schema::schema(&tool.parameters).as_str());
-    object.field("strict", tool.strict.unwrap_or(false));
-}
-
-fn tool_choice_json(choice: &ToolChoice) -> Value {
-    match choice {
-        ToolChoice::Auto => "auto".into(),
-        ToolChoice::None => "none".into(),
-        ToolChoice::Required => "required".into(),
-        ToolChoice::Named(name) => json!({ "type": "function", "name": name }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_repeats_tools_unless_they_are_large() {
-        let tool = |description: String| Tool {
-            name: "f".to_owned(),
-            description: Some(description),
-            ..Tool::default()
-        };
-        let mut request = Request::prompt("x");
-        request.format = Some(Format::Json);
-        request.tools = vec![tool("small".to_owned())];
-        let (format, tools) = repeated_options(&request);
-        assert_eq!(
-            (&format["type"], &tools[0]["description"]),
-            (&"json_object".into(), &"small".into())
-        );
-        request.tools.push(tool("x".repeat(1 << 20)));
-        let (format, tools) = repeated_options(&request);
-        assert_eq!((&format["type"], tools), (&"json_object".into(), json!([])));
-    }
 }

@@ -15,6 +15,7 @@
 //! ```
 
 mod cache;
+mod custom;
 mod estimate;
 mod file;
 mod forms;
@@ -23,14 +24,18 @@ mod invalid;
 mod options;
 
 pub use cache::CacheTtl;
-pub(crate) use cache::with_marks;
+pub(crate) use cache::{cache_control, with_marks};
+pub(crate) use custom::{CustomCalls, CustomNames};
 pub use estimate::InputSize;
 pub(crate) use file::with_title;
 pub use file::{File, FileSource};
 pub use forms::{ToolForm, ToolForms, ToolKind};
 pub use image::{Image, ImageDetail};
 pub use invalid::InvalidField;
-pub use options::{Effort, Format, JsonText, OpenAiOptions, Reasoning, Sampling, Tool, ToolChoice};
+pub use options::{
+    CustomTool, Effort, Format, Grammar, JsonText, Logprobs, OpenAiOptions, Reasoning, Sampling,
+    Tool, ToolChoice,
+};
 
 use base::shorten::shorten;
 use bytes::Bytes;
@@ -66,6 +71,8 @@ pub struct Request {
     pub format: Option<Format>,
     /// Reasoning options.
     pub reasoning: Option<Reasoning>,
+    /// The log probabilities that are asked for.
+    pub logprobs: Option<Logprobs>,
     /// Maximum number of output tokens.
     pub max_tokens: Option<u32>,
     /// Sampling parameters.
@@ -171,6 +178,7 @@ impl Request {
                 format => format.clone(),
             },
             reasoning: self.reasoning,
+            logprobs: self.logprobs,
             max_tokens: self.max_tokens,
             sampling: self.sampling,
             stop: self.stop.clone(),

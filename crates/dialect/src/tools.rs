@@ -7,7 +7,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::json::{Json, ObjectWriter};
-use crate::request::{JsonText, Tool, ToolKind};
+use crate::request::{CustomTool, Grammar, JsonText, Tool, ToolKind};
 
 /// Tracks the nesting of JSON that arrives in pieces, outside of strings.
 #[derive(Debug, Default)]
@@ -163,23 +163,24 @@ pub(super) const CLIENT_TOOLS: &[ClientTool] = &[
     },
 ];
 
-/// Returns the schema of a custom tool, which takes one text.
-pub(super) fn custom_schema() -> JsonText {
+/// Returns a custom tool, also as the function that it is for most upstreams: it takes one text,
+/// and its description has the grammar.
+pub(super) fn custom_tool(name: String, description: Json<'_>, format: Json<'_>) -> Tool {
     const SCHEMA: &str = r#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}"#;
-    JsonText::of_valid(SCHEMA.as_bytes().to_vec())
-}
-
-/// Returns the description of a custom tool, with the grammar of its input if it has one.
-pub(super) fn custom_description(description: Json<'_>, format: Json<'_>) -> Option<String> {
-    let mut said = description.string();
     let grammar = match format.get("grammar") {
         // Chat Completions has it one level deeper.
         inner if inner.is_object() => inner,
         _ => format,
     };
-    if let Some(definition) = grammar.get("definition").text() {
+    let grammar = grammar.get("definition").text().map(|definition| {
         let syntax = grammar.get("syntax").text();
-        let syntax = syntax.as_deref().unwrap_or("lark");
+        Grammar {
+            syntax: syntax.map_or_else(|| "lark".to_owned(), Cow::into_owned),
+            definition: definition.into_owned(),
+        }
+    });
+    let mut said = description.string();
+    if let Some(Grammar { syntax, definition }) = &grammar {
         // Writing to a String can't fail.
         let _ = write!(
             said,
@@ -187,7 +188,16 @@ pub(super) fn custom_description(description: Json<'_>, format: Json<'_>) -> Opt
         );
     }
     let said = said.trim();
-    (!said.is_empty()).then(|| said.to_owned())
+    Tool {
+        name,
+        description: (!said.is_empty()).then(|| said.to_owned()),
+        parameters: JsonText::of_valid(SCHEMA.as_bytes().to_vec()),
+        custom: Some(Box::new(CustomTool {
+            description: description.text().map(Cow::into_owned),
+            grammar,
+        })),
+        ..Tool::default()
+    }
 }
 
 /// Returns the text that a custom tool is called with as a function's arguments.

@@ -152,7 +152,7 @@ fn what_a_flavor_lacks_or_does_not_know_is_told() {
             "providers.p.project: means nothing to a provider without a flavor",
         ),
     ] {
-        let error = provider(keys, &[]).unwrap_err();
+        let error = provider(keys, &[("AWS_EC2_METADATA_DISABLED", "true")]).unwrap_err();
         assert!(error.contains(problem), "{keys}: {error}");
     }
 }

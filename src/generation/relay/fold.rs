@@ -112,6 +112,7 @@ fn event_size(event: &Event<'_>) -> usize {
         + match event {
             Event::Text(text) | Event::Reasoning(text) | Event::Refusal(text) => text.len(),
             Event::State(state) => state.value.len(),
+            Event::Logprobs(tokens) => tokens.len(),
             Event::ToolCall { id, name, .. } => id.len() + name.len(),
             Event::ToolArguments { fragment, .. } => fragment.len(),
             Event::Citation(citation) => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, header};
 
+use super::authorize::signer;
 use super::client::Client;
 use super::options::RemoteOptions;
 use super::request::{self, USER_AGENT};
@@ -32,10 +33,13 @@ pub(super) async fn forward(
 ) -> Result<Opened<ForwardedAnswer>, Failure> {
     let _permit = &call.permit;
     let mut request = build_request(&options, &call)?;
-    request::sign(&options, &mut request)?;
-    let credentials = options
-        .authorization
-        .authorize(&options.name, &mut request, &credentials)
+    let authorization = &options.authorization;
+    let key = authorization
+        .signing_key(&options.name, &credentials)
+        .await?;
+    request::sign(signer(&key).as_deref(), &mut request)?;
+    let credentials = authorization
+        .authorize(&options.name, &mut request, &credentials, key)
         .await?;
     let response = client.send(request, &options.name).await?;
     if !response.status().is_success() {

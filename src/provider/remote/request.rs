@@ -9,9 +9,9 @@ use dialect::failure::Failure;
 use dialect::request::Operation;
 use http::{HeaderValue, Request, header};
 
-use super::authorize::Authorization;
 use super::headers;
 use super::options::RemoteOptions;
+use super::sign::RequestSigner;
 use crate::provider::UpstreamRequest;
 use crate::telemetry::repeats::is_warning_due;
 
@@ -25,6 +25,7 @@ pub(super) const USER_AGENT: &str = concat!("tokenrill/", env!("CARGO_PKG_VERSIO
 /// Returns with it the client's names of tools that it has under others.
 pub(super) fn build_request(
     options: &RemoteOptions,
+    signer: Option<&RequestSigner>,
     call: &UpstreamRequest,
 ) -> Result<(Request<Bytes>, ToolNames), Failure> {
     let same_dialect = call.dialect == options.dialect;
@@ -84,12 +85,16 @@ pub(super) fn build_request(
     }
     let body = options.addressing.body(body, operation, headers)?;
     *request.body_mut() = body;
-    sign(options, &mut request)?;
+    sign(signer, &mut request)?;
     Ok((request, names))
 }
 
 /// Builds a request for what is at a path after the base address.
-pub(super) fn build_get(options: &RemoteOptions, path: &str) -> Result<Request<Bytes>, Failure> {
+pub(super) fn build_get(
+    options: &RemoteOptions,
+    signer: Option<&RequestSigner>,
+    path: &str,
+) -> Result<Request<Bytes>, Failure> {
     let mut request = Request::get(format!("{}{path}", options.base_url))
         .header(header::ACCEPT, "application/json")
         .header(header::USER_AGENT, USER_AGENT)
@@ -100,15 +105,18 @@ pub(super) fn build_get(options: &RemoteOptions, path: &str) -> Result<Request<B
         headers.insert(*name, HeaderValue::from_static(value));
     }
     headers.extend(options.headers.clone());
-    sign(options, &mut request)?;
+    sign(signer, &mut request)?;
     Ok(request)
 }
 
 /// Signs a request, if this provider's are signed.
-pub(super) fn sign(options: &RemoteOptions, request: &mut Request<Bytes>) -> Result<(), Failure> {
-    match &options.authorization {
-        Authorization::Signature(signer) => signer.sign(request, SystemTime::now()),
-        Authorization::Headers | Authorization::Token(_) => Ok(()),
+pub(super) fn sign(
+    signer: Option<&RequestSigner>,
+    request: &mut Request<Bytes>,
+) -> Result<(), Failure> {
+    match signer {
+        Some(signer) => signer.sign(request, SystemTime::now()),
+        None => Ok(()),
     }
 }
 

@@ -11,7 +11,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Request};
 use tower::BoxError;
 
-use crate::config::Access;
+use crate::config::{Access, AwsKeys, AwsSource};
 
 /// Signs requests with a key of AWS.
 #[derive(Debug)]
@@ -24,19 +24,27 @@ pub struct RequestSigner {
 }
 
 impl RequestSigner {
-    /// Creates a signer; `None` for credentials that sign nothing.
+    /// Creates a signer; `None` for credentials that sign nothing, or that are still to be fetched.
     #[must_use]
     pub fn new(access: &Access) -> Option<Self> {
         let Access::Aws {
             region,
             service,
-            access_key_id,
-            secret_access_key,
-            session_token,
+            source: AwsSource::Keys(keys),
         } = access
         else {
             return None;
         };
+        Some(Self::with_keys(region, service, keys))
+    }
+
+    /// Creates a signer with that key.
+    pub(super) fn with_keys(region: &str, service: &'static str, keys: &AwsKeys) -> Self {
+        let AwsKeys {
+            access_key_id,
+            secret_access_key,
+            session_token,
+        } = keys;
         let token = session_token.as_ref().map(|token| token.expose());
         let mut secrets = HeaderMap::new();
         for (name, secret) in [
@@ -48,7 +56,7 @@ impl RequestSigner {
                 secrets.insert(name, value);
             }
         }
-        Some(Self {
+        Self {
             credentials: Credentials::new(
                 access_key_id,
                 secret_access_key.expose(),
@@ -57,9 +65,9 @@ impl RequestSigner {
                 "configuration",
             ),
             secrets,
-            region: region.clone(),
+            region: region.to_owned(),
             service,
-        })
+        }
     }
 
     /// Returns headers with what no answer may repeat.

@@ -4,28 +4,29 @@
 //! ends: no request waits for one but the first. The task ends with the last provider that would
 //! use its tokens.
 
+mod aws;
+mod giver;
 mod grant;
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use dialect::failure::Failure;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request};
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::client::Client;
+use super::sign::RequestSigner;
 use crate::config::Access;
 use crate::provider::credentials::Credentials;
-use crate::provider::upstream::UpstreamBody;
+use aws::AwsExchange;
+use giver::Giver;
 use grant::Grant;
 
-/// The most that is read of an answer.
-const MAX_TOKEN_ANSWER: usize = 64 * 1024;
 /// Time limit for one answer.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 /// The time for which the first requests wait for the first token.
@@ -40,17 +41,41 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(300);
 const RETRY_INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// The shortest pause between two tokens.
 const MIN_RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
-/// The most of the giver's own words that are repeated, in characters.
-const MAX_REASON: usize = 300;
 
-/// A token, as requests carry it.
+/// A token, as requests carry it, or a key that signs them.
 #[derive(Debug)]
 pub(super) struct AccessToken {
-    /// The value of `authorization`.
-    pub(super) header: HeaderValue,
+    proof: Proof,
     /// The credentials of a request with this token, to be cut out of its answer.
     pub(super) credentials: Arc<Credentials>,
     ends: Instant,
+}
+
+/// The part of a token that a request has.
+#[derive(Debug)]
+enum Proof {
+    /// The value of `authorization`.
+    Header(HeaderValue),
+    /// A signature.
+    Signature(Arc<RequestSigner>),
+}
+
+impl AccessToken {
+    /// Returns the value of `authorization`, if the token is one.
+    pub(super) fn header(&self) -> Option<&HeaderValue> {
+        match &self.proof {
+            Proof::Header(header) => Some(header),
+            Proof::Signature(_) => None,
+        }
+    }
+
+    /// Returns the signer of requests, if the token is a key.
+    pub(super) fn signer(&self) -> Option<&Arc<RequestSigner>> {
+        match &self.proof {
+            Proof::Header(_) => None,
+            Proof::Signature(signer) => Some(signer),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -64,12 +89,20 @@ enum TokenState {
 
 /// The current token of one provider; clones share it.
 #[derive(Debug, Clone)]
-pub struct TokenReceiver(watch::Receiver<TokenState>);
+pub struct TokenReceiver {
+    state: watch::Receiver<TokenState>,
+    signs: bool,
+}
 
 impl TokenReceiver {
+    /// Returns whether the tokens are keys, which sign requests.
+    pub(super) fn signs(&self) -> bool {
+        self.signs
+    }
+
     /// Returns the current token.
     pub(super) async fn current(&self, provider: &str) -> Result<Arc<AccessToken>, Failure> {
-        let mut state = self.0.clone();
+        let mut state = self.state.clone();
         let known = state.wait_for(|state| !matches!(state, TokenState::Awaited));
         let state = match timeout(FIRST_TOKEN_TIMEOUT, known).await {
             Ok(Ok(state)) => state.clone(),
@@ -91,10 +124,8 @@ impl TokenReceiver {
 #[derive(Debug)]
 pub struct TokenRefresher {
     provider: String,
-    grant: Grant,
-    /// Cut out of what the giver answers.
-    secrets: Credentials,
-    client: Client,
+    exchange: Exchange,
+    giver: Giver,
     /// Headers that each request has besides the token.
     headers: HeaderMap,
     state: watch::Sender<TokenState>,
@@ -110,17 +141,20 @@ impl TokenRefresher {
         headers: HeaderMap,
         client: Client,
     ) -> Option<(Self, TokenReceiver)> {
-        let grant = Grant::new(access)?;
+        let exchange = Exchange::new(access)?;
         let (state, receiver) = watch::channel(TokenState::Awaited);
+        let receiver = TokenReceiver {
+            state: receiver,
+            signs: matches!(exchange, Exchange::Aws(_)),
+        };
         let refresher = Self {
             provider: provider.to_owned(),
-            secrets: grant.secrets(),
-            grant,
-            client,
+            giver: Giver::new(provider, client),
+            exchange,
             headers,
             state,
         };
-        Some((refresher, TokenReceiver(receiver)))
+        Some((refresher, receiver))
     }
 
     /// Keeps the token current until no receiver is left.
@@ -138,11 +172,10 @@ impl TokenRefresher {
             let fetched = fetched
                 .unwrap_or_else(|_| Err(format!("no answer within {}s", FETCH_TIMEOUT.as_secs())));
             let pause = match fetched {
-                Ok((token, lifetime)) => {
+                Ok((token, pause)) => {
                     retry_interval = RETRY_INTERVALS.0;
                     self.state.send_replace(TokenState::Valid(Arc::new(token)));
-                    let early = lifetime.saturating_sub(RENEWAL_LEAD).max(lifetime / 2);
-                    early.max(MIN_RENEWAL_INTERVAL)
+                    pause.max(MIN_RENEWAL_INTERVAL)
                 }
                 Err(reason) => {
                     self.report(&reason);
@@ -158,7 +191,7 @@ impl TokenRefresher {
     /// Tells that there is no new token; the last one serves as long as it is valid.
     fn report(&self, reason: &str) {
         let provider = &self.provider;
-        let host = self.grant.host();
+        let host = self.exchange.host();
         tracing::warn!(provider, host, reason, "no access token");
         let reason = reason.to_owned();
         self.state.send_if_modified(|state| {
@@ -170,15 +203,17 @@ impl TokenRefresher {
         });
     }
 
-    /// Fetches a token; the error says in words what is wrong.
+    /// Fetches a token, and returns the pause until the next; the error says in words what is
+    /// wrong.
     async fn fetch(&self) -> Result<(AccessToken, Duration), String> {
-        let request = self.grant.request()?;
-        let sent = self.client.send(request, &self.provider).await;
-        let response = sent.map_err(|failure| failure.log_message())?;
-        let (status, body) = read_answer(response).await;
-        if status != StatusCode::OK {
-            return Err(refusal(status, &self.secrets.redact_error(body)));
+        match &self.exchange {
+            Exchange::Grant(grant) => self.fetch_token(grant).await,
+            Exchange::Aws(exchange) => self.fetch_key(exchange).await,
         }
+    }
+
+    async fn fetch_token(&self, grant: &Grant) -> Result<(AccessToken, Duration), String> {
+        let body = self.giver.ask(grant.request()?, &grant.secrets()).await?;
         let answer: TokenAnswer = serde_json::from_slice(&body)
             .map_err(|_| "the answer is not the JSON of an access token".to_owned())?;
         let lifetime = answer.expires_in.lifetime().unwrap_or(DEFAULT_LIFETIME);
@@ -187,12 +222,59 @@ impl TokenRefresher {
         header.set_sensitive(true);
         let mut headers = self.headers.clone();
         headers.insert(AUTHORIZATION, header.clone());
-        let token = AccessToken {
-            header,
-            credentials: Arc::new(Credentials::from_headers(&headers)),
-            ends: Instant::now() + lifetime,
+        Ok(self.token(Proof::Header(header), &headers, Some(lifetime)))
+    }
+
+    async fn fetch_key(&self, exchange: &AwsExchange) -> Result<(AccessToken, Duration), String> {
+        let (signer, lifetime) = exchange.fetch(&self.giver).await?;
+        let mut headers = self.headers.clone();
+        headers.extend(signer.secrets().clone());
+        let lifetime = lifetime.map(|lifetime| lifetime.min(MAX_LIFETIME));
+        Ok(self.token(Proof::Signature(Arc::new(signer)), &headers, lifetime))
+    }
+
+    /// Returns a token and the pause until the next. One that doesn't end is looked up again from
+    /// time to time: it may be replaced.
+    fn token(
+        &self,
+        proof: Proof,
+        headers: &HeaderMap,
+        lifetime: Option<Duration>,
+    ) -> (AccessToken, Duration) {
+        let pause = match lifetime {
+            Some(lifetime) => lifetime.saturating_sub(RENEWAL_LEAD).max(lifetime / 2),
+            None => DEFAULT_LIFETIME,
         };
-        Ok((token, lifetime))
+        let token = AccessToken {
+            proof,
+            credentials: Arc::new(Credentials::from_headers(headers)),
+            ends: Instant::now() + lifetime.unwrap_or(MAX_LIFETIME),
+        };
+        (token, pause)
+    }
+}
+
+/// The way to a token.
+#[derive(Debug)]
+enum Exchange {
+    /// Other credentials are given for it.
+    Grant(Grant),
+    /// A key of AWS, from the place where it is.
+    Aws(AwsExchange),
+}
+
+impl Exchange {
+    fn new(access: &Access) -> Option<Self> {
+        let aws = || AwsExchange::new(access).map(Self::Aws);
+        Grant::new(access).map(Self::Grant).or_else(aws)
+    }
+
+    /// Returns the host that is asked.
+    fn host(&self) -> &str {
+        match self {
+            Self::Grant(grant) => grant.host(),
+            Self::Aws(exchange) => exchange.place(),
+        }
     }
 }
 
@@ -224,45 +306,6 @@ impl Seconds {
         let lifetime = Duration::try_from_secs_f64(seconds).ok()?;
         Some(lifetime.min(MAX_LIFETIME))
     }
-}
-
-/// The answer that refuses one, in the words of OAuth.
-#[derive(Deserialize, Default)]
-struct TokenError {
-    #[serde(default)]
-    error: String,
-    #[serde(default)]
-    error_description: String,
-}
-
-async fn read_answer(response: Response<UpstreamBody>) -> (StatusCode, Bytes) {
-    let status = response.status();
-    let mut body = response.into_body();
-    let mut read = Vec::new();
-    while let Some(Ok(bytes)) = body.next_bytes().await {
-        let room = MAX_TOKEN_ANSWER - read.len();
-        read.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        if read.len() == MAX_TOKEN_ANSWER {
-            break;
-        }
-    }
-    (status, read.into())
-}
-
-fn refusal(status: StatusCode, body: &[u8]) -> String {
-    let mut text = format!("it answered {}", status.as_u16());
-    let told: TokenError = serde_json::from_slice(body).unwrap_or_default();
-    let reasons = [told.error, told.error_description];
-    let reasons: Vec<&str> = reasons
-        .iter()
-        .filter_map(|reason| reason.lines().next())
-        .filter(|reason| !reason.is_empty())
-        .collect();
-    if !reasons.is_empty() {
-        let words: String = reasons.join(": ").chars().take(MAX_REASON).collect();
-        let _ = write!(text, ", {words}");
-    }
-    text
 }
 
 /// The request for a token, as [`Grant`] builds it.

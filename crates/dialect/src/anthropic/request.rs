@@ -127,6 +127,7 @@ fn parse_tool(request: &mut Request, at: usize, tool: Json<'_>) {
                     .as_bool()
                     .filter(|_| all_required(schema)),
                 cache,
+                custom: None,
             });
         }
         (Some(name), Some(kind)) if let Some(tool) = server_tools::client_tool(kind, &name) => {

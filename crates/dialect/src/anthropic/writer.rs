@@ -143,7 +143,11 @@ impl AnthropicEventWriter {
     fn must_wait(&self, event: &Event<'_>) -> bool {
         match event {
             Event::ToolArguments { index, .. } | Event::ToolEnd { index } => self.waits(*index),
-            Event::Usage(_) | Event::Finish(_) | Event::Image(_) | Event::Unsupported(_) => false,
+            Event::Usage(_)
+            | Event::Finish(_)
+            | Event::Image(_)
+            | Event::Logprobs(_)
+            | Event::Unsupported(_) => false,
             _ => matches!(self.open, Some(CurrentBlock::Tool(_))) || !self.waiting.is_empty(),
         }
     }
@@ -238,7 +242,7 @@ impl crate::EventWriter for AnthropicEventWriter {
                 }
             }
             // This dialect has no place for images.
-            Event::Usage(_) | Event::Image(_) | Event::Unsupported(_) => {}
+            Event::Usage(_) | Event::Image(_) | Event::Logprobs(_) | Event::Unsupported(_) => {}
             Event::Finish(reason) => self.finish = Some(*reason),
         }
         Ok(())

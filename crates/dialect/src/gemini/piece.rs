@@ -73,7 +73,7 @@ impl<'a> PieceFields<'a> {
                 first(&mut self.content)?;
                 self.content(cursor)
             }
-            b"finishReason" | b"groundingMetadata" | b"citationMetadata" => {
+            b"finishReason" | b"groundingMetadata" | b"citationMetadata" | b"logprobsResult" => {
                 Err(CursorError::Mismatch)
             }
             // The other spelling of one of these.

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::calls::PartialCalls;
 use super::decode_signature;
+use super::logprobs;
 use super::piece::piece;
 use super::request::camel_case;
 use super::usage::parse_usage;
@@ -89,6 +90,9 @@ impl crate::EventReader for GeminiEventReader {
         let usage = parse_usage(&payload["usageMetadata"]);
         self.count(usage, &mut seen, &mut sink);
         let candidate = &payload["candidates"][0];
+        if let Some(tokens) = logprobs::read(&candidate["logprobsResult"]) {
+            emit(&mut sink, Event::Logprobs(tokens.into()));
+        }
         let parts = match &candidate["content"]["parts"] {
             Value::Array(parts) => parts.as_slice(),
             Value::Null => &[],

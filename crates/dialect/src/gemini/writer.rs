@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::usage::usage_json;
-use super::{encode_signature, error_json, finish_reason};
+use super::{encode_signature, error_json, finish_reason, logprobs};
 use crate::event::{Citation, Event, FinishReason, Usage};
 use crate::failure::Failure;
 use crate::request::{Image, Part};
@@ -29,6 +29,10 @@ pub(super) struct GeminiEventWriter {
     malformed: bool,
     usage: Option<Usage>,
     finish: Option<FinishReason>,
+    /// They were asked for.
+    has_logprobs: bool,
+    /// Log probabilities of the text that comes next.
+    logprobs: String,
 }
 
 #[derive(Debug)]
@@ -42,7 +46,7 @@ struct PendingCall {
 }
 
 impl GeminiEventWriter {
-    pub(super) fn new(id: &str, model: &str) -> Self {
+    pub(super) fn new(id: &str, model: &str, has_logprobs: bool) -> Self {
         Self {
             id: id.to_owned(),
             model: model.to_owned(),
@@ -54,10 +58,16 @@ impl GeminiEventWriter {
             malformed: false,
             usage: None,
             finish: None,
+            has_logprobs,
+            logprobs: String::new(),
         }
     }
 
-    fn payload(&self, candidate: Value) -> Value {
+    fn payload(&mut self, mut candidate: Value) -> Value {
+        if !self.logprobs.is_empty() {
+            let tokens = crate::logprobs::tree(&std::mem::take(&mut self.logprobs));
+            candidate["logprobsResult"] = logprobs::result(&tokens);
+        }
         json!({ "candidates": [candidate], "modelVersion": self.model, "responseId": self.id })
     }
 
@@ -109,6 +119,14 @@ impl crate::EventWriter for GeminiEventWriter {
             Event::Text(text) | Event::Reasoning(text) | Event::Refusal(text)
                 if text.is_empty() => {}
             Event::Text(text) => self.part(json!({ "text": text }), out),
+            Event::Logprobs(tokens) => {
+                if self.has_logprobs {
+                    crate::logprobs::append(&mut self.logprobs, tokens);
+                }
+                if self.logprobs.len() > MAX_HELD_BYTES {
+                    return Err(Failure::response_too_large(MAX_HELD_BYTES));
+                }
+            }
             Event::Reasoning(text) => {
                 self.hold_thought(text);
                 self.part(json!({ "text": text, "thought": true }), out);
@@ -267,6 +285,10 @@ pub(super) fn encode_answer(answer: &Answer, meta: &ResponseMeta) -> Value {
         "content": { "parts": parts, "role": "model" },
         "finishReason": reason(answer.finish, refused, malformed), "index": 0,
     });
+    if !answer.logprobs.is_empty() && meta.request.logprobs.is_some() {
+        let tokens = crate::logprobs::tree(&answer.logprobs);
+        candidate["logprobsResult"] = logprobs::result(&tokens);
+    }
     if !answer.citations.is_empty() {
         candidate["groundingMetadata"] = grounding(&answer.citations);
     }

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::finish;
 use crate::json::walk;
 use crate::request::{Part, ToolKind, text_of};
-use crate::{Answer, EventSink, FinishRule, PayloadInfo, ResponseMeta, emit, tools};
+use crate::{Answer, EventSink, FinishRule, PayloadInfo, ResponseMeta, emit, logprobs, tools};
 
 /// Returns the finish reason. Some providers have none in a whole answer; one that is `null` says
 /// that the answer has no end.
@@ -168,10 +168,14 @@ pub(super) fn encode_answer(answer: &Answer, id: &str, meta: &ResponseMeta) -> V
     if let Some(call) = legacy {
         message["function_call"] = call;
     }
+    let logprobs = match answer.logprobs.is_empty() || meta.request.logprobs.is_none() {
+        true => Value::Null,
+        false => json!({ "content": logprobs::tree(&answer.logprobs), "refusal": null }),
+    };
     let mut body = json!({
         "id": id, "object": "chat.completion", "created": meta.created, "model": meta.model,
         "choices": [{
-            "index": 0, "message": message, "logprobs": null, "finish_reason": reason,
+            "index": 0, "message": message, "logprobs": logprobs, "finish_reason": reason,
         }],
     });
     if let Some(usage) = &answer.usage {

@@ -36,6 +36,7 @@ pub(super) struct ChunkChoice<'a> {
     pub(super) delta: Option<MessageFields<'a>>,
     /// The whole message, in place of deltas or in addition to them.
     pub(super) message: Option<RawJson<'a>>,
+    pub(super) logprobs: Option<RawJson<'a>>,
     /// A piece of text, as legacy completions have it.
     pub(super) text: Option<RawJson<'a>>,
     /// Moonshot's place for the usage.
@@ -141,6 +142,7 @@ impl<'a> ChatChunk<'a> {
         let tells = [
             self.usage,
             choice.usage,
+            choice.logprobs,
             self.x_groq,
             self.error,
             choice.error,
@@ -215,6 +217,20 @@ impl<'a> ChunkChoice<'a> {
             .unwrap_or(0)
     }
 
+    /// Returns the list of the log probabilities of the choice's text, if it has any.
+    pub(super) fn text_logprobs(&self) -> Option<RawJson<'a>> {
+        let mut content = None;
+        let object = self.logprobs.filter(|raw| raw.get().starts_with('{'))?;
+        let read = walk_raw(object, |cursor| {
+            cursor.object(|name, cursor| match name {
+                b"content" => cursor.field_once(&mut content),
+                _ => cursor.skip(),
+            })
+        });
+        let content: Option<RawJson<'_>> = read.ok().and(content);
+        content.filter(|raw| says(*raw) && raw.get().starts_with('['))
+    }
+
     /// Returns true if the answer ended at one of the client's stop sequences.
     pub(super) fn met_stop(&self) -> bool {
         let met = [self.stop_reason, self.matched_stop];
@@ -231,6 +247,7 @@ impl<'a> ChunkChoice<'a> {
             b"delta" if cursor.null()? => Ok(()),
             b"delta" => self.delta.insert(MessageFields::default()).parse(cursor),
             b"message" => cursor.field_once(&mut self.message),
+            b"logprobs" => cursor.field_once(&mut self.logprobs),
             b"text" => cursor.field_once(&mut self.text),
             b"usage" => cursor.field_once(&mut self.usage),
             b"finish_reason" => cursor.field_once(&mut self.finish_reason),

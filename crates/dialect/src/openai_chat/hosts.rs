@@ -3,6 +3,8 @@
 //! A table: nothing here knows a model. What a family of models refuses, wherever it is served, is
 //! not a matter of its host.
 
+pub(super) mod table;
+
 use std::borrow::Cow;
 
 use bytes::Bytes;
@@ -13,7 +15,9 @@ use sha2::{Digest as _, Sha256};
 use crate::failure::Failure;
 use crate::families::Family;
 use crate::json::{self, OrderedFields};
-use crate::request::{Format, Reasoning, Request, Role, ToolChoice};
+use crate::request::{
+    CacheTtl, CustomNames, Format, Reasoning, Request, Role, Tool, ToolChoice, cache_control,
+};
 use crate::{Continuation, UpstreamPayload, tools};
 
 /// A host, and its differences from OpenAI's.
@@ -34,6 +38,13 @@ pub(super) struct ChatHost {
     reasoning: ReasoningField,
     ids: CallIds,
     prefill: Prefill,
+    marks: CacheMarks,
+    /// It knows custom tools, which take a text.
+    has_custom_tools: bool,
+    /// It takes files of OpenAI's store by their ids.
+    has_stored_files: bool,
+    /// It has thoughts among the parts of content, and takes them back there.
+    has_thoughts_in_content: bool,
 }
 
 /// The way to ask for reasoning.
@@ -64,6 +75,17 @@ enum CallIds {
     Nine,
 }
 
+/// The places where a host takes marks of what is to be cached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CacheMarks {
+    /// None: it caches by itself, or not at all.
+    Nowhere,
+    /// Parts of messages.
+    Content,
+    /// Parts of messages and tools, each with its time to live.
+    Everywhere,
+}
+
 /// The way to let a model continue the assistant's last message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Prefill {
@@ -74,147 +96,6 @@ enum Prefill {
     /// Fields of the request say so.
     Continue,
 }
-
-/// OpenAI.
-pub(super) static OPENAI: ChatHost = BASE;
-
-/// OpenAI, from which all others differ.
-const BASE: ChatHost = ChatHost {
-    name: "openai",
-    renames: &[],
-    refuses: &[],
-    has_top_k: false,
-    has_schemas: true,
-    has_required_choice: true,
-    reasoning: ReasoningField::Effort,
-    ids: CallIds::Short,
-    prefill: Prefill::Unmarked,
-};
-
-/// The older name of the limit, which is the only one here.
-const MAX_TOKENS: &[(&str, &str)] = &[("max_completion_tokens", "max_tokens")];
-
-/// A server that runs on one's own machines: it samples in more ways and takes the flags of chat
-/// templates.
-const LOCAL: ChatHost = ChatHost {
-    has_top_k: true,
-    reasoning: ReasoningField::Template,
-    prefill: Prefill::Continue,
-    ..BASE
-};
-
-/// The hosts that differ in their requests.
-pub(super) static HOSTS: &[ChatHost] = &[
-    ChatHost {
-        name: "mistral",
-        renames: &[
-            ("max_completion_tokens", "max_tokens"),
-            ("seed", "random_seed"),
-        ],
-        refuses: &[
-            "audio",
-            "logit_bias",
-            "logprobs",
-            "modalities",
-            "service_tier",
-            "store",
-            "stream_options",
-            "top_logprobs",
-            "user",
-            "verbosity",
-            "web_search_options",
-        ],
-        reasoning: ReasoningField::OnOrOff,
-        ids: CallIds::Nine,
-        prefill: Prefill::Field("prefix"),
-        ..BASE
-    },
-    ChatHost {
-        name: "deepseek",
-        renames: MAX_TOKENS,
-        has_schemas: false,
-        reasoning: ReasoningField::Thinking,
-        ..BASE
-    },
-    ChatHost {
-        name: "qwen",
-        renames: MAX_TOKENS,
-        has_top_k: true,
-        has_required_choice: false,
-        reasoning: ReasoningField::Flag,
-        prefill: Prefill::Field("partial"),
-        ..BASE
-    },
-    ChatHost {
-        name: "moonshot",
-        renames: MAX_TOKENS,
-        has_required_choice: false,
-        reasoning: ReasoningField::ThinkingOnly,
-        prefill: Prefill::Field("partial"),
-        ..BASE
-    },
-    ChatHost {
-        name: "groq",
-        refuses: &["logit_bias", "logprobs", "top_logprobs"],
-        ..BASE
-    },
-    ChatHost {
-        name: "together",
-        renames: MAX_TOKENS,
-        has_top_k: true,
-        ..BASE
-    },
-    ChatHost {
-        name: "fireworks",
-        renames: MAX_TOKENS,
-        has_top_k: true,
-        ..BASE
-    },
-    ChatHost {
-        name: "openrouter",
-        has_top_k: true,
-        reasoning: ReasoningField::Object,
-        ..BASE
-    },
-    ChatHost {
-        name: "cohere",
-        renames: MAX_TOKENS,
-        refuses: &[
-            "audio",
-            "logit_bias",
-            "metadata",
-            "modalities",
-            "n",
-            "parallel_tool_calls",
-            "prediction",
-            "service_tier",
-            "store",
-            "stream_options",
-            "top_logprobs",
-            "user",
-        ],
-        reasoning: ReasoningField::OnOrOff,
-        ..BASE
-    },
-    ChatHost {
-        name: "vllm",
-        ..LOCAL
-    },
-    ChatHost {
-        name: "sglang",
-        ..LOCAL
-    },
-    ChatHost {
-        name: "llama-cpp",
-        ..LOCAL
-    },
-    ChatHost {
-        name: "lm-studio",
-        renames: MAX_TOKENS,
-        has_top_k: true,
-        ..BASE
-    },
-];
 
 impl ChatHost {
     /// Returns a tool call's id in the form that the host takes; the same every time, so that a
@@ -237,6 +118,48 @@ impl ChatHost {
     /// Returns whether the host's models go on with the assistant's last message.
     pub(super) fn takes_prefill_by_itself(&self) -> bool {
         self.prefill != Prefill::Unmarked
+    }
+
+    /// Returns the custom tools of a request that are sent as such.
+    pub(super) fn custom_tools<'a>(&self, request: &'a Request) -> CustomNames<'a> {
+        match self.has_custom_tools {
+            true => CustomNames::of(request),
+            false => CustomNames::default(),
+        }
+    }
+
+    /// Returns whether files of OpenAI's store may be named.
+    pub(super) fn takes_stored_files(&self) -> bool {
+        self.has_stored_files
+    }
+
+    /// Returns whether thoughts may stand among the parts of content.
+    pub(super) fn takes_thoughts_in_content(&self) -> bool {
+        self.has_thoughts_in_content
+    }
+
+    /// Returns the mark behind a part of a message, if the host takes it.
+    pub(super) fn content_mark(&self, ttl: CacheTtl) -> Option<Value> {
+        match self.marks {
+            CacheMarks::Nowhere => None,
+            CacheMarks::Content => Some(cache_control(CacheTtl::Default)),
+            CacheMarks::Everywhere => Some(cache_control(ttl)),
+        }
+    }
+
+    /// Returns the mark of a tool, if the host takes it.
+    pub(super) fn tool_mark(&self, tool: &Tool) -> Option<Value> {
+        let ttl = tool.cache.filter(|_| self.marks == CacheMarks::Everywhere);
+        ttl.map(cache_control)
+    }
+
+    /// Returns whether any mark of a request is left out.
+    pub(super) fn leaves_out_marks(&self, request: &Request) -> bool {
+        match self.marks {
+            CacheMarks::Nowhere => request.has_cache_breakpoint(),
+            CacheMarks::Content => request.tools.iter().any(|tool| tool.cache.is_some()),
+            CacheMarks::Everywhere => false,
+        }
     }
 
     /// Returns the client's own body, asking to go on with an answer that has begun.

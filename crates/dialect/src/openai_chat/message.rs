@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::calls::{CallAssembler, ListPlace};
 use super::chunk::{ChunkChoice, MessageFields, TextField, ToolCallFields, says};
-use super::parts::{emit_field, emit_images, emit_parts};
+use super::parts::{emit_field, emit_images};
 use super::thoughts::Thought;
 use crate::event::{Event, FinishReason, ReasoningState, StateOrigin};
 use crate::failure::Failure;
@@ -63,6 +63,12 @@ impl MessageReader {
         sink: &mut EventSink<'_>,
     ) -> bool {
         let mut has_any = choice.delta.is_some();
+        if choice.logprobs.is_some()
+            && sink.is_some()
+            && let Some(tokens) = choice.text_logprobs()
+        {
+            emit(sink, Event::Logprobs(tokens.get().into()));
+        }
         if let Some(delta) = &choice.delta {
             self.read_message(delta, seen, sink);
         }
@@ -91,15 +97,12 @@ impl MessageReader {
         sink: &mut EventSink<'_>,
     ) {
         self.reasoning(message, seen, sink);
-        if [message.content, message.refusal, message.tool_calls]
-            .into_iter()
-            .flatten()
-            .any(says)
-        {
-            self.end_reasoning(sink);
-        }
         if let Some(raw) = message.content.filter(|raw| says(*raw)) {
             self.content(raw, seen, sink);
+        }
+        let others = [message.refusal, message.tool_calls];
+        if others.into_iter().flatten().any(says) {
+            self.end_reasoning(sink);
         }
         if let Some(raw) = message.refusal.filter(|raw| says(*raw)) {
             self.said.refusal = true;
@@ -124,10 +127,7 @@ impl MessageReader {
     ) {
         match field {
             _ if !says(raw) => {}
-            TextField::Content => {
-                self.end_reasoning(sink);
-                self.content(raw, seen, sink);
-            }
+            TextField::Content => self.content(raw, seen, sink),
             _ => self.reasoning(&MessageFields::of(raw, field), seen, sink),
         }
     }
@@ -140,8 +140,9 @@ impl MessageReader {
         }
         let Some(text) = raw.text() else {
             self.said.texts.is_odd = true;
-            return emit_parts(raw, sink);
+            return self.content_parts(raw, sink);
         };
+        self.end_reasoning(sink);
         self.said.texts.digest.push(&text);
         emit(sink, Event::Text(text));
     }
@@ -190,7 +191,6 @@ impl MessageReader {
         }
         self.read_message(&message, seen, sink);
         if let Some(raw) = content.filter(|raw| says(*raw)) {
-            self.end_reasoning(sink);
             self.whole_text(raw, seen, sink);
         }
         if let Some(raw) = calls.filter(|raw| says(*raw)) {
@@ -217,8 +217,9 @@ impl MessageReader {
         let Some(text) = raw.text() else {
             self.said.text = true;
             seen.has_content = true;
-            return emit_parts(raw, sink);
+            return self.content_parts(raw, sink);
         };
+        self.end_reasoning(sink);
         let new = match text.strip_prefix(&*self.told) {
             Some(rest) => rest,
             None => &*text,

@@ -43,20 +43,30 @@ pub(super) fn emit_thoughts(raw: RawJson<'_>, seen: &mut PayloadInfo, sink: &mut
     }
 }
 
-/// Emits content that is no string: Mistral's list of text and thinking parts, a list of strings,
-/// a single part, or the very value that the model wrote as JSON.
+/// Emits content that is no string.
 pub(super) fn emit_parts(raw: RawJson<'_>, sink: &mut EventSink<'_>) {
     let content: Value = serde_json::from_str(raw.get()).unwrap_or_default();
-    match &content {
-        Value::Array(parts) => parts.iter().for_each(|part| emit_part(part, sink)),
-        Value::Object(part) if ["type", "text"].iter().any(|name| part.contains_key(*name)) => {
-            emit_part(&content, sink);
-        }
-        _ => emit(sink, Event::Text(raw.get().into())),
+    match parts_of(&content) {
+        Some(parts) => parts.iter().for_each(|part| emit_part(part, sink)),
+        None => emit(sink, Event::Text(raw.get().into())),
     }
 }
 
-fn emit_part(part: &Value, sink: &mut EventSink<'_>) {
+/// Returns the parts of content: Mistral's list of text and thinking parts, a list of strings, or a
+/// single part; `None` for the very value that the model wrote as JSON.
+pub(super) fn parts_of(content: &Value) -> Option<&[Value]> {
+    let is_part = |name: &str| content.get(name).is_some();
+    match content {
+        Value::Array(parts) => Some(parts),
+        Value::Object(_) if ["type", "text"].into_iter().any(is_part) => {
+            Some(std::slice::from_ref(content))
+        }
+        _ => None,
+    }
+}
+
+/// Emits a part of content.
+pub(super) fn emit_part(part: &Value, sink: &mut EventSink<'_>) {
     if let Some(text) = part.as_str() {
         return emit(sink, Event::Text(text.into()));
     }

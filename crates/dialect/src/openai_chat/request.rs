@@ -3,16 +3,19 @@
 //! An upstream of the same dialect gets the client's own bytes with another model name. Parsed here
 //! are the fields that routing, the mock and other dialects need; all others are recorded.
 
+mod content;
+mod messages;
 mod options;
 mod reasoning;
 mod tools;
 mod write;
 
-use options::{parse_openai_options, parse_reasoning_options};
-pub(super) use reasoning::opaque_state;
+pub(super) use content::audio_format;
+use options::{parse_logprobs, parse_openai_options, parse_reasoning_options};
+pub(super) use reasoning::{CONTENT_THOUGHT, THOUGHT_FIELDS, opaque_state};
 use reasoning::{ReasoningPlaces, parse_reasoning, thinking_part};
 use tools::{parse_legacy_call, parse_tool_calls, parse_tools};
-pub(super) use write::{audio_format, encode_request};
+pub(super) use write::encode_request;
 
 use bytes::Bytes;
 
@@ -25,7 +28,7 @@ use crate::request::{
 /// Maximum `n`, as OpenAI has it.
 const MAX_ANSWERS: u32 = 128;
 /// Fields whose loss would change the answer: refused when the target dialect lacks them.
-const ESSENTIAL_FIELDS: &[&str] = &["audio", "web_search_options", "logprobs", "top_logprobs"];
+const ESSENTIAL_FIELDS: &[&str] = &["audio", "web_search_options"];
 /// Fields without meaning for another dialect.
 const INERT_FIELDS: &[&str] = &["stream_options", "store"];
 
@@ -84,6 +87,7 @@ fn parse_fields(
     request.user = user.into_iter().find_map(Json::text).map(Into::into);
     parse_format(request, body.json("response_format"));
     request.reasoning = parse_reasoning_options(request, &mut body);
+    request.logprobs = parse_logprobs(&mut body);
     request.openai = parse_openai_options(&mut body);
     // Anthropic's own name for the last part of a request.
     request.mark_end(body.json("cache_control"));
@@ -218,7 +222,10 @@ fn parse_content_part(name: &dyn Fn() -> String, part: Json<'_>) -> Option<Part>
     if kind.as_deref() == Some("file") {
         let file = part.get("file");
         let title = file.get("filename").text().map(String::from);
-        let data = file.get("file_data").text()?;
+        let Some(data) = file.get("file_data").text() else {
+            let id = file.get("file_id").text()?;
+            return Some(File::stored(name(), title, &id));
+        };
         // As OpenRouter takes it.
         let is_linked = ["https://", "http://"]
             .iter()
@@ -229,14 +236,7 @@ fn parse_content_part(name: &dyn Fn() -> String, part: Json<'_>) -> Option<Part>
         });
     }
     if kind.as_deref() == Some("input_audio") {
-        let audio = part.get("input_audio");
-        let format = audio.get("format").text()?;
-        let media_type = match &*format {
-            "mp3" => "audio/mpeg".to_owned(),
-            format => format!("audio/{format}"),
-        };
-        let data = audio.get("data").text()?;
-        return Some(File::inline(name(), None, Some(media_type), &data));
+        return File::recording(name(), part.get("input_audio"));
     }
     let image = part.get("image_url");
     if kind.as_deref() == Some("image_url")

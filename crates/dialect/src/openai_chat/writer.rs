@@ -10,11 +10,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{citation_json, finish_reason, image_json, usage_json};
+use crate::custom_input::CustomInput;
 use crate::event::{Event, FinishReason, Usage};
 use crate::failure::Failure;
 use crate::json::quote;
 use crate::request::{Request, ToolKind};
-use crate::{DONE, FrameSink, MAX_HELD_BYTES, PassThroughPosition, ResponseMeta, tools};
+use crate::{DONE, FrameSink, MAX_HELD_BYTES, PassThroughPosition, ResponseMeta, logprobs};
 
 /// Writer of one client stream.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct ChatEventWriter {
     include_usage: bool,
     usage: Option<Usage>,
     finish: Option<FinishReason>,
+    /// Log probabilities of the text that comes next.
+    logprobs: String,
     begun: bool,
     /// The upstream's own chunks were passed through: only the end mark is ours.
     passed: bool,
@@ -35,9 +38,8 @@ pub struct ChatEventWriter {
     thought: (u32, bool),
     /// The request, for the forms of its tools.
     request: Arc<Request>,
-    /// The calls of custom tools that have not ended: index and arguments, which are only known
-    /// whole.
-    custom: Vec<(u32, String)>,
+    /// The calls of custom tools that have not ended, by their indexes.
+    custom: Vec<(u32, CustomInput)>,
     /// Index of the call in the form that there was before tools, which has a place for one.
     legacy: Option<u32>,
 }
@@ -58,6 +60,7 @@ impl ChatEventWriter {
             include_usage: meta.request.include_usage,
             usage: None,
             finish: None,
+            logprobs: String::new(),
             begun: false,
             passed: false,
             cited: 0,
@@ -114,7 +117,7 @@ impl ChatEventWriter {
         let own = form.map_or(name, |form| &form.name);
         let delta = match form.map(|form| form.kind) {
             Some(ToolKind::Custom) => {
-                self.custom.push((index, String::new()));
+                self.custom.push((index, CustomInput::default()));
                 json!({ "tool_calls": [{
                     "index": index, "id": id, "type": "custom", "custom": { "name": own, "input": "" },
                 }]})
@@ -136,9 +139,10 @@ impl ChatEventWriter {
         fragment: &str,
         out: FrameSink<'_>,
     ) -> Result<(), Failure> {
-        if let Some((_, text)) = self.custom.iter_mut().find(|(known, _)| *known == index) {
-            text.push_str(fragment);
-            let held: usize = self.custom.iter().map(|(_, text)| text.len()).sum();
+        if let Some(at) = self.custom.iter().position(|(known, _)| *known == index) {
+            let text = self.custom[at].1.push(fragment).to_owned();
+            self.custom_text(index, &text, out);
+            let held: usize = self.custom.iter().map(|(_, input)| input.size()).sum();
             return match held > MAX_HELD_BYTES {
                 true => Err(Failure::response_too_large(MAX_HELD_BYTES)),
                 false => Ok(()),
@@ -160,21 +164,44 @@ impl ChatEventWriter {
         Ok(())
     }
 
-    /// Ends a call: the text of a custom tool is written at once.
+    /// Ends a call: of a custom tool more may be known now.
     fn end_call(&mut self, index: u32, out: FrameSink<'_>) {
         if let Some(at) = self.custom.iter().position(|(known, _)| *known == index) {
-            let (_, arguments) = self.custom.swap_remove(at);
-            let input = tools::custom_input(&arguments);
-            let call = json!({ "index": index, "custom": { "input": input } });
-            self.tree(&json!({ "tool_calls": [call] }), out);
+            let (_, mut input) = self.custom.swap_remove(at);
+            self.custom_text(index, input.end(), out);
         }
     }
 
+    /// Writes a piece of the text that a custom tool is called with.
+    fn custom_text(&mut self, index: u32, text: &str, out: FrameSink<'_>) {
+        if text.is_empty() {
+            return;
+        }
+        self.delta("null", out, |line| {
+            // Writing to a Vec can't fail.
+            let _ = write!(
+                line,
+                r#"{{"tool_calls":[{{"index":{index},"custom":{{"input":"#
+            );
+            quote(line, text);
+            line.extend_from_slice(b"}}]}");
+        });
+    }
+
     fn delta(&mut self, finish: &str, out: FrameSink<'_>, delta: impl FnOnce(&mut Vec<u8>)) {
+        let logprobs = std::mem::take(&mut self.logprobs);
         self.chunk("null", out, |line| {
             line.extend_from_slice(br#"[{"index":0,"delta":"#);
             delta(line);
-            let _ = write!(line, r#","logprobs":null,"finish_reason":{finish}}}]"#);
+            // Writing to a Vec can't fail.
+            let _ = match logprobs.is_empty() {
+                true => write!(line, r#","logprobs":null"#),
+                false => write!(
+                    line,
+                    r#","logprobs":{{"content":[{logprobs}],"refusal":null}}"#
+                ),
+            };
+            let _ = write!(line, r#","finish_reason":{finish}}}]"#);
         });
     }
 
@@ -200,6 +227,14 @@ impl crate::EventWriter for ChatEventWriter {
             Event::Text(text) | Event::Reasoning(text) | Event::Refusal(text)
                 if text.is_empty() => {}
             Event::Text(text) => self.field("content", text, out),
+            Event::Logprobs(tokens) => {
+                if self.request.logprobs.is_some() {
+                    logprobs::append(&mut self.logprobs, tokens);
+                }
+                if self.logprobs.len() > MAX_HELD_BYTES {
+                    return Err(Failure::response_too_large(MAX_HELD_BYTES));
+                }
+            }
             Event::Reasoning(text) => self.reasoning(text, out),
             Event::State(state) => {
                 let (kind, name) = if self.thought.1 {

@@ -11,7 +11,7 @@ use crate::event::{Event, FinishReason, ReasoningState, StateOrigin};
 use crate::failure::Failure;
 use crate::json::excerpt;
 use crate::request::{Image, Part};
-use crate::{Answer, EventSink, PayloadInfo, ResponseMeta, emit, error_report, tools};
+use crate::{Answer, EventSink, PayloadInfo, ResponseMeta, emit, error_report, logprobs, tools};
 
 /// Parses an upstream's answer: its usage, an error in it, and, with a sink, its content as events.
 pub(super) fn parse_answer(body: &[u8], mut sink: EventSink<'_>) -> Result<PayloadInfo, Failure> {
@@ -127,7 +127,16 @@ fn message_events(item: &Value, before: &mut SaidBefore, sink: &mut EventSink<'_
         emit(sink, Event::Text(before.rest(text).into()));
     }
     for part in item["content"].as_array().into_iter().flatten() {
+        let is_new = before.bytes == 0;
         let text = part["text"].as_str().map(|text| before.rest(text));
+        if let Some(tokens) = part["logprobs"].as_array()
+            && is_new
+            && !tokens.is_empty()
+            && sink.is_some()
+        {
+            let tokens = part["logprobs"].to_string();
+            emit(sink, Event::Logprobs(tokens.into()));
+        }
         if let Some(text) = text.filter(|text| !text.is_empty()) {
             emit(sink, Event::Text(text.into()));
         }
@@ -206,11 +215,17 @@ pub(super) fn decode_state(encrypted: &str, id: &str) -> ReasoningState<'static>
 pub(super) fn encode_answer(answer: &Answer, meta: &ResponseMeta) -> Value {
     let mut output = Vec::new();
     let mut citations: Vec<Value> = answer.citations.iter().map(citation_json).collect();
+    let mut logprobs = match meta.request.logprobs {
+        Some(_) => logprobs::tree(&answer.logprobs),
+        None => json!([]),
+    };
     for (at, part) in answer.parts.iter().enumerate() {
         let id = |prefix: &str| format!("{prefix}_{}_{at}", meta.id);
         output.push(match part {
             Part::Text(text) => {
-                message_json(&id("msg"), text_part(text, std::mem::take(&mut citations)))
+                let citations = std::mem::take(&mut citations);
+                let logprobs = std::mem::replace(&mut logprobs, json!([]));
+                message_json(&id("msg"), text_part(text, citations, logprobs))
             }
             Part::Refusal(text) => {
                 message_json(&id("msg"), json!({ "type": "refusal", "refusal": text }))
@@ -255,8 +270,8 @@ pub(super) fn unsigned_signature() -> String {
     .encode()
 }
 
-pub(super) fn text_part(text: &str, annotations: Vec<Value>) -> Value {
-    json!({ "type": "output_text", "text": text, "annotations": annotations, "logprobs": [] })
+pub(super) fn text_part(text: &str, annotations: Vec<Value>, logprobs: Value) -> Value {
+    json!({ "type": "output_text", "text": text, "annotations": annotations, "logprobs": logprobs })
 }
 
 fn message_json(id: &str, part: Value) -> Value {

@@ -141,6 +141,22 @@ impl ItemCalls {
         Ok(())
     }
 
+    /// Reads a piece of the text that a custom tool is called with.
+    pub(super) fn read_custom_text(
+        &mut self,
+        key: ItemKey,
+        text: &str,
+        sink: &mut EventSink<'_>,
+    ) -> Result<(), Failure> {
+        let at = self.find(key.clone())?;
+        let mut fragment = match self.calls[at].arguments.fragments() {
+            0 => tools::CUSTOM_START.to_owned(),
+            _ => String::new(),
+        };
+        tools::push_escaped(&mut fragment, text);
+        self.read_fragment(key, fragment.into(), sink)
+    }
+
     /// Reads a call's whole arguments, which may have come in fragments before.
     pub(super) fn read_whole(
         &mut self,

@@ -39,6 +39,7 @@ pub(super) struct ResponsesPayload<'a> {
     pub(super) text: Option<RawJson<'a>>,
     pub(super) refusal: Option<RawJson<'a>>,
     pub(super) part: Option<RawJson<'a>>,
+    pub(super) logprobs: Option<RawJson<'a>>,
     pub(super) error: Option<RawJson<'a>>,
 }
 
@@ -61,6 +62,7 @@ impl<'a> ResponsesPayload<'a> {
             b"text" => cursor.field_once(&mut self.text),
             b"refusal" => cursor.field_once(&mut self.refusal),
             b"part" => cursor.field_once(&mut self.part),
+            b"logprobs" => cursor.field_once(&mut self.logprobs),
             b"error" => cursor.field_once(&mut self.error),
             _ => cursor.skip(),
         })?;

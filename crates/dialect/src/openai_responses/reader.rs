@@ -318,6 +318,11 @@ impl ResponsesEventReader {
                     return self.calls.read_whole(key, &whole, sink);
                 }
             }
+            "response.custom_tool_call_input.delta" => {
+                if let Some(text) = delta_of(payload) {
+                    return self.calls.read_custom_text(key, &text, sink);
+                }
+            }
             "response.custom_tool_call_input.done" => {
                 if let Some(input) = payload.input.and_then(RawJson::text) {
                     let whole = tools::custom_arguments(&input);
@@ -353,6 +358,10 @@ impl ResponsesEventReader {
             let whole = whole.unwrap_or_default();
             self.said.complete_part(item.0, kind, place, &whole, sink);
         } else if let Some(delta) = delta_of(payload) {
+            let tokens = payload.logprobs.map(RawJson::get);
+            if let Some(tokens) = tokens.filter(|list| !matches!(*list, "null" | "[]")) {
+                emit(sink, Event::Logprobs(tokens.into()));
+            }
             self.said.say(item, kind, place, delta, sink);
         }
     }

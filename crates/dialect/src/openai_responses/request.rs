@@ -18,24 +18,20 @@ use self::tools::{check_tool_choice, parse_tool_choice, parse_tools};
 use super::answer;
 use crate::failure::Failure;
 use crate::json::{self, Json};
-use crate::request::{Effort, Format, Message, Reasoning, Request, Role, Sampling};
+use crate::request::{Effort, Format, Logprobs, Message, Reasoning, Request, Role, Sampling};
 
 /// Fields whose loss would change the answer: refused when the target dialect lacks them.
 const ESSENTIAL_FIELDS: &[&str] = &[
     "previous_response_id",
     "conversation",
     "prompt",
-    "top_logprobs",
     "context_management",
 ];
 /// Fields without meaning for another dialect.
-const INERT_FIELDS: &[&str] = &[
-    "include",
-    "store",
-    "stream_options",
-    "truncation",
-    "client_metadata",
-];
+const INERT_FIELDS: &[&str] = &["store", "stream_options", "truncation", "client_metadata"];
+
+/// The name under which log probabilities are included.
+const LOGPROBS: &str = "message.output_text.logprobs";
 
 /// Parses a client's request.
 pub(super) fn parse_request(bytes: Bytes) -> Result<Request, Failure> {
@@ -89,6 +85,7 @@ fn parse_fields(request: &mut Request, mut body: json::RequestFields<'_>) -> Res
     request.tool_forms.finish();
     parse_text_options(request, body.json("text"));
     request.reasoning = parse_reasoning(body.json("reasoning"));
+    request.logprobs = parse_logprobs(body.json("include"), body.json("top_logprobs"));
     let stored = ["previous_response_id", "conversation"].map(|name| body.peek(name));
     request.stored_context = stored.into_iter().find_map(|context| {
         let id = context.text().or_else(|| context.get("id").text())?;
@@ -101,6 +98,17 @@ fn parse_fields(request: &mut Request, mut body: json::RequestFields<'_>) -> Res
     request.openai.prompt_cache_retention = text(body.json("prompt_cache_retention"));
     body.record_rest(request, INERT_FIELDS, ESSENTIAL_FIELDS);
     Ok(())
+}
+
+/// Parses what is asked about log probabilities. An answer is one without those that are only to be
+/// included.
+fn parse_logprobs(include: Json<'_>, top: Json<'_>) -> Option<Logprobs> {
+    let alternatives = top.number().unwrap_or(0);
+    let is_included = include.items().any(|name| name.is(LOGPROBS));
+    (is_included || alternatives > 0).then_some(Logprobs {
+        alternatives,
+        param: (alternatives > 0).then_some("top_logprobs"),
+    })
 }
 
 /// Parses the reasoning options; a summary alone leaves the effort to the model.

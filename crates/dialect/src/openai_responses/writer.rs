@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 
 use super::answer::image_json;
 use super::{citation_json, object, response_id, status};
+use crate::custom_input::CustomInput;
 use crate::event::{Event, FinishReason, Usage};
 use crate::failure::{Failure, FailureKind, classes};
 use crate::json::quote;
 use crate::request::ToolKind;
-use crate::{FrameSink, MAX_HELD_BYTES, PassThroughPosition, ResponseMeta};
+use crate::{FrameSink, MAX_HELD_BYTES, PassThroughPosition, ResponseMeta, logprobs};
 
 /// Writer of one client stream.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(super) struct ResponsesEventWriter {
     usage: Option<Usage>,
     finish: Option<FinishReason>,
     line: Vec<u8>,
+    /// Log probabilities of the text that comes next.
+    logprobs: String,
 }
 
 /// The item that receives text.
@@ -58,6 +61,8 @@ struct MessagePart {
     kind: PartKind,
     text: String,
     annotations: Vec<Value>,
+    /// Elements of the list of its log probabilities.
+    logprobs: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +80,8 @@ struct OpenCall {
     name: String,
     arguments: String,
     kind: ToolKind,
+    /// The text, if it is a custom tool's.
+    input: CustomInput,
 }
 
 impl ResponsesEventWriter {
@@ -92,6 +99,7 @@ impl ResponsesEventWriter {
             usage: None,
             finish: None,
             line: Vec::new(),
+            logprobs: String::new(),
         }
     }
 
@@ -158,6 +166,11 @@ impl crate::EventWriter for ResponsesEventWriter {
                     self.open_reasoning(out);
                 }
                 self.close_reasoning(state.encode(), out);
+            }
+            Event::Logprobs(tokens) => {
+                if self.meta.request.logprobs.is_some() {
+                    logprobs::append(&mut self.logprobs, tokens);
+                }
             }
             Event::Citation(citation) => self.cite(citation_json(citation), out),
             Event::ToolCall { index, id, name } => {
@@ -261,6 +274,7 @@ fn held_size(event: &Event<'_>) -> usize {
         Event::ToolArguments { fragment, .. } => fragment.len(),
         Event::State(state) => state.value.len(),
         Event::ToolCall { id, name, .. } => id.len() + name.len() + size_of::<OpenCall>(),
+        Event::Logprobs(tokens) => tokens.len(),
         Event::Citation(cited) => cited.url.len() + cited.title.len() + size_of::<Value>(),
         Event::Image(image) => image.size(),
         Event::ToolEnd { .. } | Event::Unsupported(_) | Event::Usage(_) | Event::Finish(_) => 0,

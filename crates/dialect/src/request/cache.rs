@@ -1,6 +1,8 @@
 //! Marks of clients that know an upstream's cache: the beginning of a request up to one is to be
 //! cached.
 
+use serde_json::{Value, json};
+
 use super::{Part, Request};
 use crate::json::Json;
 
@@ -23,6 +25,14 @@ impl CacheTtl {
             true => Self::Hour,
             false => Self::Default,
         })
+    }
+}
+
+/// Returns the value of `cache_control`.
+pub(crate) fn cache_control(ttl: CacheTtl) -> Value {
+    match ttl {
+        CacheTtl::Default => json!({ "type": "ephemeral" }),
+        CacheTtl::Hour => json!({ "type": "ephemeral", "ttl": "1h" }),
     }
 }
 

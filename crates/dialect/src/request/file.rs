@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::{Image, Part};
+use crate::json::Json;
 
 /// A file that is no image, and no text that could be read here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,9 @@ pub enum FileSource {
     Url(String),
     /// The bytes in base64.
     Base64(String),
+    /// Its id in OpenAI's store of files, which both of OpenAI's dialects read. Its type is
+    /// unknown.
+    Stored(String),
 }
 
 const PDF: &str = "application/pdf";
@@ -118,6 +122,33 @@ impl File {
         })
     }
 
+    /// Parses a recording, as both of OpenAI's dialects have it.
+    pub(crate) fn recording(param: String, audio: Json<'_>) -> Option<Part> {
+        let format = audio.get("format").text()?;
+        let media_type = match &*format {
+            "mp3" => "audio/mpeg".to_owned(),
+            format => format!("audio/{format}"),
+        };
+        let data = audio.get("data").text()?;
+        Some(Self::inline(param, None, Some(media_type), &data))
+    }
+
+    /// Returns the part for a file of OpenAI's store.
+    pub(crate) fn stored(param: String, name: Option<String>, id: &str) -> Part {
+        Part::File(Self {
+            param,
+            name,
+            media_type: String::new(),
+            source: FileSource::Stored(id.to_owned()),
+        })
+    }
+
+    /// Returns true for a file of OpenAI's store, which no other provider can read.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        matches!(self.source, FileSource::Stored(_))
+    }
+
     /// Returns true for a PDF.
     #[must_use]
     pub fn is_pdf(&self) -> bool {
@@ -140,19 +171,20 @@ impl File {
         }
     }
 
-    /// Returns a URL of the `data:` scheme, or the file's address.
+    /// Returns a URL of the `data:` scheme, or the file's address or id.
     #[must_use]
     pub fn to_url(&self) -> String {
         match &self.source {
-            FileSource::Url(url) => url.clone(),
+            FileSource::Url(url) | FileSource::Stored(url) => url.clone(),
             FileSource::Base64(base64) => format!("data:{};base64,{base64}", self.media_type),
         }
     }
 
-    /// Returns the size of the address or the content, in bytes.
+    /// Returns the size of the address, the id or the content, in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
-        let (FileSource::Url(source) | FileSource::Base64(source)) = &self.source;
+        let (FileSource::Url(source) | FileSource::Base64(source) | FileSource::Stored(source)) =
+            &self.source;
         source.len()
     }
 }

@@ -115,6 +115,27 @@ pub struct Tool {
     pub strict: Option<bool>,
     /// The tools up to this one are to be cached.
     pub cache: Option<CacheTtl>,
+    /// The tool as both of OpenAI's dialects have it, if it takes a text. All else describes it as
+    /// a function.
+    pub custom: Option<Box<CustomTool>>,
+}
+
+/// A tool that is called with a text instead of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CustomTool {
+    /// Description for the model, without the grammar.
+    pub description: Option<String>,
+    /// The grammar that the text must match, if it has one.
+    pub grammar: Option<Grammar>,
+}
+
+/// A grammar for the text of a tool.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Grammar {
+    /// The language of the grammar: `lark` or `regex`.
+    pub syntax: String,
+    /// The grammar.
+    pub definition: String,
 }
 
 /// Options that both of OpenAI's dialects have, and no other.
@@ -201,6 +222,15 @@ impl Reasoning {
     pub fn effort_or_medium(&self) -> Effort {
         self.effort.unwrap_or(Effort::Medium)
     }
+}
+
+/// Log probabilities that are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Logprobs {
+    /// The number of alternatives for each token.
+    pub alternatives: u32,
+    /// The field that asks for them, if an answer without them is none.
+    pub param: Option<&'static str>,
 }
 
 /// An amount of reasoning.

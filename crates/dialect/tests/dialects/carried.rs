@@ -1,6 +1,8 @@
 //! Options and marks that another dialect has a place for arrive there; those that it has none for
 //! are named for the log.
 
+use bytes::Bytes;
+use dialect::{Dialect, translate};
 use serde_json::{Value, json};
 
 use crate::families::sent;
@@ -94,6 +96,104 @@ fn cache_marks_of_anthropics_clients_reach_converse() {
             { "type": "text", "text": "hi" }] }] });
     let (got, _) = sent("anthropic", "bedrock-converse", "m", &body);
     assert_eq!(got["messages"][0]["content"], json!([{ "text": "hi" }]));
+}
+
+/// The body that a flavor's upstream of Chat Completions gets, and the names of what it lacks.
+fn sent_to_host(from: &str, flavor: &str, body: &Value) -> (Value, Vec<String>) {
+    let client = Dialect::named(from).unwrap().client;
+    let request = client
+        .parse_request(Bytes::from(body.to_string()), "/v1/messages")
+        .unwrap();
+    let (dialect, side) = Dialect::with_upstream_of("openai-chat", flavor).unwrap();
+    let payload = translate(dialect, side, &request, "anthropic/claude-sonnet-5").unwrap();
+    (
+        serde_json::from_slice(&payload.body).unwrap(),
+        payload.dropped,
+    )
+}
+
+fn marked_everywhere() -> Value {
+    let mark = json!({ "type": "ephemeral" });
+    let hour = json!({ "type": "ephemeral", "ttl": "1h" });
+    let tool = |name: &str| json!({ "name": name, "input_schema": { "type": "object" } });
+    let mut marked = tool("g");
+    marked["cache_control"] = mark.clone();
+    let image = json!({ "type": "base64", "media_type": "image/png", "data": "AA" });
+    json!({ "model": "m", "max_tokens": 99, "tools": [tool("f"), marked],
+        "system": [{ "type": "text", "text": "long", "cache_control": hour },
+            { "type": "text", "text": "short" }],
+        "messages": [
+        { "role": "user", "content": [{ "type": "text", "text": "hi" },
+            { "type": "image", "source": image, "cache_control": mark }] },
+        { "role": "assistant", "content": [
+            { "type": "text", "text": "I look.", "cache_control": hour },
+            { "type": "tool_use", "id": "c", "name": "f", "input": {} }] },
+        { "role": "user", "content": [
+            { "type": "tool_result", "tool_use_id": "c", "content": "42", "cache_control": mark }] },
+        { "role": "assistant", "content": "So." },
+        { "role": "user", "content": [{ "type": "text", "text": "and?", "cache_control": mark }] }] })
+}
+
+#[test]
+fn cache_marks_of_anthropics_clients_reach_hosts_of_chats_that_take_them() {
+    let mark = json!({ "type": "ephemeral" });
+    let hour = json!({ "type": "ephemeral", "ttl": "1h" });
+    for (flavor, long, of_tool) in [
+        ("openrouter", &hour, Some(&mark)),
+        // One time to live, and no marks on tools.
+        ("qwen", &mark, None),
+    ] {
+        let (got, dropped) = sent_to_host("anthropic", flavor, &marked_everywhere());
+        let messages = &got["messages"];
+        let texts = json!([{ "type": "text", "text": "long", "cache_control": long },
+            { "type": "text", "text": "short" }]);
+        assert_eq!(messages[0]["content"], texts, "{flavor}");
+        let url = json!({ "url": "data:image/png;base64,AA" });
+        let said = json!([{ "type": "text", "text": "hi" },
+            { "type": "image_url", "image_url": url, "cache_control": mark }]);
+        assert_eq!(messages[1]["content"], said, "{flavor}");
+        let said = json!([{ "type": "text", "text": "I look.", "cache_control": long }]);
+        assert_eq!(messages[2]["content"], said, "{flavor}");
+        assert_eq!(messages[2]["tool_calls"][0]["id"], "c");
+        let said = json!([{ "type": "text", "text": "42", "cache_control": mark }]);
+        assert_eq!(messages[3]["content"], said, "{flavor}");
+        assert_eq!(messages[4]["content"], "So.", "{flavor}");
+        let said = json!([{ "type": "text", "text": "and?", "cache_control": mark }]);
+        assert_eq!(messages[5]["content"], said, "{flavor}");
+        assert!(got["tools"][0].get("cache_control").is_none(), "{got}");
+        assert_eq!(got["tools"][1].get("cache_control"), of_tool, "{flavor}");
+        let is_told = dropped.contains(&"cache_control".to_owned());
+        assert_eq!(is_told, of_tool.is_none(), "{flavor}: {dropped:?}");
+    }
+    for flavor in ["openai", "deepseek", "groq", "vllm"] {
+        let (got, dropped) = sent_to_host("anthropic", flavor, &marked_everywhere());
+        assert!(!got.to_string().contains("ephemeral"), "{flavor}: {got}");
+        assert_eq!(got["messages"][3]["content"], "42", "{flavor}");
+        assert!(dropped.contains(&"cache_control".to_owned()), "{flavor}");
+    }
+}
+
+#[test]
+fn a_mark_of_a_whole_request_is_that_of_its_last_part() {
+    let mark = json!({ "type": "ephemeral" });
+    let body = json!({ "model": "m", "max_tokens": 9, "cache_control": mark,
+        "messages": [{ "role": "user", "content": "hi" }] });
+    let (got, _) = sent_to_host("anthropic", "openrouter", &body);
+    let said = json!([{ "type": "text", "text": "hi", "cache_control": mark }]);
+    assert_eq!(got["messages"][0]["content"], said);
+}
+
+#[test]
+fn marks_of_system_messages_that_are_joined_stay_where_they_were() {
+    let mark = json!({ "type": "ephemeral" });
+    let body = json!({ "model": "m", "max_tokens": 9,
+        "system": [{ "type": "text", "text": "long", "cache_control": mark }],
+        "messages": [{ "role": "user", "content": "hi" }, { "role": "system", "content": "Hush." }] });
+    let (got, _) = sent_to_host("anthropic", "openrouter", &body);
+    let texts = json!([{ "type": "text", "text": "long", "cache_control": mark },
+        { "type": "text", "text": "Hush." }]);
+    assert_eq!(got["messages"][0]["content"], texts);
+    assert_eq!(got["messages"].as_array().unwrap().len(), 2, "{got}");
 }
 
 #[test]

@@ -182,6 +182,44 @@ fn a_file_that_an_upstream_does_not_take_is_refused_by_its_type() {
 }
 
 #[test]
+fn a_file_of_openais_store_goes_between_its_dialects_alone() {
+    let chat = json!({ "type": "file", "file": { "file_id": "file-1" } });
+    let responses = json!({ "type": "input_file", "file_id": "file-1" });
+    let body = with_part("openai-chat", &chat);
+    let (got, _) = sent("openai-chat", "openai-responses", &body).unwrap();
+    let got: Value = serde_json::from_str(&got).unwrap();
+    assert_eq!(got["input"][0]["content"][1], responses);
+    let from_responses = with_part("openai-responses", &responses);
+    let (got, _) = sent("openai-responses", "openai-chat", &from_responses).unwrap();
+    let got: Value = serde_json::from_str(&got).unwrap();
+    assert_eq!(got["messages"][0]["content"], json!([chat]));
+    for to in ["anthropic", "gemini"] {
+        let refused = sent("openai-chat", to, &body).unwrap_err();
+        assert!(refused.contains("OpenAI's store"), "{refused}");
+        assert!(refused.contains("`messages[0].content[1]`"), "{refused}");
+        let refused = sent("openai-responses", to, &from_responses).unwrap_err();
+        assert!(refused.contains("`input[0].content[0]`"), "{refused}");
+    }
+    // A host that has no such store.
+    let client = Dialect::named("openai-responses").unwrap().client;
+    let request = Bytes::from(from_responses.to_string());
+    let request = client.parse_request(request, "/v1/responses").unwrap();
+    let (dialect, side) = Dialect::with_upstream_of("openai-chat", "groq").unwrap();
+    assert!(translate(dialect, side, &request, "m").is_err());
+}
+
+#[test]
+fn an_image_of_openais_store_is_refused_by_its_id() {
+    let image = json!({ "type": "input_image", "file_id": "file-1", "detail": "low" });
+    let body = with_part("openai-responses", &image);
+    for to in ["openai-chat", "anthropic", "gemini"] {
+        let refused = sent("openai-responses", to, &body).unwrap_err();
+        let named = "`input[0].content[0].file_id`, of type `input_image`";
+        assert!(refused.contains(named), "{refused}");
+    }
+}
+
+#[test]
 fn a_recording_goes_where_it_is_taken() {
     let part = json!({ "type": "input_audio", "input_audio": { "data": "AAAA", "format": "wav" } });
     let body = with_part("openai-chat", &part);
@@ -192,6 +230,12 @@ fn a_recording_goes_where_it_is_taken() {
             .unwrap_err()
             .contains("`audio/wav`")
     );
+    // Some clients of Responses send it in the same form.
+    let body = with_part("openai-responses", &part);
+    let (chat, _) = sent("openai-responses", "openai-chat", &body).unwrap();
+    assert!(chat.contains(&part.to_string()), "{chat}");
+    let (gemini, _) = sent("openai-responses", "gemini", &body).unwrap();
+    assert!(gemini.contains(r#""mimeType":"audio/wav""#), "{gemini}");
     let part = json!({ "inlineData": { "mimeType": "audio/mp3", "data": "AAAA" } });
     let (chat, _) = sent("gemini", "openai-chat", &with_part("gemini", &part)).unwrap();
     assert!(chat.contains(r#""format":"mp3""#), "{chat}");

@@ -3,7 +3,8 @@
 
 use dialect::event::{Citation, Event, FinishReason, ReasoningState, StateOrigin, Usage};
 use dialect::request::{
-    Effort, Format, Image, Message, Part, Reasoning, Request, Role, Sampling, Tool, ToolChoice,
+    Effort, Format, Image, Logprobs, Message, Part, Reasoning, Request, Role, Sampling, Tool,
+    ToolChoice,
 };
 use serde_json::json;
 
@@ -40,6 +41,7 @@ pub(super) fn requests() -> Vec<(&'static str, Request, Request)> {
         parameters: json!({ "type": "object" }).into(),
         strict: None,
         cache: None,
+        custom: None,
     };
     let offered = Request {
         tools: vec![tool(None)],
@@ -167,6 +169,20 @@ pub(super) fn requests() -> Vec<(&'static str, Request, Request)> {
             ..base.clone()
         },
     );
+    for (name, alternatives) in [("log probabilities", 0), ("with alternatives", NUMBER)] {
+        let logprobs = Some(Logprobs {
+            alternatives,
+            param: Some("logprobs"),
+        });
+        add(
+            name,
+            &base,
+            Request {
+                logprobs,
+                ..base.clone()
+            },
+        );
+    }
     for (name, budget) in [
         ("reasoning effort", None),
         ("thinking budget", Some(NUMBER)),

@@ -19,6 +19,8 @@ pub(crate) struct Said {
     /// Packed, in order.
     pub(crate) states: Vec<String>,
     pub(crate) citations: Vec<Citation>,
+    /// As they came.
+    pub(crate) logprobs: Vec<String>,
     /// Id, name, arguments, and whether they were said to be whole.
     pub(crate) tools: Vec<(String, String, String, bool)>,
     pub(crate) images: Vec<String>,
@@ -37,6 +39,7 @@ impl Said {
             Event::Reasoning(text) => self.reasoning.push_str(text),
             Event::Refusal(text) => self.refusal.push_str(text),
             Event::State(state) => self.states.push(state.encode()),
+            Event::Logprobs(tokens) => self.logprobs.push(tokens.to_string()),
             Event::Citation(citation) => self.citations.push(citation.clone()),
             Event::ToolCall { index, id, name } => {
                 assert_eq!(

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use dialect::event::{Event, FinishReason, ReasoningState, StateOrigin};
 use dialect::request::Request;
-use dialect::{Answer, Dialect};
+use dialect::{Answer, Dialect, FinishRule, translate};
 use serde_json::{Value, json};
 
 use crate::families::sent as translated;
@@ -149,4 +149,132 @@ fn a_gemini_client_that_leaves_out_its_thoughts_has_them_in_their_seals() {
             assert_eq!(got["messages"][1]["content"][0], block, "{body}");
         }
     }
+}
+
+/// The events of a stream of Chat Completions with those deltas, and of a whole answer with that
+/// content.
+fn told(deltas: &[Value], content: &Value) -> [Vec<Event<'static>>; 2] {
+    let (_, side) = Dialect::with_upstream("openai-chat").unwrap();
+    let mut reader = side.event_reader(FinishRule::Required);
+    let mut streamed = Vec::new();
+    let mut sink = |event: Event<'_>| streamed.push(event.into_owned());
+    for delta in deltas {
+        let chunk = json!({ "choices": [{ "index": 0, "delta": delta }] }).to_string();
+        reader
+            .read_payload(chunk.as_bytes(), Some(&mut sink))
+            .unwrap();
+    }
+    let end = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+    reader
+        .read_payload(end.as_bytes(), Some(&mut sink))
+        .unwrap();
+    reader.read_payload(b"[DONE]", Some(&mut sink)).unwrap();
+    reader.finish_stream(Some(&mut sink)).unwrap();
+    let answer = json!({ "choices": [{ "index": 0, "finish_reason": "stop",
+        "message": { "role": "assistant", "content": content } }] });
+    let mut whole = Vec::new();
+    side.parse_answer(
+        answer.to_string().as_bytes(),
+        FinishRule::Required,
+        Some(&mut |event| whole.push(event.into_owned())),
+    )
+    .unwrap();
+    [streamed, whole]
+}
+
+/// The content of the assistant's message that a flavor's upstream gets back from a client of that
+/// dialect, which repeats the answer that it got.
+fn returned(events: &[Event<'static>], client: &str, flavor: &str) -> Value {
+    let dialect = Dialect::named(client).unwrap();
+    let mut answer = Answer::default();
+    events.iter().for_each(|event| answer.add(event));
+    let meta = meta(Request::default());
+    let said: Value =
+        serde_json::from_slice(&dialect.client.encode_answer(&answer, &meta)).unwrap();
+    let user = json!({ "role": "user", "content": "hi" });
+    let body = match client {
+        "anthropic" => {
+            let content = said["content"].clone();
+            json!({ "model": "m", "max_tokens": 9,
+                "messages": [user, { "role": "assistant", "content": content }, user] })
+        }
+        _ => {
+            let mut input = vec![user.clone()];
+            input.extend(said["output"].as_array().unwrap().iter().cloned());
+            input.push(user);
+            json!({ "model": "m", "input": input })
+        }
+    };
+    let request = dialect
+        .client
+        .parse_request(Bytes::from(body.to_string()), "/v1/messages")
+        .unwrap();
+    let (dialect, side) = Dialect::with_upstream_of("openai-chat", flavor).unwrap();
+    let payload = translate(dialect, side, &request, "m").unwrap();
+    let got: Value = serde_json::from_slice(&payload.body).unwrap();
+    assert_eq!(got["messages"][1]["role"], "assistant", "{got}");
+    got["messages"][1]["content"].clone()
+}
+
+#[test]
+fn thoughts_among_the_parts_of_content_go_back_as_parts() {
+    let databricks = |text: &str, seal: &str| {
+        json!({ "type": "reasoning",
+            "summary": [{ "type": "summary_text", "text": text, "signature": seal }] })
+    };
+    let hidden = json!({ "type": "reasoning",
+        "summary": [{ "type": "summary_encrypted_text", "data": "c2Vj" }] });
+    let mistral =
+        |text: &str| json!({ "type": "thinking", "thinking": [{ "type": "text", "text": text }] });
+    let mut open = mistral("Hm, ");
+    open["closed"] = false.into();
+    let said = json!({ "type": "text", "text": "Four." });
+    for (flavor, deltas, whole) in [
+        (
+            "",
+            vec![
+                json!({ "content": [databricks("Two ", "")] }),
+                json!({ "content": [databricks("and two.", "")] }),
+                json!({ "content": [databricks("", "EqoB")] }),
+                json!({ "content": [hidden] }),
+                json!({ "content": "Four." }),
+            ],
+            json!([databricks("Two and two.", "EqoB"), hidden, said]),
+        ),
+        (
+            "mistral",
+            vec![
+                json!({ "content": [open] }),
+                json!({ "content": [mistral("two.")] }),
+                json!({ "content": "Four." }),
+            ],
+            json!([mistral("Hm, two."), said]),
+        ),
+    ] {
+        for events in told(&deltas, &whole) {
+            for client in ["anthropic", "openai-responses"] {
+                assert_eq!(
+                    returned(&events, client, flavor),
+                    whole,
+                    "{client} {events:?}"
+                );
+                // Others would refuse parts that they don't know.
+                assert_eq!(returned(&events, client, "groq"), "Four.", "{client}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_forged_seal_writes_its_text_once() {
+    let shell = json!({ "content": { "type": "thinking", "thinking": ["", ""], "summary": "",
+        "text": [{ "text": "" }] } });
+    let text = "once ".repeat(100);
+    let body = json!({ "model": "m", "max_tokens": 9, "messages": [
+        { "role": "user", "content": "hi" },
+        { "role": "assistant", "content": [{ "type": "thinking", "thinking": text,
+            "signature": format!("tokenrill.chat:{shell}") }] },
+        { "role": "user", "content": "go on" }] });
+    let (got, _) = translated("anthropic", "openai-chat", "m", &body);
+    assert_eq!(got.to_string().matches("once ").count(), 100);
 }

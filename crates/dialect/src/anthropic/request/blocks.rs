@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::thinking::{can_send_thought, write_thought};
 use crate::json::{ListWriter, ObjectWriter};
 use crate::request::{
-    CacheTtl, FileSource, Image, Message, Part, Request, Role, texts_of, with_marks,
+    CacheTtl, FileSource, Image, Message, Part, Request, Role, cache_control, texts_of, with_marks,
 };
 use crate::tools;
 
@@ -90,7 +90,9 @@ fn write_block(part: &Part, at_end: bool, mark: Option<CacheTtl>, block: &mut Ob
             block.field(
                 "source",
                 match &file.source {
-                    FileSource::Url(url) => json!({ "type": "url", "url": url }),
+                    FileSource::Url(url) | FileSource::Stored(url) => {
+                        json!({ "type": "url", "url": url })
+                    }
                     FileSource::Base64(data) => {
                         json!({ "type": "base64", "media_type": file.media_type, "data": data })
                     }
@@ -141,13 +143,5 @@ fn image_source(image: &Image) -> Value {
         Image::Data { media_type, base64 } => {
             json!({ "type": "base64", "media_type": media_type, "data": base64 })
         }
-    }
-}
-
-/// Returns the value of `cache_control`.
-pub(super) fn cache_control(ttl: CacheTtl) -> Value {
-    match ttl {
-        CacheTtl::Default => json!({ "type": "ephemeral" }),
-        CacheTtl::Hour => json!({ "type": "ephemeral", "ttl": "1h" }),
     }
 }

@@ -2,13 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::blocks::{cache_control, says, write_messages};
+use super::blocks::{says, write_messages};
 use super::thinking::{DEFAULT_MAX_TOKENS, NO_SAMPLING, ThinkingMode, thinking, version};
 use crate::failure::Failure;
 use crate::families::{Family, ReasoningOff};
 use crate::json::{Json, MAX_SCHEMA_NESTING, ObjectWriter};
 use crate::payload_builder::{PayloadBuilder, has_effect};
-use crate::request::{Format, JsonText, Message, Part, Request, Role, Sampling, Tool, ToolChoice};
+use crate::request::{
+    Format, JsonText, Message, Part, Request, Role, Sampling, Tool, ToolChoice, cache_control,
+};
 use crate::{UpstreamPayload, tool_schema};
 
 /// Encodes a request for an upstream.

@@ -3,7 +3,7 @@
 use super::camel_case::{camel_case, field};
 use crate::failure::Failure;
 use crate::json::{Json, MAX_SCHEMA_NESTING, ObjectWriter, excerpt, max_tokens_of};
-use crate::request::{Effort, Format, JsonText, MAX_STRINGS, Reasoning, Request};
+use crate::request::{Effort, Format, JsonText, Logprobs, MAX_STRINGS, Reasoning, Request};
 
 pub(super) fn parse_generation_config(
     request: &mut Request,
@@ -36,6 +36,13 @@ pub(super) fn parse_generation_config(
         "responseMimeType" | "responseJsonSchema" | "responseSchema" => {}
         "thinkingConfig" => request.reasoning = Some(parse_thinking(value)),
         _ if value.is_null() || value.as_bool() == Some(false) => {}
+        "responseLogprobs" | "logprobs" => {
+            let asked = request.logprobs.get_or_insert(Logprobs {
+                alternatives: 0,
+                param: None,
+            });
+            asked.alternatives = value.number().unwrap_or(asked.alternatives);
+        }
         "responseModalities" => {
             if !value.is_list() || value.items().any(|mode| !mode.is("TEXT")) {
                 request.require("generationConfig.responseModalities");

@@ -124,7 +124,11 @@ fn config_fields(
         dropped.push(format!("stop (more than {most})"));
     }
     let stop = (most > 0).then(|| json!(request.stop[..most]));
+    let logprobs = request.logprobs;
+    let alternatives = logprobs.map_or(0, |asked| asked.alternatives);
     let fields = [
+        ("responseLogprobs", logprobs.map(|_| true.into())),
+        ("logprobs", (alternatives > 0).then(|| alternatives.into())),
         ("maxOutputTokens", request.max_tokens.map(Value::from)),
         ("temperature", sampling.temperature.map(Value::from)),
         ("topP", sampling.top_p.map(Value::from)),
@@ -279,7 +283,7 @@ fn write_content(part: &Part, object: &mut ObjectWriter) {
             json!({ "fileUri": url, "mimeType": media_type(url) }),
         ),
         Part::File(file) => match &file.source {
-            FileSource::Url(url) => object.field(
+            FileSource::Url(url) | FileSource::Stored(url) => object.field(
                 "fileData",
                 json!({ "fileUri": url, "mimeType": file.media_type }),
             ),

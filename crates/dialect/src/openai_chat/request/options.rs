@@ -1,7 +1,7 @@
 //! Parses what is asked about reasoning, and the options that Responses has as well.
 
 use crate::json::{Json, RequestFields};
-use crate::request::{Effort, OpenAiOptions, Reasoning, Request};
+use crate::request::{Effort, Logprobs, OpenAiOptions, Reasoning, Request};
 
 /// Parses what the client says about reasoning: OpenAI's `reasoning_effort`, OpenRouter's
 /// `reasoning`, the `thinking` of Anthropic, DeepSeek, Moonshot and Z.ai, and Qwen's
@@ -53,6 +53,17 @@ fn thinking_switch(thinking: Json<'_>) -> Option<bool> {
         Some("disabled") => Some(false),
         _ => None,
     }
+}
+
+/// Parses what is asked about log probabilities.
+pub(super) fn parse_logprobs(body: &mut RequestFields<'_>) -> Option<Logprobs> {
+    let (switch, top) = (body.json("logprobs"), body.json("top_logprobs"));
+    let is_asked = switch.as_bool() == Some(true);
+    let alternatives = top.number().unwrap_or(0);
+    (is_asked || alternatives > 0).then_some(Logprobs {
+        alternatives,
+        param: Some(if is_asked { "logprobs" } else { "top_logprobs" }),
+    })
 }
 
 /// Parses the options that Responses has as well.

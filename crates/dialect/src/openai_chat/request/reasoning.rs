@@ -4,7 +4,8 @@
 use std::borrow::Cow;
 
 use crate::event::{ReasoningState, SIGNATURE_MARK, StateOrigin};
-use crate::json::{Json, ObjectWriter};
+use crate::json::{Json, ListWriter, ObjectWriter};
+use crate::openai_chat::hosts::ChatHost;
 use crate::request::Part;
 
 /// Fields of reasoning that are one text.
@@ -13,6 +14,12 @@ const TEXT_FIELDS: [&str; 3] = ["reasoning_content", "reasoning", "reasoning_tex
 const USUAL_FIELD: &str = "reasoning_content";
 /// The field in which Copilot seals `reasoning_text`.
 const OPAQUE_FIELD: &str = "reasoning_opaque";
+
+/// The field of a state that is a part of the content, with an empty text.
+pub(in crate::openai_chat) const CONTENT_THOUGHT: &str = "content";
+/// Fields in which a part of the content has its thought: a text, or a list of texts.
+pub(in crate::openai_chat) const THOUGHT_FIELDS: [&str; 4] =
+    ["thinking", "summary", "reasoning", "text"];
 
 /// The reasoning of an assistant's message that this kind of upstream takes back.
 #[derive(Default)]
@@ -23,11 +30,13 @@ pub(super) struct AssistantReasoning<'a> {
     details: Vec<(Json<'a>, &'a str)>,
     /// LiteLLM's thinking blocks, and the text of each.
     blocks: Vec<(Json<'a>, &'a str)>,
+    /// Parts of the content, and the text of each.
+    parts: Vec<(Json<'a>, &'a str)>,
 }
 
 impl<'a> AssistantReasoning<'a> {
     /// Reasoning of other kinds of upstreams can't be sent back here.
-    pub(super) fn of(parts: &'a [Part]) -> Self {
+    pub(super) fn of(parts: &'a [Part], host: &ChatHost) -> Self {
         let mut found = Self::default();
         for part in parts {
             let Part::Reasoning {
@@ -47,13 +56,16 @@ impl<'a> AssistantReasoning<'a> {
                 found.add_object(state, text);
             }
         }
+        if !host.takes_thoughts_in_content() {
+            found.parts.clear();
+        }
         found
     }
 
     /// Returns the reasoning for an upstream that refuses calls without any: of other models the
     /// text alone, of none an empty text.
-    pub(super) fn required(parts: &'a [Part]) -> Self {
-        let mut found = Self::of(parts);
+    pub(super) fn required(parts: &'a [Part], host: &ChatHost) -> Self {
+        let mut found = Self::of(parts, host);
         let calls = |part: &Part| matches!(part, Part::ToolCall { .. });
         if found.is_empty() && parts.iter().any(calls) {
             found.add(USUAL_FIELD, "");
@@ -67,7 +79,22 @@ impl<'a> AssistantReasoning<'a> {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.fields.is_empty() && self.details.is_empty() && self.blocks.is_empty()
+        self.fields.is_empty()
+            && self.details.is_empty()
+            && self.blocks.is_empty()
+            && self.parts.is_empty()
+    }
+
+    /// Returns whether the content has to be a list, which begins with thoughts.
+    pub(super) fn is_in_content(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
+    /// Writes the parts of the content.
+    pub(super) fn write_parts(&self, content: &mut ListWriter) {
+        for (part, text) in &self.parts {
+            content.object(|object| write_part(*part, text, object));
+        }
     }
 
     fn add(&mut self, field: &'static str, text: &'a str) {
@@ -86,6 +113,8 @@ impl<'a> AssistantReasoning<'a> {
             // Each seals all that was thought: the last one counts.
             self.fields.retain(|(name, _)| *name != OPAQUE_FIELD);
             self.fields.push((OPAQUE_FIELD, opaque));
+        } else if state.get(CONTENT_THOUGHT).is_object() {
+            self.parts.push((state.get(CONTENT_THOUGHT), text));
         } else if is_block(state) {
             self.blocks.push((state, text));
         } else {
@@ -138,6 +167,34 @@ fn write_detail(detail: Json<'_>, text: &str, object: &mut ObjectWriter) {
     if let Some(field) = field {
         object.field(field, text);
     }
+}
+
+/// Writes a part of the content, with its text in the place that is empty. A client may have made
+/// the state: the text is written once.
+fn write_part(part: Json<'_>, text: &str, object: &mut ObjectWriter) {
+    let mut text = Some(text);
+    part.each_field(|name, value| {
+        let is_place = THOUGHT_FIELDS.iter().any(|field| field.as_bytes() == name);
+        let inner = value.items().next().unwrap_or(Json::NULL);
+        if is_place && value.is("") {
+            let name = String::from_utf8_lossy(name);
+            object.field(&name, text.take().unwrap_or_default());
+        } else if is_place && value.is_list() {
+            object.list(&String::from_utf8_lossy(name), |list| {
+                if inner.is("") {
+                    return list.value(text.take().unwrap_or_default());
+                }
+                list.object(|object| {
+                    inner.each_field(|name, value| match name {
+                        b"text" => object.field("text", text.take().unwrap_or_default()),
+                        name => object.raw_bytes(name, value.raw().as_bytes()),
+                    });
+                });
+            });
+        } else {
+            object.raw_bytes(name, value.raw().as_bytes());
+        }
+    });
 }
 
 /// The number of calls that each part of a message's reasoning comes after.

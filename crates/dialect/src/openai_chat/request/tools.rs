@@ -42,11 +42,8 @@ pub(super) fn parse_tools(
         .filter(|(_, tool)| is_custom(*tool))
     {
         let custom = tool.get("custom");
-        let parsed = custom.get("name").text().map(|name| Tool {
-            name: name.into(),
-            description: tools::custom_description(custom.get("description"), custom.get("format")),
-            parameters: tools::custom_schema(),
-            ..Tool::default()
+        let parsed = custom.get("name").text().map(|name| {
+            tools::custom_tool(name.into(), custom.get("description"), custom.get("format"))
         });
         add(request, &format!("tools[{at}]"), ToolKind::Custom, parsed);
     }
@@ -74,6 +71,7 @@ fn parse_function(function: Json<'_>) -> Option<Tool> {
         parameters: function.get("parameters").into(),
         strict: function.get("strict").as_bool(),
         cache: CacheTtl::parse(function.get("cache_control")),
+        custom: None,
     })
 }
 

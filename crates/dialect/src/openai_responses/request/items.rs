@@ -234,7 +234,15 @@ fn parse_content(request: &mut Request, name: &dyn Fn() -> String, content: Json
         let name = || format!("{}[{at}]", name());
         match parse_content_part(&name, part) {
             Some(part) => parts.push(part),
-            None => request.require_kind(name(), part.get("type").text().as_deref()),
+            None => {
+                // No other API takes an image by its id.
+                let field = match part.get("file_id").is_null() {
+                    true => "",
+                    false => ".file_id",
+                };
+                let kind = part.get("type").text();
+                request.require_kind(format!("{}{field}", name()), kind.as_deref());
+            }
         }
     }
     parts
@@ -249,11 +257,13 @@ fn parse_content_part(name: &dyn Fn() -> String, part: Json<'_>) -> Option<Part>
         }
         Some("input_file") => {
             let title = text("filename").map(String::from);
-            return match text("file_data") {
-                Some(data) => Some(File::inline(name(), title, None, &data)),
-                None => text("file_url").map(|url| File::linked(name(), title, None, &url)),
+            return match (text("file_data"), text("file_url")) {
+                (Some(data), _) => Some(File::inline(name(), title, None, &data)),
+                (None, Some(url)) => Some(File::linked(name(), title, None, &url)),
+                (None, None) => text("file_id").map(|id| File::stored(name(), title, &id)),
             };
         }
+        Some("input_audio") => return File::recording(name(), part.get("input_audio")),
         Some("refusal") => return Some(Part::Refusal(part.get("refusal").string())),
         _ => {}
     }

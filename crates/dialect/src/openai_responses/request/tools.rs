@@ -59,7 +59,7 @@ fn function(name: String, tool: Json<'_>) -> Tool {
         description: tool.get("description").text().map(Into::into),
         parameters: tool.get("parameters").into(),
         strict: tool.get("strict").as_bool(),
-        cache: None,
+        ..Tool::default()
     }
 }
 
@@ -84,15 +84,8 @@ fn parse_other(request: &mut Request, name: &dyn Fn() -> String, namespace: &str
             );
         }
         (Some("custom"), Some(own)) => {
-            let description =
-                tools::custom_description(tool.get("description"), tool.get("format"));
             add(request, name, (ToolKind::Custom, namespace, own), |name| {
-                Tool {
-                    name,
-                    description,
-                    parameters: tools::custom_schema(),
-                    ..Tool::default()
-                }
+                tools::custom_tool(name, tool.get("description"), tool.get("format"))
             });
         }
         (Some("namespace"), Some(own)) => {

@@ -2,14 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::super::{tool_choice_json, write_format, write_tool};
+use super::super::options::{tool_choice_json, write_format, write_tool};
+use super::LOGPROBS;
 use crate::event::{ReasoningState, StateOrigin};
 use crate::failure::Failure;
 use crate::families::{Family, ReasoningOff, SystemPlace};
 use crate::json::ListWriter;
 use crate::payload_builder::{PayloadBuilder, has_effect};
 use crate::request::{
-    Effort, FileSource, ImageDetail, Message, Part, Reasoning, Request, Role, texts_of,
+    CustomCalls, CustomNames, Effort, FileSource, ImageDetail, Message, Part, Reasoning, Request,
+    Role, texts_of,
 };
 use crate::{UpstreamPayload, tools};
 
@@ -17,7 +19,7 @@ use crate::{UpstreamPayload, tools};
 pub(in crate::openai_responses) fn encode_request(
     request: &Request,
     model: &str,
-    rules: &Family,
+    (rules, custom): (&Family, &CustomNames<'_>),
 ) -> Result<UpstreamPayload, Failure> {
     let (_, alone) = request.system();
     let joined = rules.joined_system(request).filter(|_| !alone);
@@ -33,6 +35,7 @@ pub(in crate::openai_responses) fn encode_request(
     let (system, rest) = request.messages.split_at(leading);
     let mut payload = PayloadBuilder::new(request, rules);
     payload.set("model", Some(model));
+    let mut calls = CustomCalls::new(custom);
     payload.list("input", |items, dropped| {
         for message in rest {
             match (message.role, rules.system) {
@@ -42,7 +45,7 @@ pub(in crate::openai_responses) fn encode_request(
                         message.parts.iter().filter(|part| is_said(part)).collect();
                     write_said(Role::User, &said, items);
                 }
-                _ => write_items(message, items, dropped),
+                _ => write_items(message, &mut calls, items, dropped),
             }
         }
     });
@@ -63,14 +66,14 @@ pub(in crate::openai_responses) fn encode_request(
     if !request.tools.is_empty() {
         payload.list("tools", |list, _| {
             for tool in &request.tools {
-                list.object(|object| write_tool(tool, object));
+                let is_custom = custom.contains(&tool.name);
+                list.object(|object| write_tool(tool, is_custom, object));
             }
         });
         payload.set("parallel_tool_calls", request.parallel_tool_calls);
-        payload.set(
-            "tool_choice",
-            request.tool_choice.as_ref().map(tool_choice_json),
-        );
+        let choice = request.tool_choice.as_ref();
+        let choice = choice.map(|choice| tool_choice_json(choice, |name| custom.contains(name)));
+        payload.set("tool_choice", choice);
     }
     let verbosity = request.openai.verbosity.as_deref();
     if request.format.is_some() || verbosity.is_some() {
@@ -85,7 +88,14 @@ pub(in crate::openai_responses) fn encode_request(
     }
     payload.set_openai_options(&request.openai);
     payload.drop_present(&[("cache_control", request.has_cache_breakpoint())]);
-    set_reasoning(&mut payload, request.reasoning, rules.off);
+    let mut include = Vec::new();
+    set_reasoning(&mut payload, request.reasoning, rules.off, &mut include);
+    if let Some(asked) = request.logprobs.filter(|_| payload.takes("top_logprobs")) {
+        include.push(LOGPROBS);
+        let alternatives = Some(asked.alternatives).filter(|count| *count > 0);
+        payload.set("top_logprobs", alternatives);
+    }
+    payload.set("include", (!include.is_empty()).then_some(include));
     Ok(payload.finish())
 }
 
@@ -117,6 +127,7 @@ fn set_reasoning(
     payload: &mut PayloadBuilder<'_>,
     reasoning: Option<Reasoning>,
     off: Option<ReasoningOff>,
+    include: &mut Vec<&'static str>,
 ) {
     let Some(reasoning) = reasoning else {
         return;
@@ -150,14 +161,19 @@ fn set_reasoning(
         payload.drop_param("the thinking budget (sent as reasoning.effort)");
     }
     // Nothing is stored, so the reasoning must be returned to be sent back.
-    payload.set("include", Some(json!(["reasoning.encrypted_content"])));
+    include.push("reasoning.encrypted_content");
 }
 
 /// Smallest accepted token limit.
 const MIN_OUTPUT_TOKENS: u32 = 16;
 
 /// Writes the items of a message: what it says, between its calls, results and reasoning.
-fn write_items(message: &Message, items: &mut ListWriter, dropped: &mut Vec<String>) {
+fn write_items<'a>(
+    message: &'a Message,
+    calls: &mut CustomCalls<'a>,
+    items: &mut ListWriter,
+    dropped: &mut Vec<String>,
+) {
     let mut said: Vec<&Part> = Vec::with_capacity(message.parts.len());
     for part in &message.parts {
         if is_said(part) {
@@ -165,7 +181,7 @@ fn write_items(message: &Message, items: &mut ListWriter, dropped: &mut Vec<Stri
         } else if is_sent(part) {
             write_said(message.role, &said, items);
             said.clear();
-            write_item(part, items, dropped);
+            write_item(part, calls, items, dropped);
         }
     }
     write_said(message.role, &said, items);
@@ -196,7 +212,12 @@ fn is_sent(part: &Part) -> bool {
     }
 }
 
-fn write_item(part: &Part, items: &mut ListWriter, dropped: &mut Vec<String>) {
+fn write_item<'a>(
+    part: &'a Part,
+    calls: &mut CustomCalls<'a>,
+    items: &mut ListWriter,
+    dropped: &mut Vec<String>,
+) {
     match part {
         Part::Reasoning {
             text,
@@ -205,6 +226,14 @@ fn write_item(part: &Part, items: &mut ListWriter, dropped: &mut Vec<String>) {
             let (id, encrypted) = value.split_once(' ').unwrap_or(("", value));
             items.value(reasoning_item(id, text, encrypted));
         }
+        Part::ToolCall {
+            id,
+            name,
+            arguments,
+        } if calls.begin(id, name) => items.value(json!({
+            "type": "custom_tool_call", "call_id": tools::fit_id(id, 64), "name": name,
+            "input": tools::custom_input(arguments),
+        })),
         Part::ToolCall {
             id,
             name,
@@ -218,7 +247,11 @@ fn write_item(part: &Part, items: &mut ListWriter, dropped: &mut Vec<String>) {
                 dropped.push(DROPPED_ERROR.to_owned());
             }
             items.object(|item| {
-                item.field("type", "function_call_output");
+                let kind = match calls.has_called(id) {
+                    true => "custom_tool_call_output",
+                    false => "function_call_output",
+                };
+                item.field("type", kind);
                 item.field("call_id", tools::fit_id(id, 64));
                 if content.iter().all(|part| matches!(part, Part::Text(_))) {
                     return item.field("output", texts_of(content, "\n"));
@@ -267,6 +300,7 @@ fn write_part(part: &Part, kind: &str, content: &mut ListWriter) {
         }
         Part::File(file) => content.value(match &file.source {
             FileSource::Url(url) => json!({ "type": "input_file", "file_url": url }),
+            FileSource::Stored(id) => json!({ "type": "input_file", "file_id": id }),
             FileSource::Base64(_) => json!({
                 "type": "input_file", "filename": file.name_or_default(),
                 "file_data": file.to_url(),

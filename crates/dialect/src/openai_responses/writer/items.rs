@@ -5,8 +5,22 @@ use serde_json::{Value, json};
 use super::super::answer::{reasoning_json, text_part, unsigned_signature};
 use super::super::call_items::call_json;
 use super::{CurrentItem, MessagePart, OpenCall, PartKind, ResponsesEventWriter};
-use crate::FrameSink;
+use crate::custom_input::CustomInput;
 use crate::request::ToolKind;
+use crate::{FrameSink, logprobs, tools};
+
+/// The most log probabilities that are repeated with a whole part, in bytes: as trees they take
+/// some ten times as much.
+const MAX_REPEATED_LOGPROBS: usize = 1 << 20;
+
+/// Returns the list of a part's log probabilities; an empty one in place of a large one, whose
+/// elements came with the pieces.
+fn repeated(logprobs: &str) -> Value {
+    match logprobs.len() <= MAX_REPEATED_LOGPROBS {
+        true => logprobs::tree(logprobs),
+        false => json!([]),
+    }
+}
 
 impl ResponsesEventWriter {
     /// Announces an item and returns its output index.
@@ -67,8 +81,10 @@ impl ResponsesEventWriter {
         let id = self.item_id("msg", place);
         match kind {
             PartKind::Text => {
-                let rest = format!(r#""content_index":{at},"logprobs":[],"#);
+                let tokens = std::mem::take(&mut self.logprobs);
+                let rest = format!(r#""content_index":{at},"logprobs":[{tokens}],"#);
                 self.delta("response.output_text.delta", &id, place, &rest, text, out);
+                self.keep_logprobs(tokens);
             }
             PartKind::Refusal => {
                 self.delta(
@@ -83,6 +99,25 @@ impl ResponsesEventWriter {
         }
     }
 
+    /// Keeps the log probabilities of a piece, which are repeated with the whole part.
+    fn keep_logprobs(&mut self, mut tokens: String) {
+        let Some(CurrentItem::Message {
+            part: Some(part), ..
+        }) = &mut self.open
+        else {
+            return;
+        };
+        if part.logprobs.is_empty() {
+            part.logprobs = tokens;
+        } else if !tokens.is_empty() {
+            part.logprobs.push(',');
+            part.logprobs.push_str(&tokens);
+            // The next piece has as many.
+            tokens.clear();
+            self.logprobs = tokens;
+        }
+    }
+
     pub(super) fn open_part(&mut self, kind: PartKind, out: FrameSink<'_>) {
         let Some(CurrentItem::Message { place, parts, part }) = &mut self.open else {
             return;
@@ -91,10 +126,11 @@ impl ResponsesEventWriter {
             kind,
             text: String::new(),
             annotations: Vec::new(),
+            logprobs: String::new(),
         });
         let (place, at) = (*place, parts.len());
         let empty = match kind {
-            PartKind::Text => text_part("", Vec::new()),
+            PartKind::Text => text_part("", Vec::new(), json!([])),
             PartKind::Refusal => json!({ "type": "refusal", "refusal": "" }),
         };
         let id = self.item_id("msg", place);
@@ -111,13 +147,14 @@ impl ResponsesEventWriter {
             kind,
             text,
             annotations,
+            logprobs,
         }) = part.take()
         else {
             return;
         };
         let (place, at) = (*place, parts.len());
         let whole = match kind {
-            PartKind::Text => text_part(&text, annotations),
+            PartKind::Text => text_part(&text, annotations, repeated(&logprobs)),
             PartKind::Refusal => json!({ "type": "refusal", "refusal": text }),
         };
         parts.push(whole.clone());
@@ -126,7 +163,7 @@ impl ResponsesEventWriter {
         let kind = match kind {
             PartKind::Text => {
                 fields["text"] = text.into();
-                fields["logprobs"] = json!([]);
+                fields["logprobs"] = whole["logprobs"].clone();
                 "response.output_text.done"
             }
             PartKind::Refusal => {
@@ -236,25 +273,49 @@ impl ResponsesEventWriter {
             name: name.to_owned(),
             arguments: String::new(),
             kind,
+            input: CustomInput::default(),
         });
     }
 
-    /// Writes a fragment of a function's arguments. Those of other tools are only known whole.
+    /// Writes a fragment of a function's arguments, or of the text of a custom tool. What other
+    /// tools are called with is only known whole.
     pub(super) fn continue_call(&mut self, index: u32, fragment: &str, out: FrameSink<'_>) {
-        let Some(call) = self.calls.iter_mut().find(|call| call.index == index) else {
+        let Some(at) = self.calls.iter().position(|call| call.index == index) else {
             return;
         };
-        call.arguments.push_str(fragment);
+        let call = &mut self.calls[at];
         let place = call.place;
-        if call.kind == ToolKind::Function {
+        match call.kind {
+            ToolKind::Custom => {
+                let text = call.input.push(fragment).to_owned();
+                self.custom_text(place, &text, out);
+            }
+            ToolKind::Function => {
+                call.arguments.push_str(fragment);
+                let id = self.item_id("fc", place);
+                let kind = "response.function_call_arguments.delta";
+                self.delta(kind, &id, place, "", fragment, out);
+            }
+            _ => call.arguments.push_str(fragment),
+        }
+    }
+
+    /// Writes a piece of the text that a custom tool is called with.
+    fn custom_text(&mut self, place: usize, text: &str, out: FrameSink<'_>) {
+        if !text.is_empty() {
             let id = self.item_id("fc", place);
-            let kind = "response.function_call_arguments.delta";
-            self.delta(kind, &id, place, "", fragment, out);
+            let kind = "response.custom_tool_call_input.delta";
+            self.delta(kind, &id, place, "", text, out);
         }
     }
 
     pub(super) fn end_call(&mut self, at: usize, status: &str, out: FrameSink<'_>) {
-        let call = self.calls.remove(at);
+        let mut call = self.calls.remove(at);
+        if call.kind == ToolKind::Custom {
+            let rest = call.input.end();
+            self.custom_text(call.place, rest, out);
+            call.arguments = tools::custom_arguments(call.input.text());
+        }
         let id = self.item_id("fc", call.place);
         let form = self.meta.request.tool_forms.get(&call.name);
         let item = call_json(&id, (&call.id, &call.name, form), &call.arguments, status);
@@ -266,10 +327,7 @@ impl ResponsesEventWriter {
                 self.event("response.function_call_arguments.done", fields, out);
             }
             ToolKind::Custom => {
-                let input = item["input"].as_str().unwrap_or_default();
-                let kind = "response.custom_tool_call_input.delta";
-                self.delta(kind, &id, call.place, "", input, out);
-                fields["input"] = input.into();
+                fields["input"] = item["input"].clone();
                 self.event("response.custom_tool_call_input.done", fields, out);
             }
             _ => {}
