@@ -9,6 +9,7 @@
 
 mod cloud;
 mod continuation;
+mod continue_turn;
 mod edge;
 mod families;
 mod flavors;
@@ -20,6 +21,7 @@ mod pass_through;
 mod problems;
 mod providers;
 mod reader;
+mod resume;
 mod routing;
 mod secret;
 mod sizes;
@@ -45,12 +47,14 @@ use dialect::families::Family;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
-pub use continuation::{ContinuationRules, ContinueBy, LAST_WORDS};
+pub use continuation::{ContinuationRules, ContinueBy};
+pub use continue_turn::{ContinueTurn, LAST_WORDS};
 pub use flavors::{FLAVORS, Flavor, Home};
 pub use pass_through::{DEFAULT_PATHS as DEFAULT_PASS_THROUGH, PassThrough};
 pub use problems::ConfigError;
 use problems::Problems;
 use reader::Reader;
+pub use resume::ResumeBy;
 pub use routing::{Affinity, BreakerOptions, Choose, RetryBudget, RoutingRules};
 pub use sizes::{AnswerLimits, AnswerSizes, ModelSizes};
 use source::Source;
@@ -412,6 +416,8 @@ pub struct Target {
     pub first_token: Option<Duration>,
     /// The way in which it is asked to go on with an answer, if its model does not decide.
     pub continue_by: Option<ContinueBy>,
+    /// The way in which it is asked again for the rest of an answer, if it is.
+    pub resume: Option<ResumeBy>,
 }
 
 impl Config {

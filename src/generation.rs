@@ -53,6 +53,7 @@ mod attempts;
 mod complete;
 mod contender;
 mod continuation;
+mod continuing;
 mod deadline;
 mod detached;
 mod first_frames;
@@ -64,8 +65,10 @@ mod meter;
 mod omitted;
 mod params;
 mod relay;
+mod resume;
 mod stage;
 mod transcript;
+mod turn_language;
 
 #[cfg(test)]
 mod tests;
@@ -110,6 +113,8 @@ pub struct Generation {
     stage: AnswerStage,
     /// The reason for which an answer broke that another attempt is to go on with.
     break_failure: Option<Failure>,
+    /// The reason for which an answer broke whose upstream is asked for the rest.
+    interruption: Option<Failure>,
     /// Frames that were ready before anybody asked for them.
     first_frames: Option<Bytes>,
 }
@@ -147,6 +152,7 @@ impl Generation {
             upstream_id: None,
             stage,
             break_failure: None,
+            interruption: None,
             first_frames: None,
         };
         if let Err(failure) = generation.follow(next) {
@@ -379,6 +385,9 @@ impl Generation {
 
     /// Ends the stream: returns `bytes` and the frames that end it.
     fn finish(&mut self, bytes: Bytes, end: StreamEnd) -> Bytes {
+        if let Some(note) = self.meter.continued_note() {
+            self.client.note_continued(note);
+        }
         let request_id = self.meter.request_id();
         let bytes = match &mut self.attempt {
             Attempt::Open(relay) => {

@@ -34,6 +34,8 @@ pub struct Outcome {
     pub payloads: u64,
     /// The usage as the upstream reported it.
     pub usage: Option<Usage>,
+    /// The number of times that an upstream was asked again for the rest of its answer.
+    pub resumed: u32,
     /// The continuation of an answer that broke, if there was one.
     pub continued: Option<Continued>,
     /// The way it ended.

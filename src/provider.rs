@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
-use crate::config::AnswerSizes;
+use crate::config::{AnswerSizes, ResumeBy};
 use crate::memory::MemoryPermit;
 use dialect::failure::Failure;
 use dialect::request::Request;
@@ -58,6 +58,9 @@ pub struct UpstreamRequest {
     /// The answer so far, with which the upstream is to go on. The request has it as its last
     /// messages, but not its body.
     pub continuation: Option<Arc<Continuation>>,
+    /// The way in which the upstream can be asked again for the rest of a streamed answer, if it
+    /// can.
+    pub resume: Option<ResumeBy>,
 }
 
 /// An upstream that can be asked, behind a name.

@@ -44,14 +44,14 @@ use dialect::failure::Failure;
 use first_tokens::FirstTokenTimes;
 
 pub use crate::config::{
-    Affinity, BreakerOptions, Choose, ContinuationRules, ContinueBy, LAST_WORDS, RetryBudget,
-    RoutingRules,
+    Affinity, BreakerOptions, Choose, ContinuationRules, ContinueBy, ContinueTurn, LAST_WORDS,
+    ResumeBy, RetryBudget, RoutingRules,
 };
 pub use admission::Places;
 pub use health::Health;
 pub use makers::Makers;
 pub use plan::{Judged, Next, Plan};
-pub use verdict::{Sent, Verdict, judge, may_be_continued};
+pub use verdict::{Sent, Verdict, breaks_off, judge, may_be_continued};
 
 /// The longest part of an unknown model's name that is quoted to the client, in characters.
 const MAX_QUOTED_CHARS: usize = 80;
@@ -86,6 +86,8 @@ pub struct Target {
     pub first_token: Option<Duration>,
     /// The way in which it is asked to go on with an answer, if its model does not decide.
     pub continue_by: Option<ContinueBy>,
+    /// The way in which it is asked again for the rest of an answer that broke, if it is.
+    pub resume: Option<ResumeBy>,
     /// Its health, which all workers share.
     pub health: Arc<Health>,
     /// The places of its provider, if they are counted.
@@ -106,6 +108,7 @@ impl Target {
             weight: 1,
             first_token: None,
             continue_by: None,
+            resume: None,
             health: Arc::new(Health::new(BreakerOptions::default())),
             places: None,
         }

@@ -53,6 +53,8 @@ pub(super) enum Kind {
     Table,
     /// A table of texts.
     Texts,
+    /// A text, or a table of texts.
+    TextOrTexts,
 }
 
 /// The value of a key that is not given.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use base::id::RequestId;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use dialect::ContinuedNote;
 use dialect::event::{Event, Usage};
 use dialect::failure::{Failure, FailureClass};
 
@@ -75,6 +76,7 @@ impl Meter {
                 duration: Duration::ZERO,
                 payloads: 0,
                 usage: None,
+                resumed: 0,
                 continued: None,
                 end: GenerationEnd::ClientLeft,
             },
@@ -177,6 +179,21 @@ impl Meter {
         let continued = self.outcome.continued.get_or_insert_default();
         continued.breaks += 1;
         continued.at = at;
+    }
+
+    /// Records that the upstream was asked again for the rest of its answer.
+    pub(super) fn on_resume(&mut self) {
+        self.outcome.resumed += 1;
+    }
+
+    /// Returns the note for the client of an answer that was continued.
+    pub(super) fn continued_note(&self) -> Option<ContinuedNote> {
+        let continued = self.outcome.continued.as_ref()?;
+        Some(ContinuedNote {
+            breaks: continued.breaks,
+            by: continued.by,
+            usage_estimated: self.earlier_usage.is_estimated(),
+        })
     }
 
     /// Returns what the attempts cost that broke.

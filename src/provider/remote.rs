@@ -4,13 +4,16 @@
 //! HTTP/1.1 responses are read by [`http1::client`], HTTP/2 responses by hyper; both go through the
 //! bounded SSE reader.
 
+mod asking;
 mod authorize;
+mod background;
 mod client;
 mod connect;
 mod count;
 mod flavor;
 mod forward;
 mod headers;
+mod kept_stream;
 mod options;
 mod recognize;
 mod request;
@@ -18,6 +21,7 @@ mod response;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod sign;
+mod streaming;
 mod token;
 
 pub use authorize::Authorization;
@@ -31,9 +35,11 @@ pub use token::{TokenReceiver, TokenRefresher};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 
+use asking::Asking;
 use recognize::AnswerSource;
+use request::BuiltRequest;
 
 use super::credentials::Credentials;
 use super::upstream::UpstreamBody;
@@ -81,7 +87,8 @@ impl RemoteProvider {
     ///
     /// When the upstream can't be reached or refuses.
     pub async fn get(&self, path: &str) -> Result<Bytes, Failure> {
-        let mut request = request::build_get(&self.options, path)?;
+        let url = format!("{}{path}", self.options.base_url);
+        let mut request = request::build_bare(&self.options, Method::GET, url)?;
         let credentials = self
             .options
             .authorization
@@ -118,32 +125,13 @@ impl Provider for RemoteProvider {
     }
 
     fn open_stream(&self, call: UpstreamRequest) -> OpenFuture<StreamSource> {
-        let client = self.client.clone();
-        let (options, credentials) = (self.options.clone(), self.credentials.clone());
-        Box::pin(async move {
-            // The request's memory is free once the upstream has it.
-            let _permit = call.permit.clone();
-            let limits = call.sizes.or(options.limits);
-            let (mut request, names) = build_request(&options, call).await?;
-            let credentials = options
-                .authorization
-                .authorize(&options.name, &mut request, &credentials)
-                .await?;
-            let response = exchange(&client, request, (&options, limits), &credentials).await?;
-            let headers = headers::client_visible(response.headers(), &credentials);
-            let (head, body) = response.into_parts();
-            let source = AnswerSource {
-                options: options.clone(),
-                credentials: credentials.clone(),
-                limits,
-            };
-            let body = client.streamed(body);
-            let body = source.stream_body(&head.headers, body).await?;
-            let reader = names.restore_in(options.side.event_reader(options.finish_rule));
-            let frames = client.frames(body, limits.event, credentials);
-            let source = StreamSource::Frames(frames, options.dialect, reader);
-            Ok(Opened { headers, source })
-        })
+        let asking = Asking {
+            client: self.client.clone(),
+            options: self.options.clone(),
+            credentials: self.credentials.clone(),
+            limits: call.sizes.or(self.options.limits),
+        };
+        Box::pin(streaming::open(asking, call))
     }
 
     fn open_complete(&self, call: UpstreamRequest) -> OpenFuture<CompleteSource> {
@@ -169,7 +157,9 @@ async fn complete(
     call: UpstreamRequest,
 ) -> Result<Opened<CompleteSource>, Failure> {
     let limits = call.sizes.or(options.limits);
-    let (mut request, names) = build_request(&options, call).await?;
+    let BuiltRequest {
+        mut request, names, ..
+    } = build_request(&options, call).await?;
     let credentials = options
         .authorization
         .authorize(&options.name, &mut request, &credentials)
@@ -218,7 +208,7 @@ async fn read_complete(
 async fn build_request(
     options: &Arc<RemoteOptions>,
     call: UpstreamRequest,
-) -> Result<(Request<Bytes>, ToolNames), Failure> {
+) -> Result<BuiltRequest, Failure> {
     let size = call.request.size();
     let shared = options.clone();
     let build = move || request::build_request(&shared, &call);

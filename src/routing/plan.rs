@@ -7,6 +7,7 @@
 mod binding;
 mod continuation;
 mod hedge;
+mod resume;
 mod trial;
 
 use std::sync::Arc;

@@ -41,6 +41,7 @@ mod plain;
 mod refusals;
 mod responses;
 mod resume;
+mod resumed;
 mod routing;
 mod routing_faults;
 mod routing_forwarded;

@@ -69,6 +69,7 @@ mod body_kind;
 mod call_arguments;
 mod codec;
 mod continuation;
+mod continued_note;
 pub mod converse;
 mod counts;
 mod error_report;
@@ -105,6 +106,7 @@ pub use codec::{
 };
 pub(crate) use codec::{MAX_CALLS, emit, too_many_error};
 pub use continuation::Continuation;
+pub use continued_note::ContinuedNote;
 pub use counts::token_count;
 pub use error_report::ErrorReport;
 pub use json_values::JsonValues;

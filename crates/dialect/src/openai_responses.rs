@@ -9,6 +9,7 @@
 //! ```
 
 mod answer;
+mod background;
 mod call_items;
 mod calls;
 mod payload;
@@ -28,6 +29,7 @@ use super::{
     FinishRule, FrameSink, JsonShape, PayloadInfo, ResponseMeta, UpstreamPayload, UpstreamSide,
     finish, json, openai, tool_schema,
 };
+pub use background::{EventPlace, event_place, in_background, in_foreground};
 pub use request::{previous_response_id, response_id_in, with_previous_response_id};
 pub use stored::{Interruption, StoredMeta, StoredResponse, sequence_number};
 

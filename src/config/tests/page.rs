@@ -23,6 +23,7 @@ fn kind(key: &Key) -> String {
         Kind::Tables => "list of tables".to_owned(),
         Kind::Table => "table".to_owned(),
         Kind::Texts => "table of texts".to_owned(),
+        Kind::TextOrTexts => "text, or table of texts".to_owned(),
     }
 }
 

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use super::usage::usage_json;
 use super::{encode_signature, error_json, finish_reason};
+use crate::continued_note::NOTE;
 use crate::event::{Citation, Event, FinishReason, Usage};
 use crate::failure::Failure;
 use crate::request::{Image, Part};
-use crate::{Answer, FrameSink, MAX_HELD_BYTES, ResponseMeta, tools};
+use crate::{Answer, ContinuedNote, FrameSink, MAX_HELD_BYTES, ResponseMeta, tools};
 
 /// Writer of one client stream.
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub(super) struct GeminiEventWriter {
     malformed: bool,
     usage: Option<Usage>,
     finish: Option<FinishReason>,
+    continued: Option<ContinuedNote>,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,7 @@ impl GeminiEventWriter {
             malformed: false,
             usage: None,
             finish: None,
+            continued: None,
         }
     }
 
@@ -179,7 +182,14 @@ impl crate::EventWriter for GeminiEventWriter {
         if let Some(usage) = &self.usage {
             payload["usageMetadata"] = usage_json(usage);
         }
+        if let Some(note) = self.continued {
+            payload[NOTE] = note.to_json();
+        }
         out(None, payload.to_string().as_bytes());
+    }
+
+    fn note_continued(&mut self, note: ContinuedNote) {
+        self.continued = Some(note);
     }
 
     fn write_error(&mut self, failure: &Failure, _request_id: &str, out: FrameSink<'_>) {

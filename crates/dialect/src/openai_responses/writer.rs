@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 
 use super::answer::image_json;
 use super::{citation_json, object, response_id, status};
+use crate::continued_note::NOTE;
 use crate::event::{Event, FinishReason, Usage};
 use crate::failure::{Failure, FailureKind};
 use crate::json::quote;
 use crate::request::ToolKind;
-use crate::{FrameSink, MAX_HELD_BYTES, PassThroughPosition, ResponseMeta};
+use crate::{ContinuedNote, FrameSink, MAX_HELD_BYTES, PassThroughPosition, ResponseMeta};
 
 /// Writer of one client stream.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub(super) struct ResponsesEventWriter {
     held: usize,
     usage: Option<Usage>,
     finish: Option<FinishReason>,
+    continued: Option<ContinuedNote>,
     line: Vec<u8>,
 }
 
@@ -91,6 +93,7 @@ impl ResponsesEventWriter {
             held: 0,
             usage: None,
             finish: None,
+            continued: None,
             line: Vec::new(),
         }
     }
@@ -200,6 +203,9 @@ impl crate::EventWriter for ResponsesEventWriter {
             self.usage,
         );
         response["incomplete_details"] = details;
+        if let Some(note) = self.continued {
+            response[NOTE] = note.to_json();
+        }
         let kind = if status == "completed" {
             "response.completed"
         } else {
@@ -234,6 +240,10 @@ impl crate::EventWriter for ResponsesEventWriter {
         let mut response = object(&self.meta, &self.id, "failed", output, self.usage);
         response["error"] = json!({ "code": code, "message": failure.to_string() });
         self.event("response.failed", json!({ "response": response }), out);
+    }
+
+    fn note_continued(&mut self, note: ContinuedNote) {
+        self.continued = Some(note);
     }
 
     fn set_response_id(&mut self, id: &str) {
