@@ -91,7 +91,9 @@ use crate::routing::Next;
 use attempt::Attempt;
 use attempts::Attempts;
 use deadline::Deadlines;
+use dialect::event::Event;
 use dialect::failure::{Failure, classes};
+use dialect::{EventSink, SealKey};
 use meter::Meter;
 use omitted::log_empty;
 use relay::{ClientWriter, RelayStep, StreamEnd};
@@ -246,8 +248,20 @@ impl Generation {
         let Attempt::Open(relay) = &mut self.attempt else {
             return Poll::Ready(None);
         };
-        // A transcript will be the tap.
-        let mut step = match relay.poll_step(&mut self.client, &mut self.meter, None, cx) {
+        let plan = self.attempts.plan();
+        let mut note = |event: Event<'_>| {
+            if let Event::State(state) = event
+                && let Some(seal) = SealKey::of(&state)
+            {
+                plan.note_seal(seal);
+            }
+        };
+        let tap: EventSink<'_> = if plan.notes_seals() {
+            Some(&mut note)
+        } else {
+            None
+        };
+        let mut step = match relay.poll_step(&mut self.client, &mut self.meter, tap, cx) {
             Poll::Ready(step) => step,
             Poll::Pending => {
                 let has_content = self.meter.has_content();

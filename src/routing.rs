@@ -146,6 +146,8 @@ pub struct ModelTargets {
     rules: RoutingRules,
     /// Set if there is one target, and it is asked once, whatever its health.
     is_simple: bool,
+    /// Set if two providers speak the same dialect: each may seal what the other can't read.
+    binds_seals: bool,
     /// `None` if it is simple, and nothing is counted.
     limits: Option<Arc<ModelLimits>>,
     /// Set for a name that is passed on as it is: the targets' health is that of all such names.
@@ -173,6 +175,7 @@ impl ModelTargets {
                 continuation: None,
             },
             is_simple: true,
+            binds_seals: false,
             limits: None,
             is_fallback: false,
         }
@@ -184,6 +187,7 @@ impl ModelTargets {
         let is_simple = targets.len() == 1 && rules.attempts == 1;
         let is_counted = targets.iter().any(|target| target.places.is_some());
         Self {
+            binds_seals: shares_dialect(&targets),
             targets,
             rules,
             is_simple,
@@ -208,10 +212,23 @@ impl ModelTargets {
             targets: targets.collect(),
             rules: self.rules.clone(),
             is_simple: self.is_simple,
+            binds_seals: self.binds_seals,
             limits: self.limits.clone(),
             is_fallback: true,
         }
     }
+}
+
+/// Returns whether two of the targets have providers of the same dialect.
+fn shares_dialect(targets: &[Target]) -> bool {
+    let dialect = |target: &Target| target.provider.dialect().map(|dialect| dialect.name);
+    let mut numbered = targets.iter().enumerate();
+    numbered.any(|(number, one)| {
+        targets[..number].iter().any(|other| {
+            let is_same = dialect(one).is_some() && dialect(one) == dialect(other);
+            is_same && one.provider.name() != other.provider.name()
+        })
+    })
 }
 
 /// The limits on all requests for a model together, which workers share.

@@ -119,11 +119,13 @@ impl Attempts {
             false => self.request.take(),
         };
         let target = self.plan.current();
+        let foreign_seals = self.plan.foreign_seals(target);
         let request = request.map(|mut request| {
             request.model.clone_from(&target.upstream_model);
             request.parameters.clone_from(&target.parameters);
             request.sizes = target.sizes.answer;
             request.resume = target.resume;
+            request.foreign_seals = foreign_seals;
             if let (Some(continuing), Some(rules)) =
                 (&mut self.continuing, self.plan.continuation())
             {

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use base::id::RequestId;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use dialect::ContinuedNote;
 use dialect::event::{Event, Usage};
 use dialect::failure::{Failure, FailureClass};
+use dialect::{ContinuedNote, SealKey};
 
 use crate::disconnect::Disconnect;
 use crate::outcome::{AttemptOutcome, GenerationEnd, Observers, Outcome};
@@ -313,6 +313,8 @@ pub(super) struct AnswerCounts {
     pub(super) payloads: u64,
     /// The usage, if the answer reports it.
     pub(super) usage: Option<Usage>,
+    /// The sealed thoughts.
+    pub(super) seals: Vec<SealKey>,
 }
 
 impl AnswerCounts {
@@ -320,6 +322,7 @@ impl AnswerCounts {
     pub(super) fn add(&mut self, event: &Event<'_>) {
         match event {
             Event::Usage(usage) => self.usage = Some(*usage),
+            Event::State(state) => self.seals.extend(SealKey::of(state)),
             event if event.has_content() => self.payloads += 1,
             _ => {}
         }

@@ -78,6 +78,7 @@ impl GenerationParams {
             headers: std::mem::take(&mut self.headers),
             permit: self.permit.take().map(Arc::new),
             continuation: None,
+            foreign_seals: None,
             resume: None,
         }
     }

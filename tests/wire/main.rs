@@ -45,6 +45,7 @@ mod resumed;
 mod routing;
 mod routing_faults;
 mod routing_forwarded;
+mod sealed;
 mod shapes;
 mod shutdown;
 mod stored;

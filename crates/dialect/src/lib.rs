@@ -87,6 +87,7 @@ mod payload_builder;
 pub mod plain;
 mod replay;
 mod restoring_reader;
+mod seal;
 mod text_digest;
 mod tool_names;
 mod tool_schema;
@@ -112,6 +113,7 @@ pub use error_report::ErrorReport;
 pub use json_values::JsonValues;
 pub use parameters::Parameters;
 pub use replay::{JsonReply, JsonShape, read_json_payloads, read_json_reply, write_json_frame};
+pub use seal::SealKey;
 pub use tool_names::{ToolNameRule, ToolNames};
 
 /// All dialects.

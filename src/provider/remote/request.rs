@@ -1,5 +1,6 @@
 //! Builds the HTTP request to an upstream: address, body and headers.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use base::shorten::{shorten, shorten_list};
@@ -38,6 +39,17 @@ pub(super) fn build_request(
     options: &RemoteOptions,
     call: &UpstreamRequest,
 ) -> Result<BuiltRequest, Failure> {
+    let without_seals;
+    let call = match &call.foreign_seals {
+        None => call,
+        Some(seals) => {
+            without_seals = UpstreamRequest {
+                request: Arc::new(call.request.without_seals(seals)),
+                ..call.clone()
+            };
+            &without_seals
+        }
+    };
     let same_dialect = call.dialect == options.dialect;
     let (body, names) = if same_dialect {
         let body = options.side.pass_through_body(&call.request, &call.model)?;
