@@ -15,6 +15,7 @@ mod aws_profile;
 mod client_keys;
 mod cloud;
 mod continuation;
+mod continue_turn;
 mod digest;
 mod edge;
 mod exposure;
@@ -32,6 +33,7 @@ mod pass_through;
 mod problems;
 mod providers;
 mod reader;
+mod resume;
 mod routing;
 mod secret;
 mod sizes;
@@ -62,7 +64,8 @@ pub use accounting::UsageAccounting;
 pub use auth::{Auth, Team};
 pub use aws_profile::{ProfileKeys, profile_keys};
 pub use client_keys::{ClientKey, KeyRole, OldDigest, load_keys};
-pub use continuation::{ContinuationRules, ContinueBy, LAST_WORDS};
+pub use continuation::{ContinuationRules, ContinueBy};
+pub use continue_turn::{ContinueTurn, LAST_WORDS};
 pub use digest::{KeyDigest, ParseDigestError};
 pub use fingerprint::Fingerprint;
 pub use flavors::{FLAVORS, Flavor, Home};
@@ -73,6 +76,7 @@ pub use pass_through::{DEFAULT_PATHS as DEFAULT_PASS_THROUGH, PassThrough};
 pub use problems::ConfigError;
 use problems::Problems;
 use reader::Reader;
+pub use resume::ResumeBy;
 pub use routing::{Affinity, BreakerOptions, Choose, RetryBudget, RoutingRules};
 pub use sizes::{AnswerLimits, AnswerSizes, ModelSizes};
 use source::Source;
@@ -392,6 +396,8 @@ pub struct Target {
     pub first_token: Option<Duration>,
     /// The way in which it is asked to go on with an answer, if its model does not decide.
     pub continue_by: Option<ContinueBy>,
+    /// The way in which it is asked again for the rest of an answer, if it is.
+    pub resume: Option<ResumeBy>,
 }
 
 impl Config {

@@ -55,6 +55,7 @@ mod attempts;
 mod complete;
 mod contender;
 mod continuation;
+mod continuing;
 mod deadline;
 mod detached;
 mod first_frames;
@@ -66,8 +67,10 @@ mod meter;
 mod omitted;
 mod params;
 mod relay;
+mod resume;
 mod stage;
 mod transcript;
+mod turn_language;
 
 #[cfg(test)]
 mod tests;
@@ -91,7 +94,9 @@ use crate::routing::Next;
 use attempt::Attempt;
 use attempts::Attempts;
 use deadline::Deadlines;
+use dialect::event::Event;
 use dialect::failure::{Failure, classes};
+use dialect::{EventSink, SealKey};
 use meter::Meter;
 use omitted::log_empty;
 use relay::{ClientWriter, RelayStep, StreamEnd};
@@ -113,6 +118,8 @@ pub struct Generation {
     stage: AnswerStage,
     /// The reason for which an answer broke that another attempt is to go on with.
     break_failure: Option<Failure>,
+    /// The reason for which an answer broke whose upstream is asked for the rest.
+    interruption: Option<Failure>,
     /// Frames that were ready before anybody asked for them.
     first_frames: Option<Bytes>,
 }
@@ -150,6 +157,7 @@ impl Generation {
             upstream_id: None,
             stage,
             break_failure: None,
+            interruption: None,
             first_frames: None,
         };
         if let Err(failure) = generation.follow(next) {
@@ -243,8 +251,20 @@ impl Generation {
         let Attempt::Open(relay) = &mut self.attempt else {
             return Poll::Ready(None);
         };
-        // A transcript will be the tap.
-        let mut step = match relay.poll_step(&mut self.client, &mut self.meter, None, cx) {
+        let plan = self.attempts.plan();
+        let mut note = |event: Event<'_>| {
+            if let Event::State(state) = event
+                && let Some(seal) = SealKey::of(&state)
+            {
+                plan.note_seal(seal);
+            }
+        };
+        let tap: EventSink<'_> = if plan.notes_seals() {
+            Some(&mut note)
+        } else {
+            None
+        };
+        let mut step = match relay.poll_step(&mut self.client, &mut self.meter, tap, cx) {
             Poll::Ready(step) => step,
             Poll::Pending => {
                 let has_content = self.meter.has_content();
@@ -385,6 +405,9 @@ impl Generation {
 
     /// Ends the stream: returns `bytes` and the frames that end it.
     fn finish(&mut self, bytes: Bytes, end: StreamEnd) -> Bytes {
+        if let Some(note) = self.meter.continued_note() {
+            self.client.note_continued(note);
+        }
         let request_id = self.meter.request_id();
         let bytes = match &mut self.attempt {
             Attempt::Open(relay) => {

@@ -46,6 +46,8 @@ pub struct Outcome {
     pub key: Option<Arc<str>>,
     /// The team of that key.
     pub team: Option<Arc<str>>,
+    /// The number of times that an upstream was asked again for the rest of its answer.
+    pub resumed: u32,
     /// The continuation of an answer that broke, if there was one.
     pub continued: Option<Continued>,
     /// The way it ended.

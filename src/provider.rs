@@ -30,11 +30,11 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
-use crate::config::AnswerSizes;
+use crate::config::{AnswerSizes, ResumeBy};
 use crate::memory::MemoryPermit;
 use dialect::failure::Failure;
 use dialect::request::Request;
-use dialect::{Continuation, Dialect, Parameters};
+use dialect::{Continuation, Dialect, Parameters, SealKey};
 
 /// One request, ready to be sent upstream.
 #[derive(Debug, Clone)]
@@ -58,6 +58,11 @@ pub struct UpstreamRequest {
     /// The answer so far, with which the upstream is to go on. The request has it as its last
     /// messages, but not its body.
     pub continuation: Option<Arc<Continuation>>,
+    /// The sealed thoughts of the request that this upstream can't read. It does not get them.
+    pub foreign_seals: Option<Arc<[SealKey]>>,
+    /// The way in which the upstream can be asked again for the rest of a streamed answer, if it
+    /// can.
+    pub resume: Option<ResumeBy>,
 }
 
 /// An upstream that can be asked, behind a name.

@@ -44,14 +44,14 @@ use dialect::failure::Failure;
 use first_tokens::FirstTokenTimes;
 
 pub use crate::config::{
-    Affinity, BreakerOptions, Choose, ContinuationRules, ContinueBy, LAST_WORDS, RetryBudget,
-    RoutingRules,
+    Affinity, BreakerOptions, Choose, ContinuationRules, ContinueBy, ContinueTurn, LAST_WORDS,
+    ResumeBy, RetryBudget, RoutingRules,
 };
 pub use admission::Places;
 pub use health::Health;
 pub use makers::Makers;
 pub use plan::{Judged, Next, Plan};
-pub use verdict::{Sent, Verdict, judge, may_be_continued};
+pub use verdict::{Sent, Verdict, breaks_off, judge, may_be_continued};
 
 /// The longest part of an unknown model's name that is quoted to the client, in characters.
 const MAX_QUOTED_CHARS: usize = 80;
@@ -86,6 +86,8 @@ pub struct Target {
     pub first_token: Option<Duration>,
     /// The way in which it is asked to go on with an answer, if its model does not decide.
     pub continue_by: Option<ContinueBy>,
+    /// The way in which it is asked again for the rest of an answer that broke, if it is.
+    pub resume: Option<ResumeBy>,
     /// Its health, which all workers share.
     pub health: Arc<Health>,
     /// The places of its provider, if they are counted.
@@ -106,6 +108,7 @@ impl Target {
             weight: 1,
             first_token: None,
             continue_by: None,
+            resume: None,
             health: Arc::new(Health::new(BreakerOptions::default())),
             places: None,
         }
@@ -143,6 +146,8 @@ pub struct ModelTargets {
     rules: RoutingRules,
     /// Set if there is one target, and it is asked once, whatever its health.
     is_simple: bool,
+    /// Set if two providers speak the same dialect: each may seal what the other can't read.
+    binds_seals: bool,
     /// `None` if it is simple, and nothing is counted.
     limits: Option<Arc<ModelLimits>>,
     /// Set for a name that is passed on as it is: the targets' health is that of all such names.
@@ -170,6 +175,7 @@ impl ModelTargets {
                 continuation: None,
             },
             is_simple: true,
+            binds_seals: false,
             limits: None,
             is_fallback: false,
         }
@@ -181,6 +187,7 @@ impl ModelTargets {
         let is_simple = targets.len() == 1 && rules.attempts == 1;
         let is_counted = targets.iter().any(|target| target.places.is_some());
         Self {
+            binds_seals: shares_dialect(&targets),
             targets,
             rules,
             is_simple,
@@ -205,10 +212,23 @@ impl ModelTargets {
             targets: targets.collect(),
             rules: self.rules.clone(),
             is_simple: self.is_simple,
+            binds_seals: self.binds_seals,
             limits: self.limits.clone(),
             is_fallback: true,
         }
     }
+}
+
+/// Returns whether two of the targets have providers of the same dialect.
+fn shares_dialect(targets: &[Target]) -> bool {
+    let dialect = |target: &Target| target.provider.dialect().map(|dialect| dialect.name);
+    let mut numbered = targets.iter().enumerate();
+    numbered.any(|(number, one)| {
+        targets[..number].iter().any(|other| {
+            let is_same = dialect(one).is_some() && dialect(one) == dialect(other);
+            is_same && one.provider.name() != other.provider.name()
+        })
+    })
 }
 
 /// The limits on all requests for a model together, which workers share.

@@ -121,6 +121,7 @@ impl SharedRouting {
                     first_token: target.first_token,
                     places: self.places.get(&target.provider).cloned(),
                     continue_by: target.continue_by,
+                    resume: target.resume,
                     health: self.health.get(&key).cloned().unwrap_or(of_its_own.health),
                     ..of_its_own
                 }

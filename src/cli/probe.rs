@@ -137,6 +137,8 @@ async fn ask(provider: &RemoteProvider, model: &str) -> Result<String, Failure> 
         headers: http::HeaderMap::new(),
         permit: None,
         continuation: None,
+        foreign_seals: None,
+        resume: None,
     };
     let opened = provider.open_complete(call).await?;
     let CompleteSource::Body(body, dialect) = opened.source else {

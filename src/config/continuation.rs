@@ -1,23 +1,16 @@
 //! The keys of continuation: whether an answer that breaks goes on from another target, and how a
 //! target is asked for that.
 
+use super::continue_turn::{ContinueTurn, continue_turn};
 use super::key::Default::{Said, Value as Is};
 use super::key::{Key, Kind};
 use super::reader::Reader;
 
-/// The place of the last words of an answer in the turn that asks to go on.
-pub const LAST_WORDS: &str = "{last_words}";
-
-/// The turn that asks to go on, unless the configuration has another.
-const TURN: &str = "Your previous message was cut off by a lost connection. It ended with: {last_words}\n\
-    Go on from exactly there: your first characters are those that would have come next. Repeat \
-    nothing, announce nothing.";
-
 /// The rules by which the answers of a model are continued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContinuationRules {
-    /// The user's turn that asks to go on; [`LAST_WORDS`] stands for the end of the answer so far.
-    pub turn: String,
+    /// The turn that asks to go on.
+    pub turn: ContinueTurn,
 }
 
 /// The way in which a target is asked to go on with an answer.
@@ -37,12 +30,6 @@ pub(super) const CONTINUE: Key = Key::new(
     Is("off"),
     "`\"text\"`: an answer that breaks in its text goes on from another target; see [routing.md](routing.md#continuation)",
 );
-pub(super) const CONTINUE_TURN: Key = Key::new(
-    "continue_turn",
-    Kind::Text,
-    Said("an English sentence"),
-    "what the user says to a target that takes no prefill; `{last_words}` stands for the quoted end of the answer so far",
-);
 pub(super) const CONTINUE_BY: Key = Key::new(
     "continue",
     Kind::Word(&["prefill", "turn", "never"]),
@@ -52,11 +39,9 @@ pub(super) const CONTINUE_BY: Key = Key::new(
 
 /// Reads the rules of a model; none if its answers are not continued.
 pub(super) fn continuation_rules(reader: &mut Reader<'_>) -> Option<ContinuationRules> {
-    let turn = reader.text(&CONTINUE_TURN);
+    let turn = continue_turn(reader);
     let is_on = reader.word(&CONTINUE) == Some("text");
-    is_on.then(|| ContinuationRules {
-        turn: turn.unwrap_or_else(|| TURN.to_owned()),
-    })
+    is_on.then_some(ContinuationRules { turn })
 }
 
 /// Reads the way in which a target is asked; none if its model decides.

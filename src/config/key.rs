@@ -55,6 +55,8 @@ pub(super) enum Kind {
     Texts,
     /// A time of the calendar, with its offset.
     Time,
+    /// A text, or a table of texts.
+    TextOrTexts,
 }
 
 /// The value of a key that is not given.

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use toml::Value;
 
-use super::continuation::{CONTINUE, CONTINUE_BY, CONTINUE_TURN, continue_by};
+use super::continuation::{CONTINUE, CONTINUE_BY, continue_by};
+use super::continue_turn::CONTINUE_TURN;
 use super::key::Default::{Required, Said};
 use super::key::{Key, Kind};
 use super::parameters::{DROP, RENAME, SET, parameters};
 use super::reader::{Reader, among};
+use super::resume::{RESUME, resume_by};
 use super::routing::{
     AFFINITY, ATTEMPTS, CHOOSE, HEDGE, QUEUE, RETRY_BUDGET, RETRY_UNCERTAIN, TIER, WEIGHT,
     routing_rules, tier_and_weight,
@@ -76,6 +78,7 @@ pub(super) const TARGET_KEYS: &[Key] = &[
     WEIGHT,
     FIRST_TOKEN_OF_TARGET,
     CONTINUE_BY,
+    RESUME,
 ];
 
 const PROVIDER: Key = Key::new(
@@ -140,7 +143,7 @@ fn model(
         Some(_) => {}
     }
     let targets = targets(reader, name.as_deref() == Some("*"));
-    let rules = routing_rules(reader, targets.len());
+    let rules = routing_rules(reader, &targets);
     let timeouts = model_timeouts(reader);
     let sizes = model_sizes(reader, max_body);
     let parameters = parameters(reader);
@@ -210,5 +213,6 @@ fn target(
         weight,
         first_token: target_first_token(reader),
         continue_by: continue_by(reader),
+        resume: resume_by(reader),
     })
 }

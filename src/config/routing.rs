@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::HeaderName;
 use toml::{Table, Value};
 
+use super::Target;
 use super::continuation::{ContinuationRules, continuation_rules};
 use super::key::Default::{Said, Value as Is};
 use super::key::{Key, Kind};
@@ -107,8 +108,8 @@ pub(super) const CHOOSE: Key = Key::new(
 pub(super) const ATTEMPTS: Key = Key::new(
     "attempts",
     Kind::Number(1, 20),
-    Said("`3` with several targets or `continue`, else `1`"),
-    "how often a request may be sent, to all targets together, the continuations of its answer among them",
+    Said("`3` with several targets, `continue` or `resume`, else `1`"),
+    "how often a request may be sent, to all targets together, also to go on with its answer or to ask for the rest of it",
 );
 pub(super) const RETRY_BUDGET: Key = Key::new(
     "retry_budget",
@@ -166,17 +167,18 @@ pub(super) const MAX_IN_FLIGHT: Key = Key::new(
     "how many requests it has at a time, of all models together; more go to other targets, or wait: see `queue`",
 );
 
-/// Reads the rules of a model with that many targets.
-pub(super) fn routing_rules(reader: &mut Reader<'_>, targets: usize) -> RoutingRules {
+/// Reads the rules of a model with those targets.
+pub(super) fn routing_rules(reader: &mut Reader<'_>, targets: &[Target]) -> RoutingRules {
     let attempts = reader
         .number(&ATTEMPTS)
         .and_then(|attempts| u32::try_from(attempts).ok());
     let (max_waiting, max_wait) = queue(reader);
     let continuation = continuation_rules(reader);
-    let is_one = targets == 1 && continuation.is_none();
+    let is_resumed = targets.iter().any(|target| target.resume.is_some());
+    let is_one = targets.len() == 1 && continuation.is_none() && !is_resumed;
     let attempts = attempts.unwrap_or(if is_one { 1 } else { ATTEMPTS_OF_SEVERAL });
     let retry_uncertain = reader.flag(&RETRY_UNCERTAIN);
-    let hedge = is_hedged(reader, (targets, attempts, retry_uncertain));
+    let hedge = is_hedged(reader, (targets.len(), attempts, retry_uncertain));
     RoutingRules {
         choose: match reader.word(&CHOOSE) {
             Some("weighted") => Choose::Weighted,

@@ -1,5 +1,6 @@
 //! The configuration, composed of its sections.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use super::models::{default_model, models};
 use super::pass_through::{PASS_THROUGH, pass_through};
 use super::providers::provider;
 use super::reader::Reader;
+use super::resume::check_resume;
 use super::streams::streams;
 use super::websocket::websocket;
 use super::{Config, Fingerprint, Log, LogFormat, Mock, PromptsDir, Sse};
@@ -147,7 +149,7 @@ const PACE: Key = Key::new(
 /// Composes the configuration of its sections. It holds placeholders for what has problems.
 pub(super) fn config(reader: &mut Reader<'_>, dialects: &[&'static str]) -> Config {
     let names = reader.providers();
-    let providers = names
+    let providers: BTreeMap<_, _> = names
         .iter()
         .filter_map(|name| provider(reader, name, dialects))
         .collect();
@@ -161,6 +163,7 @@ pub(super) fn config(reader: &mut Reader<'_>, dialects: &[&'static str]) -> Conf
             reader.report(&key, format!("no model leads to it; add {add}"));
         }
     }
+    check_resume(reader, &models, &providers);
     let families = families(reader, dialects);
     let max_body = max_body.unwrap_or_default();
     let default_model = default_model(reader, &models);

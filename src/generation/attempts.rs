@@ -2,26 +2,23 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use base::id::RequestId;
-use dialect::Continuation;
 use dialect::failure::Failure;
 use dialect::request::{Loss, Request, Unsupported};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
+use super::continuing::{Continuing, speaks_of_prefill};
 use crate::provider::UpstreamRequest;
-use crate::routing::{ContinueBy, Judged, LAST_WORDS, Next, Plan, Target};
+use crate::routing::{Judged, Next, Plan, Target};
 
 /// The header of a response whose answer may be continued by another target.
 const MAY_CONTINUE: HeaderName = HeaderName::from_static("x-tokenrill-may-continue");
 /// The header of a request that forbids that: `never`.
 const CONTINUE: HeaderName = HeaderName::from_static("x-tokenrill-continue");
-/// The most characters of an answer's end that a turn quotes.
-const MAX_LAST_WORDS: usize = 100;
 
 /// The attempts of one generation.
 #[derive(Debug)]
@@ -38,22 +35,6 @@ pub(super) struct Attempts {
     is_continuable: bool,
     /// Set once the answer broke.
     continuing: Option<Continuing>,
-}
-
-/// The answer that further attempts are to go on with.
-#[derive(Debug)]
-struct Continuing {
-    /// Its text so far; blank if there is none.
-    text: String,
-    max_tokens: Option<u32>,
-    /// The provider whose answer broke, and the reason.
-    from: String,
-    reason: &'static str,
-    /// Set once a target refused to be given the beginning of its answer.
-    uses_turns: bool,
-    is_prefill: bool,
-    /// The comment that tells the client, until it was told.
-    mark: Option<String>,
 }
 
 impl Attempts {
@@ -138,10 +119,13 @@ impl Attempts {
             false => self.request.take(),
         };
         let target = self.plan.current();
+        let foreign_seals = self.plan.foreign_seals(target);
         let request = request.map(|mut request| {
             request.model.clone_from(&target.upstream_model);
             request.parameters.clone_from(&target.parameters);
             request.sizes = target.sizes.answer;
+            request.resume = target.resume;
+            request.foreign_seals = foreign_seals;
             if let (Some(continuing), Some(rules)) =
                 (&mut self.continuing, self.plan.continuation())
             {
@@ -256,6 +240,24 @@ impl Attempts {
         }
     }
 
+    /// Begins to ask the current target for the rest of its answer, which broke. Returns false if
+    /// it can't be asked again.
+    pub(super) fn begin_resume(&mut self, failure: &Failure) -> bool {
+        if !self.plan.begin_resume() {
+            return false;
+        }
+        let target = self.plan.current();
+        tracing::debug!(
+            request_id = %self.request_id,
+            attempts = self.plan.attempts(),
+            provider = target.provider.name(),
+            upstream_model = target.upstream_model,
+            error = failure.log_message(),
+            "answer resumed"
+        );
+        true
+    }
+
     /// Returns whether the current attempt was given the beginning of its answer.
     pub(super) fn is_prefill(&self) -> bool {
         let continuing = self.continuing.as_ref();
@@ -344,61 +346,4 @@ pub(super) fn log_failed_attempt(request_id: &str, plan: &Plan, judged: Judged, 
         error = details,
         "attempt failed"
     );
-}
-
-impl Continuing {
-    /// Changes a request so that it asks the target to go on.
-    fn ask(&mut self, target: &Target, turn: &str, request: &mut UpstreamRequest) {
-        let to = target.provider.name();
-        self.mark = Some(format!(
-            ": tokenrill continued from={} to={to} reason={} at={}\n\n",
-            self.from,
-            self.reason,
-            self.text.len()
-        ));
-        let beginning = self.text.trim_end();
-        if beginning.is_empty() {
-            // Nothing was said: it is asked as the first one was.
-            return;
-        }
-        let thinks = request.request.reasoning;
-        // Models that think can't be given the beginning of their answer.
-        let thinks = thinks.is_some_and(|reasoning| !reasoning.is_off());
-        let by_turn = self.uses_turns || thinks || target.continue_by() != ContinueBy::Prefill;
-        self.is_prefill = !by_turn;
-        let continuation = Continuation {
-            beginning: beginning.to_owned(),
-            turn: by_turn.then(|| turn.replace(LAST_WORDS, &last_words(beginning))),
-            max_tokens: self.max_tokens,
-        };
-        request.request = Arc::new(continuation.extend(&request.request));
-        request.continuation = Some(Arc::new(continuation));
-    }
-}
-
-/// Returns the end of a text, quoted.
-fn last_words(text: &str) -> String {
-    let mut last = text.char_indices().rev().take(MAX_LAST_WORDS);
-    let from = last.by_ref().last().map_or(0, |(at, _)| at);
-    let dots = if from > 0 { "…" } else { "" };
-    serde_json::Value::from(format!("{dots}{}", &text[from..])).to_string()
-}
-
-/// Returns whether an upstream's refusal says that it does not go on with an answer.
-fn speaks_of_prefill(failure: &Failure) -> bool {
-    let report = failure
-        .refusal()
-        .and_then(|refusal| refusal.report.as_ref());
-    let Some(report) = report else {
-        return false;
-    };
-    let text = report.message.to_ascii_lowercase();
-    let words = [
-        "prefill",
-        "user message",
-        "model turn",
-        "assistant message",
-        "last message",
-    ];
-    words.iter().any(|words| text.contains(words))
 }

@@ -11,7 +11,7 @@ use http::HeaderMap;
 use dialect::event::Event;
 use dialect::failure::Failure;
 use dialect::request::Operation;
-use dialect::{Answer, Dialect, FinishRule, ResponseMeta, ToolNames, openai_responses};
+use dialect::{Answer, Dialect, FinishRule, ResponseMeta, SealKey, ToolNames, openai_responses};
 
 use super::attempts::Attempts;
 use super::deadline::Deadlines;
@@ -174,18 +174,26 @@ impl Exchange<'_> {
                     finish_rule,
                 } = whole;
                 let size = bytes.len();
+                let notes_seals = attempts.plan().notes_seals();
                 let answer = move || {
                     let upstream = (upstream, &names, finish_rule);
-                    client_answer(bytes, upstream, task, (client, &meta))
+                    let (body, mut counts) =
+                        client_answer(bytes.clone(), upstream, task, (client, &meta))?;
+                    if notes_seals && is_same {
+                        counts.seals = seals_of(&bytes, (upstream.0, finish_rule));
+                    }
+                    Ok::<_, Failure>((body, counts))
                 };
                 let answer = compute.run(size, answer);
                 let (body, counts) = bounded(deadlines, answer).await???;
                 meter.on_whole_answer(&counts);
+                note_seals(attempts, &counts.seals);
                 (body, permit)
             }
             CompleteSource::Frames(streamed) => {
                 let folded = fold_stream(streamed, (client, &meta), deadlines, meter).await?;
                 let ((answer, own), size, permit) = folded;
+                note_seals(attempts, &answer.seals());
                 let encode = move || {
                     let encoded = client.client.encode_answer(&answer, &meta);
                     match own {
@@ -274,6 +282,25 @@ fn client_answer(
         return Ok((body, gathered.counts));
     }
     Ok(gathered.encode(client, meta))
+}
+
+/// Returns the sealed thoughts of an answer that is passed on as it is.
+fn seals_of(body: &[u8], (upstream, rule): (&Dialect, FinishRule)) -> Vec<SealKey> {
+    let mut counts = AnswerCounts::default();
+    let mut count = |event: Event<'_>| counts.add(&event);
+    if let Some(side) = upstream.upstream {
+        // It was read before; what can't be read seals nothing.
+        let _ = side.parse_answer(body, rule, Some(&mut count));
+    }
+    counts.seals
+}
+
+/// Takes note of the thoughts that the current target has sealed.
+fn note_seals(attempts: &Attempts, seals: &[SealKey]) {
+    let plan = attempts.plan();
+    if plan.notes_seals() {
+        seals.iter().for_each(|seal| plan.note_seal(*seal));
+    }
 }
 
 /// Returns an upstream's count of tokens in the client's dialect.

@@ -38,6 +38,10 @@ impl Generation {
         else {
             return self.finish(bytes, end);
         };
+        let failure = match self.resume(failure) {
+            Ok(()) => return bytes,
+            Err(failure) => failure,
+        };
         match self.go_on(failure) {
             AfterBreak::GoesOn => bytes,
             AfterBreak::AtLimit(frames) => {
@@ -169,7 +173,7 @@ impl Generation {
 }
 
 /// Returns whether a failure ends the generation itself and not only an attempt.
-fn is_own_end(failure: &Failure) -> bool {
+pub(super) fn is_own_end(failure: &Failure) -> bool {
     let is_reported = failure.refusal().is_some() || failure.is(&classes::UPSTREAM_ERROR);
     !is_reported && judge(failure).0 == Verdict::Final
 }

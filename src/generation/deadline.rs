@@ -97,6 +97,14 @@ impl Deadlines {
         self.is_set = false;
     }
 
+    /// Takes note that the rest of an answer is asked for: the silence begins anew.
+    pub(super) fn begin_resume(&mut self) {
+        self.waiting = None;
+        let next = self.next(true);
+        self.timer.as_mut().reset(next.at);
+        self.wake_flag.wake();
+    }
+
     /// Sets the time within which something of the answer must have come.
     pub(super) fn begin_within(&mut self, patience: Duration) {
         self.patience = self.patience.min(patience);

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use dialect::event::{Event, Usage};
 use dialect::failure::{Failure, FailureClass};
+use dialect::{ContinuedNote, SealKey};
 
 use crate::disconnect::Disconnect;
 use crate::outcome::{AttemptOutcome, GenerationEnd, Observers, Outcome, Pauses, Spent};
@@ -88,6 +89,7 @@ impl Meter {
                 spent: Spent::default(),
                 key: None,
                 team: None,
+                resumed: 0,
                 continued: None,
                 end: GenerationEnd::ClientLeft,
             },
@@ -201,6 +203,21 @@ impl Meter {
         let continued = self.outcome.continued.get_or_insert_default();
         continued.breaks += 1;
         continued.at = at;
+    }
+
+    /// Records that the upstream was asked again for the rest of its answer.
+    pub(super) fn on_resume(&mut self) {
+        self.outcome.resumed += 1;
+    }
+
+    /// Returns the note for the client of an answer that was continued.
+    pub(super) fn continued_note(&self) -> Option<ContinuedNote> {
+        let continued = self.outcome.continued.as_ref()?;
+        Some(ContinuedNote {
+            breaks: continued.breaks,
+            by: continued.by,
+            usage_estimated: self.earlier_usage.is_estimated(),
+        })
     }
 
     /// Returns what the attempts cost that broke.
@@ -370,6 +387,8 @@ pub(super) struct AnswerCounts {
     pub(super) payloads: u64,
     /// The usage, if the answer reports it.
     pub(super) usage: Option<Usage>,
+    /// The sealed thoughts.
+    pub(super) seals: Vec<SealKey>,
 }
 
 impl AnswerCounts {
@@ -377,6 +396,7 @@ impl AnswerCounts {
     pub(super) fn add(&mut self, event: &Event<'_>) {
         match event {
             Event::Usage(usage) => self.usage = Some(*usage),
+            Event::State(state) => self.seals.extend(SealKey::of(state)),
             event if event.has_content() => self.payloads += 1,
             _ => {}
         }

@@ -83,6 +83,8 @@ impl GenerationParams {
             headers: std::mem::take(&mut self.headers),
             permit: self.permit.take().map(Arc::new),
             continuation: None,
+            foreign_seals: None,
+            resume: None,
         }
     }
 }

@@ -105,6 +105,31 @@ impl Relay {
         }
     }
 
+    /// Returns whether the upstream can be asked again for the rest of a stream that broke.
+    pub(super) fn is_resumable(&self) -> bool {
+        self.frames().is_some_and(UpstreamFrames::is_resumable)
+    }
+
+    /// Returns whether the upstream was asked again, and nothing has come since.
+    pub(super) fn is_reopening(&self) -> bool {
+        self.frames().is_some_and(UpstreamFrames::is_reopening)
+    }
+
+    /// Asks the upstream again for the rest. Returns false if it can't be asked.
+    pub(super) fn reopen(&mut self) -> bool {
+        match self {
+            Self::PassThrough(frames, _) | Self::Translate(frames, _) => frames.reopen(),
+            Self::InProcess(_) => false,
+        }
+    }
+
+    fn frames(&self) -> Option<&UpstreamFrames> {
+        match self {
+            Self::PassThrough(frames, _) | Self::Translate(frames, _) => Some(frames),
+            Self::InProcess(_) => None,
+        }
+    }
+
     /// Closes the upstream of a complete answer, so that its connection is kept. Dropping it
     /// instead cancels it.
     pub(super) fn close(self) {

@@ -4,13 +4,16 @@
 //! HTTP/1.1 responses are read by [`http1::client`], HTTP/2 responses by hyper; both go through the
 //! bounded SSE reader.
 
+mod asking;
 mod authorize;
+mod background;
 mod client;
 mod connect;
 mod count;
 mod flavor;
 mod forward;
 mod headers;
+mod kept_stream;
 mod options;
 mod recognize;
 mod request;
@@ -18,6 +21,7 @@ mod response;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod sign;
+mod streaming;
 mod token;
 
 pub use authorize::Authorization;
@@ -31,10 +35,12 @@ pub use token::{TokenReceiver, TokenRefresher};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 
+use asking::Asking;
 use authorize::signer;
 use recognize::AnswerSource;
+use request::BuiltRequest;
 
 use super::credentials::Credentials;
 use super::upstream::UpstreamBody;
@@ -82,9 +88,11 @@ impl RemoteProvider {
     ///
     /// When the upstream can't be reached or refuses.
     pub async fn get(&self, path: &str) -> Result<Bytes, Failure> {
+        let url = format!("{}{path}", self.options.base_url);
         let (authorization, name) = (&self.options.authorization, &self.options.name);
         let key = authorization.signing_key(name, &self.credentials).await?;
-        let mut request = request::build_get(&self.options, signer(&key).as_deref(), path)?;
+        let mut request =
+            request::build_bare(&self.options, signer(&key).as_deref(), Method::GET, url)?;
         let credentials = authorization
             .authorize(name, &mut request, &self.credentials, key)
             .await?;
@@ -119,28 +127,13 @@ impl Provider for RemoteProvider {
     }
 
     fn open_stream(&self, call: UpstreamRequest) -> OpenFuture<StreamSource> {
-        let client = self.client.clone();
-        let (options, credentials) = (self.options.clone(), self.credentials.clone());
-        Box::pin(async move {
-            // The request's memory is free once the upstream has it.
-            let _permit = call.permit.clone();
-            let limits = call.sizes.or(options.limits);
-            let (request, names, credentials) = build_request(&options, &credentials, call).await?;
-            let response = exchange(&client, request, (&options, limits), &credentials).await?;
-            let headers = headers::client_visible(response.headers(), &credentials);
-            let (head, body) = response.into_parts();
-            let source = AnswerSource {
-                options: options.clone(),
-                credentials: credentials.clone(),
-                limits,
-            };
-            let body = client.streamed(body);
-            let body = source.stream_body(&head.headers, body).await?;
-            let reader = names.restore_in(options.side.event_reader(options.finish_rule));
-            let frames = client.frames(body, limits.event, credentials);
-            let source = StreamSource::Frames(frames, options.dialect, reader);
-            Ok(Opened { headers, source })
-        })
+        let asking = Asking {
+            client: self.client.clone(),
+            options: self.options.clone(),
+            credentials: self.credentials.clone(),
+            limits: call.sizes.or(self.options.limits),
+        };
+        Box::pin(streaming::open(asking, call))
     }
 
     fn open_complete(&self, call: UpstreamRequest) -> OpenFuture<CompleteSource> {
@@ -166,7 +159,8 @@ async fn complete(
     call: UpstreamRequest,
 ) -> Result<Opened<CompleteSource>, Failure> {
     let limits = call.sizes.or(options.limits);
-    let (request, names, credentials) = build_request(&options, &credentials, call).await?;
+    let (built, credentials) = build_request(&options, &credentials, call).await?;
+    let BuiltRequest { request, names, .. } = built;
     let response = exchange(client, request, (&options, limits), &credentials).await?;
     let headers = headers::client_visible(response.headers(), &credentials);
     let source = AnswerSource {
@@ -208,22 +202,22 @@ async fn read_complete(
 }
 
 /// Builds the HTTP request, a large one beside the worker, and authorizes it. Returns with it the
-/// client's names of tools, and the credentials to be cut out of its answer.
+/// credentials to be cut out of its answer.
 async fn build_request(
     options: &Arc<RemoteOptions>,
     fixed: &Arc<Credentials>,
     call: UpstreamRequest,
-) -> Result<(Request<Bytes>, ToolNames, Arc<Credentials>), Failure> {
+) -> Result<(BuiltRequest, Arc<Credentials>), Failure> {
     let size = call.request.size();
     let authorization = &options.authorization;
     let key = authorization.signing_key(&options.name, fixed).await?;
     let (shared, signer) = (options.clone(), signer(&key));
     let build = move || request::build_request(&shared, signer.as_deref(), &call);
-    let (mut request, names) = options.compute.run(size, build).await??;
+    let mut built = options.compute.run(size, build).await??;
     let credentials = authorization
-        .authorize(&options.name, &mut request, fixed, key)
+        .authorize(&options.name, &mut built.request, fixed, key)
         .await?;
-    Ok((request, names, credentials))
+    Ok((built, credentials))
 }
 
 /// Sends a request and checks that it was not refused.

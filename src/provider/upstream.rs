@@ -11,12 +11,14 @@ mod frames;
 mod inflate;
 mod json_events;
 mod read_ahead;
+mod resumable;
 mod socket;
 
 pub(super) use body::{RecognizedBody, UpstreamBody, read_failure};
 pub use frames::UpstreamFrames;
 pub(super) use inflate::Coding;
 pub(super) use json_events::JsonEvents;
+pub(super) use resumable::{Cancellation, ResumableStream, Resumption};
 pub(super) use socket::UpstreamSocket;
 
 use std::fmt;

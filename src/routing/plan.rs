@@ -7,12 +7,16 @@
 mod binding;
 mod continuation;
 mod hedge;
+mod resume;
+mod seals;
 mod trial;
+mod wait;
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
+use dialect::SealKey;
 use dialect::failure::{Failure, classes};
 use dialect::request::Request;
 use http::HeaderMap;
@@ -25,10 +29,8 @@ use super::health::{Availability, Closed, Exchange};
 use super::makers::Makers;
 use super::told::told_delay;
 use super::verdict::{Sent, Verdict, judge};
-use super::{ModelTargets, RoutingRules, Target};
+use super::{ModelTargets, Target};
 
-/// The longest wait for a breaker's next probe: whoever waits longer is better told.
-const MAX_PROBE_WAIT: Duration = Duration::from_millis(100);
 /// The time after which a client may come again, where nobody knows better.
 const RETRY_SOON: Duration = Duration::from_secs(1);
 
@@ -58,6 +60,8 @@ pub struct Plan {
     /// Set if the request goes on from what one provider stored: it is sent to no other.
     is_bound: bool,
     makers: Option<Arc<Makers>>,
+    /// The sealed thoughts of the request, and their makers, as far as they are known.
+    seals: Vec<(SealKey, Arc<str>)>,
     /// The target that is asked again before all others, in another way.
     again: Option<usize>,
 }
@@ -92,6 +96,7 @@ impl Plan {
             is_forwarded: false,
             is_bound: false,
             makers: None,
+            seals: Vec::new(),
             again: None,
         }
     }
@@ -247,47 +252,6 @@ impl Plan {
         Some(Some(found.or_else(|| places.take())?))
     }
 
-    /// Waits for a target that is closed to open, or for a place at one that is full.
-    fn wait(&mut self, now: Instant, latest: Instant) -> Next {
-        let rules = &self.model.rules;
-        // Of several waits together, too.
-        let began = *self.waits_since.get_or_insert(now);
-        let earliest = self.earliest(now);
-        let opens = earliest.and_then(|(reason, until)| {
-            let is_near = until < latest && until <= began + longest_wait(rules, reason);
-            is_near.then_some(until)
-        });
-        let trial = self.next_trial(now).filter(|from| *from < latest);
-        let opens = opens.map(|opens| trial.map_or(opens, |trial| opens.min(trial)));
-        let full = self.full(now, latest);
-        let patience = latest.min(began + rules.max_wait);
-        let until = match (opens, full.is_empty() || patience <= now) {
-            (opens, true) => opens,
-            (opens, false) => Some(opens.map_or(patience, |opens| opens.min(patience))),
-        };
-        let Some(until) = until else {
-            let has_waited = earliest.is_none() && self.waiting.is_some();
-            return match has_waited || !full.is_empty() {
-                true => self.fail_with(Failure::queue_timeout(rules.max_wait)),
-                false => self.fail(earliest, now),
-            };
-        };
-        if self.waiting.is_none() {
-            let limits = self.model.limits.as_ref();
-            self.waiting = limits.and_then(|limits| limits.queue.enter());
-        }
-        let Some(waiting) = &mut self.waiting else {
-            return self.fail_with(Failure::queue_full(rules.max_wait));
-        };
-        tracing::debug!(
-            upstream_model = self.model.targets[0].upstream_model,
-            at_most = ?until.saturating_duration_since(now),
-            "waiting for a target"
-        );
-        waiting.wait_for(&full);
-        Next::Wait(until)
-    }
-
     /// Polls for a place at a target, while the plan waits.
     pub fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.waiting {
@@ -416,6 +380,10 @@ impl Plan {
         if let Some(again) = self.again.filter(|again| numbers.any(|it| it == *again)) {
             return vec![again];
         }
+        let of_sealer = self.of_sealer(&open);
+        if !of_sealer.is_empty() {
+            return of_sealer;
+        }
         let best = open.iter().map(|(asked, tier, _)| (*asked, *tier)).min();
         let of_best = open
             .iter()
@@ -445,32 +413,6 @@ impl Plan {
                 .as_ref()
                 .is_none_or(Places::has_room)
     }
-
-    /// Returns the targets that could be asked if their providers had a place.
-    fn full(&self, now: Instant, latest: Instant) -> Vec<(usize, Places)> {
-        let targets = self.asked.iter().zip(&self.model.targets).enumerate();
-        targets
-            .filter(|(_, (asked, target))| {
-                let may_be_asked =
-                    self.is_open(target, now) && self.is_in_time(target, now, latest);
-                asked.is_some() && may_be_asked
-            })
-            .filter_map(|(number, (_, target))| Some((number, target.places.clone()?)))
-            .filter(|(_, places)| !places.has_room())
-            .collect()
-    }
-
-    /// Returns the time at which the first of the closed targets may be asked.
-    fn earliest(&self, now: Instant) -> Option<(Closed, Instant)> {
-        let targets = self.asked.iter().zip(&self.model.targets);
-        targets
-            .filter(|(asked, _)| asked.is_some())
-            .filter_map(|(_, target)| match target.health.availability(now) {
-                Availability::Closed(reason, until) => Some((reason, until)),
-                Availability::Open | Availability::Probe => None,
-            })
-            .min_by_key(|(_, until)| *until)
-    }
 }
 
 /// The judgement on a failure that another attempt may follow.
@@ -480,13 +422,4 @@ pub struct Judged {
     pub verdict: Verdict,
     /// The fate of its request.
     pub sent: Sent,
-}
-
-/// Returns the longest time for which a request waits for targets that are closed.
-fn longest_wait(rules: &RoutingRules, reason: Closed) -> Duration {
-    match reason {
-        Closed::Broken => MAX_PROBE_WAIT,
-        Closed::Busy => rules.max_wait,
-        Closed::Quota | Closed::Key => Duration::ZERO,
-    }
 }

@@ -172,6 +172,18 @@ pub fn may_be_continued(failure: &Failure) -> bool {
     !failure.is(&classes::UPSTREAM_ERROR) || !FILTER_WORDS.iter().any(|word| words.contains(word))
 }
 
+/// Returns whether a failure is one of the way to an answer, which its upstream may still have.
+#[must_use]
+pub fn breaks_off(failure: &Failure) -> bool {
+    [
+        &classes::UPSTREAM_RESET,
+        &classes::UPSTREAM_TRUNCATED,
+        &classes::BETWEEN_TOKENS_TIMEOUT,
+    ]
+    .into_iter()
+    .any(|class| failure.is(class))
+}
+
 /// The verdict on an upstream's refusal with a status.
 fn refusal_verdict(failure: &Failure) -> Verdict {
     let status = failure.status();

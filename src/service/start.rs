@@ -239,6 +239,7 @@ impl RoutedRequest {
         if let Some(id) = &request.stored_context {
             plan.bind(id)?;
         }
+        plan.prefer_sealer(&request);
         // An upstream of the client's dialect judges the request itself; where there is none the
         // client is told before anything begins.
         if !speaks(&plan, dialect) {

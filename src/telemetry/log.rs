@@ -27,6 +27,7 @@ impl Observer for OutcomeLog {
             tokens = tokens(outcome),
             ttft_ms = outcome.time_to_first_token.map(millis),
             hedged = outcome.hedged(),
+            resumed = (outcome.resumed > 0).then_some(outcome.resumed),
             continued = outcome.continued.as_ref().map(|continued| continued.by),
             seam = outcome.continued.as_ref().map(|continued| continued.at),
             duration_ms = millis(outcome.duration),

@@ -72,6 +72,16 @@ fn goals(tables: &Tables) -> Vec<Goal> {
             ));
         }
     }
+    let two = || {
+        let (two, one) = (figure(w2, Proxy::TwoTargets, CPU)?, figure(w2, ours, CPU)?);
+        let ratio = two / one;
+        Some((format!("{ratio:.2} × ({two:.1} to {one:.1})"), ratio <= 1.1))
+    };
+    goals.push((
+        "CPU per token, W2 500, a second target".to_owned(),
+        "≤ 1.1 × one target",
+        two(),
+    ));
     let litellm = || {
         let table = tables.get(w2)?;
         let row = table.row(Proxy::Litellm.name())?;

@@ -180,11 +180,11 @@ impl Proxy {
     fn takes_part(self, word: &str) -> bool {
         use Proxy::{
             Direct, Haproxy, Linger, Litellm, Nginx, Nginx2, Portkey, Relay, Sglang, Tokenrill,
-            Tokenrill2,
+            Tokenrill2, TwoTargets,
         };
         match word {
             "W1" | "W2" => true,
-            "W3" => !matches!(self, Nginx2 | Tokenrill2 | Litellm),
+            "W3" => !matches!(self, Nginx2 | Tokenrill2 | TwoTargets | Litellm),
             "calls" => self != Direct,
             "growth" => matches!(self, Relay | Nginx | Tokenrill | Linger),
             "spread" => matches!(self, Relay | Nginx | Tokenrill),
@@ -246,7 +246,7 @@ impl Proxy {
             Proxy::Litellm => 1_000.0,
             Proxy::Portkey => 30_000.0,
             Proxy::Translated | Proxy::Linger | Proxy::Sglang => 120_000.0,
-            Proxy::Tokenrill | Proxy::Tokenrill2 => 200_000.0,
+            Proxy::Tokenrill | Proxy::Tokenrill2 | Proxy::TwoTargets => 200_000.0,
             _ => 400_000.0,
         }
     }

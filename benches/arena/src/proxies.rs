@@ -22,13 +22,15 @@ pub enum Proxy {
     /// tokenrill with every generation in a stream that outlives its client, which is its one
     /// reader.
     Linger,
+    /// tokenrill with a second target for the model, which is never asked.
+    TwoTargets,
     Sglang,
     Portkey,
     Litellm,
 }
 
 impl Proxy {
-    pub const ALL: [Proxy; 12] = [
+    pub const ALL: [Proxy; 13] = [
         Proxy::Direct,
         Proxy::Relay,
         Proxy::Nginx,
@@ -38,6 +40,7 @@ impl Proxy {
         Proxy::Tokenrill2,
         Proxy::Translated,
         Proxy::Linger,
+        Proxy::TwoTargets,
         Proxy::Sglang,
         Proxy::Portkey,
         Proxy::Litellm,
@@ -54,6 +57,7 @@ impl Proxy {
             Proxy::Tokenrill2 => "tokenrill, 2 workers",
             Proxy::Translated => "translated",
             Proxy::Linger => "linger",
+            Proxy::TwoTargets => "two targets",
             Proxy::Sglang => "sglang-router",
             Proxy::Portkey => "portkey",
             Proxy::Litellm => "litellm",
@@ -90,9 +94,11 @@ impl Proxy {
             Proxy::Direct | Proxy::Relay => Some(String::new()),
             Proxy::Nginx | Proxy::Nginx2 => said(Command::new(installed("nginx")?).arg("-v")),
             Proxy::Haproxy => said(Command::new(installed("haproxy")?).arg("-v")),
-            Proxy::Tokenrill | Proxy::Tokenrill2 | Proxy::Translated | Proxy::Linger => {
-                said(Command::new(binary).arg("--version"))
-            }
+            Proxy::Tokenrill
+            | Proxy::Tokenrill2
+            | Proxy::Translated
+            | Proxy::Linger
+            | Proxy::TwoTargets => said(Command::new(binary).arg("--version")),
             Proxy::Sglang => said(
                 Command::new(tool("sglang/bin/python")?)
                     .arg("-c")
@@ -159,12 +165,18 @@ impl Proxy {
                 command.arg("-f").arg(write("haproxy.cfg", config));
                 command
             }
-            Proxy::Tokenrill | Proxy::Tokenrill2 | Proxy::Translated | Proxy::Linger => {
+            Proxy::Tokenrill
+            | Proxy::Tokenrill2
+            | Proxy::Translated
+            | Proxy::Linger
+            | Proxy::TwoTargets => {
                 let workers = format!("workers = {}\n", self.workers());
+                let mut config = tokenrill(port, upstream, &workers);
+                if self == Proxy::TwoTargets {
+                    config = with_second_target(&config, upstream);
+                }
                 let mut command = Command::new(binary);
-                command
-                    .arg("--config")
-                    .arg(write("tokenrill.toml", tokenrill(port, upstream, &workers)));
+                command.arg("--config").arg(write("tokenrill.toml", config));
                 command
             }
             Proxy::Sglang => {
@@ -236,6 +248,16 @@ pub fn tokenrill(port: u16, upstream: u16, more: &str) -> String {
          headers = {{ authorization = \"Bearer sk-arena-0123456789abcdef\" }}\n\
          [[models]]\nname = \"*\"\ntargets = [{{ provider = \"up\" }}]\n"
     )
+}
+
+/// A configuration of tokenrill whose model has a second target.
+fn with_second_target(config: &str, upstream: u16) -> String {
+    let second = format!(
+        "[providers.other]\ndialect = \"openai-chat\"\nbase_url = \"http://127.0.0.1:{upstream}/v1\"\n[[models]]"
+    );
+    let targets = "{ provider = \"up\" }, { provider = \"other\" }";
+    let config = config.replace("[[models]]", &second);
+    config.replace("{ provider = \"up\" }", targets)
 }
 
 /// The last line that a command says.

@@ -16,7 +16,7 @@ use crate::families::Family;
 use crate::replay::JsonShape;
 use crate::request::{File, Image, Operation, Request};
 use crate::tool_names::{ToolNameRule, ToolNames};
-use crate::{Answer, Continuation, json};
+use crate::{Answer, Continuation, ContinuedNote, json};
 
 /// The codec for clients of a dialect: parses their requests, encodes their responses.
 pub trait ClientSide: Debug + Sync {
@@ -331,6 +331,9 @@ pub trait EventWriter: Debug + Send {
     /// Takes the id that the upstream gave the response, where clients ask by it. It must come
     /// before the first event.
     fn set_response_id(&mut self, _id: &str) {}
+
+    /// Takes note that the answer was continued, before its end is written.
+    fn note_continued(&mut self, _note: ContinuedNote) {}
 
     /// Continues after frames that the upstream wrote itself, up to that position.
     fn resume_after_pass_through(&mut self, _position: PassThroughPosition<'_>) {}

@@ -134,7 +134,7 @@ impl UpstreamSide for Gemini {
         Ok(json::without_foreign_signatures(
             &request.body,
             "dG9rZW5yaWxs",
-            foreign,
+            &foreign,
         ))
     }
 

@@ -69,6 +69,7 @@ mod body_kind;
 mod call_arguments;
 mod codec;
 mod continuation;
+mod continued_note;
 pub mod converse;
 mod counts;
 mod custom_input;
@@ -88,6 +89,7 @@ mod payload_builder;
 pub mod plain;
 mod replay;
 mod restoring_reader;
+mod seal;
 mod text_digest;
 mod tool_names;
 mod tool_schema;
@@ -108,11 +110,13 @@ pub use codec::{
 };
 pub(crate) use codec::{MAX_CALLS, emit, too_many_error};
 pub use continuation::Continuation;
+pub use continued_note::ContinuedNote;
 pub use counts::token_count;
 pub use error_report::ErrorReport;
 pub use json_values::JsonValues;
 pub use parameters::Parameters;
 pub use replay::{JsonReply, JsonShape, read_json_payloads, read_json_reply, write_json_frame};
+pub use seal::SealKey;
 pub use tool_names::{ToolNameRule, ToolNames};
 
 /// All dialects.

@@ -9,6 +9,7 @@
 //! ```
 
 mod answer;
+mod background;
 mod call_items;
 mod calls;
 mod options;
@@ -29,6 +30,7 @@ use super::{
     FinishRule, FrameSink, JsonShape, PayloadInfo, ResponseMeta, UpstreamPayload, UpstreamSide,
     finish, json, openai,
 };
+pub use background::{EventPlace, event_place, in_background, in_foreground};
 use options::{repeated_options, tool_choice_json};
 pub use request::{previous_response_id, response_id_in, with_previous_response_id};
 pub use stored::{Interruption, StoredMeta, StoredResponse, sequence_number};

@@ -14,6 +14,7 @@ pub const MEDIA_TYPE: &str = "text/event-stream; charset=utf-8";
 pub use reader::{EventTooLarge, Frame, FrameIter, FrameSplitter, frames};
 pub use writer::{
     DataWriter, RETRY_INTERVAL, retry_frame, write_frame, write_frame_head, write_frame_with_id,
+    write_without_ids,
 };
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ fn kind(key: &Key) -> String {
         Kind::Table => "table".to_owned(),
         Kind::Texts => "table of texts".to_owned(),
         Kind::Time => "time".to_owned(),
+        Kind::TextOrTexts => "text, or table of texts".to_owned(),
     }
 }
 

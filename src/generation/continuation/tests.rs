@@ -94,6 +94,15 @@ async fn check(case: Case, how: Further) {
     if case.client != "plain" {
         assert_eq!(answer.output, Some(case.cut as u64 + 5), "{context}");
     }
+    // It is told at the end, where there is a place for it.
+    let note = dialect::ContinuedNote {
+        breaks: 1,
+        by: by.0,
+        usage_estimated: true,
+    };
+    let field = format!("\"tokenrill\":{}", note.to_json());
+    let notes = usize::from(case.client != "plain");
+    assert_eq!(run.wire.matches(&field).count(), notes, "{context}");
     // The second upstream got the first one's request, and the answer so far.
     let [first, second] = &run.seen[..] else {
         panic!("{context}")

@@ -5,7 +5,9 @@ use bytes::{Bytes, BytesMut};
 use dialect::event::Event;
 use dialect::failure::Failure;
 use dialect::sse;
-use dialect::{Dialect, EventReader, EventSink, EventWriter, PassThroughPosition, ResponseMeta};
+use dialect::{
+    ContinuedNote, Dialect, EventReader, EventSink, EventWriter, PassThroughPosition, ResponseMeta,
+};
 
 use super::step::StreamEnd;
 use crate::generation::omitted::log_omitted;
@@ -106,6 +108,11 @@ impl ClientWriter {
         transcript.settle(&mut |event| {
             writer.write_event(event, &mut |name, data| sse::write_frame(out, name, data))
         })
+    }
+
+    /// Takes note that the answer was continued, before its end is written.
+    pub(in crate::generation) fn note_continued(&mut self, note: ContinuedNote) {
+        self.writer.note_continued(note);
     }
 
     /// Writes an event that no upstream sent.

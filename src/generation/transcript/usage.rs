@@ -11,6 +11,7 @@ pub(in crate::generation) struct EarlierUsage {
     without_input: u64,
     /// Tokens that the client has.
     said: u64,
+    is_estimated: bool,
 }
 
 impl EarlierUsage {
@@ -23,10 +24,16 @@ impl EarlierUsage {
         is_shown: bool,
     ) {
         let reported = reported.unwrap_or_default();
+        self.is_estimated |= reported.input == 0 || reported.output < payloads;
         let output = reported.output.max(payloads);
         self.known = sum(self.known, Usage { output, ..reported });
         self.without_input += u64::from(reported.input == 0);
         self.said += if is_shown { payloads } else { 0 };
+    }
+
+    /// Returns whether a part was not reported.
+    pub(in crate::generation) fn is_estimated(&self) -> bool {
+        self.is_estimated
     }
 
     /// Returns the tokens that the client has, as far as they were counted.
@@ -73,10 +80,15 @@ mod tests {
         };
         let mut silent = EarlierUsage::default();
         silent.add(None, 5, true);
+        assert!(silent.is_estimated());
         assert_eq!(silent.plus(usage(15, 3)), usage(10 + 15, 5 + 3));
         let mut telling = EarlierUsage::default();
         telling.add(Some(usage(11, 1)), 5, true);
         assert_eq!(telling.plus(usage(15, 3)), usage(11 + 15, 5 + 3));
+        assert!(telling.is_estimated());
+        let mut exact = EarlierUsage::default();
+        exact.add(Some(usage(11, 5)), 5, true);
+        assert!(!exact.is_estimated());
         assert_eq!(EarlierUsage::default().plus(usage(7, 2)), usage(7, 2));
     }
 }

@@ -156,6 +156,11 @@ impl Client {
         }
     }
 
+    /// Returns the owner of tasks that outlive a request for a moment.
+    pub(super) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
     /// Prepares a body to be streamed at a client's pace.
     pub(super) fn streamed(&self, body: UpstreamBody) -> UpstreamBody {
         body.streamed(&self.tasks)

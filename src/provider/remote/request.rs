@@ -1,17 +1,21 @@
 //! Builds the HTTP request to an upstream: address, body and headers.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use base::shorten::{shorten, shorten_list};
 use bytes::Bytes;
 use dialect::ToolNames;
 use dialect::failure::Failure;
+use dialect::openai_responses;
 use dialect::request::Operation;
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, Method, Request, header};
 
 use super::headers;
+use super::kept_stream;
 use super::options::RemoteOptions;
 use super::sign::RequestSigner;
+use crate::config::ResumeBy;
 use crate::provider::UpstreamRequest;
 use crate::telemetry::repeats::is_warning_due;
 
@@ -21,13 +25,32 @@ const MAX_LOGGED_NAMES: usize = 32;
 const MAX_LOGGED_NAME: usize = 64;
 pub(super) const USER_AGENT: &str = concat!("tokenrill/", env!("CARGO_PKG_VERSION"));
 
+/// A request that is ready to be sent.
+pub(super) struct BuiltRequest {
+    pub(super) request: Request<Bytes>,
+    /// The client's names of tools that it has under others.
+    pub(super) names: ToolNames,
+    /// The way in which the upstream can be asked again for the rest of its answer.
+    pub(super) resume: Option<ResumeBy>,
+}
+
 /// Builds the HTTP request: the client's own body if the dialects are the same, else a translation.
-/// Returns with it the client's names of tools that it has under others.
 pub(super) fn build_request(
     options: &RemoteOptions,
     signer: Option<&RequestSigner>,
     call: &UpstreamRequest,
-) -> Result<(Request<Bytes>, ToolNames), Failure> {
+) -> Result<BuiltRequest, Failure> {
+    let without_seals;
+    let call = match &call.foreign_seals {
+        None => call,
+        Some(seals) => {
+            without_seals = UpstreamRequest {
+                request: Arc::new(call.request.without_seals(seals)),
+                ..call.clone()
+            };
+            &without_seals
+        }
+    };
     let same_dialect = call.dialect == options.dialect;
     let (body, names) = if same_dialect {
         let body = options.side.pass_through_body(&call.request, &call.model)?;
@@ -53,6 +76,7 @@ pub(super) fn build_request(
         Operation::Generate => call.parameters.apply(&body)?,
         Operation::CountTokens => body,
     };
+    let (body, resume) = resumable_body(body, call, same_dialect)?;
     let path = request_path(options, call)?;
     let mut request = Request::post(format!("{}{path}", options.base_url))
         .body(Bytes::new())
@@ -83,20 +107,49 @@ pub(super) fn build_request(
     for (name, value) in &options.headers {
         headers.insert(name.clone(), value.clone());
     }
+    if resume == Some(ResumeBy::Stream) {
+        kept_stream::ask_to_keep(headers);
+    }
     let body = options.addressing.body(body, operation, headers)?;
     *request.body_mut() = body;
     sign(signer, &mut request)?;
-    Ok((request, names))
+    Ok(BuiltRequest {
+        request,
+        names,
+        resume,
+    })
 }
 
-/// Builds a request for what is at a path after the base address.
-pub(super) fn build_get(
+/// Returns a body, changed so that the upstream can be asked again for the rest of its answer, and
+/// the way in which it can.
+fn resumable_body(
+    body: Bytes,
+    call: &UpstreamRequest,
+    is_own: bool,
+) -> Result<(Bytes, Option<ResumeBy>), Failure> {
+    let is_streamed = call.request.stream && call.request.operation == Operation::Generate;
+    let resume = call.resume.filter(|_| is_streamed);
+    if resume != Some(ResumeBy::Background) {
+        return Ok((body, resume));
+    }
+    Ok(match openai_responses::in_background(&body, is_own)? {
+        Some(body) => (body, resume),
+        None => (body, None),
+    })
+}
+
+/// Builds a request without a body to an address.
+pub(super) fn build_bare(
     options: &RemoteOptions,
     signer: Option<&RequestSigner>,
-    path: &str,
+    method: Method,
+    url: String,
 ) -> Result<Request<Bytes>, Failure> {
-    let mut request = Request::get(format!("{}{path}", options.base_url))
+    let mut request = Request::builder()
+        .method(method)
+        .uri(url)
         .header(header::ACCEPT, "application/json")
+        .header(header::ACCEPT_ENCODING, "identity")
         .header(header::USER_AGENT, USER_AGENT)
         .body(Bytes::new())
         .map_err(|error| Failure::internal(error.into()))?;

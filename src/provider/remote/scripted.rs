@@ -112,7 +112,8 @@ impl Provider for ScriptedProvider {
     }
 
     fn open_stream(&self, call: UpstreamRequest) -> OpenFuture<StreamSource> {
-        let opened = build_request(&self.options, None, &call).and_then(|(request, names)| {
+        let opened = build_request(&self.options, None, &call).and_then(|built| {
+            let (request, names) = (built.request, built.names);
             let body: Value = serde_json::from_slice(request.body()).unwrap_or_default();
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             seen.push(body.clone());

@@ -146,6 +146,16 @@ impl UpstreamBody {
         }))
     }
 
+    /// Returns the body that is awaited, with its bytes as they come.
+    pub(in crate::provider) fn awaited(body: RecognizedBody) -> Self {
+        UpstreamBody::Recognizing(Recognition(Some(body)))
+    }
+
+    /// Returns a body without any bytes.
+    pub(in crate::provider) fn empty() -> Self {
+        UpstreamBody::Recognizing(Recognition(None))
+    }
+
     /// Polls for the next bytes, `None` after the end.
     #[inline]
     pub(in crate::provider) fn poll_bytes(

@@ -11,6 +11,7 @@ use dialect::sse;
 use tokio_util::task::TaskTracker;
 
 use super::body::{UpstreamBody, read_failure};
+use super::resumable::ResumableStream;
 use crate::provider::credentials::Credentials;
 
 /// Time that an upstream has to end its body after the end mark, before its connection is closed
@@ -27,6 +28,8 @@ pub struct UpstreamFrames {
     ended: bool,
     /// Set if the next event is over the cap.
     is_too_large: bool,
+    /// Set if the upstream can be asked again for the rest.
+    resumable: Option<Box<ResumableStream>>,
     tasks: TaskTracker,
 }
 
@@ -53,7 +56,16 @@ impl UpstreamFrames {
             credentials,
             ended: false,
             is_too_large: false,
+            resumable: None,
             tasks: tasks.clone(),
+        }
+    }
+
+    /// Makes the stream one of which the upstream can be asked again for the rest.
+    pub(in crate::provider) fn resumable(self, resumable: ResumableStream) -> Self {
+        Self {
+            resumable: Some(Box::new(resumable)),
+            ..self
         }
     }
 
@@ -76,7 +88,14 @@ impl UpstreamFrames {
                 }
                 None => {
                     self.ended = true;
-                    self.reader.finish()
+                    match &mut self.resumable {
+                        None => self.reader.finish(),
+                        // An event that is not whole can be asked for again.
+                        Some(resumable) => {
+                            resumable.on_end();
+                            Bytes::new()
+                        }
+                    }
                 }
             };
             let run = match self.first_too_large(&run) {
@@ -89,6 +108,13 @@ impl UpstreamFrames {
                     self.is_too_large = true;
                     run.slice(..start)
                 }
+            };
+            let run = match &mut self.resumable {
+                Some(resumable) if !run.is_empty() => match resumable.note(run) {
+                    Ok(run) => run,
+                    Err(failure) => return Poll::Ready(Some(Err(failure))),
+                },
+                _ => run,
             };
             if !run.is_empty() {
                 return Poll::Ready(Some(Ok(self.credentials.redact(run))));
@@ -108,6 +134,33 @@ impl UpstreamFrames {
         large.map(|range| range.start)
     }
 
+    /// Asks the upstream again for what follows the events that were read. Returns false if it
+    /// can't be asked. Polling goes on with the rest, or with the failure to get it.
+    pub fn reopen(&mut self) -> bool {
+        let resumable = self.resumable.as_mut();
+        let Some(rest) = resumable.and_then(|resumable| resumable.reopen()) else {
+            return false;
+        };
+        self.body = UpstreamBody::awaited(rest);
+        self.reader = sse::FrameSplitter::new(self.max_event);
+        self.ended = false;
+        true
+    }
+
+    /// Returns whether the upstream can be asked again for the rest.
+    #[must_use]
+    pub fn is_resumable(&self) -> bool {
+        let resumable = self.resumable.as_ref();
+        resumable.is_some_and(|resumable| !resumable.is_exhausted())
+    }
+
+    /// Returns whether the upstream was asked again, and nothing has come since.
+    #[must_use]
+    pub fn is_reopening(&self) -> bool {
+        let resumable = self.resumable.as_ref();
+        resumable.is_some_and(|resumable| resumable.is_reopening())
+    }
+
     /// Tells if the body has ended: the last run may then hold an event without its end.
     #[must_use]
     pub fn is_ended(&self) -> bool {
@@ -117,6 +170,9 @@ impl UpstreamFrames {
     /// Gives the connection up after the stream's end mark. If the upstream ends its body at once
     /// or within a moment, the connection is kept for the next request; otherwise it is closed.
     pub fn close(mut self) {
+        if let Some(resumable) = &mut self.resumable {
+            resumable.settle();
+        }
         if self.ended
             || self
                 .body

@@ -47,6 +47,7 @@ fn outcome(model: &str, providers: &[&str], end: GenerationEnd) -> Outcome {
         payloads: 3,
         pauses: None,
         usage: None,
+        resumed: 0,
         spent: Spent::default(),
         key: None,
         team: None,

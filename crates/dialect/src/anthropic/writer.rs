@@ -8,10 +8,11 @@ use std::io::Write as _;
 use serde_json::{Value, json};
 
 use super::{citation_json, error_json, signature, stop_reason, unsigned_signature, usage_json};
+use crate::continued_note::NOTE;
 use crate::event::{Event, FinishReason, StateOrigin, Usage};
 use crate::failure::Failure;
 use crate::json::quote;
-use crate::{FrameSink, MAX_HELD_BYTES, tools};
+use crate::{ContinuedNote, FrameSink, MAX_HELD_BYTES, tools};
 
 /// Writer of one client stream.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub(super) struct AnthropicEventWriter {
     refused: bool,
     usage: Option<Usage>,
     finish: Option<FinishReason>,
+    continued: Option<ContinuedNote>,
     line: Vec<u8>,
 }
 
@@ -58,6 +60,7 @@ impl AnthropicEventWriter {
             refused: false,
             usage: None,
             finish: None,
+            continued: None,
             line: Vec::new(),
         }
     }
@@ -265,10 +268,17 @@ impl crate::EventWriter for AnthropicEventWriter {
             .take()
             .filter(|_| reason == FinishReason::StopSequence);
         let delta = json!({ "stop_reason": stop_reason(reason), "stop_sequence": stop });
-        let delta =
+        let mut delta =
             json!({ "type": "message_delta", "delta": delta, "usage": usage_json(self.usage) });
+        if let Some(note) = self.continued {
+            delta[NOTE] = note.to_json();
+        }
         frame("message_delta", &delta, out);
         frame("message_stop", &json!({ "type": "message_stop" }), out);
+    }
+
+    fn note_continued(&mut self, note: ContinuedNote) {
+        self.continued = Some(note);
     }
 
     fn write_error(&mut self, failure: &Failure, request_id: &str, out: FrameSink<'_>) {

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use super::usage::usage_json;
 use super::{encode_signature, error_json, finish_reason, logprobs};
+use crate::continued_note::NOTE;
 use crate::event::{Citation, Event, FinishReason, Usage};
 use crate::failure::Failure;
 use crate::request::{Image, Part};
-use crate::{Answer, FrameSink, MAX_HELD_BYTES, ResponseMeta, tools};
+use crate::{Answer, ContinuedNote, FrameSink, MAX_HELD_BYTES, ResponseMeta, tools};
 
 /// Writer of one client stream.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ pub(super) struct GeminiEventWriter {
     has_logprobs: bool,
     /// Log probabilities of the text that comes next.
     logprobs: String,
+    continued: Option<ContinuedNote>,
 }
 
 #[derive(Debug)]
@@ -60,6 +62,7 @@ impl GeminiEventWriter {
             finish: None,
             has_logprobs,
             logprobs: String::new(),
+            continued: None,
         }
     }
 
@@ -197,7 +200,14 @@ impl crate::EventWriter for GeminiEventWriter {
         if let Some(usage) = &self.usage {
             payload["usageMetadata"] = usage_json(usage);
         }
+        if let Some(note) = self.continued {
+            payload[NOTE] = note.to_json();
+        }
         out(None, payload.to_string().as_bytes());
+    }
+
+    fn note_continued(&mut self, note: ContinuedNote) {
+        self.continued = Some(note);
     }
 
     fn write_error(&mut self, failure: &Failure, _request_id: &str, out: FrameSink<'_>) {

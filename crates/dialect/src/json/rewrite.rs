@@ -17,7 +17,11 @@ use crate::request::Request;
 /// client's dialect would take it for its own, and reject it. Without any, the body stays byte for
 /// byte the same.
 #[must_use]
-pub fn without_foreign_signatures(body: &Bytes, mark: &str, is_foreign: fn(&str) -> bool) -> Bytes {
+pub fn without_foreign_signatures(
+    body: &Bytes,
+    mark: &str,
+    is_foreign: &dyn Fn(&str) -> bool,
+) -> Bytes {
     if memchr::memmem::find(body, mark.as_bytes()).is_none() {
         return body.clone();
     }
@@ -33,7 +37,7 @@ pub fn without_foreign_signatures(body: &Bytes, mark: &str, is_foreign: fn(&str)
 fn write_without_foreign(
     value: Json<'_>,
     mark: &str,
-    is_foreign: fn(&str) -> bool,
+    is_foreign: &dyn Fn(&str) -> bool,
     out: &mut Vec<u8>,
 ) {
     if memchr::memmem::find(value.raw().as_bytes(), mark.as_bytes()).is_none() {
@@ -86,7 +90,7 @@ fn write_without_foreign(
 ///
 /// Never for a body that is an object.
 pub fn with_model(request: &Request, model: &str) -> Result<Bytes, Failure> {
-    let body = &without_foreign_signatures(&request.body, SIGNATURE_MARK, |value| {
+    let body = &without_foreign_signatures(&request.body, SIGNATURE_MARK, &|value: &str| {
         value.starts_with(SIGNATURE_MARK)
     });
     if request.model.as_deref() == Some(model) {

@@ -10,12 +10,15 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{citation_json, finish_reason, image_json, usage_json};
+use crate::continued_note::NOTE;
 use crate::custom_input::CustomInput;
 use crate::event::{Event, FinishReason, Usage};
 use crate::failure::Failure;
 use crate::json::quote;
 use crate::request::{Request, ToolKind};
-use crate::{DONE, FrameSink, MAX_HELD_BYTES, PassThroughPosition, ResponseMeta, logprobs};
+use crate::{
+    ContinuedNote, DONE, FrameSink, MAX_HELD_BYTES, PassThroughPosition, ResponseMeta, logprobs,
+};
 
 /// Writer of one client stream.
 #[derive(Debug)]
@@ -42,6 +45,9 @@ pub struct ChatEventWriter {
     custom: Vec<(u32, CustomInput)>,
     /// Index of the call in the form that there was before tools, which has a place for one.
     legacy: Option<u32>,
+    continued: Option<ContinuedNote>,
+    /// Set when the last chunk is written.
+    is_last: bool,
 }
 
 impl ChatEventWriter {
@@ -68,6 +74,8 @@ impl ChatEventWriter {
             request: meta.request,
             custom: Vec::new(),
             legacy: None,
+            continued: None,
+            is_last: false,
         }
     }
 
@@ -213,6 +221,9 @@ impl ChatEventWriter {
             // Writing to a Vec can't fail.
             let _ = write!(self.line, r#","usage":{usage}"#);
         }
+        if let Some(note) = self.continued.filter(|_| self.is_last) {
+            let _ = write!(self.line, r#","{NOTE}":{}"#, note.to_json());
+        }
         self.line.push(b'}');
         out(None, &self.line);
     }
@@ -282,15 +293,22 @@ impl crate::EventWriter for ChatEventWriter {
         }
         let reason = self.finish.unwrap_or(FinishReason::Stop);
         let reason = finish_reason(reason, self.legacy.is_some());
+        let usage = self.usage.filter(|_| self.include_usage);
+        self.is_last = usage.is_none();
         self.delta(&format!("\"{reason}\""), out, |line| {
             line.extend_from_slice(b"{}")
         });
-        if let (true, Some(usage)) = (self.include_usage, self.usage) {
+        self.is_last = true;
+        if let Some(usage) = usage {
             self.chunk(&usage_json(&usage).to_string(), out, |line| {
                 line.extend_from_slice(b"[]")
             });
         }
         out(None, DONE);
+    }
+
+    fn note_continued(&mut self, note: ContinuedNote) {
+        self.continued = Some(note);
     }
 
     fn write_error(&mut self, failure: &Failure, _request_id: &str, out: FrameSink<'_>) {

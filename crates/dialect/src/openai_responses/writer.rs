@@ -10,12 +10,15 @@ use serde_json::{Value, json};
 
 use super::answer::image_json;
 use super::{citation_json, object, response_id, status};
+use crate::continued_note::NOTE;
 use crate::custom_input::CustomInput;
 use crate::event::{Event, FinishReason, Usage};
 use crate::failure::{Failure, FailureKind, classes};
 use crate::json::quote;
 use crate::request::ToolKind;
-use crate::{FrameSink, MAX_HELD_BYTES, PassThroughPosition, ResponseMeta, logprobs};
+use crate::{
+    ContinuedNote, FrameSink, MAX_HELD_BYTES, PassThroughPosition, ResponseMeta, logprobs,
+};
 
 /// Writer of one client stream.
 #[derive(Debug)]
@@ -36,6 +39,7 @@ pub(super) struct ResponsesEventWriter {
     held: usize,
     usage: Option<Usage>,
     finish: Option<FinishReason>,
+    continued: Option<ContinuedNote>,
     line: Vec<u8>,
     /// Log probabilities of the text that comes next.
     logprobs: String,
@@ -98,6 +102,7 @@ impl ResponsesEventWriter {
             held: 0,
             usage: None,
             finish: None,
+            continued: None,
             line: Vec::new(),
             logprobs: String::new(),
         }
@@ -213,6 +218,9 @@ impl crate::EventWriter for ResponsesEventWriter {
             self.usage,
         );
         response["incomplete_details"] = details;
+        if let Some(note) = self.continued {
+            response[NOTE] = note.to_json();
+        }
         let kind = if status == "completed" {
             "response.completed"
         } else {
@@ -249,6 +257,10 @@ impl crate::EventWriter for ResponsesEventWriter {
         let mut response = object(&self.meta, &self.id, "failed", output, self.usage);
         response["error"] = json!({ "code": code, "message": failure.to_string() });
         self.event("response.failed", json!({ "response": response }), out);
+    }
+
+    fn note_continued(&mut self, note: ContinuedNote) {
+        self.continued = Some(note);
     }
 
     fn set_response_id(&mut self, id: &str) {

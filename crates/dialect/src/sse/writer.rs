@@ -148,7 +148,18 @@ pub fn write_frame_with_id(out: &mut BytesMut, id: &[u8], retry: Option<Duration
         // A BytesMut grows, so this can't fail.
         let _ = writeln!(out, "retry: {}", retry.as_millis());
     }
-    let mut rest = frame;
+    write_without_ids(out, frame);
+}
+
+/// Writes frames without their `id` and `retry` fields; all else stays byte for byte the same.
+///
+/// ```
+/// let mut wire = bytes::BytesMut::new();
+/// dialect::sse::write_without_ids(&mut wire, b"id: 7\nretry: 1000\ndata: one\n\n");
+/// assert_eq!(&wire[..], b"data: one\n\n");
+/// ```
+pub fn write_without_ids(out: &mut BytesMut, frames: &[u8]) {
+    let mut rest = frames;
     while !rest.is_empty() {
         let end = memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
         let next = (end

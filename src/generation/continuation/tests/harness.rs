@@ -172,7 +172,7 @@ pub(super) async fn run(
         max_waiting: 0,
         hedge: false,
         continuation: Some(ContinuationRules {
-            turn: "It was cut off: {last_words}".to_owned(),
+            turn: "It was cut off: {last_words}".into(),
         }),
     };
     let limits = Arc::new(ModelLimits::new(&rules));
