@@ -1,5 +1,5 @@
-//! Logs, where they go and in what form, and [metrics]. What is logged is decided where it happens: one line per
-//! generation, one per refused request, never a prompt, a token or a key.
+//! Logs, where they go and in what form, and [metrics]. What is logged is decided where it happens:
+//! one line per generation, one per refused request, never a prompt, a token or a key.
 
 mod line;
 pub mod log;

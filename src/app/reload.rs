@@ -1,9 +1,9 @@
 //! Reload: another configuration for a server that runs.
 //!
 //! It is checked whole before anything changes. Then each worker gets other routes, for the next
-//! requests; those that have begun keep what they began with, and so do their streams. What is known
-//! of targets, and the numbers that were counted, stay. What a start alone can change is named, and
-//! then nothing changes.
+//! requests; those that have begun keep what they began with, and so do their streams. What is
+//! known of targets, and the numbers that were counted, stay. What a start alone can change is
+//! named, and then nothing changes.
 
 use std::collections::BTreeSet;
 use std::fmt;

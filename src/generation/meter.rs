@@ -46,7 +46,8 @@ pub(super) struct Meter {
     /// of those.
     earlier_payloads: u64,
     earlier_usage: EarlierUsage,
-    /// The time since when the upstream was waited for last, and the payloads that had come by then.
+    /// The time since when the upstream was waited for last, and the payloads that had come by
+    /// then.
     last_wait: Option<(tokio::time::Instant, u64)>,
     said: SaidTokens,
     /// The tokens said from which on the account is asked for more.

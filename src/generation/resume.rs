@@ -1,5 +1,5 @@
-//! The rest of an answer that broke on its way: its upstream is asked again for what follows, so that
-//! nothing is generated twice, and the client sees nothing of it.
+//! The rest of an answer that broke on its way: its upstream is asked again for what follows, so
+//! that nothing is generated twice, and the client sees nothing of it.
 //!
 //! How an upstream is asked is the provider's. Not here: going on with the answer of another
 //! attempt, which is the continuation's.

@@ -1,7 +1,7 @@
 //! The language in which a target is asked to go on with an answer.
 //!
-//! It is one that is written in the script of the answer's end: of several the one that the client's
-//! `accept-language` prefers. Nothing else of a text is guessed.
+//! It is one that is written in the script of the answer's end: of several the one that the
+//! client's `accept-language` prefers. Nothing else of a text is guessed.
 
 use http::HeaderMap;
 use http::header::ACCEPT_LANGUAGE;
@@ -15,7 +15,7 @@ const MAX_LANGUAGES: usize = 32;
 
 /// A script that tells languages from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Script {
+enum LetterScript {
     Latin,
     Han,
     Kana,
@@ -28,7 +28,7 @@ enum Script {
     Devanagari,
 }
 
-impl Script {
+impl LetterScript {
     /// Returns the script of a letter, of those that are known.
     fn of(letter: char) -> Option<Self> {
         Some(match letter {
@@ -94,17 +94,17 @@ pub(super) fn turn_for<'a>(
     if languages.is_empty() {
         return &turn.default;
     }
-    let Some(script) = Script::of_end(beginning) else {
+    let Some(script) = LetterScript::of_end(beginning) else {
         return &turn.default;
     };
-    let is_written_so = |language: &str| Script::of_language(language) == script;
+    let is_written_so = |language: &str| LetterScript::of_language(language) == script;
     let preferred = preferred_languages(headers);
     let preferred = preferred.iter().find(|language| is_written_so(language));
     let text = match preferred {
         // The client reads none that the table has, as far as it says.
         Some(language) => languages.get(language),
         // Most languages are written in Latin letters: which one is not known.
-        None if script == Script::Latin => None,
+        None if script == LetterScript::Latin => None,
         None => {
             let mut written = languages.iter();
             let of_script = written.find(|(language, _)| is_written_so(language));

@@ -283,3 +283,30 @@ fn the_page_of_the_mock_shows_an_answer_that_goes_on() {
         }
     }
 }
+
+#[test]
+fn the_turn_may_be_in_the_clients_language_and_the_last_chunk_says_that_it_was_needed() {
+    let turn = "continue_turn = { default = \"Go on\", de = \"Weiter\", zh = \"继续\" }";
+    let rules = format!("{TEXT}\n{turn}");
+    for (accepted, wanted) in [("de-CH, en;q=0.5", "Weiter"), ("zh", "Go on")] {
+        let (one, two) = (breaking(|c| c.reset()), breaking(|c| c.reset()));
+        let server = server(&[&one, &two], &rules);
+        let headers = format!("accept-language: {accepted}\r\n");
+        let body = chat_body(json!({})).to_string();
+        let body = server.post("/v1/chat/completions", &headers, &body).body();
+        assert_eq!(text_of(&body), "One two three four");
+        let asked = two.requests()[0].json();
+        assert_eq!(asked["messages"][2]["content"], wanted);
+        let events = events(&body);
+        let [.., (_, last), (_, done)] = &events[..] else {
+            panic!("{body}")
+        };
+        assert_eq!(done, "[DONE]");
+        let last: Value = serde_json::from_str(last).unwrap();
+        assert_eq!(
+            last["tokenrill"],
+            json!({ "continued": { "breaks": 1, "by": "turn", "usage_estimated": true } })
+        );
+        assert_eq!(body.matches("\"tokenrill\":").count(), 1);
+    }
+}

@@ -1,5 +1,5 @@
-//! A note on an answer that was continued, in a place that each dialect leaves to strangers: clients
-//! that don't know the field pass over it.
+//! A note on an answer that was continued, in a place that each dialect leaves to strangers:
+//! clients that don't know the field pass over it.
 
 use serde_json::{Value, json};
 

@@ -26,10 +26,12 @@ impl SealKey {
     /// use dialect::SealKey;
     /// use dialect::event::{ReasoningState, StateOrigin::OpenAiResponses};
     ///
-    /// let state = |value: &'static str| ReasoningState { origin: OpenAiResponses, value: value.into() };
-    /// let key = SealKey::of(&state("rs_1 gAAA"));
-    /// assert_eq!(key, SealKey::of(&state("rs_2 gAAA")), "whatever its item is called");
-    /// assert_ne!(key, SealKey::of(&state("rs_1 gAAB")));
+    /// let key = |value: &'static str| {
+    ///     let value = value.into();
+    ///     SealKey::of(&ReasoningState { origin: OpenAiResponses, value })
+    /// };
+    /// assert_eq!(key("rs_1 gAAA"), key("rs_2 gAAA"), "whatever its item is called");
+    /// assert_ne!(key("rs_1 gAAA"), key("rs_1 gAAB"));
     /// ```
     #[must_use]
     pub fn of(state: &ReasoningState<'_>) -> Option<Self> {

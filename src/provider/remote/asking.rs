@@ -1,4 +1,5 @@
-//! Requests that concern an answer which an upstream has begun: for the rest of it, or to cancel it.
+//! Requests that concern an answer which an upstream has begun: for the rest of it, or to cancel
+//! it.
 
 use std::sync::Arc;
 

@@ -27,6 +27,19 @@ const CLIENT_VISIBLE: &[&str] = &[
 /// The upstream's own request id, under another name: `x-request-id` is ours.
 const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
 
+/// The header by which an upstream is asked to keep a stream, and for how long after its reader has
+/// left: longer than it takes to come back.
+const LINGER: HeaderName = HeaderName::from_static("x-linger");
+const LINGER_TIME: HeaderValue = HeaderValue::from_static("30s");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Asks the upstream to keep the stream of its answer.
+pub(super) fn ask_to_keep(headers: &mut HeaderMap) {
+    headers.entry(LINGER).or_insert(LINGER_TIME);
+    // A request that repeats one in another form would be refused as not the same.
+    headers.remove(IDEMPOTENCY_KEY);
+}
+
 /// Copies the client's headers that the upstream may see: [`FORWARDED`], those of the dialect, and
 /// those that the provider's configuration names.
 pub(super) fn copy_forwarded(

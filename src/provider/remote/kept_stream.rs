@@ -1,5 +1,5 @@
-//! The stream of an upstream that keeps it for a while, as this server does with a linger: each event
-//! has an id, and whoever names the last one gets what follows.
+//! The stream of an upstream that keeps it for a while, as this server does with a linger: each
+//! event has an id, and whoever names the last one gets what follows.
 
 use std::time::Duration;
 
@@ -11,25 +11,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::asking::{Asking, path_segment, without_ids};
 use crate::provider::upstream::{Cancellation, RecognizedBody, Resumption};
 
-/// The header by which an upstream is asked to keep a stream, and for how long after its reader has
-/// left: longer than it takes to come back.
-const LINGER: HeaderName = HeaderName::from_static("x-linger");
-const LINGER_TIME: HeaderValue = HeaderValue::from_static("30s");
 /// The header of a response that names its stream.
 const STREAM_ID: HeaderName = HeaderName::from_static("x-stream-id");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The longest id of an event, in bytes.
 const MAX_EVENT_ID_BYTES: usize = 256;
 /// The versions with which a base address may end. Streams have their own.
 const VERSIONS: [&str; 2] = ["/v1", "/v1beta"];
-
-/// Makes a request one whose stream is kept.
-pub(super) fn ask_to_keep(headers: &mut HeaderMap) {
-    headers.entry(LINGER).or_insert(LINGER_TIME);
-    // A request that repeats one in another form would be refused as not the same.
-    headers.remove(IDEMPOTENCY_KEY);
-}
 
 /// A stream that its upstream keeps.
 #[derive(Debug)]

@@ -9,10 +9,9 @@ use dialect::ToolNames;
 use dialect::failure::Failure;
 use dialect::openai_responses;
 use dialect::request::Operation;
-use http::{HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderValue, Method, Request, header};
 
 use super::headers;
-use super::kept_stream;
 use super::options::RemoteOptions;
 use super::sign::RequestSigner;
 use crate::config::ResumeBy;
@@ -40,17 +39,8 @@ pub(super) fn build_request(
     signer: Option<&RequestSigner>,
     call: &UpstreamRequest,
 ) -> Result<BuiltRequest, Failure> {
-    let without_seals;
-    let call = match &call.foreign_seals {
-        None => call,
-        Some(seals) => {
-            without_seals = UpstreamRequest {
-                request: Arc::new(call.request.without_seals(seals)),
-                ..call.clone()
-            };
-            &without_seals
-        }
-    };
+    let stripped = without_foreign_seals(call);
+    let call = stripped.as_ref().unwrap_or(call);
     let same_dialect = call.dialect == options.dialect;
     let (body, names) = if same_dialect {
         let body = options.side.pass_through_body(&call.request, &call.model)?;
@@ -82,10 +72,28 @@ pub(super) fn build_request(
         .body(Bytes::new())
         .map_err(|error| Failure::internal(error.into()))?;
     let headers = request.headers_mut();
+    write_headers(options, call, resume, headers);
+    let body = options.addressing.body(body, operation, headers)?;
+    *request.body_mut() = body;
+    sign(signer, &mut request)?;
+    Ok(BuiltRequest {
+        request,
+        names,
+        resume,
+    })
+}
+
+/// Writes the headers of a request.
+fn write_headers(
+    options: &RemoteOptions,
+    call: &UpstreamRequest,
+    resume: Option<ResumeBy>,
+    headers: &mut HeaderMap,
+) {
     for (name, value) in options.side.default_headers() {
         headers.insert(*name, HeaderValue::from_static(value));
     }
-    let forwarded = if same_dialect {
+    let forwarded = if call.dialect == options.dialect {
         options.side.forwarded_headers()
     } else {
         &[]
@@ -108,15 +116,16 @@ pub(super) fn build_request(
         headers.insert(name.clone(), value.clone());
     }
     if resume == Some(ResumeBy::Stream) {
-        kept_stream::ask_to_keep(headers);
+        headers::ask_to_keep(headers);
     }
-    let body = options.addressing.body(body, operation, headers)?;
-    *request.body_mut() = body;
-    sign(signer, &mut request)?;
-    Ok(BuiltRequest {
-        request,
-        names,
-        resume,
+}
+
+/// Returns a request without the sealed thoughts that this upstream can't read, if it has any.
+fn without_foreign_seals(call: &UpstreamRequest) -> Option<UpstreamRequest> {
+    let seals = call.foreign_seals.as_ref()?;
+    Some(UpstreamRequest {
+        request: Arc::new(call.request.without_seals(seals)),
+        ..call.clone()
     })
 }
 

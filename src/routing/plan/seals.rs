@@ -40,8 +40,8 @@ impl Plan {
         (!foreign.is_empty()).then_some(foreign)
     }
 
-    /// Returns the numbers of those targets that sealed the last thought and were not asked yet; none
-    /// if that is not known, or they can't be asked.
+    /// Returns the numbers of those targets that sealed the last thought and were not asked yet;
+    /// none if that is not known, or they can't be asked.
     pub(super) fn of_sealer(&self, open: &[(u32, u8, usize)]) -> Vec<usize> {
         let sealers = self.seals.iter().rev().map(|(_, maker)| maker);
         let of = |maker: &Arc<str>| -> Vec<usize> {

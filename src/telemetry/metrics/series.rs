@@ -155,7 +155,7 @@ impl Series {
             cells.push((before.started, after.started));
             for pair in self.pairs.get(before.pairs.clone()).unwrap_or_default() {
                 let pairs = other.pairs.get(after.pairs.clone()).unwrap_or_default();
-                // What a provider that is gone has counted is nobody's then, and ended all the same.
+                // What a provider that is gone has counted is nobody's then, and has ended.
                 let same = pairs.iter().find(|other| other.provider == pair.provider);
                 let Some(same) = same.or(pairs.last()) else {
                     continue;

@@ -1,3 +1,5 @@
+//! What is counted where, and what adds no series.
+
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::time::Duration;
