@@ -144,9 +144,14 @@ pub(super) fn spent(outcome: &Outcome, said: u64, input: u64) -> Spent {
             (usage, source)
         }
     };
+    let is_nothing = usage == Usage::default();
     Spent {
         usage,
-        source,
+        source: if is_nothing {
+            UsageSource::Nothing
+        } else {
+            source
+        },
         nano_usd: None,
     }
 }
