@@ -13,9 +13,11 @@ mod key;
 mod key_file;
 mod key_ring;
 pub mod limits;
+mod tickets;
 mod watch;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use http::HeaderMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -28,11 +30,12 @@ pub use credentials::{CREDENTIAL_HEADERS, has_credentials};
 pub use key::{ApiKey, ParseKeyError};
 pub use key_file::{KeyFile, KeyFileError, NewKey};
 pub use key_ring::{Key, KeyRing};
+pub use tickets::{MAX_TICKET_TTL, TICKET, TicketAddress, TicketUse, Tickets};
 pub use watch::KeysWatch;
 
 /// The rule by which callers are told apart.
 #[derive(Debug, Clone, Default)]
-pub enum Access {
+pub enum AccessRule {
     /// Everyone may ask. Whoever sends credentials owns the streams that it begins.
     #[default]
     Open,
@@ -42,13 +45,15 @@ pub enum Access {
         ring: Arc<KeyRing>,
         /// The places of sockets that have not said yet who they are.
         pending: Arc<Semaphore>,
+        /// Tickets, for clients that can send no key.
+        tickets: Option<Arc<Tickets>>,
     },
 }
 
 /// The place of a socket that has not said yet who it is.
 pub type PendingPlace = OwnedSemaphorePermit;
 
-impl Access {
+impl AccessRule {
     /// Returns whether every request needs a key.
     #[must_use]
     pub fn wants_keys(&self) -> bool {
@@ -58,10 +63,11 @@ impl Access {
     /// Returns the rule by which the holders of those keys may ask, and so many sockets may be open
     /// that have not said yet who they are.
     #[must_use]
-    pub fn of_keys(ring: Arc<KeyRing>, max_pending: usize) -> Self {
+    pub fn of_keys(ring: Arc<KeyRing>, max_pending: usize, tickets: Option<Arc<Tickets>>) -> Self {
         Self::Keys {
             ring,
             pending: Arc::new(Semaphore::new(max_pending)),
+            tickets,
         }
     }
 
@@ -101,6 +107,38 @@ impl Access {
                     .map(|key| Caller::of_key(ring, key))
             }
         }
+    }
+
+    /// Returns the tickets, where there are any.
+    #[must_use]
+    pub fn tickets(&self) -> Option<&Arc<Tickets>> {
+        match self {
+            Self::Open => None,
+            Self::Keys { tickets, .. } => tickets.as_ref(),
+        }
+    }
+
+    /// Returns the caller who has a ticket for that address.
+    ///
+    /// # Errors
+    ///
+    /// A 401 when the ticket is not good, or its key is not any more.
+    pub fn authenticate_ticket(
+        &self,
+        ticket: &str,
+        address: TicketAddress<'_>,
+    ) -> Result<Caller, Failure> {
+        let Self::Keys {
+            ring,
+            tickets: Some(tickets),
+            ..
+        } = self
+        else {
+            return Err(missing_key());
+        };
+        let (id, ticket_use) = tickets.redeem(ticket, address, SystemTime::now())?;
+        let key = ring.find_good(&id)?;
+        Ok(Caller::of_key(ring, key).with_ticket(ticket_use))
     }
 
     /// Returns the caller who says that it has that key.

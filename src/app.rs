@@ -13,7 +13,7 @@ use axum::Router;
 use tokio_util::task::TaskTracker;
 
 use crate::access::limits::LimitBook;
-use crate::access::{Access, KeyRing, KeysWatch};
+use crate::access::{AccessRule, KeyRing, KeysWatch, Tickets};
 use crate::compute::ComputePool;
 use crate::config::{self, Config, ConfigError, Hosts, ProviderName};
 use crate::http::{cors, router};
@@ -98,7 +98,7 @@ pub struct App {
     linger_slots: LingerSlots,
     compute: ComputePool,
     tokens: Tokens,
-    access: Access,
+    access: AccessRule,
     keys: Option<KeysWatch>,
     tasks: TaskTracker,
 }
@@ -192,8 +192,11 @@ impl App {
         let tasks = TaskTracker::new();
         let compute = ComputePool::default();
         let keys = watch_keys(config, &compute, &abort)?;
-        let access = keys.as_ref().map_or(Access::Open, |keys| {
-            Access::of_keys(keys.ring().clone(), config.auth.max_pending.get())
+        let access = keys.as_ref().map_or(AccessRule::Open, |keys| {
+            let secrets = config.auth.ticket_secrets.clone();
+            let tickets = (!secrets.is_empty()).then(|| Arc::new(Tickets::new(secrets)));
+            let max_pending = config.auth.max_pending.get();
+            AccessRule::of_keys(keys.ring().clone(), max_pending, tickets)
         });
         let accounting = accounting(config)?;
         let tokens = Tokens::new(config, snapshot.upstreams.as_ref(), &tasks);

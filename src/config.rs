@@ -54,7 +54,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 pub use accounting::UsageAccounting;
 pub use auth::{Auth, Team};
-pub use client_keys::{ClientKey, OldDigest, Role, load_keys};
+pub use client_keys::{ClientKey, KeyRole, OldDigest, load_keys};
 pub use continuation::{ContinuationRules, ContinueBy, LAST_WORDS};
 pub use digest::{KeyDigest, ParseDigestError};
 pub use flavors::{FLAVORS, Flavor, Home};

@@ -43,7 +43,7 @@ pub use start::{
 };
 pub use subscription::{Frames, Subscription};
 
-use crate::access::Access;
+use crate::access::AccessRule;
 use crate::compute::ComputePool;
 use crate::config::{Cors, GenerationTimeouts, Hosts, PassThrough, Streaming, Websocket};
 use crate::memory::MemoryBudget;
@@ -61,7 +61,7 @@ pub struct Service {
     /// The models.
     pub routes: Routes,
     /// The rule by which callers are told apart.
-    pub access: Access,
+    pub access: AccessRule,
     /// The models that the provider behind `*` lists.
     pub catalog: Catalog,
     /// The paths whose requests are passed on as they are.

@@ -7,15 +7,17 @@ use sha2::{Digest, Sha256};
 
 use super::credentials::CREDENTIAL_HEADERS;
 use super::key_ring::{Key, KeyRing};
+use super::tickets::TicketUse;
 use crate::shutdown::AbortSignal;
 use dialect::failure::Failure;
-use stream::Owner;
+use stream::{Owner, StreamId};
 
 /// The caller of a request, made once by the front door it came through.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
     owner: Option<Owner>,
     holder: Option<Holder>,
+    ticket: Option<Arc<TicketUse>>,
 }
 
 /// The holder of a key.
@@ -43,6 +45,7 @@ impl Caller {
         Self {
             owner: any.then(|| Owner::new(format!("{:x}", digest.finalize()))),
             holder: None,
+            ticket: None,
         }
     }
 
@@ -55,7 +58,38 @@ impl Caller {
                 key,
                 ring: ring.clone(),
             }),
+            ticket: None,
         }
+    }
+
+    /// Returns the caller as one who has but a ticket of the key.
+    #[must_use]
+    pub(super) fn with_ticket(self, ticket: Arc<TicketUse>) -> Self {
+        Self {
+            ticket: Some(ticket),
+            ..self
+        }
+    }
+
+    /// Takes note of a stream that was begun for the caller.
+    pub fn begin_stream(&self, stream: &StreamId) {
+        if let Some(ticket) = &self.ticket {
+            ticket.begin(stream);
+        }
+    }
+
+    /// Returns whether the caller may read a stream of its own: with a ticket, the one that this
+    /// began.
+    #[must_use]
+    pub fn may_read(&self, stream: &StreamId) -> bool {
+        let ticket = self.ticket.as_ref();
+        ticket.is_none_or(|ticket| ticket.may_read(stream))
+    }
+
+    /// Returns the name under which a request with a ticket is known when it is sent again.
+    #[must_use]
+    pub fn ticket_name(&self) -> Option<String> {
+        self.ticket.as_ref().map(|ticket| ticket.name())
     }
 
     /// Returns the owner of the streams that the caller begins: its key's id, or a digest of its

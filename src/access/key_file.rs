@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use toml_edit::{DocumentMut, Item, TableLike};
 
 use super::key::ApiKey;
-use crate::config::{ConfigError, ModelPatterns, Role, Team, load_keys};
+use crate::config::{ConfigError, KeyRole, ModelPatterns, Team, load_keys};
 
 /// The mode of a new file: it holds no secret, but it is nobody's business.
 const NEW_MODE: u32 = 0o600;
@@ -84,7 +84,7 @@ pub struct NewKey {
     /// The models that it may use.
     pub models: ModelPatterns,
     /// The role of its holder.
-    pub role: Role,
+    pub role: KeyRole,
     /// The time until which it is good.
     pub expires: Option<SystemTime>,
 }
@@ -116,7 +116,7 @@ impl<'a> KeyFile<'a> {
     /// # Errors
     ///
     /// When the file can't be changed, or would be wrong.
-    pub fn add(self, new: &NewKey) -> Result<ApiKey, KeyFileError> {
+    pub fn append(self, new: &NewKey) -> Result<ApiKey, KeyFileError> {
         let key = ApiKey::generate()?;
         let mut text = self.text.clone();
         if !text.is_empty() {
@@ -291,7 +291,7 @@ fn entry(key: &ApiKey, new: &NewKey) -> String {
         let models: Vec<String> = new.models.as_slice().iter().map(|it| quoted(it)).collect();
         lines.push(format!("models = [{}]", models.join(", ")));
     }
-    if new.role != Role::User {
+    if new.role != KeyRole::User {
         lines.push(format!("role = {}", quoted(new.role.as_str())));
     }
     lines.extend(

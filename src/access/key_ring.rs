@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use super::key::ApiKey;
-use crate::config::{ClientKey, Limits, ModelPatterns, Role, Team};
+use crate::config::{ClientKey, KeyRole, Limits, ModelPatterns, Team};
 use crate::shutdown::AbortSignal;
 use dialect::failure::Failure;
 
@@ -24,7 +24,7 @@ pub struct Key {
     /// The models that it may use, of those that its team may.
     pub models: ModelPatterns,
     /// The role of its holder.
-    pub role: Role,
+    pub role: KeyRole,
     /// The time until which it is good.
     pub expires: Option<SystemTime>,
     /// The limits of its own.
@@ -171,6 +171,17 @@ impl KeyRing {
     #[must_use]
     pub fn find(&self, id: &str) -> Option<Arc<Key>> {
         self.table().get(id).cloned()
+    }
+
+    /// Returns the key of an id, if it is good.
+    ///
+    /// # Errors
+    ///
+    /// A 401 when it is not.
+    pub fn find_good(&self, id: &str) -> Result<Arc<Key>, Failure> {
+        let key = self.find(id).ok_or_else(Failure::key_revoked)?;
+        key.check(SystemTime::now())?;
+        Ok(key)
     }
 
     /// Returns all keys, by their names.

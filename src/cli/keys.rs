@@ -10,7 +10,7 @@ use clap::Subcommand;
 
 use super::{Arguments, Complaint, load, print_in_time};
 use crate::access::{ApiKey, Key, KeyFile, NewKey};
-use crate::config::{ClientKey, Config, Role, load_keys};
+use crate::config::{ClientKey, Config, KeyRole, load_keys};
 
 /// The longest time that a key may be given: longer ones are typing errors.
 const MAX_LIFETIME: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
@@ -25,13 +25,13 @@ pub(super) enum KeysCommand {
         /// One of the configuration's teams
         #[arg(long)]
         team: Option<String>,
-        /// The models that it may use, with commas between them, such as gpt-*,clever [default: all]
+        /// The models that it may use, as in gpt-*,clever [default: all]
         #[arg(long, value_delimiter = ',')]
         models: Vec<String>,
         /// What its holder may see and change of the server
-        #[arg(long, default_value = "user", value_parser = clap::builder::PossibleValuesParser::new(Role::WORDS))]
+        #[arg(long, default_value = "user", value_parser = clap::builder::PossibleValuesParser::new(KeyRole::WORDS))]
         role: String,
-        /// How long it is good, such as 30d, or until when, such as 2027-03-01T00:00:00Z [default: for ever]
+        /// How long it is good, such as 30d, or until when [default: for ever]
         #[arg(long, value_parser = parse_expiry)]
         expires: Option<SystemTime>,
     },
@@ -71,10 +71,10 @@ pub(super) fn run(arguments: &Arguments, command: &KeysCommand) -> Result<ExitCo
                 name: checked_name(name)?,
                 team: team.clone(),
                 models: models.iter().map(String::as_str).collect(),
-                role: Role::from_word(role),
+                role: KeyRole::from_word(role),
                 expires: *expires,
             };
-            let key = open()?.add(&new).map_err(|error| error.to_string())?;
+            let key = open()?.append(&new).map_err(|error| error.to_string())?;
             let file = path.display();
             hand_over(
                 &key,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use toml::Value;
 
+use super::Secret;
 use super::key::Default::{Required, Said, Value as Is};
 use super::key::{Key, Kind};
 use super::limits::{LIMITS, Limits, limits};
@@ -14,7 +15,7 @@ use super::model_patterns::{ModelPatterns, model_patterns};
 use super::reader::Reader;
 
 /// The rules by which clients are told apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Auth {
     /// The file of keys: with it every client must have one.
     pub keys_file: Option<PathBuf>,
@@ -22,6 +23,8 @@ pub struct Auth {
     pub open: bool,
     /// The most sockets that have not said yet who they are.
     pub max_pending: NonZeroUsize,
+    /// The secrets of tickets: the first signs, all are good. No tickets if there is none.
+    pub ticket_secrets: Vec<Secret>,
 }
 
 /// A team: what its keys have in common.
@@ -35,7 +38,7 @@ pub struct Team {
     pub limits: Limits,
 }
 
-pub(super) const KEYS: &[Key] = &[KEYS_FILE, OPEN, MAX_PENDING];
+pub(super) const KEYS: &[Key] = &[KEYS_FILE, OPEN, MAX_PENDING, TICKET_SECRETS];
 
 const KEYS_FILE: Key = Key::new(
     "auth.keys_file",
@@ -55,6 +58,18 @@ const MAX_PENDING: Key = Key::new(
     Is("256"),
     "the most [sockets](websocket.md) that were opened without a key and have not sent one yet; each has five seconds",
 );
+
+const TICKET_SECRETS: Key = Key::new(
+    "auth.tickets.secret_file",
+    Kind::Text,
+    Said("none: there are no tickets"),
+    "the file of the secret that signs [tickets](keys.md#tickets), in at least 32 characters; the one before may follow in another line",
+);
+
+/// The shortest secret of tickets, in bytes.
+const MIN_SECRET_LENGTH: usize = 32;
+/// The most secrets that are good at a time.
+const MAX_SECRETS: usize = 2;
 
 pub(super) const TEAMS: Key = Key::new(
     "teams",
@@ -89,8 +104,33 @@ pub(super) fn auth(reader: &mut Reader<'_>) -> Auth {
     Auth {
         keys_file,
         open,
+        ticket_secrets: ticket_secrets(reader),
         max_pending: reader.count(&MAX_PENDING).unwrap_or(NonZeroUsize::MIN),
     }
+}
+
+/// Reads the secrets of tickets, a line each. No error repeats them.
+fn ticket_secrets(reader: &mut Reader<'_>) -> Vec<Secret> {
+    let Some(file) = reader.text(&TICKET_SECRETS) else {
+        return Vec::new();
+    };
+    let text =
+        std::fs::read_to_string(&file).map_err(|error| format!("can't read {file}: {error}"));
+    let secrets = text.and_then(|text| {
+        let lines: Vec<&str> = text.split_whitespace().collect();
+        let are_long = lines.iter().all(|line| line.len() >= MIN_SECRET_LENGTH);
+        match (1..=MAX_SECRETS).contains(&lines.len()) && are_long {
+            true => Ok(lines.into_iter().map(|line| Secret::new(line.to_owned())).collect()),
+            false => Err(format!(
+                "{file} should hold a secret of at least {MIN_SECRET_LENGTH} characters, and perhaps \
+                 the one before in another line: `openssl rand -base64 32` makes one"
+            )),
+        }
+    });
+    secrets.unwrap_or_else(|problem| {
+        reader.report(TICKET_SECRETS.path, problem);
+        Vec::new()
+    })
 }
 
 /// Reads the teams that can be read.

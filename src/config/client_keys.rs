@@ -38,7 +38,7 @@ pub struct ClientKey {
     /// The models that it may use, of those that its team may.
     pub models: ModelPatterns,
     /// The role of its holder.
-    pub role: Role,
+    pub role: KeyRole,
     /// It is good from then on.
     pub not_before: Option<SystemTime>,
     /// It is good until then.
@@ -60,7 +60,7 @@ pub struct OldDigest {
 
 /// The role of a key's holder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
+pub enum KeyRole {
     /// It may ask models.
     #[default]
     User,
@@ -70,7 +70,7 @@ pub enum Role {
     Admin,
 }
 
-impl Role {
+impl KeyRole {
     /// The words for roles.
     pub const WORDS: &'static [&'static str] = &["user", "viewer", "admin"];
 
@@ -148,7 +148,7 @@ const TEAM: Key = Key::new(
 );
 const ROLE: Key = Key::new(
     "role",
-    Kind::Word(Role::WORDS),
+    Kind::Word(KeyRole::WORDS),
     Is("user"),
     "what its holder may see and change of this server",
 );
@@ -249,7 +249,10 @@ fn client_key(
         old: old_digest(reader),
         team: team(reader, teams),
         models: model_patterns(reader, &MODELS),
-        role: reader.word(&ROLE).map(Role::from_word).unwrap_or_default(),
+        role: reader
+            .word(&ROLE)
+            .map(KeyRole::from_word)
+            .unwrap_or_default(),
         not_before: time(reader, &NOT_BEFORE),
         expires: time(reader, &EXPIRES),
         disabled: reader.flag(&DISABLED),

@@ -30,13 +30,39 @@ pub(super) fn report_unknown_keys(source: &Source, problems: &mut Problems) {
                 check_entries(source, ("teams", source.keys.team), teams, problems);
             }
             (_, Value::Table(table)) if !section.is_empty() => {
-                check_table(source, name, table, &section, problems);
+                check_section(source, name, table, &section, problems);
             }
             (_, _) if !section.is_empty() => {
                 problems.add(source.problem(name, format!("should be a section, [{name}]")));
             }
             _ if known.contains(&name.as_str()) => {}
             _ => report_at_the_top(source, name, &known, problems),
+        }
+    }
+}
+
+/// Reports the unknown keys of a section, and of those within it.
+fn check_section(source: &Source, at: &str, table: &Table, keys: &[&str], problems: &mut Problems) {
+    let mut names: Vec<&str> = keys
+        .iter()
+        .filter_map(|key| key.split('.').next())
+        .collect();
+    names.dedup();
+    check_table(source, at, table, &names, problems);
+    for (name, value) in table {
+        let within: Vec<&str> = keys
+            .iter()
+            .filter_map(|key| key.strip_prefix(name.as_str())?.strip_prefix('.'))
+            .collect();
+        match value {
+            _ if within.is_empty() => {}
+            Value::Table(table) => {
+                check_section(source, &format!("{at}.{name}"), table, &within, problems);
+            }
+            _ => {
+                let at = format!("{at}.{name}");
+                problems.add(source.problem(&at, format!("should be a section, [{at}]")));
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::Rejection;
-use crate::access::{Caller, has_credentials};
+use crate::access::{Caller, TICKET, TicketAddress, has_credentials};
 use crate::service::Service;
 use dialect::failure::Failure;
 
@@ -42,11 +42,15 @@ pub(super) async fn authenticate(
 }
 
 fn admit(service: &Service, request: &mut Request) -> Result<(), Failure> {
-    let path = request.uri().path();
-    if OPEN_PATHS.contains(&path) {
+    if OPEN_PATHS.contains(&request.uri().path()) {
         return Ok(());
     }
     let mut in_query = None;
+    if let Some(caller) = redeem_ticket(service, request)? {
+        request.extensions_mut().insert(caller);
+        return Ok(());
+    }
+    let path = request.uri().path();
     if service.access.wants_keys() {
         if path == SOCKET_PATH && opens_socket(request) && !has_credentials(request.headers()) {
             let pending = service.access.pending()?;
@@ -54,7 +58,7 @@ fn admit(service: &Service, request: &mut Request) -> Result<(), Failure> {
             return Ok(());
         }
         if path.starts_with(GEMINI_PREFIX) {
-            in_query = take_query_key(request.uri_mut());
+            in_query = take_parameter(request.uri_mut(), QUERY_KEY);
         }
     }
     let access = &service.access;
@@ -67,10 +71,31 @@ fn opens_socket(request: &Request) -> bool {
     http1::list_contains(request.headers(), &UPGRADE, b"websocket")
 }
 
-/// Takes the key out of a query, so that neither a log nor an upstream sees it.
-fn take_query_key(uri: &mut Uri) -> Option<String> {
+/// Returns the caller of a request whose ticket stands in its query, if it has one and no key.
+fn redeem_ticket(service: &Service, request: &mut Request) -> Result<Option<Caller>, Failure> {
+    let has_tickets = service.access.tickets().is_some();
+    // More than one generation may begin on a socket, which may send its key there.
+    if !has_tickets || has_credentials(request.headers()) || opens_socket(request) {
+        return Ok(None);
+    }
+    let Some(ticket) = take_parameter(request.uri_mut(), TICKET) else {
+        return Ok(None);
+    };
+    let address = TicketAddress {
+        method: request.method().as_str(),
+        path: request.uri().path(),
+        query: request.uri().query().unwrap_or_default(),
+    };
+    service
+        .access
+        .authenticate_ticket(&ticket, address)
+        .map(Some)
+}
+
+/// Takes a parameter out of a query, so that neither a log nor an upstream sees it.
+fn take_parameter(uri: &mut Uri, name: &str) -> Option<String> {
     let query = uri.query()?;
-    let is_key = |pair: &&str| pair.split('=').next() == Some(QUERY_KEY);
+    let is_key = |pair: &&str| pair.split('=').next() == Some(name);
     let found = query.split('&').find(is_key)?;
     let value = found.split_once('=').map_or("", |(_, value)| value);
     let value = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
@@ -114,7 +139,11 @@ mod tests {
             ("/a", None, "/a"),
         ] {
             let mut parsed: Uri = uri.parse().unwrap_or_default();
-            assert_eq!(take_query_key(&mut parsed).as_deref(), key, "{uri}");
+            assert_eq!(
+                take_parameter(&mut parsed, QUERY_KEY).as_deref(),
+                key,
+                "{uri}"
+            );
             assert_eq!(parsed.to_string(), rest);
         }
     }

@@ -9,6 +9,7 @@ mod plain;
 mod prompts;
 mod responses;
 mod streams;
+mod tickets;
 mod ws;
 
 use std::sync::Arc;
@@ -53,6 +54,7 @@ pub(super) fn all(service: &Arc<Service>) -> Router<Arc<Service>> {
         .add("/v1beta/models", get(models::list_gemini))
         .add("/v1beta/models/{*id}", get(models::one_gemini))
         .add("/v1/key", get(key::show))
+        .add("/v1/tickets", post(tickets::issue))
         .add("/", get(health::root))
         .add("/healthz", get(health::healthz))
         .add("/health", get(health::healthz))

@@ -27,6 +27,9 @@ pub async fn find(
     id: &StreamId,
     context: &RequestContext,
 ) -> Result<Head, Failure> {
+    if !context.caller.may_read(id) {
+        return Err(stream_failure(StreamError::Unknown));
+    }
     let head = service.streams.head(id, context.caller.owner()).await;
     head.map_err(stream_failure)
 }

@@ -1,6 +1,7 @@
 //! Opening the stream that a generation writes, once for all requests under one idempotency key.
 
 use bytes::Bytes;
+use http::HeaderValue;
 use sha2::{Digest, Sha256};
 
 use super::Service;
@@ -36,12 +37,15 @@ pub(super) async fn open_stream(
     head.background = routed.request.background;
     head.owner = context.caller.owner().cloned();
     let id = StreamId::random();
-    let Some(key) = context.headers.get(IDEMPOTENCY_KEY) else {
+    let of_ticket = context.caller.ticket_name();
+    let sent = context.headers.get(IDEMPOTENCY_KEY);
+    let key = of_ticket.as_ref().map(String::as_bytes);
+    let Some(key) = key.or(sent.map(HeaderValue::as_bytes)) else {
         let opened = service.streams.write(&id, head);
         return opened.map(StreamSlot::New).map_err(stream_failure);
     };
     let owner = head.owner.as_ref().map_or("", Owner::as_str);
-    let key = digest([owner.as_bytes(), routed.route.as_bytes(), key.as_bytes()]);
+    let key = digest([owner.as_bytes(), routed.route.as_bytes(), key]);
     let size = routed.as_sent.iter().map(Bytes::len).sum();
     let (as_sent, encoding) = (routed.as_sent.clone(), context.preferences.encoding);
     let asked = move || request_digest(&as_sent, encoding);
@@ -49,8 +53,15 @@ pub(super) async fn open_stream(
     let key = IdempotencyKey { key, asked };
     let opened = service.streams.write_once(&id, head, key).await;
     match opened.map_err(stream_failure)? {
-        IdempotentCreate::Created(writer) => Ok(StreamSlot::New(writer)),
-        IdempotentCreate::Duplicate(id) => Ok(StreamSlot::Old(id)),
+        IdempotentCreate::Created(writer) => {
+            context.caller.begin_stream(writer.log().id());
+            Ok(StreamSlot::New(writer))
+        }
+        IdempotentCreate::Duplicate(id) => {
+            // At another replica.
+            context.caller.begin_stream(&id);
+            Ok(StreamSlot::Old(id))
+        }
         IdempotentCreate::Conflict => Err(Failure::conflict(
             "this idempotency-key has been used for another request".to_owned(),
         )),

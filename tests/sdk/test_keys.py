@@ -1,6 +1,7 @@
 """Clients' keys, as the official SDKs see them: the exceptions that they have for a wrong key and for a model that a key
 may not use, and the models that it may."""
 
+import os
 import subprocess
 
 import anthropic
@@ -19,7 +20,9 @@ def keyed(tmp_path):
     """A server with a key for `mock-echo` alone, and that key."""
     (tmp_path / "tokenrill.toml").write_text('[auth]\nkeys_file = "keys.toml"\n')
     new = [BINARY, "keys", "new", "--name", "sdk", "--models", "mock-echo"]
-    key = subprocess.run(new, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TOKENRILL_")}
+    made = subprocess.run(new, cwd=tmp_path, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    key = made.stdout.strip()
     server = Server(tmp_path)
     yield server, key
     assert key not in server.log

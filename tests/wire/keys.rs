@@ -99,11 +99,6 @@ fn each_api_is_told_in_its_own_words() {
         &good[..65],
         if good.ends_with('x') { 'y' } else { 'x' }
     );
-    let other_secret = {
-        let other = new_key(server.folder.path(), "later", &[]);
-        // Another key's id before a secret that is not its own fails the checksum too.
-        other
-    };
     for (key, status, code) in [
         (String::new(), 401, "invalid_api_key"),
         ("sk-1234".to_owned(), 401, "invalid_api_key"),
@@ -136,7 +131,6 @@ fn each_api_is_told_in_its_own_words() {
             }
         }
     }
-    drop(other_secret);
     for (path, body) in requests() {
         assert_eq!(
             server.post(path, &bearer(&good), &body).status(),
@@ -189,7 +183,7 @@ fn a_key_comes_in_any_of_four_headers_and_goes_no_further() {
     }
     server.logged("generation", headers.len() + 2);
     let log = server.log();
-    assert!(log.contains("TRACE") && !log.contains(&key), "{log}");
+    assert!(log.contains("DEBUG") && !log.contains(&key), "{log}");
     assert!(!log.contains(&key[17..60]), "a part of the key is logged");
 }
 

@@ -67,7 +67,7 @@ fn a_file_that_is_wrong_keeps_the_keys_and_is_told_once() {
     std::fs::write(&path, format!("{good}expries = 2027-01-01T00:00:00Z\n")).unwrap();
     let line = server.logged("the file of keys is wrong: the keys stay as they were", 1);
     let error = line["error"].as_str().unwrap();
-    assert!(error.contains("keys.toml:6: keys.0.expries"), "{error}");
+    assert!(error.contains("keys.toml:5: keys.0.expries"), "{error}");
     assert!(error.contains("did you mean `expires`?"), "{error}");
     assert_eq!(status(&server, &key), 200);
     // Gone altogether: the same.
@@ -165,7 +165,7 @@ fn a_server_that_others_reach_does_not_start_open() {
     let check = |config: &str, listen: &str| {
         std::fs::write(folder.path().join("c.toml"), config).unwrap();
         std::process::Command::new(env!("CARGO_BIN_EXE_tokenrill"))
-            .args(["check", "--config", "c.toml", "--listen", listen])
+            .args(["--listen", listen, "check", "--config", "c.toml"])
             .current_dir(folder.path())
             .env("UP_KEY", UP_KEY)
             .output()

@@ -1,9 +1,9 @@
 //! Sockets and keys: at the upgrade, by the first message, and until the key is revoked.
 
-use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::{Message, client};
 
 use crate::keys_support::*;
 use crate::support::*;
@@ -84,7 +84,10 @@ fn anything_but_a_key_closes_the_socket() {
     let mut long = Ws::open(&server);
     let text = json!({ "type": "auth", "token": "x".repeat(80 * 1024) }).to_string();
     long.raw(&frame(0x81, text.as_bytes()));
-    closed(&mut long);
+    match long.inner.read() {
+        Ok(Message::Close(Some(frame))) => assert_eq!(u16::from(frame.code), REFUSED.0),
+        other => panic!("it was read: {other:?}"),
+    }
     assert_eq!(
         server.log().matches("\"message\":\"generation\"").count(),
         0
@@ -113,21 +116,10 @@ fn a_silent_socket_is_closed_and_only_so_many_may_be_silent() {
 
 /// Opens a socket, if there is a place for it.
 fn open(server: &Server) -> Option<Ws> {
-    let is_open = refused_or_open(server) == 101;
-    is_open.then(|| Ws::open(server))
-}
-
-/// The status of a handshake; the socket is closed again at once.
-fn refused_or_open(server: &Server) -> u16 {
-    let mut stream = TcpStream::connect(server.address).expect("the server listens");
-    let head = "GET /v1/ws HTTP/1.1\r\nhost: t\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-                sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    stream.write_all(head.as_bytes()).expect("it is sent");
-    let mut line = [0; 12];
-    stream.read_exact(&mut line).expect("a status");
-    String::from_utf8_lossy(&line[9..])
-        .parse()
-        .expect("a number")
+    let stream = TcpStream::connect(server.address).expect("the server listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let opened = client(format!("ws://{}/v1/ws", server.address), stream);
+    opened.ok().map(|(inner, _response)| Ws { inner })
 }
 
 #[test]

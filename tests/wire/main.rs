@@ -35,6 +35,7 @@ mod keys_file;
 mod keys_live;
 mod keys_socket;
 mod keys_support;
+mod keys_tickets;
 mod lenient;
 mod limits;
 mod limits_money;
