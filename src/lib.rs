@@ -16,7 +16,7 @@
 //! | adapters | [`http`]: routes, responses, errors, sockets |
 //! | front door | [`service`]: starts, attaches, cancels, for any adapter |
 //! | decisions | [`generation`]: drives one request; then [`routing`]: targets for a model's name |
-//! | parts | [`access`]: keys, callers and limits; [`provider`]: the embedded mock, or HTTP; [`usage`]: prices, and what was used |
+//! | parts | [`access`]: keys, callers, limits; [`usage`]: prices, what was used; [`provider`] |
 //! | tools | [`config`], [`prompts`], [`telemetry`] |
 //! | shared | [`outcome`], [`disconnect`], [`shutdown`], [`memory`], [`compute`] |
 //! | crates | [`stream`], [`store`], [`http1`], [`dialect`], [`base`] |

@@ -8,6 +8,7 @@
 //! Not here: what a request costs, which is [`usage`](crate::usage)'s, and the answer to a refused
 //! one.
 
+mod admit;
 mod book;
 mod budget;
 mod calendar;
@@ -18,9 +19,10 @@ mod scope;
 #[cfg(test)]
 mod tests;
 
+pub use admit::admit;
 pub use book::LimitBook;
 pub use budget::BudgetStatus;
-pub use permit::{Permit, Reservation};
+pub use permit::Permit;
 pub use rate::{Rate, RateStatus};
 pub use refusal::{LimitKind, LimitRefusal};
-pub use scope::{Moment, Scope, ScopeKind, ScopeLimits, ScopeStatus, admit};
+pub use scope::{Moment, Reservation, Scope, ScopeKind, ScopeLimits, ScopeStatus};

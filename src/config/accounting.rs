@@ -1,5 +1,5 @@
-//! `[limits]`, `[usage]` and `[prices]`: what is reserved and counted, and what it costs. The limits
-//! themselves stand with those whom they bind.
+//! `[limits]`, `[usage]` and `[prices]`: what is reserved and counted, and what it costs. The
+//! limits themselves stand with those whom they bind.
 
 use std::path::PathBuf;
 

@@ -1,8 +1,8 @@
 //! The account of a generation: what it may use, what it has used, and what that costs.
 //!
 //! Its permit is settled when the generation ends, whatever happened. A stream that says more than
-//! was reserved for it gets a further allowance of money ahead of time, and ends when there is none.
-//! Per token a sum is compared with a number.
+//! was reserved for it gets a further allowance of money ahead of time, and ends when there is
+//! none. Per token a sum is compared with a number.
 //!
 //! Not here: whether a request is admitted, which is the front door's.
 
@@ -55,8 +55,8 @@ impl Account {
         }
     }
 
-    /// Pays for further tokens, of an answer that has said so many. Returns the number from which on
-    /// it is to be called again.
+    /// Pays for further tokens, of an answer that has said so many. Returns the number from which
+    /// on it is to be called again.
     ///
     /// # Errors
     ///
@@ -144,9 +144,14 @@ pub(super) fn spent(outcome: &Outcome, said: u64, input: u64) -> Spent {
             (usage, source)
         }
     };
+    let is_nothing = usage == Usage::default();
     Spent {
         usage,
-        source,
+        source: if is_nothing {
+            UsageSource::Nothing
+        } else {
+            source
+        },
         nano_usd: None,
     }
 }

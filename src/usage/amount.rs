@@ -7,8 +7,8 @@ const NANO: u64 = 1_000_000_000;
 const MAX_EXPONENT: i32 = 40;
 
 /// Parses a decimal number, such as `2.5` or `1.5e-06`, as a multiple of ten to the power of
-/// `-scale`. `None` for text that is no such number, is negative, too large, or has more digits than
-/// that.
+/// `-scale`. `None` for text that is no such number, is negative, too large, or has more digits
+/// than that.
 ///
 /// ```
 /// use tokenrill::usage::parse_decimal;

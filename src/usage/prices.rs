@@ -7,8 +7,8 @@
 //! output_usd_per_million = 10
 //! ```
 //!
-//! A price is read digit by digit, and multiplied as a whole number: there is nothing to round until
-//! the sum, which is rounded up.
+//! A price is read digit by digit, and multiplied as a whole number: there is nothing to round
+//! until the sum, which is rounded up.
 
 use std::collections::BTreeMap;
 use std::fmt;

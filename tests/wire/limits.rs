@@ -303,6 +303,23 @@ fn keys_of_a_team_share_its_limits() {
 }
 
 #[test]
+fn a_refused_request_leaves_no_stream_that_a_repetition_would_join() {
+    let upstream = counting(3, 2);
+    let limited = Limited::before(&upstream, "limits = { requests_per_minute = 1 }", "", "");
+    assert_eq!(limited.chat(json!({ "stream": false })).status(), 200);
+    let headers = format!(
+        "x-api-key: {}\r\nidempotency-key: again\r\nx-linger: 30s\r\n",
+        limited.key
+    );
+    for _ in 0..2 {
+        let body = chat_body(json!({})).to_string();
+        let mut refused = limited.server.post("/v1/chat/completions", &headers, &body);
+        assert_eq!(refused.status(), 429);
+        assert_eq!(refused.json()["error"]["code"], "rate_limit_exceeded");
+    }
+}
+
+#[test]
 fn what_is_passed_on_counts_as_well() {
     let upstream = counting(3, 2);
     let limited = Limited::before(&upstream, "limits = { requests_per_minute = 1 }", "", "");

@@ -3,29 +3,8 @@
 use std::sync::Arc;
 use std::sync::MutexGuard;
 
-use super::rate::RateMark;
 use super::refusal::{LimitKind, LimitRefusal};
-use super::scope::{Moment, Scope, ScopeState};
-use crate::config::Period;
-
-/// Tokens and money, reserved or used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Reservation {
-    /// Tokens of input and output.
-    pub tokens: u64,
-    /// Money, in billionths of a dollar.
-    pub nano: u64,
-}
-
-/// A request's share of one scope.
-#[derive(Debug)]
-pub(super) struct Claim {
-    pub(super) scope: Arc<Scope>,
-    /// The place of its tokens, if they are limited.
-    pub(super) tokens: Option<RateMark>,
-    /// The numbers of the periods in which its money is reserved.
-    pub(super) periods: [u64; Period::ALL.len()],
-}
+use super::scope::{Claim, Moment, Reservation, Scope, ScopeState};
 
 /// The permit of an admitted request. Dropping it settles it with what is known to have been used,
 /// which is nothing at first: then all is given back but the request itself.
@@ -93,7 +72,7 @@ impl Permit {
             };
             if room == 0 && nano > 0 {
                 return Err(Box::new(LimitRefusal {
-                    scope: claim.scope.clone(),
+                    scope: claim.scope.to_string(),
                     limit: LimitKind::Budget(limit),
                     wait: None,
                 }));

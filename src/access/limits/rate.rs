@@ -1,9 +1,9 @@
 //! A rate as a leaky meter: what was admitted drains with time.
 //!
-//! What is admitted within any time Δ is at most `burst + units·Δ/window`. What was reserved and not
-//! used is given back first-in-first-out: only as far as it has not drained yet. Giving back more
-//! would let in again what has had its time already. What was used beyond the reservation is a debt,
-//! which keeps others out until it has drained.
+//! What is admitted within any time Δ is at most `burst + units·Δ/window`. What was reserved and
+//! not used is given back first-in-first-out: only as far as it has not drained yet. Giving back
+//! more would let in again what has had its time already. What was used beyond the reservation is
+//! a debt, which keeps others out until it has drained.
 
 /// A limit on units per window of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,8 @@
 //! The refusal of a request by a limit.
 
 use std::fmt;
-use std::sync::Arc;
 
 use super::rate::Rate;
-use super::scope::Scope;
 use crate::config::{Budget, Period};
 
 /// A limit that refuses a request.
@@ -30,8 +28,8 @@ pub enum LimitKind {
 /// The refusal of a request, which has taken nothing of any limit.
 #[derive(Debug, Clone)]
 pub struct LimitRefusal {
-    /// The scope whose limit it is.
-    pub scope: Arc<Scope>,
+    /// The scope whose limit it is, in words.
+    pub scope: String,
     /// The limit.
     pub limit: LimitKind,
     /// The time after which the request may be admitted, in milliseconds; never if `None`.
@@ -78,7 +76,7 @@ impl fmt::Display for LimitRefusal {
     }
 }
 
-fn write_rate(f: &mut fmt::Formatter<'_>, scope: &Scope, rate: &Rate, units: &str) -> fmt::Result {
+fn write_rate(f: &mut fmt::Formatter<'_>, scope: &str, rate: &Rate, units: &str) -> fmt::Result {
     let most = rate.units;
     match rate.window {
         60_000 => write!(

@@ -1,13 +1,12 @@
-//! A holder of limits, a key, a team or a provider, and the admission by several of them.
+//! A holder of limits: a key, a team or a provider.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::budget::{BudgetMeter, BudgetStatus};
-use super::permit::{Claim, Permit, Reservation};
-use super::rate::{Rate, RateMeter, RateStatus};
-use super::refusal::{LimitKind, LimitRefusal};
+use super::rate::{Rate, RateMark, RateMeter, RateStatus};
+use super::refusal::LimitKind;
 use crate::config::{Budget, Limits, Period};
 
 /// The time after which a request that found no place is worth another try, in milliseconds.
@@ -68,6 +67,25 @@ impl From<&Limits> for ScopeLimits {
             budgets: limits.budget.into_iter().collect(),
         }
     }
+}
+
+/// Tokens and money, reserved or used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reservation {
+    /// Tokens of input and output.
+    pub tokens: u64,
+    /// Money, in billionths of a dollar.
+    pub nano: u64,
+}
+
+/// A request's share of one scope.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) scope: Arc<Scope>,
+    /// The place of its tokens, if they are limited.
+    tokens: Option<RateMark>,
+    /// The numbers of the periods in which its money is reserved.
+    periods: [u64; Period::ALL.len()],
 }
 
 /// A holder of limits.
@@ -161,7 +179,7 @@ impl Scope {
     }
 
     /// Brings the state up to a time.
-    fn advance(&self, state: &mut ScopeState, now: Moment) {
+    pub(super) fn advance(&self, state: &mut ScopeState, now: Moment) {
         if let Some(rate) = &self.limits.requests {
             state.requests.drain(rate, now.steady);
         }
@@ -196,7 +214,7 @@ impl Scope {
     }
 
     /// Returns each limit that has no room for a request, and the time after which it may have.
-    fn refusals(
+    pub(super) fn refusals(
         &self,
         state: &ScopeState,
         asked: &Reservation,
@@ -237,7 +255,7 @@ impl Scope {
     }
 
     /// Takes a request's share.
-    fn take(self: &Arc<Self>, state: &mut ScopeState, asked: &Reservation) -> Claim {
+    pub(super) fn take(self: &Arc<Self>, state: &mut ScopeState, asked: &Reservation) -> Claim {
         if self.limits.requests.is_some() {
             state.requests.reserve(1);
         }
@@ -309,39 +327,4 @@ impl fmt::Display for Scope {
         };
         write!(f, "{kind} `{}`", self.name)
     }
-}
-
-/// Admits a request by all of its scopes, at most one of each kind and in the order of the kinds.
-///
-/// # Errors
-///
-/// The refusal that lasts longest. Nothing was taken then.
-pub fn admit(
-    scopes: &[Arc<Scope>],
-    asked: Reservation,
-    clock: fn() -> Moment,
-) -> Result<Permit, Box<LimitRefusal>> {
-    debug_assert!(scopes.windows(2).all(|pair| pair[0].kind < pair[1].kind));
-    let mut states: Vec<MutexGuard<'_, ScopeState>> =
-        scopes.iter().map(|scope| scope.lock()).collect();
-    let now = clock();
-    let mut refusal: Option<LimitRefusal> = None;
-    for (scope, state) in scopes.iter().zip(&mut states) {
-        scope.advance(state, now);
-        for (limit, wait) in scope.refusals(state, &asked, now) {
-            let scope = scope.clone();
-            let found = LimitRefusal { scope, limit, wait };
-            if refusal.as_ref().is_none_or(|it| found.outlasts(it)) {
-                refusal = Some(found);
-            }
-        }
-    }
-    if let Some(refusal) = refusal {
-        return Err(Box::new(refusal));
-    }
-    let taken = scopes.iter().zip(&mut states);
-    let claims: Vec<Claim> = taken
-        .map(|(scope, state)| scope.take(state, &asked))
-        .collect();
-    Ok(Permit::new(claims, asked, clock))
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::cell::Cell;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -101,15 +102,15 @@ fn refunds_bring_back_only_what_has_not_drained() {
 fn debt_keeps_others_out_until_it_has_drained() {
     set_clock(0);
     let scope = key(tokens(Rate::per_minute(6000)));
-    let mut permit = admit(&[scope.clone()], cost(1000, 0), clock).unwrap();
+    let mut permit = admit(slice::from_ref(&scope), cost(1000, 0), clock).unwrap();
     permit.set_used(cost(12_000, 0));
     drop(permit);
-    let refused = admit(&[scope.clone()], cost(1000, 0), clock).unwrap_err();
+    let refused = admit(slice::from_ref(&scope), cost(1000, 0), clock).unwrap_err();
     assert_eq!(refused.wait, Some(70_000));
     set_clock(69_999);
-    assert!(admit(&[scope.clone()], cost(1000, 0), clock).is_err());
+    assert!(admit(slice::from_ref(&scope), cost(1000, 0), clock).is_err());
     set_clock(70_000);
-    assert!(admit(&[scope], cost(1000, 0), clock).is_ok());
+    assert!(admit(slice::from_ref(&scope), cost(1000, 0), clock).is_ok());
 }
 
 #[test]
@@ -145,7 +146,7 @@ fn a_refused_request_takes_nothing_of_any_scope() {
 fn a_request_that_never_fits_is_told_so() {
     set_clock(0);
     let scope = key(tokens(Rate::per_minute(1000)));
-    let refused = admit(&[scope], cost(1001, 0), clock).unwrap_err();
+    let refused = admit(slice::from_ref(&scope), cost(1001, 0), clock).unwrap_err();
     assert_eq!(refused.wait, None);
     let text = refused.to_string();
     assert!(
@@ -163,7 +164,7 @@ fn a_dropped_permit_gives_back_all_but_the_request() {
         concurrent: Some(1),
         ..usd(100, Period::Total)
     });
-    drop(admit(&[scope.clone()], cost(1000, 100), clock).unwrap());
+    drop(admit(slice::from_ref(&scope), cost(1000, 100), clock).unwrap());
     let status = scope.status(clock());
     assert_eq!(status.requests.unwrap().remaining, 4);
     assert_eq!(status.tokens.unwrap().remaining, 1000);
@@ -178,9 +179,9 @@ fn a_dropped_permit_gives_back_all_but_the_request() {
 fn money_is_reserved_topped_up_to_the_last_and_settled() {
     set_clock(0);
     let scope = key(usd(1000, Period::Day));
-    let mut first = admit(&[scope.clone()], cost(0, 600), clock).unwrap();
-    let second = admit(&[scope.clone()], cost(0, 300), clock).unwrap();
-    assert!(admit(&[scope.clone()], cost(0, 101), clock).is_err());
+    let mut first = admit(slice::from_ref(&scope), cost(0, 600), clock).unwrap();
+    let second = admit(slice::from_ref(&scope), cost(0, 300), clock).unwrap();
+    assert!(admit(slice::from_ref(&scope), cost(0, 101), clock).is_err());
     assert_eq!(first.reserve_more(70).unwrap(), 70);
     assert_eq!(first.reserve_more(70).unwrap(), 30);
     let refused = first.reserve_more(70).unwrap_err();
@@ -200,9 +201,9 @@ fn money_is_reserved_topped_up_to_the_last_and_settled() {
 fn a_request_over_midnight_belongs_to_the_day_before() {
     set_clock(86_399_000);
     let scope = key(usd(1000, Period::Day));
-    let mut permit = admit(&[scope.clone()], cost(0, 900), clock).unwrap();
+    let mut permit = admit(slice::from_ref(&scope), cost(0, 900), clock).unwrap();
     set_clock(86_400_000);
-    let next = admit(&[scope.clone()], cost(0, 1000), clock).unwrap();
+    let next = admit(slice::from_ref(&scope), cost(0, 1000), clock).unwrap();
     // The day before has no limit any more that it could pass.
     assert_eq!(permit.reserve_more(500).unwrap(), 500);
     permit.set_used(cost(0, 1400));
@@ -211,11 +212,11 @@ fn a_request_over_midnight_belongs_to_the_day_before() {
     assert_eq!((status.spent, status.reserved), (0, 1000));
     drop(next);
     // A clock that is set back gives no money back.
-    let mut permit = admit(&[scope.clone()], cost(0, 1000), clock).unwrap();
+    let mut permit = admit(slice::from_ref(&scope), cost(0, 1000), clock).unwrap();
     permit.set_used(cost(0, 1000));
     drop(permit);
     set_clock(86_399_000);
-    assert!(admit(&[scope], cost(0, 1), clock).is_err());
+    assert!(admit(slice::from_ref(&scope), cost(0, 1), clock).is_err());
 }
 
 #[test]
@@ -225,7 +226,7 @@ fn changed_limits_keep_what_was_taken() {
         requests: Some(Rate::per_minute(2)),
         ..usd(1000, Period::Day)
     });
-    let mut permit = admit(&[scope.clone()], cost(0, 600), clock).unwrap();
+    let mut permit = admit(slice::from_ref(&scope), cost(0, 600), clock).unwrap();
     permit.set_used(cost(0, 600));
     let changed = scope.with_limits(
         "new",
@@ -251,7 +252,7 @@ fn two_hundred_at_once_on_a_budget_for_ten() {
         for _ in 0..200 {
             threads.spawn(|| {
                 barrier.wait();
-                match admit(&[scope.clone()], cost(7, 1000), clock) {
+                match admit(slice::from_ref(&scope), cost(7, 1000), clock) {
                     Ok(mut permit) => {
                         admitted.fetch_add(1, Ordering::Relaxed);
                         permit.set_used(cost(7, 1000));

@@ -19,8 +19,8 @@ impl Failure {
         Self::with_message(&classes::TOO_LARGE_FOR_LIMIT, message).without_client_retry()
     }
 
-    /// Returns a failure of class [`BUDGET_EXCEEDED`](classes::BUDGET_EXCEEDED); `after` is the time
-    /// until there is money again, if there ever will be. Nobody waits for that.
+    /// Returns a failure of class [`BUDGET_EXCEEDED`](classes::BUDGET_EXCEEDED); `after` is the
+    /// time until there is money again, if there ever will be. Nobody waits for that.
     #[must_use]
     pub fn budget_exceeded(message: String, after: Option<Duration>) -> Self {
         let failure = Self::with_message(&classes::BUDGET_EXCEEDED, message).without_client_retry();
