@@ -141,10 +141,11 @@ mod tests {
 
     #[test]
     fn a_role_is_taken_with_a_token_alone() {
-        let pod = profile_keys(CREDENTIALS, CONFIG, "pod").unwrap();
-        let Some(ProfileKeys::WebIdentity(identity)) = pod else {
-            panic!("{pod:?}");
+        let identity = match profile_keys(CREDENTIALS, CONFIG, "pod").unwrap() {
+            Some(ProfileKeys::WebIdentity(identity)) => Some(identity),
+            _ => None,
         };
+        let identity = identity.unwrap();
         assert_eq!(identity.role_arn, "arn:r");
         assert_eq!(identity.token_file, "/t");
         for (name, way) in [("sso", "sso_session"), ("chained", "source_profile")] {

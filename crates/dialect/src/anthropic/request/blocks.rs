@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::thinking::{can_send_thought, write_thought};
 use crate::json::{ListWriter, ObjectWriter};
 use crate::request::{
-    CacheTtl, FileSource, Image, Message, Part, Request, Role, cache_control, texts_of, with_marks,
+    CacheTtl, File, FileSource, Image, Message, Part, Request, Role, cache_control, texts_of,
+    with_marks,
 };
 use crate::tools;
 
@@ -87,17 +88,7 @@ fn write_block(part: &Part, at_end: bool, mark: Option<CacheTtl>, block: &mut Ob
         }
         Part::File(file) => {
             block.field("type", "document");
-            block.field(
-                "source",
-                match &file.source {
-                    FileSource::Url(url) | FileSource::Stored(url) => {
-                        json!({ "type": "url", "url": url })
-                    }
-                    FileSource::Base64(data) => {
-                        json!({ "type": "base64", "media_type": file.media_type, "data": data })
-                    }
-                },
-            );
+            block.field("source", file_source(file));
             if let Some(name) = &file.name {
                 block.field("title", name);
             }
@@ -134,6 +125,16 @@ fn write_block(part: &Part, at_end: bool, mark: Option<CacheTtl>, block: &mut Ob
     }
     if let Some(ttl) = mark {
         block.field("cache_control", cache_control(ttl));
+    }
+}
+
+fn file_source(file: &File) -> Value {
+    match &file.source {
+        // Those that are stored are refused before.
+        FileSource::Url(url) | FileSource::Stored(url) => json!({ "type": "url", "url": url }),
+        FileSource::Base64(data) => {
+            json!({ "type": "base64", "media_type": file.media_type, "data": data })
+        }
     }
 }
 

@@ -63,29 +63,8 @@ pub(in crate::openai_responses) fn encode_request(
     );
     set_sampling(&mut payload, request);
     payload.set("user", request.user.as_deref().map(|user| rules.user(user)));
-    if !request.tools.is_empty() {
-        payload.list("tools", |list, _| {
-            for tool in &request.tools {
-                let is_custom = custom.contains(&tool.name);
-                list.object(|object| write_tool(tool, is_custom, object));
-            }
-        });
-        payload.set("parallel_tool_calls", request.parallel_tool_calls);
-        let choice = request.tool_choice.as_ref();
-        let choice = choice.map(|choice| tool_choice_json(choice, |name| custom.contains(name)));
-        payload.set("tool_choice", choice);
-    }
-    let verbosity = request.openai.verbosity.as_deref();
-    if request.format.is_some() || verbosity.is_some() {
-        payload.object("text", |text| {
-            if let Some(format) = &request.format {
-                text.object("format", |object| write_format(format, object));
-            }
-            if let Some(verbosity) = verbosity {
-                text.field("verbosity", verbosity);
-            }
-        });
-    }
+    set_tools(&mut payload, request, custom);
+    set_text_options(&mut payload, request);
     payload.set_openai_options(&request.openai);
     payload.drop_present(&[("cache_control", request.has_cache_breakpoint())]);
     let mut include = Vec::new();
@@ -97,6 +76,38 @@ pub(in crate::openai_responses) fn encode_request(
     }
     payload.set("include", (!include.is_empty()).then_some(include));
     Ok(payload.finish())
+}
+
+fn set_tools(payload: &mut PayloadBuilder<'_>, request: &Request, custom: &CustomNames<'_>) {
+    if request.tools.is_empty() {
+        return;
+    }
+    payload.list("tools", |list, _| {
+        for tool in &request.tools {
+            let is_custom = custom.contains(&tool.name);
+            list.object(|object| write_tool(tool, is_custom, object));
+        }
+    });
+    payload.set("parallel_tool_calls", request.parallel_tool_calls);
+    let choice = request.tool_choice.as_ref();
+    let choice = choice.map(|choice| tool_choice_json(choice, |name| custom.contains(name)));
+    payload.set("tool_choice", choice);
+}
+
+/// Sets the format and the verbosity of the answer.
+fn set_text_options(payload: &mut PayloadBuilder<'_>, request: &Request) {
+    let verbosity = request.openai.verbosity.as_deref();
+    if request.format.is_none() && verbosity.is_none() {
+        return;
+    }
+    payload.object("text", |text| {
+        if let Some(format) = &request.format {
+            text.object("format", |object| write_format(format, object));
+        }
+        if let Some(verbosity) = verbosity {
+            text.field("verbosity", verbosity);
+        }
+    });
 }
 
 /// Sets the token limit and the two sampling parameters that this API has.
