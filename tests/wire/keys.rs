@@ -258,8 +258,27 @@ fn a_key_sees_what_it_may_do() {
     std::fs::write(&file, text).unwrap();
     let server = keyed.start();
     let none = Value::Null;
+    let mut told = get(&server, "/v1/key", &bearer(&key)).json();
+    // What is left and what was used is beside it.
+    let state = [
+        "limit",
+        "limit_remaining",
+        "limit_reset",
+        "usage",
+        "usage_daily",
+        "usage_weekly",
+    ];
+    for name in state
+        .into_iter()
+        .chain(["usage_monthly", "remaining", "used"])
+    {
+        let removed = told.as_object_mut().unwrap().remove(name);
+        assert!(removed.is_some(), "{name}");
+    }
+    let team = told["team"].as_object_mut().unwrap().remove("remaining");
+    assert_eq!(team.unwrap()["running"], 0);
     assert_eq!(
-        get(&server, "/v1/key", &bearer(&key)).json(),
+        told,
         json!({
             "object": "key", "id": id(&key), "name": "ci", "role": "viewer", "models": ["gpt-*"],
             "expires_at": "2999-01-01T00:00:00Z",
