@@ -17,7 +17,6 @@ impl RouterCell {
     }
 
     /// Returns the current routes. The lock is the worker's own, but for the moment of a change.
-    #[must_use]
     pub fn current(&self) -> Router {
         self.0
             .lock()
