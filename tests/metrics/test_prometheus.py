@@ -87,9 +87,9 @@ def until(what, check):
 @pytest.fixture
 def scraped(start, tmp_path):  # noqa: F811
     """Returns a server, and a Prometheus that scrapes it."""
-    admin = f"127.0.0.1:{free_port()}"
-    server = start(f'[metrics]\nenabled = true\n[admin]\nlisten = "{admin}"\n[mock]\ntokens_per_second = 500\n')
-    prometheus = Prometheus(tmp_path, admin)
+    server = start('[metrics]\nenabled = true\n[admin]\nlisten = "127.0.0.1:0"\n[mock]\ntokens_per_second = 500\n')
+    [line] = server.wait_records("listening for operators", 1)
+    prometheus = Prometheus(tmp_path, line["address"])
     yield server, prometheus
     prometheus.stop()
 
