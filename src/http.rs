@@ -14,6 +14,7 @@ pub mod error;
 mod exposed;
 mod json;
 mod linger;
+mod operator;
 mod pages;
 mod respond;
 mod resume;

@@ -29,7 +29,7 @@ const LISTEN: Key = Key::new(
     Said(
         "none: what is for operators is where clients are, for keys with the role `viewer` or `admin`; without keys on a loopback address",
     ),
-    "the address for operators alone, who need no key there, such as `\"127.0.0.1:9090\"`: `/metrics`, `/healthz` and `/readyz`, without TLS",
+    "the address for operators alone, who need no key there, such as `\"127.0.0.1:9090\"`: `/metrics`, `/admin/v1/…`, `/healthz` and `/readyz`, without TLS",
 );
 
 /// Metrics need a place that not everybody reaches, or keys.

@@ -12,6 +12,7 @@ mod prompts;
 mod responses;
 mod streams;
 mod tickets;
+mod usage;
 mod ws;
 
 use std::sync::Arc;
@@ -62,9 +63,9 @@ pub(super) fn all(service: &Arc<Service>) -> Router<Arc<Service>> {
         .add("/health", get(health::healthz))
         .add("/readyz", get(health::readyz));
     if service.has_operators {
-        routes = routes.add("/admin/v1/reload", post(admin::reload_for_caller));
+        routes = with_admin(routes);
         if service.metrics.is_some() {
-            routes = routes.add("/metrics", get(metrics::for_caller));
+            routes = routes.add("/metrics", get(metrics::metrics));
         }
     }
     routes.into_router(true)
@@ -72,12 +73,19 @@ pub(super) fn all(service: &Arc<Service>) -> Router<Arc<Service>> {
 
 /// Returns the routes of a listener for operators.
 pub(super) fn for_operators() -> Router<Arc<Service>> {
-    RouteList::default()
+    with_admin(RouteList::default())
         .add("/metrics", get(metrics::metrics))
-        .add("/admin/v1/reload", post(admin::reload))
         .add("/healthz", get(health::healthz))
         .add("/readyz", get(health::readyz))
         .into_router(false)
+}
+
+/// Adds what operators ask for and do.
+fn with_admin(routes: RouteList) -> RouteList {
+    routes
+        .add("/admin/v1/reload", post(admin::reload))
+        .add("/admin/v1/usage", get(usage::json_table))
+        .add("/admin/v1/usage.csv", get(usage::csv_table))
 }
 
 /// Routes, and their paths, which the answer to an unknown path lists.

@@ -56,13 +56,18 @@ impl Limited {
         self.post("/v1/chat/completions", &chat_body(fields))
     }
 
-    /// What `/v1/key` says.
-    pub(crate) fn report(&self) -> Value {
+    /// Asks for a path with the key.
+    pub(crate) fn get(&self, path: &str) -> Client {
         let request = format!(
-            "GET /v1/key HTTP/1.1\r\nhost: t\r\nx-api-key: {}\r\n\r\n",
+            "GET {path} HTTP/1.1\r\nhost: t\r\nx-api-key: {}\r\n\r\n",
             self.key
         );
-        let mut client = Client::send(self.server.address, request.as_bytes());
+        Client::send(self.server.address, request.as_bytes())
+    }
+
+    /// What `/v1/key` says.
+    pub(crate) fn report(&self) -> Value {
+        let mut client = self.get("/v1/key");
         assert_eq!(client.status(), 200, "{}", client.text());
         client.json()
     }

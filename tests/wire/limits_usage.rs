@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::dialects::apis;
-use crate::limits::Limited;
+use crate::limits::{Limited, counting};
 use crate::support::*;
 
 /// A stream as it comes if the usage is asked for.
@@ -211,5 +211,65 @@ fn all_pairs_of_dialects_count_what_the_model_says() {
             let pair = format!("{client} before {}", upstream.name);
             assert_eq!(counted, [requests, requests, input, output, 0], "{pair}");
         }
+    }
+}
+
+#[test]
+fn operators_see_the_usage_of_all_as_json_and_as_a_table() {
+    let upstream = counting(1000, 200);
+    let config = format!(
+        "[auth]\nkeys_file = \"keys.toml\"\n[prices]\nfile = \"prices.toml\"\n[providers.up]\n\
+         dialect = \"openai-chat\"\nbase_url = \"{}\"\napi_key_env = \"UP_KEY\"\n\
+         [[models]]\nname = \"*\"\ntargets = [{{ provider = \"up\" }}]\n",
+        upstream.base_url()
+    );
+    let prices = "[models.m]\ninput_usd_per_million = 1\noutput_usd_per_million = 10\n";
+    let limited = Limited::with(&config, "role = \"viewer\"", prices);
+    for model in ["m", "m", "=1+1"] {
+        let body = chat_body(json!({ "model": model, "stream": false }));
+        assert_eq!(limited.post("/v1/chat/completions", &body).status(), 200);
+    }
+    limited.settled();
+    let mut usage = limited.get("/admin/v1/usage?group=model");
+    let usage = usage.json();
+    let rows = usage["rows"].as_array().unwrap();
+    let of = |model: &str| rows.iter().find(|row| row["model"] == model).unwrap();
+    let counts = |row: &Value| {
+        let names = ["requests", "complete", "input_tokens", "output_tokens"];
+        names.map(|name| row[name].as_u64().unwrap())
+    };
+    assert_eq!(counts(of("m")), [2, 2, 2000, 400]);
+    assert_eq!(of("m")["usd"], "0.006");
+    assert_eq!(counts(of("=1+1")), [1, 1, 1000, 200]);
+    let mut table = limited.get("/admin/v1/usage.csv?group=model,day");
+    assert_eq!(
+        table.header("content-type").as_deref(),
+        Some("text/csv; charset=utf-8; header=present")
+    );
+    let table = table.body();
+    let lines: Vec<&str> = table.split("\r\n").collect();
+    assert!(
+        lines[0].starts_with("day,model,requests,complete,"),
+        "{table}"
+    );
+    assert_eq!((lines.len(), lines[3]), (4, ""), "{table}");
+    // No spreadsheet takes it for a formula.
+    assert!(
+        lines.iter().any(|line| line.contains(",'=1+1,1,1,0,")),
+        "{table}"
+    );
+    let mut refused = limited.get("/admin/v1/usage?group=user");
+    assert_eq!(refused.status(), 400);
+    assert_eq!(refused.json()["error"]["param"], "group");
+    // Seeing is not changing.
+    assert_eq!(limited.post("/admin/v1/reload", &json!({})).status(), 403);
+}
+
+#[test]
+fn a_client_s_key_sees_its_own_usage_alone() {
+    let upstream = counting(1, 1);
+    let limited = Limited::before(&upstream, "", "", "");
+    for path in ["/admin/v1/usage", "/admin/v1/usage.csv"] {
+        assert_eq!(limited.get(path).status(), 403, "{path}");
     }
 }

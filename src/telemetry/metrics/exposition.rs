@@ -13,14 +13,16 @@ use prometheus_client::metrics::exemplar::Exemplar;
 
 use super::process::ProcessFigures;
 use super::series::{
-    ATTEMPT_ENDS, ATTEMPTS, DURATION, FIRST_TOKEN, OUTCOMES, PAUSES, TIME_BOUNDS, TOKEN_KINDS,
-    TOKENS,
+    ATTEMPT_ENDS, ATTEMPTS, COST, DURATION, FIRST_TOKEN, OUTCOMES, PAUSES, TIME_BOUNDS,
+    TOKEN_KINDS, TOKENS,
 };
 use super::{Metrics, Reload};
 use crate::outcome::PAUSE_BOUNDS;
 
 /// Microseconds of a second.
 const MICROS: f64 = 1e6;
+/// Billionths of a dollar.
+const NANOS: f64 = 1e9;
 
 /// All that one scrape tells.
 #[derive(Debug)]
@@ -48,6 +50,7 @@ impl Collector for Exposition {
         self.encode_requests(&mut encoder)?;
         self.encode_generations(&mut encoder)?;
         self.encode_running(&mut encoder)?;
+        self.encode_cost(&mut encoder)?;
         self.encode_counts(
             &mut encoder,
             ("tokenrill_attempts", "Exchanges with targets"),
@@ -144,6 +147,19 @@ impl Exposition {
                     table.slots.sum(pair.first + first + at),
                 )?;
             }
+        }
+        Ok(())
+    }
+
+    fn encode_cost(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let (name, help) = ("tokenrill_cost_usd", "Cost of generations with a price");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        let table = self.metrics.table();
+        for pair in table.series.pairs() {
+            let labels = Labels([("model", &pair.model), ("provider", &pair.provider)]);
+            let usd = to_f64(table.slots.sum(pair.first + COST)) / NANOS;
+            let mut series = family.encode_family(&labels)?;
+            series.encode_counter(&usd, NO_EXEMPLAR)?;
         }
         Ok(())
     }

@@ -50,7 +50,8 @@ pub(super) const fn histogram_cells(bounds: usize) -> usize {
 const OUTCOME: usize = 0;
 pub(super) const TOKENS: usize = OUTCOME + OUTCOMES.len();
 pub(super) const ATTEMPTS: usize = TOKENS + TOKEN_KINDS.len();
-pub(super) const FIRST_TOKEN: usize = ATTEMPTS + ATTEMPT_ENDS.len();
+pub(super) const COST: usize = ATTEMPTS + ATTEMPT_ENDS.len();
+pub(super) const FIRST_TOKEN: usize = COST + 1;
 pub(super) const PAUSES: usize = FIRST_TOKEN + histogram_cells(TIME_BOUNDS.len());
 pub(super) const DURATION: usize = PAUSES + histogram_cells(PAUSE_BOUNDS.len());
 const PAIR_CELLS: usize = DURATION + histogram_cells(TIME_BOUNDS.len());
@@ -203,6 +204,9 @@ impl Series {
             for (kind, count) in token_counts(usage).into_iter().enumerate() {
                 add(last + TOKENS + kind, count);
             }
+        }
+        if let Some(nano_usd) = outcome.spent.nano_usd {
+            add(last + COST, nano_usd);
         }
         if let Some(time) = outcome.time_to_first_token {
             add_time(last + FIRST_TOKEN, time, &mut add);

@@ -77,6 +77,7 @@ fn a_generation_is_counted_where_it_ended_and_the_attempts_before_where_they_wer
         cached: Some(3),
         ..Usage::default()
     });
+    ended.spent.nano_usd = Some(2_500_000);
     let mut pauses = Pauses::default();
     pauses.add(Duration::from_millis(30), 2);
     ended.pauses = Some(Box::new(pauses));
@@ -105,6 +106,7 @@ fn a_generation_is_counted_where_it_ended_and_the_attempts_before_where_they_wer
     assert_eq!(on("tokenrill_attempts_total", "b", ",result=\"ok\""), "1");
     assert_eq!(on("tokenrill_tokens_total", "b", ",kind=\"cached\""), "3");
     assert_eq!(on("tokenrill_tokens_total", "b", ",kind=\"output\""), "5");
+    assert_eq!(on("tokenrill_cost_usd_total", "b", ""), "0.0025");
     let first = "tokenrill_time_to_first_token_seconds";
     assert_eq!(
         on(&format!("{first}_bucket"), "b", "le=\"0.01\"").as_str(),
