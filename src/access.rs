@@ -1,4 +1,4 @@
-//! Who may ask: clients' keys, the callers that they stand for, and the end of what runs for a key
+//! Access: clients' keys, the callers that they stand for, and the end of what runs for a key
 //! that is no longer good.
 //!
 //! Keys are in memory, all of them, so that no request waits for a store. A front door turns the

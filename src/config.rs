@@ -138,7 +138,7 @@ pub struct Config {
     pub streams: Streams,
     /// Sockets.
     pub websocket: Websocket,
-    /// What operators see, and where.
+    /// The settings of what operators see, and where.
     pub operators: Operators,
     /// The embedded model.
     pub mock: Mock,

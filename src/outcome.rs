@@ -40,7 +40,7 @@ pub struct Outcome {
     pub pauses: Option<Box<Pauses>>,
     /// The usage as the upstream reported it.
     pub usage: Option<Usage>,
-    /// What it has used, as far as that is known.
+    /// The usage and its cost, as far as that is known.
     pub spent: Spent,
     /// The key of the caller, by its id.
     pub key: Option<Arc<str>>,

@@ -109,7 +109,7 @@ pub struct Service {
     pub abort: AbortSignal,
     /// The limits and the prices, if there are any.
     pub accounting: Option<Arc<Accounting>>,
-    /// What was used on the last days.
+    /// The usage of the last days.
     pub ledger: Arc<Ledger>,
     /// The observers of each generation's outcome.
     pub observers: Observers,

@@ -24,7 +24,7 @@ use dialect::Dialect;
 use dialect::failure::Failure;
 use dialect::request::{InputSize, Operation, Request};
 
-/// What admission decides by, shared by all workers.
+/// The limits and prices that admission decides by, shared by all workers.
 #[derive(Debug, Default)]
 pub struct Accounting {
     /// The scopes.

@@ -16,7 +16,7 @@ pub struct KeyReport {
     pub own: ScopeStatus,
     /// The state of its team's limits, which its keys share.
     pub team: Option<ScopeStatus>,
-    /// What it has used today, in this week and in this month.
+    /// The usage of today, in this week and in this month.
     pub used: [(Period, UsageTotals); 3],
 }
 

@@ -39,7 +39,7 @@ pub struct CountedModel {
     pub providers: Vec<String>,
 }
 
-/// What is counted, as one configuration says.
+/// The models and parts that are counted, as one configuration says.
 #[derive(Debug)]
 pub struct CountedParts {
     /// The models.

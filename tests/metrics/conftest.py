@@ -1,4 +1,4 @@
-"""What every test of this folder starts from: the same servers as the SDK suites."""
+"""The fixtures of this folder: the same servers as the SDK suites."""
 
 import sys
 from pathlib import Path

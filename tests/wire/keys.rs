@@ -32,7 +32,7 @@ fn requests() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What an error says in the words of its API: the kind, and the code where there is one.
+/// The content of an error in the words of its API: the kind, and the code where there is one.
 fn words(path: &str, error: &Value) -> (String, Option<String>) {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let error = &error["error"];

@@ -1,4 +1,4 @@
-//! What belongs to a key while it is good, and ends with it: streams, generations, readers.
+//! All that belongs to a key while it is good, and ends with it: streams, generations, readers.
 
 use serde_json::json;
 

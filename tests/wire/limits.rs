@@ -65,7 +65,7 @@ impl Limited {
         Client::send(self.server.address, request.as_bytes())
     }
 
-    /// What `/v1/key` says.
+    /// The answer of `/v1/key`.
     pub(crate) fn report(&self) -> Value {
         let mut client = self.get("/v1/key");
         assert_eq!(client.status(), 200, "{}", client.text());

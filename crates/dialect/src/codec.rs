@@ -177,7 +177,7 @@ pub trait UpstreamSide: Debug + Sync {
     }
 }
 
-/// What a payload has only because this server asked for the usage: its client did not.
+/// The parts that a payload has only because this server asked for the usage: its client did not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnaskedUsage {
     /// Nothing.

@@ -19,12 +19,12 @@ pub(crate) struct CustomInput {
 /// The part of the arguments that comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Place {
-    /// What stands before the text.
+    /// The part before the text.
     #[default]
     Before,
     /// The text.
     Within,
-    /// What follows the text, and says nothing.
+    /// The part behind the text, which says nothing.
     Behind,
     /// Arguments of another shape, which are read when they are whole.
     Other,

@@ -99,7 +99,7 @@ pub struct Scope {
     state: Arc<Mutex<ScopeState>>,
 }
 
-/// What has been taken of one scope's limits.
+/// The amounts taken of one scope's limits.
 #[derive(Debug, Default, Clone)]
 pub(super) struct ScopeState {
     requests: RateMeter,

@@ -1,4 +1,4 @@
-//! What is counted where, and what adds no series.
+//! Tests of the metrics: each event is counted in its place, and clients add no series.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
